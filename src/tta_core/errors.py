@@ -1,0 +1,29 @@
+"""What can go wrong, by who can mend it. Every message says what happened, why it cannot be, and what to do."""
+
+
+class TTAError(Exception):
+    """Anything this framework refuses; catch this to catch them all."""
+
+
+class InputError(TTAError, ValueError):
+    """An argument is not of the kind asked for: an empty prompt list, a negative number of steps, an unwritable folder."""
+
+
+class UnknownNameError(TTAError, LookupError):
+    """No plugin of this kind has that name; the message offers the nearest ones."""
+
+
+class IncompatibleError(TTAError):
+    """Two things that each work cannot work together: *Cannot use X with Y. This is because ...*. Raised before the first step."""
+
+
+class LoadError(TTAError):
+    """Weights, a folder or a plugin could not be read; the message names the file and the missing piece."""
+
+
+class RewardError(TTAError):
+    """A reward raised, or returned what is not one finite score per image; the message names it and its package."""
+
+
+class NotFiniteError(TTAError, ArithmeticError):
+    """A NaN or an infinity appeared where a number must be: a gradient, a prediction."""

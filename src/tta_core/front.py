@@ -1,0 +1,186 @@
+"""`align`: the one front door. Nothing is hidden behind it: `prepare`, then `method.align(problem)`, is the same run."""
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from tta_core._typing import Latents, evolve
+from tta_core.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
+from tta_core.budget import Budget
+from tta_core.controls import Embedding
+from tta_core.ledger import Ledger
+from tta_core.method import Snapshot
+from tta_core.noise import NoiseSource
+from tta_core.plugins import plugins
+from tta_core.preparation import Prepared, prepare
+from tta_core.problem import Look, Problem
+from tta_core.provenance import distribution, name_of
+from tta_core.reward import Reward, card_of
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Watches a run. It is handed what the method yields and must not change it."""
+
+    def __call__(self, snapshot: Snapshot, /) -> object:
+        """Look at a snapshot."""
+        ...
+
+
+def align(
+    prompts: str | Sequence[str],
+    *,
+    backbone: object = "shapes",
+    method: object = "date",
+    reward: object = "clip",
+    memory: object = (),
+    scheduler: object = "native",
+    steps: int | None = None,
+    guidance: float | None = None,
+    eta: float | None = None,
+    seed: int | Sequence[int] = 0,
+    negative: str | Sequence[str] | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    latents: Latents | None = None,
+    noises: NoiseSource | None = None,
+    text: Embedding | None = None,
+    null: Embedding | None = None,
+    budget: Budget | None = None,
+    observers: Sequence[Observer] = (),
+) -> Alignment:
+    """Draw each prompt so that it scores higher, and once more plainly from the same noise.
+
+    Args:
+        prompts: one text or several; each is aligned as if alone.
+        backbone: a name, a folder or hub id in diffusers' layout, a loaded diffusers pipeline, or a `Backbone`.
+        method: a name or a `Method`, such as `DATE(rho=0.5)`.
+        reward: a name or any `(images, prompts) -> scores`, images `(b, 3, H, W)` in [0, 1]; higher is better.
+        memory: a policy or several, by name or object, applied from left to right.
+        scheduler: "native" reads the pipeline's own sampler; other names swap it; a `Scheduler` passes.
+        steps, guidance, height, width: the backbone's defaults where None. guidance 1 is none.
+        eta: 0 deterministic to 1 ancestral sampling; None: what the method's paper uses.
+        seed: one for all prompts or one each. Noise is keyed by (seed, sample, step): batches do not change it.
+        negative: negative prompt(s) for the null embedding.
+        latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise.
+        noises: all noises, for repeating a published trajectory; see `GivenNoise`.
+        text, null: embeddings to start from, instead of encoding the prompts.
+        budget: stop at the first snapshot that exceeds it, with the best so far.
+        observers: called with every snapshot.
+
+    Returns:
+        An `Alignment`. Ctrl-C ends the run early with the best so far, and says so in `stopped`.
+
+    Raises:
+        TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave.
+    """
+    with prepare(
+        prompts,
+        backbone=backbone,
+        method=method,
+        reward=reward,
+        memory=memory,
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        eta=eta,
+        seed=seed,
+        negative=negative,
+        height=height,
+        width=width,
+        latents=latents,
+        noises=noises,
+        text=text,
+        null=null,
+    ) as prepared:
+        return run(prepared, budget=budget, observers=observers, seed=seed, memory=memory)
+
+
+def run(
+    prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None, memory: object = ()
+) -> Alignment:
+    """Run a prepared problem, with its baseline from the same noise."""
+    problem, hooks = prepared.problem, plugins().hooks.hook
+    with torch.no_grad():
+        baseline = evolve(problem, ledger=Ledger())
+        plain = baseline.look(baseline.sample(baseline.controls))
+    problem = evolve(problem, ledger=Ledger())
+    hooks.tta_run_started(problem=problem)
+    last, trace, stopped = None, [], ""
+    try:
+        for snapshot in prepared.method.align(problem):
+            last = snapshot
+            trace.append(_row(snapshot, problem.ledger))
+            for observer in observers:
+                observer(snapshot)
+            hooks.tta_snapshot(snapshot=snapshot)
+            stopped = budget.spent(problem.ledger) if budget else ""
+            if stopped:
+                break
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        stopped = f"interrupted at {last.index + 1} of {last.total}"
+    result = _result(problem, last) if last else plain
+    problem.ledger.close(problem.backbone.device)
+    alignment = Alignment(
+        prompts=problem.prompts,
+        result=_outcome(result, problem.reward),
+        baseline=_outcome(plain, problem.reward),
+        trace=tuple(trace),
+        cost=problem.ledger,
+        manifest=_manifest(prepared, seed, memory),
+        stopped=stopped,
+    )
+    hooks.tta_run_finished(alignment=alignment)
+    return alignment
+
+
+def _result(problem: Problem, last: Snapshot) -> Look:
+    if last.images is not None and last.scores is not None:
+        return Look(last.x0.detach(), last.images.detach(), last.scores.detach())
+    with torch.no_grad():
+        return problem.look(last.x0.detach())
+
+
+def _outcome(look: Look, reward: Reward) -> Outcome:
+    return Outcome(look.images.clamp(0, 1), Scored(as_floats(look.scores), card_of(reward).unit, name_of(reward)))
+
+
+def _row(snapshot: Snapshot, ledger: Ledger) -> TraceRow:
+    scores = None if snapshot.scores is None else as_floats(snapshot.scores)
+    penalties = {name: as_floats(value) for name, value in snapshot.penalties.items()}
+    return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, penalties)
+
+
+def _manifest(prepared: Prepared, seed: object, memory: object) -> dict[str, Any]:
+    problem, method = prepared.problem, prepared.method
+    parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
+    packages = ("tta-align", "torch", "diffusers", "transformers")
+    known = {name: importlib.metadata.version(name) for name in packages if _installed(name)}
+    citations = [getattr(type(method), "citation", ""), card_of(problem.reward).citation]
+    return {
+        **{kind: repr(part) for kind, part in parts.items()},
+        "memory": repr(memory),
+        "guidance": problem.guidance,
+        "steps": len(problem.steps),
+        "seed": seed if isinstance(seed, int) or seed is None else list(seed),  # type: ignore[call-overload]
+        "versions": {
+            "python": platform.python_version(),
+            **known,
+            **{made[0]: made[1] for made in map(distribution, parts.values()) if made},
+        },
+        "device": str(problem.backbone.device),
+        "citations": [citation for citation in citations if citation],
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""Memory policies: functions of a setup, which compose by application and undo themselves."""
+
+from contextlib import ExitStack
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from tta_core._typing import Images, Latents, frozen
+from tta_core.backbone import Backbone
+from tta_core.method import Method
+from tta_core.reward import Reward
+from tta_core.scheduler import Scheduler
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Clean latents to images, 0 to 1, not clamped."""
+
+    def __call__(self, x0: Latents, /) -> Images:
+        """Decode."""
+        ...
+
+
+@frozen
+class Setup:
+    """All that a policy may wrap or change before a run.
+
+    Attributes:
+        look_ahead: decodes what a reward sees inside the optimisation; None: the backbone's own decoder.
+        segment: how many steps of a differentiated chain share one checkpoint; None keeps all activations.
+        loss_scale: multiplies the objective before its backward, and is divided out again (half precision).
+        undo: callbacks that hand everything back as it was; run at the end of the run, also after an error.
+    """
+
+    backbone: Backbone
+    scheduler: Scheduler
+    reward: Reward
+    method: Method
+    look_ahead: Decoder | None = None
+    segment: int | None = None
+    loss_scale: float = 1.0
+    undo: ExitStack = attrs.field(factory=ExitStack, repr=False)
+
+
+@runtime_checkable
+class MemoryPolicy(Protocol):
+    """Setup -> Setup. `tolerance` is 0 for an exact policy (same outputs and gradients up to the order of sums), else the relative
+    difference of a prediction that it may cause."""
+
+    @property
+    def tolerance(self) -> float:
+        """Relative difference it may cause; 0 for an exact policy."""
+        ...
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup under this policy; whatever it changes in place is undone through `setup.undo`."""
+        ...

@@ -1,0 +1,68 @@
+"""A method is a generator of snapshots over a problem; the last snapshot is the result, every earlier one a valid one."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import attrs
+from torch import Tensor
+
+from tta_core._typing import Images, Latents, Scores, frozen
+from tta_core.controls import ControllableVariable, Controls
+
+if TYPE_CHECKING:
+    from tta_core.problem import Problem
+
+
+@frozen
+class Snapshot:
+    """Where a method stands. Stopping here gives `x0` as the result.
+
+    Attributes:
+        index, total: how far, in the method's own units (steps, or iterations).
+        controls: the controls that gave it.
+        x0: clean latents: the look-ahead of a step, the best iterate, at the end the result itself.
+        scores: their reward, where it was evaluated.
+        penalties: regularisers by name, as they are subtracted from the objective.
+        objective: what was ascended, where something was.
+        gradient: d objective / d variable, one tensor per steered tensor, where it was taken.
+        images: the decoded result, where the method has decoded it with the full decoder; in [0, 1].
+    """
+
+    index: int
+    total: int
+    controls: Controls = attrs.field(repr=False)
+    x0: Latents = attrs.field(repr=False)
+    scores: Scores | None = None
+    penalties: Mapping[str, Scores] = attrs.field(factory=dict)
+    objective: Scores | None = None
+    gradient: tuple[Tensor, ...] = attrs.field(default=(), repr=False)
+    images: Images | None = attrs.field(default=None, repr=False)
+
+
+@frozen
+class Needs:
+    """What a method asks of the other parts; a mismatch is refused before the first step.
+
+    Attributes:
+        variable: what it steers, if anything.
+        gradient: whether it differentiates the reward.
+        eta: the stochasticity of its paper's sampler, used where the user gives none.
+    """
+
+    variable: ControllableVariable | None = None
+    gradient: bool = False
+    eta: float = 0.0
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A frozen value with its paper's defaults; its `repr` is the record of the experiment."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of backbone, reward and sampler."""
+        ...
+
+    def align(self, problem: "Problem") -> Iterator[Snapshot]:
+        """Run, yielding snapshots; `problem.check(self.needs)` comes first."""
+        ...

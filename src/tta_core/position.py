@@ -1,0 +1,61 @@
+"""One point of a trajectory, `here = problem.at(state, step)`: guidance branches are evaluated there once each."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from tta_core._typing import Latents, Rows
+from tta_core.controls import Controls, Embedding
+from tta_core.scheduler import Prediction, State, Step
+from tta_core.transition import as_batch
+
+if TYPE_CHECKING:
+    from tta_core.problem import Problem
+
+
+class Position:
+    """A state before a step, and what the networks said there.
+
+    A branch is evaluated again only when *its* embedding changed (it is another object, or was updated in place), and keeps a graph only
+    if x or the embedding asks for a gradient. Rows of x and of embeddings may differ by a whole factor: the smaller is repeated, k-major,
+    so that K particles share one embedding and K perturbed embeddings share one x.
+    """
+
+    def __init__(self, problem: "Problem", state: State, step: Step) -> None:
+        self.problem = problem
+        self.state = state
+        self.step = step
+        self._known: list[tuple[Embedding, tuple[int, ...], Latents]] = []
+
+    def predict(self, controls: Controls) -> Prediction:
+        """What is believed here under these controls."""
+        backbone, guidance = self.problem.backbone, self.problem.guidance
+        output = self.branch("text", controls.text)
+        if controls.null is not None and guidance != 1:
+            null = self.branch("null", controls.null)
+            rows = max(output.shape[0], null.shape[0])
+            output = backbone.combine(as_batch(output, rows), as_batch(null, rows), guidance)
+        return self.problem.scheduler.predict(self.state.repeated(output.shape[0]), output, self.step)
+
+    def branch(self, name: str, embedding: Embedding) -> Latents:
+        """The raw output of one guidance branch here; `name` ("text" or "null") is for the ledger."""
+        x = self.state.x
+        graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *embedding.leaves))
+        version = tuple(leaf._version for leaf in embedding.leaves)
+        for known, when, output in self._known:
+            if known is embedding and when == version and not graph:
+                return output
+        rows = max(x.shape[0], embedding.tokens.shape[0])
+        with torch.set_grad_enabled(graph):
+            output = self.problem.backbone.predict(as_batch(x, rows), self.step, embedding.repeated(rows))
+            self.problem.ledger.forward(name, output, rows)
+        if not graph:
+            self._known.append((embedding, version, output))
+        return output
+
+    def take(self, rows: Rows) -> "Position":
+        """The position of the chosen rows (a particle's children, say); what is known about them is kept."""
+        chosen = Position(self.problem, self.state[rows], self.step)
+        everyone = self.state.x.shape[0]
+        chosen._known = [(who, when, output[rows]) for who, when, output in self._known if output.shape[0] == everyone]
+        return chosen

@@ -1,0 +1,158 @@
+"""From a user's words to a problem, ready to run, and everything handed back afterwards."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import cast
+
+import torch
+
+from tta_core import resolve
+from tta_core._typing import Latents, frozen
+from tta_core.backbone import Backbone
+from tta_core.borrowed import frozen_networks, on_device
+from tta_core.controls import Controls, Embedding
+from tta_core.errors import InputError
+from tta_core.memory import Setup
+from tta_core.method import Method
+from tta_core.noise import KeyedNoise, NoiseSource
+from tta_core.plugins import plugins
+from tta_core.problem import Problem
+from tta_core.reward import networks_of
+from tta_core.scheduler import Scheduler
+
+MakeScheduler = Callable[[object, int, float, tuple[int, int, int]], Scheduler]
+
+
+@frozen
+class Prepared:
+    """A problem and the method to solve it with, after the memory policies."""
+
+    problem: Problem
+    method: Method
+
+
+@contextmanager
+def prepare(
+    prompts: str | Sequence[str],
+    *,
+    backbone: object = "shapes",
+    method: object = "date",
+    reward: object = "clip",
+    memory: object = (),
+    scheduler: object = "native",
+    steps: int | None = None,
+    guidance: float | None = None,
+    eta: float | None = None,
+    seed: int | Sequence[int] = 0,
+    negative: str | Sequence[str] | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    latents: Latents | None = None,
+    noises: NoiseSource | None = None,
+    text: Embedding | None = None,
+    null: Embedding | None = None,
+) -> Iterator[Prepared]:
+    """The problem that `align` would solve, for those who run methods themselves: `*_, last = method.align(problem)`.
+
+    Arguments are `align`'s. Inside the context the networks are frozen; on leaving it, also by an exception, they are as they were.
+    """
+    if torch.is_inference_mode_enabled():
+        raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
+    prompts = as_prompts(prompts)
+    drawing = resolve.backbone(backbone)
+    judge, solver = resolve.reward(reward, drawing), resolve.method(method)
+    height, width = height or drawing.defaults.height, width or drawing.defaults.width
+    shape = drawing.latent_shape(height, width)
+    sampler = _scheduler(scheduler, drawing, _steps(steps, drawing), solver.needs.eta if eta is None else eta, shape)
+    setup = Setup(drawing, sampler, judge, solver)
+    networks = [*drawing.networks.values(), *networks_of(judge).values()]
+    with ExitStack() as stack:
+        stack.enter_context(frozen_networks(networks))
+        stack.enter_context(on_device(networks_of(judge).values(), drawing.device))
+        stack.enter_context(setup.undo)
+        for policy in resolve.policies(memory):
+            setup = policy(setup)
+        source = noises or keyed_noises(prompts, seed, shape, drawing.device)
+        rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
+        if latents is not None:
+            rows[0] = latents
+        controls = _encode(setup.backbone, prompts, _negatives(negative, prompts), height, width, rows, text, null)
+        problem = Problem(
+            backbone=setup.backbone,
+            scheduler=setup.scheduler,
+            reward=setup.reward,
+            prompts=prompts,
+            controls=controls,
+            noises=source,
+            guidance=float(drawing.defaults.guidance if guidance is None else guidance),
+            look_ahead_decoder=setup.look_ahead,
+            segment=setup.segment,
+            loss_scale=setup.loss_scale,
+        )
+        problem.check(setup.method.needs)
+        yield Prepared(problem, setup.method)
+
+
+def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+    """One prompt or several, as a tuple. Raises `InputError` for none, or for what is not text."""
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    if not prompts:
+        raise InputError("There is no prompt. Give one text, or a list of at least one.")
+    wrong = next((prompt for prompt in prompts if not isinstance(prompt, str)), None)
+    if wrong is not None:
+        raise InputError(f"A prompt is a text, but one is {wrong!r} ({type(wrong).__name__}).")
+    return prompts
+
+
+def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
+    """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
+    seeds = (seed,) * len(prompts) if isinstance(seed, int) else tuple(seed)
+    if len(seeds) != len(prompts):
+        raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
+    seen: Counter[tuple[str, int]] = Counter()
+    samples = []
+    for key in zip(prompts, seeds, strict=True):
+        samples.append(seen[key])
+        seen[key] += 1
+    return KeyedNoise(seeds, tuple(samples), shape, device)
+
+
+def _encode(
+    backbone: Backbone,
+    prompts: tuple[str, ...],
+    negatives: tuple[str | None, ...],
+    height: int,
+    width: int,
+    noise: torch.Tensor,
+    text: Embedding | None,
+    null: Embedding | None,
+) -> Controls:
+    with torch.no_grad():
+        text = text or backbone.encode(prompts, height, width)
+        null = null or backbone.encode_null(negatives, height, width)
+    return Controls(text, null, noise)
+
+
+def _negatives(negative: str | Sequence[str] | None, prompts: tuple[str, ...]) -> tuple[str | None, ...]:
+    if negative is None or isinstance(negative, str):
+        return (negative,) * len(prompts)
+    if len(negative) != len(prompts):
+        raise InputError(f"{len(negative)} negative prompts for {len(prompts)} prompts. Give one for all, or one for each prompt.")
+    return tuple(negative)
+
+
+def _steps(steps: int | None, backbone: Backbone) -> int:
+    steps = backbone.defaults.steps if steps is None else steps
+    if steps < 1:
+        raise InputError(f"steps is {steps}, but sampling takes at least 1 step.")
+    return steps
+
+
+def _scheduler(source: object, backbone: Backbone, steps: int, eta: float, shape: tuple[int, int, int]) -> Scheduler:
+    if not 0 <= eta <= 1:
+        raise InputError(f"eta is {eta}, but it is the share of the posterior's noise that is drawn: give a number in [0, 1].")
+    if not isinstance(source, str):
+        return cast(Scheduler, source)
+    make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())
+    return make(backbone.sampler, steps, eta, shape)

@@ -1,0 +1,172 @@
+"""The words in which a method is written: start, at, look, score, gradient, sample."""
+
+from collections.abc import Iterator
+
+import attrs
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from tta_core._typing import Images, Latents, Noises, Scores, frozen
+from tta_core.backbone import Backbone
+from tta_core.controls import Controls
+from tta_core.errors import IncompatibleError, NotFiniteError
+from tta_core.ledger import Ledger
+from tta_core.memory import Decoder
+from tta_core.method import Needs, Snapshot
+from tta_core.noise import NoiseSource
+from tta_core.position import Position
+from tta_core.provenance import name_of
+from tta_core.reward import Reward, card_of, checked
+from tta_core.scheduler import Scheduler, State, Step
+
+
+@frozen
+class Look:
+    """Clean latents, seen: decoded and scored."""
+
+    x0: Latents
+    images: Images
+    scores: Scores
+
+
+@frozen
+class Problem:
+    """Everything a method is given: what draws, what judges, what may be steered, and where it starts.
+
+    Attributes:
+        prompts: one per sample; every tensor's rows follow them.
+        controls: the unsteered controls. Methods return new ones and never change these.
+        noises: where the children's noises come from.
+        guidance: weight of classifier-free guidance; 1 is no guidance, and then the null branch is not evaluated.
+        look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
+        segment: steps per checkpoint of a differentiated chain; None keeps all activations.
+        loss_scale: see `Setup`.
+    """
+
+    backbone: Backbone
+    scheduler: Scheduler
+    reward: Reward
+    prompts: tuple[str, ...]
+    controls: Controls
+    noises: NoiseSource
+    guidance: float
+    look_ahead_decoder: Decoder | None = None
+    segment: int | None = None
+    loss_scale: float = 1.0
+    ledger: Ledger = attrs.field(factory=Ledger, repr=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The sampler's steps, in sampling order."""
+        return tuple(self.scheduler.steps)
+
+    def start(self, controls: Controls, copies: int = 1) -> State:
+        """x_T of each sample; with `copies` k of them, rows `(k b)`, the first from the controls."""
+        noises = self.children(controls, 0, copies)
+        return State(self.scheduler.initial_std * noises.flatten(0, 1))
+
+    def children(self, controls: Controls, row: int, copies: int) -> Noises:
+        """k noises of one row for each sample: the controls' own first, then fresh ones. Row i + 1 belongs to step i."""
+        return torch.stack([controls.noise[row], *(self.noises(row, child) for child in range(1, copies))])
+
+    def at(self, state: State, step: Step) -> Position:
+        """The point of a trajectory where predictions are made."""
+        return Position(self, state, step)
+
+    def sample(self, controls: Controls) -> Latents:
+        """The whole sampling chain: x_0 from these controls. Differentiable; with `segment` set, activations are recomputed."""
+        state = self.start(controls)
+        for steps in self._segments():
+            if self.segment is None or not torch.is_grad_enabled():
+                state = self._run(state, controls, steps)
+            else:
+                state = checkpoint(self._run, state, controls, steps, use_reentrant=False)
+        return state.x
+
+    def _run(self, state: State, controls: Controls, steps: tuple[Step, ...]) -> State:
+        for step in steps:
+            state = self.at(state, step).predict(controls).sample(controls.noise[step.index + 1])
+        return state
+
+    def _segments(self) -> Iterator[tuple[Step, ...]]:
+        size = self.segment or len(self.steps)
+        return (self.steps[i : i + size] for i in range(0, len(self.steps), size))
+
+    def look_ahead(self, x0: Latents, clamp: bool = True) -> Look:
+        """Decode and score inside an optimisation, by the look-ahead decoder if there is one."""
+        return self._look(self.look_ahead_decoder or self.backbone.decode, "look-ahead", x0, clamp)
+
+    def look(self, x0: Latents, clamp: bool = True) -> Look:
+        """Decode and score with the full decoder: for choosing between candidates, and for results."""
+        return self._look(self.backbone.decode, "decode", x0, clamp)
+
+    def _look(self, decode: Decoder, component: str, x0: Latents, clamp: bool) -> Look:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
+            images = self.ledger.forward(component, decode(x0), x0.shape[0])
+        if not torch.isfinite(images).all():
+            raise NotFiniteError(
+                f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range in "
+                "which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
+            )
+        images = images.clamp(0, 1) if clamp else images
+        return Look(x0, images, self.score(images))
+
+    def result(self, total: int, controls: Controls, x0: Latents) -> Snapshot:
+        """The last snapshot of a method that ends at these clean latents: decoded, scored."""
+        with torch.no_grad():
+            look = self.look(x0)
+        return Snapshot(total - 1, total, controls, x0, look.scores, images=look.images)
+
+    def score(self, images: Images) -> Scores:
+        """The reward of images, rows `(k b)`; checked at the border."""
+        prompts = self.prompts * (images.shape[0] // len(self.prompts))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
+            return self.ledger.forward("reward", checked(self.reward, images, prompts), images.shape[0])
+
+    def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""
+        if not objective.requires_grad:
+            raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
+        gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
+        gradient = tuple(tensor / self.loss_scale for tensor in gradient)
+        if not all(torch.isfinite(tensor).all() for tensor in gradient):
+            raise NotFiniteError(
+                f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
+                "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."
+            )
+        return gradient
+
+    def check(self, needs: Needs) -> None:
+        """Refuse what cannot work, before the first step. Raises `IncompatibleError` with the reason and a remedy."""
+        variable = needs.variable
+        if variable is not None:
+            if variable.needs_null and not self.backbone.has_null:
+                raise IncompatibleError(
+                    f"Cannot use {variable} with {name_of(self.backbone)}. This is because the variable steers the null embedding of "
+                    "classifier-free guidance, but the backbone has none. Steer TextEmbedding() or Noise()."
+                )
+            if variable.needs_null and self.guidance == 1:
+                raise IncompatibleError(
+                    f"Cannot use {variable} with guidance 1. This is because null + guidance * (text - null) does not depend on the null "
+                    "embedding there. Use a guidance above 1, or steer TextEmbedding() or Noise()."
+                )
+            variable.read(self.controls)
+        if needs.gradient and not self._differentiable():
+            raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
+
+    def _differentiable(self) -> bool:
+        declared = card_of(self.reward).differentiable
+        if declared is not None:
+            return declared
+        with torch.no_grad():
+            image = self.backbone.decode(torch.zeros_like(self.controls.noise[0, :1])).clamp(0, 1)
+        with torch.enable_grad():
+            return checked(self.reward, image.detach().requires_grad_(), self.prompts[:1]).requires_grad
+
+
+_NOT_DIFFERENTIABLE = (
+    "Cannot use {reward} with a method that follows its gradient. This is because the scores do not depend differentiably on the images "
+    "(no_grad, numpy, rounding or 8-bit pictures inside it). Use a method without gradients (null-tta with estimator=ZerothOrder(), "
+    "dno with estimator=Hybrid2(), best-of-n), or write the reward in torch operations on the images."
+)

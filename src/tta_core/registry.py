@@ -1,0 +1,84 @@
+"""Names to things, imported when first used; a near-miss is offered, a collision is an error, nothing is renamed."""
+
+import difflib
+import importlib
+from collections.abc import Iterator
+
+import attrs
+
+from tta_core.errors import LoadError, UnknownNameError
+
+KINDS = ("backbones", "schedulers", "rewards", "methods", "memory")
+
+
+@attrs.frozen
+class Entry:
+    """One registered name: what it stands for, and which plugin of which distribution said so."""
+
+    kind: str
+    name: str
+    target: object
+    summary: str
+    pipelines: tuple[str, ...]
+    plugin: str
+
+    def load(self) -> object:
+        """The class, factory or function itself. Raises `LoadError` naming the plugin if its module cannot be imported."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise LoadError(
+                f"The {self.kind} entry {self.name!r} of {self.plugin} could not be imported from {self.target!r}: "
+                f"{type(error).__name__}: {error}. Other names still work; `tta doctor` lists what is broken."
+            ) from error
+
+
+@attrs.define
+class Registry:
+    """Everything registered, by kind and name."""
+
+    _entries: dict[tuple[str, str], Entry] = attrs.field(factory=dict)
+    collisions: list[str] = attrs.field(factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry. A name that another plugin took already makes both unusable by that name, and says so when asked for."""
+        taken = self._entries.get((entry.kind, entry.name))
+        if taken is None:
+            self._entries[entry.kind, entry.name] = entry
+            return
+        self.collisions.append(
+            f"Two plugins register the {entry.kind} name {entry.name!r}: {taken.plugin} and {entry.plugin}. "
+            "Neither is taken: block one with TTA_PLUGINS_BLOCK, or import the class and pass the object."
+        )
+        self._entries[entry.kind, entry.name] = attrs.evolve(taken, target=Collision(self.collisions[-1]))
+
+    def entries(self, kind: str) -> Iterator[Entry]:
+        """The entries of one kind, by name."""
+        return (self._entries[key] for key in sorted(self._entries) if key[0] == kind)
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The entry of that name. Raises `UnknownNameError` with the nearest names."""
+        entry = self._entries.get((kind, name))
+        if entry is None:
+            names = [known.name for known in self.entries(kind)]
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(names) or 'none'}."
+            raise UnknownNameError(f"No {kind} entry is called {name!r}. {hint} `tta list {kind}` lists them all.")
+        if isinstance(entry.target, Collision):
+            raise LoadError(entry.target.message)
+        return entry
+
+    def create(self, kind: str, name: str) -> object:
+        """What the name stands for, made with its defaults: a class is constructed, a plain function is itself."""
+        loaded = self.find(kind, name).load()
+        return loaded() if isinstance(loaded, type) else loaded
+
+
+@attrs.frozen
+class Collision:
+    """Stands where two plugins claim one name."""
+
+    message: str

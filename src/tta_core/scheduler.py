@@ -1,0 +1,152 @@
+"""The sampler: a table of steps, and one Gaussian kernel that every sampler of the family is read from.
+
+x = a x0 + s eps at a step and (a', s') at the next. DDIM(eta), DDPM, Euler and its ancestral form, flow Euler and its SDE, DPM-Solver++
+1 and 2M and their SDE differ in the table, in eta and in the order alone.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import attrs
+from torch import Tensor
+
+from tta_core._typing import Latents, evolve, frozen
+from tta_core.transition import GaussianTransition, as_batch, log_snr_half, posterior_std
+
+Output = Literal["epsilon", "v_prediction", "flow", "sample"]
+
+
+@frozen
+class Step:
+    """One reverse step, a row of the sampler's table; `index` is 0..T-1 in sampling order, `time` what the network is told.
+
+    `input_scale` multiplies x before the network (1 / sqrt(1 + sigma^2) for VE samplers). `alpha` is alpha_t of one *training* step
+    (1 - beta_t), None where training had no betas (flow matching). `order` 2 asks for the previous x0 (2M), if there is one.
+    """
+
+    index: int
+    time: float
+    a: float
+    s: float
+    a_next: float
+    s_next: float
+    input_scale: float = 1.0
+    alpha: float | None = None
+    order: int = 1
+
+
+@frozen
+class History:
+    """The previous clean estimate and where it was made: all that a two-step solver remembers."""
+
+    x0: Latents
+    a: float
+    s: float
+
+
+@frozen
+class State:
+    """Where a trajectory stands before a step: x_t, and the solver's history, which travels with its particle."""
+
+    x: Latents
+    history: History | None = None
+
+    def __getitem__(self, rows: Tensor) -> "State":
+        """The rows given by an index: ancestors take their solver's history along."""
+        history = self.history and evolve(self.history, x0=self.history.x0[rows])
+        return State(self.x[rows], history)
+
+    def repeated(self, rows: int) -> "State":
+        """Copies up to `rows` rows, k-major."""
+        history = self.history and evolve(self.history, x0=as_batch(self.history.x0, rows))
+        return State(as_batch(self.x, rows), history)
+
+
+@frozen
+class Prediction:
+    """What is believed at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step."""
+
+    x0: Latents
+    eps: Latents
+    transition: GaussianTransition
+    history: History
+
+    def sample(self, noise: Latents) -> State:
+        """The next state, drawn with this noise."""
+        return State(self.transition.sample(noise), self.history)
+
+    def branch(self, noises: Tensor) -> State:
+        """k children of each sample, rows `(k b)`, from noises `(k, b, c, h, w)`."""
+        children = self.transition.branch(noises)
+        return State(children, evolve(self.history, x0=as_batch(self.history.x0, children.shape[0])))
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """Turns a raw network output into a prediction. Pure: it may be asked any number of times at any step."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The sampler's table, in sampling order."""
+        ...
+
+    @property
+    def initial_std(self) -> float:
+        """The standard deviation of x_T."""
+        ...
+
+    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
+        """The prediction at a state from the guided output there."""
+        ...
+
+
+@frozen
+class GaussianScheduler:
+    """The one kernel, over a table.
+
+    Attributes:
+        steps: the table.
+        output: what the network predicts.
+        eta: share of the posterior's standard deviation that is drawn at each step; 0 deterministic, 1 ancestral.
+        initial_std: standard deviation of x_T.
+        renoise: forget x and noise x0 afresh at each step (`stochastic_sampling` of diffusers' flow-matching Euler).
+
+    Source: DDIM (arXiv 2010.02502) eq. 12 and 16; DPM-Solver++ (arXiv 2211.01095) algorithm 2 for the second order.
+    """
+
+    steps: tuple[Step, ...] = attrs.field(repr=lambda steps: f"<{len(steps)} steps>")
+    output: Output
+    eta: float = 0.0
+    initial_std: float = 1.0
+    renoise: bool = False
+
+    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
+        """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
+        x0, eps = self._believed(state.x, output, step)
+        std = step.s_next if self.renoise else self.eta * posterior_std(step.a, step.s, step.a_next, step.s_next)
+        k = math.sqrt(max(0.0, step.s_next**2 - std**2))
+        direction = self._second_order(x0, state.history, step)
+        mean = (k / step.s) * state.x + (step.a_next - step.a * k / step.s) * direction
+        return Prediction(x0, eps, GaussianTransition(mean, std), History(x0, step.a, step.s))
+
+    def _believed(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
+        a, s = step.a, step.s
+        square = a * a + s * s
+        if self.output == "epsilon":
+            return (x - s * output) / a, output
+        if self.output == "v_prediction":
+            scale = math.sqrt(square)
+            return (a / square) * x - (s / scale) * output, (s / square) * x + (a / scale) * output
+        if self.output == "flow":
+            return x - s * output, x + a * output
+        return output, (x - a * output) / s
+
+    def _second_order(self, x0: Latents, history: History | None, step: Step) -> Latents:
+        if step.order == 1 or history is None or step.s_next == 0:
+            return x0
+        here, before = log_snr_half(step.a, step.s), log_snr_half(history.a, history.s)
+        if math.isinf(before):
+            return x0
+        ratio = (log_snr_half(step.a_next, step.s_next) - here) / (here - before)
+        return x0 + 0.5 * ratio * (x0 - history.x0)

@@ -1,0 +1,117 @@
+"""What a method must beat: no update, the same steps in random directions, and choosing among plain samples."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+
+from tta_core import steering
+from tta_core._typing import Latents, evolve, frozen
+from tta_core.controls import ControllableVariable, Controls, TextEmbedding
+from tta_core.errors import InputError
+from tta_core.method import Needs, Snapshot
+from tta_core.problem import Problem
+from tta_core.schedules import Every, Schedule
+from tta_plugins.methods.date import DATE
+
+
+@frozen
+class Fixed:
+    """Plain sampling; nothing is steered. Give the run more `steps` for the baseline at equal cost."""
+
+    citation: ClassVar[str] = ""
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Sample, and watch the look-ahead."""
+        problem.check(self.needs)
+        controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
+        for step in problem.steps:
+            with torch.no_grad():
+                prediction = problem.at(state, step).predict(controls)
+                state = prediction.sample(controls.noise[step.index + 1])
+            yield Snapshot(step.index, total, controls, prediction.x0)
+        yield problem.result(total, controls, state.x)
+
+
+@frozen
+class RandomDirection:
+    """DATE with the gradient replaced by a random unit direction: what moving the embedding does by itself.
+
+    Attributes are `DATE`'s: rho (relative to the variable's norm if `relative`), updates, start, variable.
+    Source: DATE (arXiv 2510.23974), the random-direction rows of its tables.
+    """
+
+    rho: float = 0.5
+    updates: Schedule = attrs.field(factory=lambda: Every(10))
+    start: Literal["current", "original"] = "current"
+    relative: bool = False
+    variable: ControllableVariable = attrs.field(factory=TextEmbedding)
+
+    citation: ClassVar[str] = DATE.citation
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing of the reward: it never looks at it."""
+        return Needs(self.variable)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Sample, moving the embedding by rho at the chosen steps."""
+        problem.check(self.needs)
+        controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
+        original = self.variable.read(controls)
+        length = self.rho * (steering.norm(original) if self.relative else torch.ones(len(problem.prompts)).to(state.x))
+        for step in problem.steps:
+            if self.updates(step.index, total):
+                direction = tuple(problem.noises.like(tensor, step.index, i) for i, tensor in enumerate(original))
+                begin = original if self.start == "original" else self.variable.read(controls)
+                controls = self.variable.write(controls, steering.added(begin, steering.scaled(steering.unit(direction), length)))
+            with torch.no_grad():
+                prediction = problem.at(state, step).predict(controls)
+                state = prediction.sample(controls.noise[step.index + 1])
+            yield Snapshot(step.index, total, controls, prediction.x0)
+        yield problem.result(total, controls, state.x)
+
+
+@frozen
+class BestOfN:
+    """Draw n plain samples from different noises and keep the best; at equal cost the baseline that is hardest to beat.
+
+    Attributes:
+        n: samples per prompt; the first is the plain one, so the result is never worse than it.
+    """
+
+    n: int = 4
+
+    citation: ClassVar[str] = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.n < 1:
+            raise InputError(f"BestOfN(n={self.n}) draws nothing: n is the number of samples per prompt, so at least 1.")
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing: the reward may be anything."""
+        return Needs()
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """One whole sample after another, so that memory is that of one."""
+        problem.check(self.needs)
+        rows = len(problem.steps) + 1
+        kept = problem.result(self.n, problem.controls, _sampled(problem, problem.controls))
+        yield evolve(kept, index=0)
+        for child in range(1, self.n):
+            noise = torch.stack([problem.noises(row, child) for row in range(rows)])
+            controls = evolve(problem.controls, noise=noise)
+            kept = steering.better(kept, problem.result(self.n, controls, _sampled(problem, controls)))
+            yield evolve(kept, index=child)
+
+
+def _sampled(problem: Problem, controls: Controls) -> Latents:
+    with torch.no_grad():
+        return problem.sample(controls)

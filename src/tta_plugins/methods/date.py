@@ -1,0 +1,100 @@
+"""DATE: the text embedding climbs the reward of the look-ahead, at chosen steps.
+
+Notation (name -> paper): text -> c, rho -> rho, look.scores -> h(x0^(x_t, c)), original -> c_org, updates -> the update steps.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+
+from tta_core import steering
+from tta_core._typing import frozen
+from tta_core.controls import ControllableVariable, TextEmbedding
+from tta_core.errors import InputError
+from tta_core.method import Needs, Snapshot
+from tta_core.problem import Problem
+from tta_core.schedules import Every, Schedule
+
+
+@frozen
+class DATE:
+    """c <- c_start + rho * g / ||g||, g = grad_c [h(x0^(x_t, c)) - prior * mean (c - c_org)^2], at the steps in `updates`.
+
+    Attributes:
+        rho: length of a step; in units of the embedding's own norm if `relative`, else absolute. The embedding of SD v1.5 has a norm
+            of about 250, so rho 0.5 is 0.002 of it.
+        updates: the steps that update; the papers' tables take every tenth of 50.
+        start: "current" steps from the current embedding and may wander far; "original" stays in the ball of radius rho.
+        iterations: gradient steps per update.
+        prior: weight of the mean squared distance to the original embedding, subtracted from the reward.
+        normalise: False takes rho * g itself, the unnormalised-gradient baseline.
+        look: "clean" scores the look-ahead x0^; "noisy" scores the next x itself, decoded with its noise: a baseline of the paper.
+        clamp: clamp look-aheads to [0, 1] before the reward.
+        variable: what is steered; any variable works.
+
+    Source: DATE (arXiv 2510.23974), algorithm 1.
+    Differs: the released code does not clamp the decoded picture (`DATE.released()` does not either), and divides by the gradient's norm
+    unguarded: a zero gradient changes nothing here and gives NaN there.
+    """
+
+    rho: float = 0.5
+    updates: Schedule = attrs.field(factory=lambda: Every(10))
+    start: Literal["current", "original"] = "current"
+    iterations: int = 1
+    prior: float = 0.0
+    relative: bool = False
+    normalise: bool = True
+    look: Literal["clean", "noisy"] = "clean"
+    clamp: bool = True
+    variable: ControllableVariable = attrs.field(factory=TextEmbedding)
+
+    citation: ClassVar[str] = (
+        "@inproceedings{date2025, title={Diffusion Adaptive Text Embedding for Text-to-Image Diffusion Models}, "
+        "booktitle={NeurIPS}, year={2025}, note={arXiv:2510.23974}}"
+    )
+
+    @classmethod
+    def released(cls) -> "DATE":
+        """The settings of the authors' code, switch for switch."""
+        return cls(clamp=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.rho < 0 or self.iterations < 1:
+            raise InputError(f"{self!r} cannot run: rho is a length, so at least 0, and an update takes at least 1 iteration.")
+
+    @property
+    def needs(self) -> Needs:
+        """A reward with a gradient; the paper samples with DDIM, eta 0."""
+        return Needs(self.variable, gradient=True, eta=0.0)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Sample, updating the embedding at the chosen steps; the prediction after an update is made afresh."""
+        problem.check(self.needs)
+        controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
+        original = self.variable.read(controls)
+        length = self.rho * (steering.norm(original) if self.relative else torch.ones(len(problem.prompts)).to(state.x))
+
+        for step in problem.steps:
+            here = problem.at(state, step)
+            for _ in range(self.iterations if self.updates(step.index, total) else 0):
+                current = steering.leaves(self.variable.read(controls))
+                prediction = here.predict(self.variable.write(controls, current))
+                look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.transition.mean, self.clamp)
+                distance = steering.mean_square(steering.difference(current, original))
+                objective = look.scores - self.prior * distance
+                gradient = problem.gradient(objective, current)
+                yield Snapshot(
+                    step.index, total, controls, look.x0.detach(), look.scores.detach(),
+                    {"prior": self.prior * distance.detach()}, objective.detach(), gradient,
+                )  # fmt: skip
+                change = steering.scaled(steering.unit(gradient) if self.normalise else gradient, length)
+                begin = original if self.start == "original" else steering.detached(current)
+                controls = self.variable.write(controls, steering.added(begin, change))
+
+            with torch.no_grad():
+                prediction = here.predict(controls)
+                state = prediction.sample(controls.noise[step.index + 1])
+
+        yield problem.result(total, controls, state.x)
