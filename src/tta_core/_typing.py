@@ -7,7 +7,7 @@ Rows of k copies of a batch are laid out k-major, `(k b)`: row `i * b + j` is co
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from jaxtyping import Float, Int, jaxtyped
 from torch import Tensor
 
@@ -22,6 +22,9 @@ Rows = Int[Tensor, " b"]
 
 T = TypeVar("T")
 
+# A whole number is a fine float (PEP 484): `DATE(rho=1)`.
+_typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
 def frozen(cls: type[T]) -> type[T]:
@@ -31,7 +34,7 @@ def frozen(cls: type[T]) -> type[T]:
     dimensions of one name must agree over all fields of the object.
     """
     made: Any = attrs.frozen(cls)
-    made.__init__ = jaxtyped(typechecker=beartype)(made.__init__)
+    made.__init__ = jaxtyped(typechecker=_typechecker)(made.__init__)
     return made
 
 
