@@ -4,7 +4,7 @@ Registration hooks are called once, when a name is first looked up. They must st
 than importing a model library. The observation hooks are called during `tta_core.align`.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import pluggy
 
@@ -17,6 +17,7 @@ hookspec = pluggy.HookspecMarker("tta")
 hookimpl = pluggy.HookimplMarker("tta")
 
 
+@runtime_checkable
 class Register(Protocol):
     """What a registration hook is handed."""
 
