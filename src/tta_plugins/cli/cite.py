@@ -1,0 +1,31 @@
+"""`tta cite`: what to cite, in BibTeX."""
+
+from typing import Annotated
+
+import typer
+
+from tta_core.errors import InputError
+from tta_core.registry import KINDS, Entry
+
+
+def cite(
+    names: Annotated[list[str] | None, typer.Argument(help="Methods, rewards ...; everything that names a citation if left out.")] = None,
+) -> None:
+    """Print what to cite, in BibTeX."""
+    from tta_core.plugins import plugins
+    from tta_plugins.cli.credits import citation_of
+    from tta_plugins.cli.show import found
+
+    registry = plugins().registry
+    entries = [entry for name in names for entry in found(name)] if names else [entry for kind in KINDS for entry in registry.entries(kind)]
+    citations = {entry: citation_of(entry.load()).strip() for entry in entries if names or not _is_claimed_twice(entry)}
+    if names and not any(citations.values()):
+        raise InputError(f"{', '.join(names)}: nothing to cite is named there. `tta show {names[0]}` says where it comes from.")
+    for citation in dict.fromkeys(filter(None, citations.values())):
+        typer.echo(citation)
+
+
+def _is_claimed_twice(entry: Entry) -> bool:
+    from tta_core.registry import Collision
+
+    return isinstance(entry.target, Collision)

@@ -1,0 +1,48 @@
+"""`tta doctor`: every plugin, the package it came from, and what is broken."""
+
+from typing import Annotated
+
+import typer
+
+from tta_core.errors import TTAError
+from tta_core.plugins import Found, plugins
+from tta_core.registry import KINDS, Entry
+
+
+def doctor(
+    load: Annotated[bool, typer.Option("--load/--no-load", help="Also import what every name stands for (imports torch).")] = True,
+) -> None:
+    """Check every installed plugin. Exit code 1 if one is broken or two claim one name."""
+    loaded = plugins()
+    problems = list(loaded.registry.collisions)
+    for found in loaded.found:
+        entries = [entry for kind in KINDS for entry in loaded.registry.entries(kind) if entry.plugin == str(found)]
+        failures = [failure for entry in entries if load for failure in _failures(entry)]
+        typer.echo(_line(found, entries, failures))
+        problems += [found.problem] if is_broken(found) else failures
+    for collision in loaded.registry.collisions:
+        typer.echo(f"collision  {collision}")
+    if problems:
+        typer.echo(f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package named in each.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"All {len(loaded.found)} plugins are sound.")
+
+
+def is_broken(found: Found) -> bool:
+    """Whether a plugin failed to load; one that an environment variable blocks did not."""
+    return bool(found.problem) and not found.problem.startswith("blocked by")
+
+
+def _line(found: Found, entries: list[Entry], failures: list[str]) -> str:
+    if found.problem:
+        return f"{'broken' if is_broken(found) else 'blocked':<8} {found}: {found.problem}"
+    names = ", ".join(entry.name for entry in entries) or "no names"
+    return "\n".join([f"{'broken' if failures else 'ok':<8} {found}: {names}", *(f"         {failure}" for failure in failures)])
+
+
+def _failures(entry: Entry) -> list[str]:
+    try:
+        entry.load()
+    except TTAError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,69 @@
+"""Values as they are written on a command line: Python literals, bare words, and the constructors that a `repr` shows.
+
+So `Fraction(0.1) * Window(0.5, 1)` or `NullEmbedding() & TextEmbedding()` can be typed, and what a run's record prints can be typed back.
+Nothing is evaluated but literals, signs, the listed classes and the two operators that compose them.
+"""
+
+import ast
+import operator
+from collections.abc import Mapping
+
+from tta_core.errors import InputError
+from tta_plugins.cli.near import one_of
+
+_WORDS: dict[str, object] = {"true": True, "false": False, "none": None, "inf": float("inf"), "True": True, "False": False, "None": None}
+_COMPOSE = {ast.Mult: operator.mul, ast.BitAnd: operator.and_}
+
+
+def value_of(text: str, classes: Mapping[str, type]) -> object:
+    """The value that a text stands for; a bare word stands for itself."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        return text
+    return _value(tree, classes) if _constructs(tree) else _literal(tree, text)
+
+
+def _constructs(tree: ast.AST) -> bool:
+    return any(isinstance(node, ast.Call) for node in ast.walk(tree))
+
+
+def _literal(tree: ast.expr, text: str) -> object:
+    if isinstance(tree, ast.Name):
+        return _WORDS.get(tree.id, text)
+    try:
+        return ast.literal_eval(tree)
+    except ValueError:
+        return text
+
+
+def _value(node: ast.expr, classes: Mapping[str, type]) -> object:
+    match node:
+        case ast.Call(func=ast.Name(id=name)):
+            cls = classes[one_of(name, classes, "value that can be given here")]
+            positional = [_value(argument, classes) for argument in node.args]
+            named = {keyword.arg: _value(keyword.value, classes) for keyword in node.keywords if keyword.arg}
+            return _made(cls, positional, named)
+        case ast.BinOp(op=ast.Mult() | ast.BitAnd()):
+            left, right = _value(node.left, classes), _value(node.right, classes)
+            return _composed(node.op, left, right)
+        case ast.Tuple():
+            return tuple(_value(item, classes) for item in node.elts)
+        case ast.List():
+            return [_value(item, classes) for item in node.elts]
+        case _:
+            return _literal(node, ast.unparse(node))
+
+
+def _made(cls: type, positional: list[object], named: dict[str, object]) -> object:
+    try:
+        return cls(*positional, **named)
+    except TypeError as error:
+        raise InputError(f"{cls.__name__} cannot be made from that: {error}.") from error
+
+
+def _composed(op: ast.operator, left: object, right: object) -> object:
+    try:
+        return _COMPOSE[type(op)](left, right)
+    except TypeError as error:
+        raise InputError(f"{left!r} and {right!r} cannot be composed: {error}.") from error

@@ -1,0 +1,48 @@
+"""`tta list`: every name that can be given, by kind."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from tta_core.plugins import plugins
+from tta_core.registry import KINDS, Collision, Entry
+from tta_plugins.cli.doctor import is_broken
+from tta_plugins.cli.near import one_of
+
+
+def list_entries(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of {kind, name, summary, plugin, target}.")] = False,
+) -> None:
+    """List every name that can be given, by kind."""
+    kinds = KINDS if kind is None else (kind_named(kind),)
+    registry = plugins().registry
+    if as_json:
+        typer.echo(json.dumps([_plain(entry) for chosen in kinds for entry in registry.entries(chosen)], indent=1))
+        return
+    for chosen in kinds:
+        entries = list(registry.entries(chosen))
+        typer.echo(f"{chosen}:" if entries else f"{chosen}: none")
+        width = max((len(entry.name) for entry in entries), default=0)
+        for entry in entries:
+            origin = "" if "(tta-align " in entry.plugin else f"  [{entry.plugin}]"
+            typer.echo(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
+    broken = [found for found in plugins().found if is_broken(found)]
+    if broken or registry.collisions:
+        typer.echo(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
+
+
+def kind_named(text: str) -> str:
+    """A kind, also in the singular. Raises `UnknownNameError` with the nearest kind."""
+    singular = {kind.removesuffix("s"): kind for kind in KINDS}
+    return singular[text] if text in singular else one_of(text, KINDS, "kind of plugin")
+
+
+def _summary(entry: Entry) -> str:
+    return "claimed by two plugins: see `tta doctor`" if isinstance(entry.target, Collision) else entry.summary
+
+
+def _plain(entry: Entry) -> dict[str, str]:
+    target = entry.target if isinstance(entry.target, str) else repr(entry.target)
+    return {"kind": entry.kind, "name": entry.name, "summary": _summary(entry), "plugin": entry.plugin, "target": target}

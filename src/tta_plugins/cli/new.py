@@ -1,0 +1,51 @@
+"""`tta new`: a package that registers one plugin, complete and passing as written."""
+
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+
+from tta_core.errors import InputError
+from tta_plugins.cli.near import one_of
+
+KINDS = ("reward", "method", "backbone")
+SUFFIX = ".tmpl"
+
+
+def new(
+    kind: Annotated[str, typer.Argument(help="reward, method or backbone.")],
+    name: Annotated[str, typer.Argument(help="What users will type: lower case, with dashes, such as edge-density.")],
+    out: Annotated[Path, typer.Option(help="The folder in which the package's own folder is made.")] = Path("."),
+) -> None:
+    """Write a package of your own for one plugin.
+
+    It holds the entry point, the plugin, its tests and a README; it installs and passes as written.
+    """
+    from tta_core.alignment import writable
+
+    one_of(kind, KINDS, "kind of package")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
+        raise InputError(f"{name!r} cannot be a name. Use lower-case letters and digits in words joined by dashes, such as edge-density.")
+    folder = out / f"tta-{name}"
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} exists and is not empty. Give another name, or another --out folder.")
+    package = writable(folder)
+    for path, text in rendered(kind, name).items():
+        (package / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / path).write_text(text, encoding="utf-8")
+    typer.echo(f"Wrote {package}. Next:\n  pip install -e {package}\n  pytest {package}\n  tta show {name}")
+
+
+def rendered(kind: str, name: str) -> dict[str, str]:
+    """The package's files by path."""
+    words = {"name": name, "module": f"tta_{name.replace('-', '_')}", "Class": "".join(word.capitalize() for word in name.split("-"))}
+    sources = files("tta_plugins.cli").joinpath("templates", kind)
+    made = {}
+    for source in sources.iterdir():
+        path = Template(source.name.removesuffix(SUFFIX).replace("__", "/")).substitute(words)
+        made[path] = Template(source.read_text(encoding="utf-8")).substitute(words)
+    return made

@@ -1,0 +1,27 @@
+"""Pictures on disk, as the images that a reward reads."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tta_core.errors import LoadError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def read_picture(path: Path) -> "Tensor":
+    """A picture as `(1, 3, H, W)` in [0, 1], turned as its EXIF data says. Raises `LoadError` if it is none, or is transparent."""
+    import numpy
+    import torch
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            picture.load()
+    except OSError as error:
+        raise LoadError(f"{path} could not be read as a picture: {error}. Give PNG, JPEG, WebP or another format of Pillow's.") from error
+    if picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise LoadError(f"{path} is partly transparent, and what a reward would see depends on the ground. Flatten it onto a colour first.")
+    levels = torch.from_numpy(numpy.array(picture.convert("RGB")))
+    return levels.permute(2, 0, 1).float().div(255).unsqueeze(0)

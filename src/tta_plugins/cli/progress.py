@@ -1,0 +1,68 @@
+"""How far a run is: a live bar on a terminal, a few plain lines elsewhere. Both go to standard error."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tta_core.method import Snapshot
+
+LINES = 10
+
+
+@contextmanager
+def watched() -> "Iterator[Callable[[Snapshot], None]]":
+    """An observer that shows a run's progress while the context is open."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times, console=console) as progress:
+        yield Bar(progress)
+
+
+class Bar:
+    """A live bar; until the first snapshot it says that the run is being prepared (loading, encoding, the plain baseline)."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("preparing", total=None)
+
+    def __call__(self, snapshot: "Snapshot") -> None:
+        """Move the bar to this snapshot."""
+        said = None if snapshot.scores is None else f"reward {_mean(snapshot.scores):.4f}"
+        self._progress.update(self._task, completed=snapshot.index + 1, total=snapshot.total, description=said)
+
+
+@attrs.define
+class Lines:
+    """At most `LINES` lines and the last one: step, mean reward so far, seconds left at the present pace."""
+
+    _started: float = attrs.field(factory=time.monotonic, init=False)
+    _said: int = attrs.field(default=-1, init=False)
+    _reward: str = attrs.field(default="", init=False)
+
+    def __call__(self, snapshot: "Snapshot") -> None:
+        """Say something if a tenth of the run has passed since."""
+        if snapshot.scores is not None:
+            self._reward = f"  reward {_mean(snapshot.scores):.4f}"
+        done = snapshot.index + 1
+        tenth = done * LINES // snapshot.total
+        if tenth == self._said:
+            return
+        self._said = tenth
+        left = (time.monotonic() - self._started) * (snapshot.total - done) / done
+        typer.echo(f"step {done}/{snapshot.total}{self._reward}  {left:.0f} s left", err=True)
+
+
+def _mean(scores: "Tensor") -> float:
+    return scores.mean().item()

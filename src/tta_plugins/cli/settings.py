@@ -1,0 +1,46 @@
+"""What a registered class or factory can be told: its fields, with their types and defaults."""
+
+import inspect
+import typing
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Setting:
+    """One field of a plugin. `default` is its repr; empty where a value must be given."""
+
+    name: str
+    annotation: Any
+    default: str
+
+    @property
+    def type(self) -> str:
+        """The annotation as one would write it."""
+        return "" if self.annotation is inspect.Parameter.empty else inspect.formatannotation(self.annotation)
+
+
+def settings_of(target: Any) -> dict[str, Setting]:
+    """The settings by name: fields of an attrs class, parameters of any other class. A plain function is used as it is and has none."""
+    if not isinstance(target, type):
+        return {}
+    if attrs.has(target):
+        hints = typing.get_type_hints(target, include_extras=True)
+        fields = [field for field in attrs.fields(target) if field.init]
+        return {field.alias: Setting(field.alias, hints.get(field.name, field.type), _default(target, field)) for field in fields}
+    if target.__init__ is object.__init__:
+        return {}
+    hints = typing.get_type_hints(target.__init__, include_extras=True)
+    parameters = inspect.signature(target).parameters.values()
+    named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    return {p.name: Setting(p.name, hints.get(p.name, p.annotation), "" if p.default is p.empty else repr(p.default)) for p in named}
+
+
+def _default(cls: type, field: "attrs.Attribute[Any]") -> str:
+    if field.default is attrs.NOTHING:
+        return ""
+    default: Any = field.default
+    if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return repr(default)
+    return f"made by {cls.__name__}" if default.takes_self else repr(default.factory())

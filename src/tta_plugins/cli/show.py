@@ -1,0 +1,56 @@
+"""`tta show`: one name, with its settings, its unit, its source and what to cite."""
+
+import inspect
+from typing import Annotated
+
+import attrs
+import typer
+
+from tta_core.errors import UnknownNameError
+from tta_core.plugins import plugins
+from tta_core.registry import KINDS, Entry
+from tta_plugins.cli.near import one_of
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A name from `tta list`.")],
+    load: Annotated[bool, typer.Option("--load", help="Make one with its defaults and show its card; a reward loads its weights.")] = False,
+) -> None:
+    """Show one name: settings, unit, source, citation."""
+    for entry in found(name):
+        _show(entry, load)
+
+
+def found(name: str) -> list[Entry]:
+    """The entries of that name, of any kind. Raises `UnknownNameError` with the nearest names."""
+    registry = plugins().registry
+    known = [entry for kind in KINDS for entry in registry.entries(kind)]
+    try:
+        one_of(name, dict.fromkeys(entry.name for entry in known), "plugin")
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} `tta list` lists them all.") from None
+    return [registry.find(entry.kind, name) for entry in known if entry.name == name]
+
+
+def _show(entry: Entry, load: bool) -> None:
+    from tta_plugins.cli.credits import card_is_computed, card_on, citation_of
+    from tta_plugins.cli.settings import settings_of
+
+    target = entry.load()
+    typer.echo(f"{entry.name} ({entry.kind}): {entry.summary}".rstrip(": "))
+    typer.echo(f"from {entry.plugin}, {getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', repr(target))}\n")
+    typer.echo(f"{inspect.getdoc(target) or 'It has no docstring.'}\n")
+    settings = settings_of(target)
+    typer.echo("Settings:" if settings else "It has no settings.")
+    for setting in settings.values():
+        typer.echo(f"  {setting.name}: {setting.type or 'any'}" + (f" = {setting.default}" if setting.default else "  (must be given)"))
+    card = card_on(target() if load and isinstance(target, type) else target)
+    if card is not None:
+        typer.echo("Card:")
+        for field, value in attrs.asdict(card).items():
+            if value not in ("", None) and field != "citation":
+                typer.echo(f"  {field}: {value}")
+    elif card_is_computed(target):
+        typer.echo(f"Its card depends on its settings: `tta show {entry.name} --load` makes one and shows it.")
+    citation = citation_of(target)
+    typer.echo(f"Cite:\n{citation}" if citation else "It names nothing to cite.")

@@ -1,0 +1,19 @@
+"""Tables for people; scripts ask for --json or read run.json."""
+
+from collections.abc import Sequence
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> None:
+    """Print rows under headings; the last `numbers` columns are aligned right. Long texts are folded, never cut."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, heading in enumerate(headings):
+        is_number = place >= len(headings) - numbers
+        table.add_column(Text(heading), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
