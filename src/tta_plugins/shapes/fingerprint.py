@@ -1,0 +1,36 @@
+"""Tells a text encoder that was really loaded from one with random weights.
+
+Versions of transformers disagree on the names of CLIPTextModel's weights; one that does not find them only warns and
+goes on with random ones. The stored numbers are what the encoder gives for one fixed prompt.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from tta_core.errors import LoadError
+from tta_plugins.shapes.load import WEIGHTS
+
+PROMPT = "a red circle left of a blue square on a white background"
+FILE = "fingerprint.json"
+TOLERANCE = 0.02  # half precision and other kernels move these numbers, of size 1, by less
+
+
+def measure(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> list[float]:
+    """The first eight numbers of the encoder's pooled output for PROMPT."""
+    tokens = tokenizer(PROMPT, padding="max_length", return_tensors="pt").input_ids.to(text_encoder.device)
+    with torch.no_grad():
+        return [round(value, 4) for value in text_encoder(tokens).pooler_output[0, :8].float().tolist()]
+
+
+def check(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, weights: Path = WEIGHTS) -> None:
+    """Raises `LoadError` unless the encoder gives the stored numbers."""
+    expected = json.loads((weights / FILE).read_text(encoding="utf-8"))["values"]
+    found = measure(text_encoder, tokenizer)
+    if max(abs(a - b) for a, b in zip(expected, found, strict=True)) > TOLERANCE:
+        raise LoadError(
+            f"The text encoder gives {found} for {PROMPT!r}, but was trained to give {expected}. This transformers "
+            "did not find the weights under the names it expects and left random ones; use transformers 4.44 or later."
+        )

@@ -1,0 +1,109 @@
+"""Trains the embedded model: `python -m tta_plugins.shapes.train --stage all --out DIR`.
+
+Every stage is seeded, writes a checkpoint every three minutes, goes on from it when started again, and reads what
+earlier stages left in DIR. `export` writes DIR/weights in the shipped layout.
+
+    vae -> polish          pictures to latents and back
+    vae -> pool -> unet    latents of 64,000 captioned pictures, text encoder, denoiser
+    clip                   the reward, apart from all of these
+    judge                  the convnet judge, likewise
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import torch
+from diffusers import AutoencoderTiny
+from torch import nn
+
+from tta_plugins.shapes import models
+from tta_plugins.shapes.judge import JudgeNet
+from tta_plugins.shapes.plans import FULL, SMOKE, Plans
+from tta_plugins.shapes.stages import export
+from tta_plugins.shapes.stages.clip import reward_parts, train_clip
+from tta_plugins.shapes.stages.judge import train_judge
+from tta_plugins.shapes.stages.polish import polish_decoder
+from tta_plugins.shapes.stages.pool import Pool, make_pool
+from tta_plugins.shapes.stages.unet import denoiser, train_unet
+from tta_plugins.shapes.stages.vae import train_vae
+
+Module = TypeVar("Module", bound=nn.Module)
+STAGES = ("vae", "polish", "pool", "unet", "clip", "judge", "export")
+
+
+def train(stage: str, out: Path, plans: Plans, seed: int, device: str, chosen: dict[str, str]) -> None:
+    """Runs one stage; `chosen` names kept checkpoints that `export` takes instead of the last ones."""
+    out.mkdir(parents=True, exist_ok=True)
+    if stage == "vae":
+        train_vae(out, plans.vae, seed, device)
+    elif stage == "polish":
+        polish_decoder(_vae(out), out, plans.polish, seed, device)
+    elif stage == "pool":
+        _pool(out, plans, seed, device)
+    elif stage == "unet":
+        train_unet(out, _pool(out, plans, seed, device), plans.text, plans.unet, seed, device)
+    elif stage == "clip":
+        train_clip(out, plans.text, plans.clip, seed, device)
+    elif stage == "judge":
+        train_judge(out, plans.judge, seed, device)
+    elif stage == "export":
+        _export(out, _pool(out, plans, seed, device), seed, chosen)
+    else:
+        raise ValueError(f"No stage {stage!r}; there are {', '.join(STAGES)} and all.")
+
+
+def _export(out: Path, pool: Pool, seed: int, chosen: dict[str, str]) -> None:
+    weights = out / "weights"
+    vae = _vae(out)
+    if (out / "polish.pt").exists():
+        _averaged(vae.decoder, out / "polish.pt")
+    drawing = _averaged(denoiser(seed, "cpu"), out / chosen.get("unet", "unet.pt"))
+    export.export_pipeline(weights, vae, drawing["text"], drawing["unet"], pool.scale)
+    export.export_clip(weights, _averaged(reward_parts(seed, "cpu"), out / chosen.get("clip", "clip.pt"))["clip"])
+    export.export_judge(weights, _averaged(JudgeNet(), out / "judge.pt"))
+    export.write_sums(weights)
+    print(f"wrote {weights}", flush=True)
+
+
+def _vae(out: Path) -> AutoencoderTiny:
+    return _averaged(models.vae(), out / "vae.pt")
+
+
+def _pool(out: Path, plans: Plans, seed: int, device: str) -> Pool:
+    return make_pool(_vae(out).to(device), plans.pool, seed, out / "pool.pt", device)
+
+
+def _averaged(module: Module, file: Path) -> Module:
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    module.load_state_dict(state.get("smooth", state))
+    return module.eval()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tta_plugins.shapes.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all")
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, pool and exported weights")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="another length for the one stage that is named")
+    parser.add_argument("--smoke", action="store_true", help="half a minute: does every stage run? Draws nothing")
+    parser.add_argument("--unet", default="unet.pt", help="export this kept checkpoint, such as unet-004000.pt")
+    parser.add_argument("--clip", default="clip.pt", help="likewise for the reward")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    plans = SMOKE if given.smoke else FULL
+    if given.steps is not None:
+        if given.stage not in ("vae", "polish", "unet", "clip", "judge"):
+            parser.error(f"--steps needs a stage that has steps, not {given.stage}")
+        plan = attrs.evolve(getattr(plans, given.stage), steps=given.steps)
+        plans = attrs.evolve(plans, **{given.stage: plan})
+    for stage in STAGES if given.stage == "all" else (given.stage,):
+        train(stage, given.out, plans, given.seed, given.device, {"unet": given.unet, "clip": given.clip})
+
+
+if __name__ == "__main__":
+    main()
