@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import attrs
+import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from tta_core._typing import Noises, PooledEmbeddings, TokenEmbeddings, TokenMask, evolve, frozen
@@ -31,6 +33,13 @@ class Embedding:
 
     def __getitem__(self, rows: slice | Tensor) -> "Embedding":
         return self._each(lambda tensor: tensor[rows])
+
+    def where(self, rows: Bool[Tensor, " b"], other: "Embedding") -> "Embedding":
+        """This embedding in the samples where `rows` holds, the other's tokens and pooled vector elsewhere."""
+        if other is self:
+            return self
+        pooled = None if self.pooled is None or other.pooled is None else torch.where(rows[:, None], self.pooled, other.pooled)
+        return evolve(self, tokens=torch.where(rows[:, None, None], self.tokens, other.tokens), pooled=pooled)
 
     def _each(self, change: "Change") -> "Embedding":
         pooled, mask = (None if tensor is None else change(tensor) for tensor in (self.pooled, self.mask))
@@ -62,6 +71,12 @@ class Controls:
     text: Embedding
     null: Embedding | None
     noise: Noises
+
+    def where(self, rows: Bool[Tensor, " b"], other: "Controls") -> "Controls":
+        """These controls in the samples where `rows` holds, the other's elsewhere."""
+        text = self.text.where(rows, other.text)
+        null = self.null if self.null is None or other.null is None else self.null.where(rows, other.null)
+        return Controls(text, null, torch.where(rows.view(1, -1, 1, 1, 1), self.noise, other.noise))
 
 
 @runtime_checkable
@@ -137,9 +152,10 @@ class Noise:
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
         """Controls with these noises; earlier rows stay."""
-        noise = controls.noise.clone()
-        noise[self._first(controls) :] = value[0].transpose(0, 1)
-        return evolve(controls, noise=noise)
+        noise = value[0].transpose(0, 1)
+        copies = noise.shape[1] // controls.noise.shape[1]
+        kept = controls.noise[: self._first(controls)].repeat(1, copies, 1, 1, 1)
+        return evolve(controls, noise=torch.cat([kept, noise]))
 
     def _first(self, controls: Controls) -> int:
         return 0 if self.last is None else max(0, controls.noise.shape[0] - self.last)

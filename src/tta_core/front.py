@@ -19,6 +19,7 @@ from tta_core.preparation import Prepared, prepare
 from tta_core.problem import Look, Problem
 from tta_core.provenance import distribution, name_of
 from tta_core.reward import Reward, card_of
+from tta_core.schedules import Schedule
 
 
 @runtime_checkable
@@ -40,7 +41,7 @@ def align(
     scheduler: object = "native",
     steps: int | None = None,
     guidance: float | None = None,
-    eta: float | None = None,
+    eta: float | Schedule | None = None,
     seed: int | Sequence[int] = 0,
     negative: str | Sequence[str] | None = None,
     height: int | None = None,

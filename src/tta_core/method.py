@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
+import torch
 from torch import Tensor
 
 from tta_core._typing import Images, Latents, Scores, frozen
 from tta_core.controls import ControllableVariable, Controls
+from tta_core.errors import InputError
+from tta_core.schedules import Schedule
 
 if TYPE_CHECKING:
     from tta_core.problem import Problem
@@ -38,6 +41,18 @@ class Snapshot:
     gradient: tuple[Tensor, ...] = attrs.field(default=(), repr=False)
     images: Images | None = attrs.field(default=None, repr=False)
 
+    def better(self, other: "Snapshot") -> "Snapshot":
+        """The better of two, sample by sample; of equals, this one. Its place is the other's."""
+        if self.scores is None or other.scores is None:
+            raise InputError("Two snapshots were compared of which one has no scores. Score both: `problem.look(x0)`.")
+        rows = self.scores >= other.scores
+        x0 = torch.where(rows.view(-1, 1, 1, 1), self.x0, other.x0)
+        images = None
+        if self.images is not None and other.images is not None:
+            images = torch.where(rows.view(-1, 1, 1, 1), self.images, other.images)
+        scores = torch.where(rows, self.scores, other.scores)
+        return Snapshot(other.index, other.total, self.controls.where(rows, other.controls), x0, scores, images=images)
+
 
 @frozen
 class Needs:
@@ -51,7 +66,7 @@ class Needs:
 
     variable: ControllableVariable | None = None
     gradient: bool = False
-    eta: float = 0.0
+    eta: float | Schedule = 0.0
 
 
 @runtime_checkable

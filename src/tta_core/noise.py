@@ -85,9 +85,10 @@ class GivenNoise:
 
     def _rest(self, wanted: str) -> NoiseSource:
         if self.rest is None:
+            given = [noises.shape[0] for noises in self.rows]
             raise InputError(
-                f"The run asked for {wanted}, but only {[noises.shape[0] for noises in self.rows]} children per row were given. Row 0 starts "
-                "the trajectory, row i + 1 belongs to step i; K particles need K children in every row. Give more, or a `rest` to draw from."
+                f"The run asked for {wanted}, but only {given} children per row were given. Row 0 starts the trajectory, row i + 1 belongs "
+                "to step i; K particles need K children in every row. Give more, or a `rest` to draw from."
             )
         return self.rest
 

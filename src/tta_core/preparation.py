@@ -20,8 +20,9 @@ from tta_core.plugins import plugins
 from tta_core.problem import Problem
 from tta_core.reward import networks_of
 from tta_core.scheduler import Scheduler
+from tta_core.schedules import Schedule
 
-MakeScheduler = Callable[[object, int, float, tuple[int, int, int]], Scheduler]
+MakeScheduler = Callable[[object, int, float | Schedule, tuple[int, int, int]], Scheduler]
 
 
 @frozen
@@ -43,7 +44,7 @@ def prepare(
     scheduler: object = "native",
     steps: int | None = None,
     guidance: float | None = None,
-    eta: float | None = None,
+    eta: float | Schedule | None = None,
     seed: int | Sequence[int] = 0,
     negative: str | Sequence[str] | None = None,
     height: int | None = None,
@@ -149,8 +150,8 @@ def _steps(steps: int | None, backbone: Backbone) -> int:
     return steps
 
 
-def _scheduler(source: object, backbone: Backbone, steps: int, eta: float, shape: tuple[int, int, int]) -> Scheduler:
-    if not 0 <= eta <= 1:
+def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule, shape: tuple[int, int, int]) -> Scheduler:
+    if isinstance(eta, int | float) and not 0 <= eta <= 1:
         raise InputError(f"eta is {eta}, but it is the share of the posterior's noise that is drawn: give a number in [0, 1].")
     if not isinstance(source, str):
         return cast(Scheduler, source)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from tta_core._typing import Images, Latents, Noises, Scores, frozen
+from tta_core import steering
+from tta_core._typing import Images, Latents, Noises, Scores, evolve, frozen
 from tta_core.backbone import Backbone
 from tta_core.controls import Controls
 from tta_core.errors import IncompatibleError, NotFiniteError
@@ -42,6 +43,7 @@ class Problem:
         look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
         loss_scale: see `Setup`.
+        differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
     """
 
     backbone: Backbone
@@ -54,6 +56,7 @@ class Problem:
     look_ahead_decoder: Decoder | None = None
     segment: int | None = None
     loss_scale: float = 1.0
+    differentiable: bool = True
     ledger: Ledger = attrs.field(factory=Ledger, repr=False)
 
     @property
@@ -106,21 +109,23 @@ class Problem:
             images = self.ledger.forward(component, decode(x0), x0.shape[0])
         if not torch.isfinite(images).all():
             raise NotFiniteError(
-                f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range in "
-                "which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
+                f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range "
+                "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
             )
         images = images.clamp(0, 1) if clamp else images
         return Look(x0, images, self.score(images))
 
-    def result(self, total: int, controls: Controls, x0: Latents) -> Snapshot:
-        """The last snapshot of a method that ends at these clean latents: decoded, scored."""
+    def result(self, total: int, controls: Controls, x0: Latents, clamp: bool = True) -> Snapshot:
+        """The last snapshot of a method that ends at these clean latents; of several copies, rows `(k b)`, each sample's best."""
         with torch.no_grad():
-            look = self.look(x0)
-        return Snapshot(total - 1, total, controls, x0, look.scores, images=look.images)
+            look = self.look(x0, clamp)
+        best = steering.best(look.scores, len(self.prompts))
+        return Snapshot(total - 1, total, controls, x0[best], look.scores[best], images=look.images[best])
 
     def score(self, images: Images) -> Scores:
         """The reward of images, rows `(k b)`; checked at the border."""
         prompts = self.prompts * (images.shape[0] // len(self.prompts))
+        images = images if self.differentiable else images.detach()
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
             return self.ledger.forward("reward", checked(self.reward, images, prompts), images.shape[0])
 
@@ -137,8 +142,12 @@ class Problem:
             )
         return gradient
 
-    def check(self, needs: Needs) -> None:
-        """Refuse what cannot work, before the first step. Raises `IncompatibleError` with the reason and a remedy."""
+    def check(self, needs: Needs) -> "Problem":
+        """This problem, ready for a method with these needs. What cannot work is refused here, before the first step.
+
+        Raises:
+            IncompatibleError: with the reason and a remedy.
+        """
         variable = needs.variable
         if variable is not None:
             if variable.needs_null and not self.backbone.has_null:
@@ -154,6 +163,7 @@ class Problem:
             variable.read(self.controls)
         if needs.gradient and not self._differentiable():
             raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
+        return evolve(self, differentiable=needs.gradient)
 
     def _differentiable(self) -> bool:
         declared = card_of(self.reward).differentiable
@@ -167,6 +177,6 @@ class Problem:
 
 _NOT_DIFFERENTIABLE = (
     "Cannot use {reward} with a method that follows its gradient. This is because the scores do not depend differentiably on the images "
-    "(no_grad, numpy, rounding or 8-bit pictures inside it). Use a method without gradients (null-tta with estimator=ZerothOrder(), "
-    "dno with estimator=Hybrid2(), best-of-n), or write the reward in torch operations on the images."
+    "(no_grad, numpy, rounding or 8-bit pictures inside it). Use an estimator without gradients (estimator=ZerothOrder() or Hybrid2() on "
+    "date, null-tta or dno), or best-of-n; or write the reward in torch operations on the images."
 )

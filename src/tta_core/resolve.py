@@ -34,8 +34,8 @@ def backbone(source: object) -> Backbone:
         return source
     known = sorted(name for entry in registry.entries("backbones") for name in entry.pipelines)
     raise InputError(
-        f"{name_of(source)} is not a backbone. Give a name (`tta list backbones`), a folder or hub id in diffusers' layout, a loaded pipeline "
-        f"of one of {', '.join(known)}, or an object with the methods of tta_core.Backbone."
+        f"{name_of(source)} is not a backbone. Give a name (`tta list backbones`), a folder or hub id in diffusers' layout, a loaded "
+        f"pipeline of one of {', '.join(known)}, or an object with the methods of tta_core.Backbone."
     )
 
 

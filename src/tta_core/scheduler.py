@@ -12,6 +12,7 @@ import attrs
 from torch import Tensor
 
 from tta_core._typing import Latents, evolve, frozen
+from tta_core.schedules import Schedule
 from tta_core.transition import GaussianTransition, as_batch, log_snr_half, posterior_std
 
 Output = Literal["epsilon", "v_prediction", "flow", "sample"]
@@ -108,7 +109,8 @@ class GaussianScheduler:
     Attributes:
         steps: the table.
         output: what the network predicts.
-        eta: share of the posterior's standard deviation that is drawn at each step; 0 deterministic, 1 ancestral.
+        eta: share of the posterior's standard deviation that is drawn at each step; 0 deterministic, 1 ancestral. A schedule gives
+            each step its own.
         initial_std: standard deviation of x_T.
         renoise: forget x and noise x0 afresh at each step (`stochastic_sampling` of diffusers' flow-matching Euler).
 
@@ -117,14 +119,15 @@ class GaussianScheduler:
 
     steps: tuple[Step, ...] = attrs.field(repr=lambda steps: f"<{len(steps)} steps>")
     output: Output
-    eta: float = 0.0
+    eta: float | Schedule = 0.0
     initial_std: float = 1.0
     renoise: bool = False
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
         x0, eps = self._believed(state.x, output, step)
-        std = step.s_next if self.renoise else self.eta * posterior_std(step.a, step.s, step.a_next, step.s_next)
+        eta = self.eta if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
+        std = step.s_next if self.renoise else eta * posterior_std(step.a, step.s, step.a_next, step.s_next)
         k = math.sqrt(max(0.0, step.s_next**2 - std**2))
         direction = self._second_order(x0, state.history, step)
         mean = (k / step.s) * state.x + (step.a_next - step.a * k / step.s) * direction

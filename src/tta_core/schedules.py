@@ -122,6 +122,15 @@ class Window(_Multiplies):
 
 
 @frozen
+class AllButLast(_Multiplies):
+    """1 at every step but the last, where it is 0."""
+
+    def __call__(self, index: int, total: int) -> float:
+        """Whether another step follows."""
+        return float(index + 1 < total)
+
+
+@frozen
 class Steps(_Multiplies):
     """1 at the listed steps."""
 

@@ -25,6 +25,10 @@ class GaussianTransition:
         """One child per given noise and sample, laid out `(k b)`, k-major."""
         return rearrange(self.mean + self.std * noises, "k b c h w -> (k b) c h w")
 
+    def repeated(self, rows: int) -> "GaussianTransition":
+        """Copies up to `rows` rows, k-major."""
+        return GaussianTransition(as_batch(self.mean, rows), self.std)
+
     def kl(self, other: "GaussianTransition") -> Scores:
         """KL(self || other) per sample, in nats.
 

@@ -10,4 +10,6 @@ def tta_register_methods(register: Register) -> None:
     register("fixed", f"{here}.baselines:Fixed", "plain sampling, no update")
     register("random-direction", f"{here}.baselines:RandomDirection", "DATE's steps along random directions")
     register("best-of-n", f"{here}.baselines:BestOfN", "the best of n plain samples")
+    register("null-tta", f"{here}.null_tta:NullTTA", "steers the null embedding under a KL penalty, with particles")
+    register("dno", f"{here}.dno:DNO", "steers the injected noise of the whole chain")
     register("date", f"{here}.date:DATE", "steers the text embedding along the reward's gradient")

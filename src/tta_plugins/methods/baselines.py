@@ -7,8 +7,8 @@ import attrs
 import torch
 
 from tta_core import steering
-from tta_core._typing import Latents, evolve, frozen
-from tta_core.controls import ControllableVariable, Controls, TextEmbedding
+from tta_core._typing import evolve, frozen
+from tta_core.controls import ControllableVariable, TextEmbedding
 from tta_core.errors import InputError
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
@@ -102,16 +102,11 @@ class BestOfN:
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """One whole sample after another, so that memory is that of one."""
         problem.check(self.needs)
-        rows = len(problem.steps) + 1
-        kept = problem.result(self.n, problem.controls, _sampled(problem, problem.controls))
-        yield evolve(kept, index=0)
-        for child in range(1, self.n):
-            noise = torch.stack([problem.noises(row, child) for row in range(rows)])
+        rows, kept = range(len(problem.steps) + 1), None
+        for child in range(self.n):
+            noise = torch.stack([problem.noises(row, child) for row in rows]) if child else problem.controls.noise
             controls = evolve(problem.controls, noise=noise)
-            kept = steering.better(kept, problem.result(self.n, controls, _sampled(problem, controls)))
-            yield evolve(kept, index=child)
-
-
-def _sampled(problem: Problem, controls: Controls) -> Latents:
-    with torch.no_grad():
-        return problem.sample(controls)
+            with torch.no_grad():
+                drawn = evolve(problem.result(self.n, controls, problem.sample(controls)), index=child)
+            kept = kept.better(drawn) if kept else drawn
+            yield kept

@@ -4,6 +4,7 @@ Notation (name -> paper): text -> c, rho -> rho, look.scores -> h(x0^(x_t, c)), 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import attrs
@@ -13,7 +14,9 @@ from tta_core import steering
 from tta_core._typing import frozen
 from tta_core.controls import ControllableVariable, TextEmbedding
 from tta_core.errors import InputError
+from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.method import Needs, Snapshot
+from tta_core.position import Position
 from tta_core.problem import Problem
 from tta_core.schedules import Every, Schedule
 
@@ -32,6 +35,7 @@ class DATE:
         normalise: False takes rho * g itself, the unnormalised-gradient baseline.
         look: "clean" scores the look-ahead x0^; "noisy" scores the next x itself, decoded with its noise: a baseline of the paper.
         clamp: clamp look-aheads to [0, 1] before the reward.
+        estimator: `Exact()`; `Hybrid1()`, `Hybrid2()` or `ZerothOrder()` for a reward without gradient.
         variable: what is steered; any variable works.
 
     Source: DATE (arXiv 2510.23974), algorithm 1.
@@ -48,6 +52,7 @@ class DATE:
     normalise: bool = True
     look: Literal["clean", "noisy"] = "clean"
     clamp: bool = True
+    estimator: Estimator = attrs.field(factory=Exact)
     variable: ControllableVariable = attrs.field(factory=TextEmbedding)
 
     citation: ClassVar[str] = (
@@ -67,34 +72,38 @@ class DATE:
     @property
     def needs(self) -> Needs:
         """A reward with a gradient; the paper samples with DDIM, eta 0."""
-        return Needs(self.variable, gradient=True, eta=0.0)
+        return Needs(self.variable, gradient=self.estimator.needs_gradient)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Sample, updating the embedding at the chosen steps; the prediction after an update is made afresh."""
-        problem.check(self.needs)
+        problem = problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
         original = self.variable.read(controls)
         length = self.rho * (steering.norm(original) if self.relative else torch.ones(len(problem.prompts)).to(state.x))
 
         for step in problem.steps:
             here = problem.at(state, step)
-            for _ in range(self.iterations if self.updates(step.index, total) else 0):
-                current = steering.leaves(self.variable.read(controls))
-                prediction = here.predict(self.variable.write(controls, current))
-                look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.transition.mean, self.clamp)
-                distance = steering.mean_square(steering.difference(current, original))
-                objective = look.scores - self.prior * distance
-                gradient = problem.gradient(objective, current)
-                yield Snapshot(
-                    step.index, total, controls, look.x0.detach(), look.scores.detach(),
-                    {"prior": self.prior * distance.detach()}, objective.detach(), gradient,
-                )  # fmt: skip
+            objective = partial(self.objective, problem, here)
+            for i in range(self.iterations if self.updates(step.index, total) else 0):
+                current = steering.detached(self.variable.read(controls))
+                seen, gradient = self.estimator(objective, current, problem, (step.index, i))
+                yield seen.snapshot(step.index, total, controls, gradient)
                 change = steering.scaled(steering.unit(gradient) if self.normalise else gradient, length)
-                begin = original if self.start == "original" else steering.detached(current)
+                begin = original if self.start == "original" else current
                 controls = self.variable.write(controls, steering.added(begin, change))
 
             with torch.no_grad():
                 prediction = here.predict(controls)
                 state = prediction.sample(controls.noise[step.index + 1])
+            if not self.updates(step.index, total):
+                yield Snapshot(step.index, total, controls, prediction.x0)
 
         yield problem.result(total, controls, state.x)
+
+    def objective(self, problem: Problem, here: Position, value: steering.Tensors) -> Objective:
+        """h(x0^(x_t, c)) - prior * mean (c - c_org)^2 at a value of the variable."""
+        prediction = here.predict(self.variable.write(problem.controls, value))
+        look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.transition.mean, self.clamp)
+        original = as_rows(self.variable.read(problem.controls), value)
+        prior = self.prior * steering.mean_square(steering.difference(value, original))
+        return Objective(prediction.x0, look.images, look.scores, 1.0, {"prior": prior})

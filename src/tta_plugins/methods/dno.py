@@ -1,0 +1,113 @@
+"""DNO: the injected noise ascends the reward of the finished image, kept typical by a probability regulariser.
+
+Notation (name -> paper): value -> z = (x_T, z_1 .. z_T), problem.sample -> M, regularisation -> gamma, opt_steps ->
+the number of last noises that are steered.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core import steering
+from tta_core._typing import evolve, frozen
+from tta_core.controls import Noise
+from tta_core.errors import InputError
+from tta_core.estimators import Estimator, Exact, Objective
+from tta_core.method import Needs, Snapshot
+from tta_core.problem import Problem
+from tta_core.schedules import AllButLast, Schedule
+from tta_core.transition import as_batch
+from tta_plugins.methods.concentration import improbability
+
+
+@frozen
+class DNO:
+    """Ascends R(M(z)) - gamma Reg(z) over all noises of the whole chain; the best iterate is the result.
+
+    Attributes:
+        iterations: updates; one more evaluation judges the last.
+        regularisation: gamma; 0 lets noise leave the typical set, and the picture with it.
+        opt_steps: steer only the noises of the last so many steps; None: all, and x_T.
+        eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
+        optimizer: ascends; `AdamW(weight_decay=0.01)` is the released code's, which shrinks the noise itself.
+        clip: longest gradient, per sample.
+        shuffles, subsample: of the regulariser, see `improbability`.
+        estimator: `Hybrid2()` is the paper's best for a reward without gradient.
+        stop_at: end when every sample's reward has reached this.
+        clamp: clamp pictures to [0, 1] before the reward.
+
+    Source: DNO (arXiv 2405.18881), algorithm 1 and section 4.
+    Differs: gradients are clipped per sample, so that a batch is each alone; weight decay is off by default; the last transition draws
+    noise as its sampler says; nothing is decoded but the result of each iteration. `DNO.released()` sets the first transition to last
+    without noise, the decay and the unclamped reward as the authors' code has them.
+    """
+
+    iterations: int = 100
+    regularisation: float = 1.0
+    opt_steps: int | None = None
+    eta: float | Schedule = 1.0
+    optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.AdamW(lr=0.01))
+    clip: float = 1.0
+    shuffles: int = 100
+    subsample: int = 1
+    estimator: Estimator = attrs.field(factory=Exact)
+    stop_at: float | None = None
+    clamp: bool = True
+
+    citation: ClassVar[str] = (
+        "@inproceedings{dno2025, title={Inference-Time Alignment of Diffusion Models with Direct Noise Optimization}, "
+        "booktitle={ICML}, year={2025}, note={arXiv:2405.18881}}"
+    )
+
+    @classmethod
+    def released(cls) -> "DNO":
+        """The settings of the authors' code, switch for switch; their guidance is 5."""
+        return cls(eta=AllButLast(), optimizer=steering.AdamW(lr=0.01, weight_decay=0.01), clamp=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.iterations < 0 or self.regularisation < 0 or self.clip <= 0:
+            raise InputError(f"{self!r} cannot run: it takes iterations and a regularisation of at least 0, and a clip above 0.")
+
+    @property
+    def needs(self) -> Needs:
+        """The whole chain is differentiated: see the trajectory policies for its memory."""
+        return Needs(Noise(), gradient=self.estimator.needs_gradient, eta=self.eta)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Iterate; each snapshot's x0 is the best so far."""
+        problem = problem.check(self.needs)
+        variable, kept = Noise(), None
+        value = steering.leaves(variable.read(problem.controls))
+        optimizer = self.optimizer(value)
+        for iteration in range(self.iterations):
+            seen, gradient = self.estimator(partial(self.objective, problem, iteration), value, problem, (iteration,))
+            gradient = steering.clipped(gradient, self.clip)
+            now = seen.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
+            kept = kept.better(now) if kept else now
+            yield evolve(now, x0=kept.x0)
+            if self.stop_at is not None and kept.scores is not None and bool((kept.scores >= self.stop_at).all()):
+                break
+            steering.ascend(optimizer, value, gradient)
+        controls = variable.write(problem.controls, steering.detached(value))
+        with torch.no_grad():
+            last = problem.result(self.iterations, controls, problem.sample(controls), self.clamp)
+        yield kept.better(last) if kept else last
+
+    def objective(self, problem: Problem, iteration: int, value: steering.Tensors) -> Objective:
+        """R(M(z)) - gamma Reg(z) at noises of `(b, steps, c, h, w)`; only the steered rows are differentiated and regularised."""
+        z = value[0]
+        steered = slice(0, 1) if self.eta == 0 else slice(z.shape[1] - self.opt_steps - 1 if self.opt_steps else 0, None)
+        live = torch.zeros(z.shape[1], dtype=torch.bool, device=z.device)
+        live[steered] = True
+        x0 = problem.sample(Noise().write(problem.controls, (torch.where(live.view(1, -1, 1, 1, 1), z, z.detach()),)))
+        look = problem.look(x0, self.clamp)
+        penalties: dict[str, Tensor] = {}
+        if self.regularisation:
+            flat = z[:, steered].flatten(1)
+            shuffles = problem.noises.permutations(self.shuffles, flat.shape[1], iteration)
+            penalties["improbability"] = self.regularisation * improbability(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
+        return Objective(x0, look.images, look.scores, 1.0, penalties)

@@ -1,0 +1,147 @@
+"""Null-TTA: the null embedding ascends the reward of the look-ahead under a KL penalty, and the best of K children lives on.
+
+Notation (name -> paper): null -> phi, particles -> K, reward_weight -> lambda_1, penalty_weight -> lambda_2, variance -> sigma_phi^2,
+rate -> gamma, step.alpha -> alpha_t, reference -> the prediction at the unsteered phi, inner -> n_t.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+
+from tta_core import steering
+from tta_core._typing import Scores, frozen
+from tta_core.controls import ControllableVariable, Controls, NullEmbedding
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.estimators import Estimator, Exact, Objective, as_rows
+from tta_core.method import Needs, Snapshot
+from tta_core.position import Position
+from tta_core.problem import Problem
+from tta_core.scheduler import Prediction, Step
+from tta_core.schedules import Geometric, GeometricDecay
+from tta_core.transition import as_batch
+
+
+@frozen
+class NullTTA:
+    """Ascends J(phi') = l1 R(x0^) - decay l2 KL - decay l2 ||phi' - phi||^2 / (2 sigma^2) at every step, then keeps the best of K children.
+
+    Attributes:
+        particles: K, candidates at the start and children at each step; 1 selects nothing.
+        inner_min, inner_max: inner steps of the first and of the last time steps.
+        rate: how fast inner steps grow and penalties decay, per step; both depend on the step's index, so 50 steps go half way.
+        reward_weight: l1, for rewards of the size of a cosine; a reward of size 100 wants 1.
+        penalty_weight, variance: l2 and sigma^2.
+        kernel: whose KL: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in nats).
+        guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
+        estimator: `Exact()`, or `ZerothOrder()` and others for a reward without gradient.
+        optimizer: renewed at each time step; the variable is carried over in float32.
+        variable: the null embedding; any other or a product works.
+
+    Source: Null-TTA (arXiv 2511.20889), algorithm 1.
+    Differs: the text branch is evaluated once per step instead of in each inner step, and the chosen child's evaluation is the next step's
+    first; the numbers are the same. Noise is keyed by (seed, sample, step) instead of by the time alone. The released code's penalty
+    is 33 % above what guidance implies (s = 7.5); `NullTTA.released()` copies that. A last step without noise has no "sampler" KL: only
+    the prior acts there.
+    """
+
+    particles: int = 3
+    inner_min: int = 5
+    inner_max: int = 25
+    rate: float = 0.008
+    reward_weight: float = 100.0
+    penalty_weight: float = 0.002
+    variance: float = 0.01
+    kernel: Literal["training", "sampler"] = "training"
+    guidance_factor: Literal["exact", "released"] = "exact"
+    estimator: Estimator = attrs.field(factory=Exact)
+    optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.Adam(lr=1e-2))
+    variable: ControllableVariable = attrs.field(factory=NullEmbedding)
+
+    citation: ClassVar[str] = (
+        "@inproceedings{nulltta2026, title={Test-Time Alignment of Text-to-Image Diffusion Models via Null-Text Embedding Optimisation}, "
+        "booktitle={CVPR}, year={2026}, note={arXiv:2511.20889}}"
+    )
+
+    @classmethod
+    def released(cls) -> "NullTTA":
+        """The settings of the authors' code, switch for switch; run it with 100 steps."""
+        return cls(guidance_factor="released")
+
+    def __attrs_post_init__(self) -> None:
+        if self.particles < 1 or not 0 <= self.inner_min <= self.inner_max or self.variance <= 0:
+            raise InputError(f"{self!r} cannot run: it takes at least 1 particle, 0 <= inner_min <= inner_max, and a variance above 0.")
+
+    @property
+    def needs(self) -> Needs:
+        """DDIM with eta 1, whose children differ."""
+        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=1.0)
+
+    def inner(self, index: int, total: int) -> int:
+        """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1))."""
+        return round(self.inner_min + (self.inner_max - self.inner_min) * Geometric(self.rate)(index, total))
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Choose a start; at each step ascend J, draw K children, keep the best."""
+        problem = problem.check(self.needs)
+        total, controls = len(problem.steps), problem.controls
+        here = self._best(problem, problem.at(problem.start(controls, self.particles), problem.steps[0]), controls)
+
+        for step in problem.steps:
+            with torch.no_grad():
+                reference = here.predict(problem.controls)
+            objective = partial(self.objective, problem, here, reference)
+            value = steering.leaves(self.variable.read(controls))
+            optimizer = self.optimizer(value)
+            for k in range(self.inner(step.index, total)):
+                seen, gradient = self.estimator(objective, value, problem, (step.index, k))
+                yield seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
+                steering.ascend(optimizer, value, gradient)
+
+            controls = self.variable.write(controls, steering.detached(value))
+            with torch.no_grad():
+                children = here.predict(controls).branch(problem.children(controls, step.index + 1, self.particles))
+            if step.index + 1 < total:
+                here = self._best(problem, problem.at(children, problem.steps[step.index + 1]), controls)
+
+        yield problem.result(total, controls, children.x)
+
+    def objective(self, problem: Problem, here: Position, reference: Prediction, value: steering.Tensors) -> Objective:
+        """J at a value of the variable: l1 R - decay l2 (KL + ||phi' - phi||^2 / (2 sigma^2))."""
+        controls = self.variable.write(problem.controls, value)
+        prediction = here.predict(controls)
+        look = problem.look_ahead(prediction.x0)
+        original = as_rows(self.variable.read(problem.controls), value)
+        weight = self.penalty_weight * GeometricDecay(self.rate)(here.step.index, len(problem.steps))
+        divergence = self._divergence(prediction, reference, here.step, problem)
+        distance = steering.norm_square(steering.difference(value, original)) / (2 * self.variance)
+        penalties = {"divergence": weight * divergence, "prior": weight * distance}
+        return Objective(prediction.x0, look.images, look.scores, self.reward_weight, penalties)
+
+    def _divergence(self, prediction: Prediction, reference: Prediction, step: Step, problem: Problem) -> Scores:
+        """KL of the transitions; "training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2, the KL of one training step."""
+        rows, guidance = prediction.x0.shape[0], problem.guidance
+        factor = (guidance / (guidance - 1)) ** 2 if self.guidance_factor == "released" else 1.0
+        if self.kernel == "sampler":
+            deterministic_end = step.index + 1 == len(problem.steps) and prediction.transition.std == 0
+            kl = 0 if deterministic_end else prediction.transition.kl(reference.transition.repeated(rows))
+            return factor * kl + torch.zeros(rows).to(prediction.x0)
+        if step.alpha is None:
+            raise IncompatibleError(
+                "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
+                "is made of them. Use kernel='sampler'."
+            )
+        coefficient = (1 - step.alpha) / (2 * step.alpha * (step.s**2 / (step.a**2 + step.s**2)))
+        return factor * coefficient * (prediction.eps - as_batch(reference.eps, rows)).square().flatten(1).sum(1)
+
+    @staticmethod
+    def _best(problem: Problem, children: Position, controls: Controls) -> Position:
+        """The position of each sample's best child, by the reward of its look-ahead; a single child is not scored."""
+        samples = len(problem.prompts)
+        if children.state.x.shape[0] == samples:
+            return children
+        with torch.no_grad():
+            scores = problem.look(children.predict(controls).x0).scores
+        return children.take(steering.best(scores, samples))
