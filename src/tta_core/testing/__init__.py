@@ -1,6 +1,32 @@
-"""Published for plugin authors: suites to inherit, hypothesis strategies, and an exactly solvable backbone."""
+"""Published for plugin authors: suites to inherit, hypothesis strategies, and an exactly solvable backbone.
 
-from tta_core.testing.mixture import GaussianMixture
-from tta_core.testing.tables import flow_scheduler, ve_scheduler, vp_scheduler
+Names are imported when first used, so that hypothesis profiles can be chosen before any law is made.
+"""
 
-__all__ = ["GaussianMixture", "flow_scheduler", "ve_scheduler", "vp_scheduler"]
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tta_core.testing.mixture import GaussianMixture as GaussianMixture
+    from tta_core.testing.tables import flow_scheduler as flow_scheduler
+    from tta_core.testing.tables import ve_scheduler as ve_scheduler
+    from tta_core.testing.tables import vp_scheduler as vp_scheduler
+    from tta_core.testing.variables import VariableSuite as VariableSuite
+
+_HOMES = {
+    "mixture": "GaussianMixture",
+    "tables": "flow_scheduler ve_scheduler vp_scheduler",
+    "variables": "VariableSuite",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tta_core.testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tta_core.testing.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

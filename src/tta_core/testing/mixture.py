@@ -49,7 +49,7 @@ class GaussianMixture:
     @property
     def defaults(self) -> Defaults:
         """Ten steps to images of 8 x 8."""
-        return Defaults(steps=10, guidance=3.0, height=8, width=8)
+        return Defaults(steps=10, guidance=2.0, height=8, width=8)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
@@ -138,4 +138,4 @@ def _fixed(name: str, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
 def _palette() -> Float[Tensor, "4 3 2 2"]:
     """Four orthogonal 2 x 2 colour patterns, small enough that decoded samples stay in about [0, 1]."""
     basis = torch.linalg.qr(keyed_normal(("palette",), (12, CHANNELS)))[0]
-    return 0.25 * basis.T.reshape(CHANNELS, 3, 2, 2).contiguous()
+    return 0.12 * basis.T.reshape(CHANNELS, 3, 2, 2).contiguous()

@@ -7,10 +7,11 @@ from itertools import pairwise
 import torch
 
 from tta_core.scheduler import GaussianScheduler, Output, Step
+from tta_core.schedules import Schedule
 
 
 def vp_scheduler(
-    steps: int = 10, eta: float = 0.0, output: Output = "epsilon", order: int = 1, last_alpha_bar: float = 1.0
+    steps: int = 10, eta: float | Schedule = 0.0, output: Output = "epsilon", order: int = 1, last_alpha_bar: float = 1.0
 ) -> GaussianScheduler:
     """Variance preserving, a^2 + s^2 = 1: Stable Diffusion's betas, every (1000 // steps)-th time, offset 1.
 
@@ -22,7 +23,7 @@ def vp_scheduler(
     return _scheduler(levels, [float(time) for time in times], [alphas[time] for time in times], output, eta, order)
 
 
-def ve_scheduler(steps: int = 10, eta: float = 0.0, output: Output = "epsilon", order: int = 1) -> GaussianScheduler:
+def ve_scheduler(steps: int = 10, eta: float | Schedule = 0.0, output: Output = "epsilon", order: int = 1) -> GaussianScheduler:
     """Variance exploding, a = 1: the same training levels as sigma = s / a, from 14.6 down to 0."""
     alphas, bars = _training()
     times = [999 * i / max(1, steps - 1) for i in reversed(range(steps))]
@@ -32,7 +33,9 @@ def ve_scheduler(steps: int = 10, eta: float = 0.0, output: Output = "epsilon", 
     return _scheduler([*levels, (1.0, 0.0)], times, [alphas[round(time)] for time in times], output, eta, order, scales)
 
 
-def flow_scheduler(steps: int = 10, eta: float = 0.0, output: Output = "flow", order: int = 1, shift: float = 3.0) -> GaussianScheduler:
+def flow_scheduler(
+    steps: int = 10, eta: float | Schedule = 0.0, output: Output = "flow", order: int = 1, shift: float = 3.0
+) -> GaussianScheduler:
     """Flow matching, a = 1 - s: times from 1 to the smallest training time, both shifted. At the first step a = 0."""
     smallest = _shifted(1 / 1000, shift)
     sigmas = [_shifted(1 + (smallest - 1) * i / max(1, steps - 1), shift) for i in range(steps)]
@@ -45,7 +48,7 @@ def _scheduler(
     times: Sequence[float],
     alphas: Sequence[float | None],
     output: Output,
-    eta: float,
+    eta: float | Schedule,
     order: int,
     scales: Sequence[float] | None = None,
 ) -> GaussianScheduler:

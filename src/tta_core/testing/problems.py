@@ -1,0 +1,113 @@
+"""Small problems with known answers, and the scores they are solved for."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+
+from tta_core._typing import Images, Scores, frozen
+from tta_core.backbone import Backbone
+from tta_core.method import Method, Snapshot
+from tta_core.noise import keyed_normal
+from tta_core.preparation import prepare
+from tta_core.problem import Problem
+from tta_core.reward import Card, Reward
+from tta_core.scheduler import Scheduler
+from tta_core.testing.mixture import GaussianMixture
+from tta_core.testing.tables import vp_scheduler
+
+PROMPTS = ("a red circle", "a blue square")
+
+
+@frozen
+class Likeness:
+    """How near each image's mean colour is to a colour that is a function of its prompt: 0 at best, smooth everywhere."""
+
+    card: ClassVar[Card] = Card(unit="colour", range=(-1.0, 0.0), differentiable=True)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Minus the squared distance of colours, one per image."""
+        colours = torch.stack([0.5 + 0.2 * keyed_normal(("colour", prompt), (3,)) for prompt in prompts]).to(images)
+        return -(images.mean((2, 3)) - colours).square().sum(1)
+
+
+@frozen
+class Indifferent:
+    """The same score for every image, differentiably."""
+
+    value: float = 0.25
+    card: ClassVar[Card] = Card(differentiable=True)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """The value, once per image."""
+        return self.value + 0 * images.mean((1, 2, 3))
+
+
+@frozen
+class Opaque:
+    """`Likeness` without a gradient."""
+
+    card: ClassVar[Card] = Card(differentiable=False)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One score per image."""
+        with torch.no_grad():
+            return Likeness()(images, prompts)
+
+
+@frozen
+class Undefined:
+    """NaN for every image."""
+
+    card: ClassVar[Card] = Card(differentiable=True)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """NaNs."""
+        return float("nan") * images.mean((1, 2, 3))
+
+
+@frozen
+class Kinked:
+    """A fine score whose gradient is infinite: the square root of something that is 0."""
+
+    card: ClassVar[Card] = Card(differentiable=True)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Half, with an undefined slope."""
+        return 0.5 + (images.mean((1, 2, 3)) * 0).sqrt()
+
+
+def problem_for(
+    method: Method,
+    *,
+    backbone: Backbone | None = None,
+    reward: Reward | None = None,
+    scheduler: Scheduler | None = None,
+    prompts: Sequence[str] = PROMPTS,
+    seed: int | Sequence[int] = 0,
+    guidance: float | None = None,
+    steps: int = 5,
+) -> Problem:
+    """The problem that `align` would hand to this method; on the Gaussian mixture, for `Likeness`, unless you say otherwise."""
+    with prepare(
+        prompts,
+        backbone=backbone or GaussianMixture(),
+        method=method,
+        reward=reward or Likeness(),
+        scheduler=scheduler or vp_scheduler(steps, method.needs.eta),
+        seed=seed,
+        guidance=guidance,
+    ) as prepared:
+        return prepared.problem
+
+
+def solved(method: Method, problem: Problem) -> Snapshot:
+    """The last snapshot."""
+    *_, last = method.align(problem)
+    return last
+
+
+def plain(problem: Problem) -> Snapshot:
+    """Plain sampling from the same noise."""
+    with torch.no_grad():
+        return problem.result(1, problem.controls, problem.sample(problem.controls))

@@ -1,0 +1,44 @@
+"""Options, markers and the profile of this project's own tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+pytest_plugins = ["tta_core.testing.profiles"]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--runslow", action="store_true", help="run the tests marked slow")
+    parser.addoption("--weights", metavar="DIR", help="folder with real weights, for the tests marked weights")
+
+
+def pytest_configure(config):
+    torch.set_num_threads(2)
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("fast")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanting = {
+        "slow": not config.getoption("--runslow") and "slow: give --runslow",
+        "weights": not config.getoption("--weights") and "needs real weights: give --weights DIR",
+        "gpu": not torch.cuda.is_available() and "needs a CUDA device",
+    }
+    for item in items:
+        for marker, reason in wanting.items():
+            if reason and marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def weights_dir(request):
+    """The folder given by `--weights`."""
+    given = request.config.getoption("--weights")
+    if given is None:
+        pytest.skip("needs real weights: give --weights DIR")
+    folder = Path(given)
+    if not folder.is_dir():
+        pytest.fail(f"--weights {given}: there is no such folder")
+    return folder
