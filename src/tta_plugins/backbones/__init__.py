@@ -1,0 +1,17 @@
+"""diffusers pipelines as backbones. A pipeline is recognised by the names of its classes; subclasses are too."""
+
+from tta_core.hookspecs import Register, hookimpl
+
+_HERE = "tta_plugins.backbones"
+
+
+@hookimpl
+def tta_register_backbones(register: Register) -> None:
+    """One family of pipelines each; "diffusers" loads a folder or a hub id, and the class it names decides the family."""
+    register("diffusers", f"{_HERE}.pretrained:load_pipeline", "a folder or hub id in diffusers' layout")
+    register(
+        "stable-diffusion",
+        f"{_HERE}.stable_diffusion:stable_diffusion",
+        "Stable Diffusion 1.x and 2.x, and what shares its pipeline",
+        pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
+    )

@@ -1,0 +1,104 @@
+"""A loaded diffusers pipeline as a backbone. It is read, never changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import attrs
+import torch
+from torch import nn
+
+from tta_core._typing import Images, Latents
+from tta_core.backbone import Defaults, classifier_free
+from tta_core.controls import Embedding
+from tta_core.scheduler import Step
+from tta_plugins.backbones import autoencoder
+from tta_plugins.backbones.family import Family, Pipeline
+
+_NETWORKS = {
+    "decoder": "vae",
+    "text_encoder": "text_encoder",
+    "text_encoder_2": "text_encoder_2",
+    "text_encoder_3": "text_encoder_3",
+}
+
+
+@attrs.frozen(eq=False)
+class PipelineBackbone:
+    """A pipeline of some family. float32 goes in and comes out; the networks compute in the dtype they have when they are called."""
+
+    pipeline: Pipeline = attrs.field(repr=lambda pipeline: type(pipeline).__name__)
+    family: Family
+    defaults: Defaults
+
+    @property
+    def has_null(self) -> bool:
+        """Whether the family has an unconditional branch."""
+        return self.family.has_null
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The denoiser, the decoder, and the text encoders that the pipeline has."""
+        held = {"denoiser": self._denoiser, **{role: getattr(self.pipeline, name, None) for role, name in _NETWORKS.items()}}
+        return {role: network for role, network in held.items() if network is not None}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pipeline computes, also when its networks are offloaded."""
+        return torch.device(self.pipeline._execution_device)
+
+    @property
+    def sampler(self) -> object:
+        """The pipeline's scheduler."""
+        return self.pipeline.scheduler
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """(c, h, w) of the latents. Raises `InputError` for a size that the networks cannot draw."""
+        return autoencoder.latent_shape(self.pipeline, self.family.channels(self.pipeline), height, width)
+
+    def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
+        """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it."""
+        return _cast(self.family.encode(self.pipeline, prompts, height, width), torch.float32)
+
+    def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
+        """The null embedding of each sample, as the pipeline makes it from a negative prompt or from none."""
+        null = self.family.encode_null(self.pipeline, prompts, height, width)
+        return null and _cast(null, torch.float32)
+
+    def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
+        """The denoiser's raw output for one guidance branch."""
+        dtype = cast(torch.dtype, self._denoiser.dtype)
+        return self.family.predict(self.pipeline, (x * step.input_scale).to(dtype), step.time, _cast(embedding, dtype)).float()
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
+
+    def decode(self, x0: Latents) -> Images:
+        """Clean latents to RGB in [0, 1], not clamped."""
+        return autoencoder.decode(self.pipeline.vae, x0)
+
+    @property
+    def _denoiser(self) -> nn.Module:
+        return cast(nn.Module, getattr(self.pipeline, self.family.denoiser))
+
+
+def backbone(
+    pipeline: Pipeline, family: Family, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
+) -> PipelineBackbone:
+    """A pipeline as a backbone, with the family's own defaults where none are given."""
+    side = family.side(pipeline)
+    defaults = Defaults(
+        steps=family.steps if steps is None else steps,
+        guidance=family.guidance if guidance is None else guidance,
+        height=side,
+        width=side,
+        rewards=rewards or {},
+    )
+    return PipelineBackbone(pipeline, family, defaults)
+
+
+def _cast(embedding: Embedding, dtype: torch.dtype) -> Embedding:
+    """Every tensor but the mask in a dtype; the same object when nothing changes."""
+    extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
+    pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)
+    return Embedding(embedding.tokens.to(dtype), pooled, embedding.mask, extra)
