@@ -5,6 +5,7 @@ Nothing is evaluated but literals, signs, the listed classes and the two operato
 """
 
 import ast
+import inspect
 import operator
 from collections.abc import Mapping
 
@@ -59,11 +60,16 @@ def _made(cls: type, positional: list[object], named: dict[str, object]) -> obje
     try:
         return cls(*positional, **named)
     except TypeError as error:
-        raise InputError(f"{cls.__name__} cannot be made from that: {error}.") from error
+        given = ", ".join([*map(repr, positional), *(f"{name}={value!r}" for name, value in named.items())])
+        raise InputError(f"{cls.__name__}({given}) cannot be made: it takes {_parameters(cls)}.") from error
+
+
+def _parameters(cls: type) -> str:
+    return str(inspect.signature(cls).replace(return_annotation=inspect.Signature.empty))
 
 
 def _composed(op: ast.operator, left: object, right: object) -> object:
     try:
         return _COMPOSE[type(op)](left, right)
     except TypeError as error:
-        raise InputError(f"{left!r} and {right!r} cannot be composed: {error}.") from error
+        raise InputError(f"{left!r} and {right!r} cannot be composed. Schedules multiply (*); variables are joined (&).") from error

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import InputError
+from tta_core.plugins import plugins
 from tta_plugins.cli.near import one_of
 
 KINDS = ("reward", "method", "backbone")
@@ -30,6 +31,8 @@ def new(
     one_of(kind, KINDS, "kind of package")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise InputError(f"{name!r} cannot be a name. Use lower-case letters and digits in words joined by dashes, such as edge-density.")
+    if any(entry.name == name for entry in plugins().registry.entries(f"{kind}s")):
+        raise InputError(f"The name {name!r} is taken, and two plugins of one name would both be unusable by it. Give another name.")
     folder = out / f"tta-{name}"
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} exists and is not empty. Give another name, or another --out folder.")

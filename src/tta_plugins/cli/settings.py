@@ -29,9 +29,10 @@ def settings_of(target: Any) -> dict[str, Setting]:
         hints = typing.get_type_hints(target, include_extras=True)
         fields = [field for field in attrs.fields(target) if field.init]
         return {field.alias: Setting(field.alias, hints.get(field.name, field.type), _default(target, field)) for field in fields}
-    if target.__init__ is object.__init__:
+    start: Any = inspect.getattr_static(target, "__init__")
+    if start is object.__init__:
         return {}
-    hints = typing.get_type_hints(target.__init__, include_extras=True)
+    hints = typing.get_type_hints(start, include_extras=True)
     parameters = inspect.signature(target).parameters.values()
     named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
     return {p.name: Setting(p.name, hints.get(p.name, p.annotation), "" if p.default is p.empty else repr(p.default)) for p in named}

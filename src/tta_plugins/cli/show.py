@@ -47,7 +47,7 @@ def _show(entry: Entry, load: bool) -> None:
     card = card_on(target() if load and isinstance(target, type) else target)
     if card is not None:
         typer.echo("Card:")
-        for field, value in attrs.asdict(card).items():
+        for field, value in attrs.asdict(card).items():  # type: ignore[arg-type]
             if value not in ("", None) and field != "citation":
                 typer.echo(f"  {field}: {value}")
     elif card_is_computed(target):

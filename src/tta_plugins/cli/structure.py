@@ -17,6 +17,8 @@ from tta_plugins.cli.expressions import value_of
 from tta_plugins.cli.near import one_of
 from tta_plugins.cli.settings import Setting, settings_of
 
+_REFUSALS = (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError)
+
 
 def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
     """What the name stands for, made with these settings. Raises `InputError` for a value that its field does not take."""
@@ -37,7 +39,7 @@ def _structured(text: str, setting: Setting, entry: Entry, classes: Mapping[str,
         value = text
     try:
         return _CONVERTER.structure(value, setting.annotation)
-    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+    except _REFUSALS as error:
         raise InputError(
             f"{setting.name} of {entry.name} (from {entry.plugin}) is {setting.type}, but {text!r} was given. "
             f"Its default is {setting.default or 'none: it must be given'}; `tta show {entry.name}` lists its settings."
@@ -68,7 +70,7 @@ def _one_arm(value: object, annotation: Any) -> object:
     for arm in typing.get_args(annotation):
         try:
             return _CONVERTER.structure(value, arm)
-        except (cattrs.BaseValidationError, TypeError, ValueError):
+        except _REFUSALS:
             continue
     raise TypeError(f"{value!r} is none of {annotation}")
 
@@ -108,7 +110,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_union, _one_arm)
     converter.register_structure_hook_func(_is_literal, _listed)
     converter.register_structure_hook_func(lambda annotation: annotation is float, _number)
-    for exact in (int, bool):
+    for exact in (int, bool, type(None)):
         converter.register_structure_hook(exact, _exactly)
     return converter
 

@@ -1,0 +1,56 @@
+# make demo    align one prompt on the embedded model, and say where the pictures are
+# make test    every check, as in continuous integration; the tests come last
+#
+# Both set up their own environment in .venv; a second call finds it ready. Needs Python 3.11 or later, make and git.
+
+VENV := .venv
+OLDEST := .venv-oldest
+IN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+PROMPT ?= a red circle and a blue square
+OUT ?= runs/demo
+WORKERS ?= 2
+
+.PHONY: demo test lint types docs check-oldest test-oldest clean
+
+demo: $(VENV)/.ready
+	$(IN)/tta align "$(PROMPT)" --out $(OUT)
+	@echo "The pictures are in $(OUT): grid.png shows plain sampling (left) beside the aligned picture (right)."
+
+test: $(VENV)/.ready-dev lint types docs
+	$(IN)/pytest -n $(WORKERS)
+
+lint: $(VENV)/.ready-dev
+	$(IN)/ruff check .
+	$(IN)/ruff format --check .
+	$(IN)/lint-imports
+
+types: $(VENV)/.ready-dev
+	$(IN)/mypy
+
+docs: $(VENV)/.ready-dev
+	NO_MKDOCS_2_WARNING=1 $(IN)/mkdocs build --strict --quiet
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/pytest -n $(WORKERS) tests/backbones
+
+clean:
+	rm -rf $(VENV) $(OLDEST) site dist
+
+$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs]'
+	@touch $(VENV)/.ready $@
+
+$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt | $(OLDEST)/bin/python
+	$(OLDEST)/bin/pip install $(PIP_FLAGS) --constraint constraints-oldest.txt --editable '.[testing]' pytest-xdist
+	@touch $@
+
+%/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found. Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $* || { rm -rf $*; echo "$(PYTHON) could not make an environment. On Debian: apt install python3-venv" >&2; exit 1; }
