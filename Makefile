@@ -6,7 +6,7 @@
 VENV := .venv
 OLDEST := .venv-oldest
 IN := $(VENV)/bin
-PIP_FLAGS := --quiet --disable-pip-version-check
+PIP_FLAGS := -qq --disable-pip-version-check
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PROMPT ?= a red circle and a blue square
