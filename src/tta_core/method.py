@@ -61,12 +61,12 @@ class Needs:
     Attributes:
         variable: what it steers, if anything.
         gradient: whether it differentiates the reward.
-        eta: the stochasticity of its paper's sampler, used where the user gives none.
+        eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
     """
 
     variable: ControllableVariable | None = None
     gradient: bool = False
-    eta: float | Schedule = 0.0
+    eta: float | Schedule | None = None
 
 
 @runtime_checkable

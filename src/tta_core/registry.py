@@ -72,9 +72,9 @@ class Registry:
         return entry
 
     def create(self, kind: str, name: str) -> object:
-        """What the name stands for, made with its defaults: a class is constructed, a plain function is itself."""
+        """What the name stands for, made with its defaults. A plain function is itself as a reward, and a factory otherwise."""
         loaded = self.find(kind, name).load()
-        return loaded() if isinstance(loaded, type) else loaded
+        return loaded() if callable(loaded) and (isinstance(loaded, type) or kind != "rewards") else loaded
 
 
 @attrs.frozen

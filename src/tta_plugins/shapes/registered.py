@@ -1,0 +1,66 @@
+"""The embedded model behind the names that users type. It loads through the same code as any Stable Diffusion and any CLIP."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import attrs
+from torch import nn
+
+from tta_core._typing import Images, Scores, frozen
+from tta_core.backbone import Backbone
+from tta_core.reward import Card
+from tta_plugins.backbones.pretrained import load_pipeline
+from tta_plugins.backbones.stable_diffusion import stable_diffusion
+from tta_plugins.rewards.clip import CLIPScore
+from tta_plugins.shapes.figures import GUIDANCE, STEPS
+from tta_plugins.shapes.judge import Judge
+from tta_plugins.shapes.load import clip_folder, judge, pipeline_folder
+
+
+def shapes() -> Backbone:
+    """The embedded pipeline as a backbone. `clip` means its own CLIP here, since OpenAI's has never seen such pictures."""
+    return stable_diffusion(load_pipeline(str(pipeline_folder())), steps=STEPS, guidance=GUIDANCE, rewards={"clip": "shapes-clip"})
+
+
+@frozen
+class ShapesCLIP:
+    """Cosine of the embedded CLIP's embeddings of picture and caption, higher is better."""
+
+    card: ClassVar[Card] = Card(
+        unit="cosine",
+        range=(-0.2, 1.0),
+        version="1",
+        differentiable=True,
+        source="trained here, see the page on the embedded model",
+        licence="Apache-2.0",
+        weights="in the package",
+    )
+    _clip: CLIPScore = attrs.field(factory=lambda: CLIPScore(clip_folder()), init=False, repr=False, eq=False)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Cosines, one per image."""
+        return self._clip(images, prompts)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The image tower."""
+        return self._clip.networks
+
+
+@frozen
+class ShapesJudge:
+    """Probability in [0, 1], by a convnet, that exactly the coloured shapes of the caption are there; meant to be held out."""
+
+    card: ClassVar[Card] = Card(
+        unit="probability", range=(0.0, 1.0), version="1", differentiable=True, licence="Apache-2.0", weights="in the package"
+    )
+    _judge: Judge = attrs.field(factory=judge, init=False, repr=False, eq=False)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Probabilities, one per image."""
+        return self._judge(images, prompts)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The convnet."""
+        return {"judge": self._judge.network}
