@@ -15,13 +15,15 @@ from tta_core.scheduler import Step
 @frozen
 class Defaults:
     """What a backbone is run with when the user does not say. `rewards` maps a reward's name to the one that fits this backbone's
-    pictures (the embedded model brings a CLIP that has seen shapes)."""
+    pictures (the embedded model brings a CLIP that has seen shapes). `float32` lists the roles of networks that overflow in half
+    precision (SDXL's decoder): the fp16 policy leaves those as they are."""
 
     steps: int = 50
     guidance: float = 7.5
     height: int = 512
     width: int = 512
     rewards: Mapping[str, str] = attrs.field(factory=dict)
+    float32: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -50,7 +52,7 @@ class Backbone(Protocol):
 
     @property
     def sampler(self) -> object:
-        """The sampler that it came with (a diffusers scheduler, say), from which a `Scheduler` plugin reads its table."""
+        """The sampler that it came with, from which a `Scheduler` plugin reads its table: a diffusers scheduler, or a `NativeSampler`."""
         ...
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:

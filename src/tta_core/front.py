@@ -97,12 +97,10 @@ def align(
         text=text,
         null=null,
     ) as prepared:
-        return run(prepared, budget=budget, observers=observers, seed=seed, memory=memory)
+        return run(prepared, budget=budget, observers=observers, seed=seed)
 
 
-def run(
-    prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None, memory: object = ()
-) -> Alignment:
+def run(prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None) -> Alignment:
     """Run a prepared problem, with its baseline from the same noise."""
     problem, hooks = prepared.problem, plugins().hooks.hook
     with torch.no_grad():
@@ -133,7 +131,7 @@ def run(
         baseline=_outcome(plain, problem.reward),
         trace=tuple(trace),
         cost=problem.ledger,
-        manifest=_manifest(prepared, seed, memory),
+        manifest=_manifest(prepared, seed),
         stopped=stopped,
     )
     hooks.tta_run_finished(alignment=alignment)
@@ -157,7 +155,7 @@ def _row(snapshot: Snapshot, ledger: Ledger) -> TraceRow:
     return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, penalties)
 
 
-def _manifest(prepared: Prepared, seed: object, memory: object) -> dict[str, Any]:
+def _manifest(prepared: Prepared, seed: object) -> dict[str, Any]:
     problem, method = prepared.problem, prepared.method
     parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
     packages = ("tta-align", "torch", "diffusers", "transformers")
@@ -165,7 +163,7 @@ def _manifest(prepared: Prepared, seed: object, memory: object) -> dict[str, Any
     citations = [getattr(type(method), "citation", ""), card_of(problem.reward).citation]
     return {
         **{kind: repr(part) for kind, part in parts.items()},
-        "memory": repr(memory),
+        "memory": list(prepared.memory),
         "guidance": problem.guidance,
         "steps": len(problem.steps),
         "seed": seed if isinstance(seed, int) or seed is None else list(seed),  # type: ignore[call-overload]

@@ -22,15 +22,16 @@ from tta_core.reward import networks_of
 from tta_core.scheduler import Scheduler
 from tta_core.schedules import Schedule
 
-MakeScheduler = Callable[[object, int, float | Schedule, tuple[int, int, int]], Scheduler]
+MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, int]], Scheduler]
 
 
 @frozen
 class Prepared:
-    """A problem and the method to solve it with, after the memory policies."""
+    """A problem and the method to solve it with, after the memory policies; `memory` is their record."""
 
     problem: Problem
     method: Method
+    memory: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -66,13 +67,15 @@ def prepare(
     height, width = height or drawing.defaults.height, width or drawing.defaults.width
     shape = drawing.latent_shape(height, width)
     sampler = _scheduler(scheduler, drawing, _steps(steps, drawing), solver.needs.eta if eta is None else eta, shape)
-    setup = Setup(drawing, sampler, judge, solver)
+    guidance = float(drawing.defaults.guidance if guidance is None else guidance)
+    setup = Setup(drawing, sampler, judge, solver, samples=len(prompts), height=height, width=width, guidance=guidance)
+    policies = resolve.policies(memory)
     networks = [*drawing.networks.values(), *networks_of(judge).values()]
     with ExitStack() as stack:
         stack.enter_context(frozen_networks(networks))
         stack.enter_context(on_device(networks_of(judge).values(), drawing.device))
         stack.enter_context(setup.undo)
-        for policy in resolve.policies(memory):
+        for policy in policies:
             setup = policy(setup)
         source = noises or keyed_noises(prompts, seed, shape, drawing.device)
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
@@ -86,13 +89,13 @@ def prepare(
             prompts=prompts,
             controls=controls,
             noises=source,
-            guidance=float(drawing.defaults.guidance if guidance is None else guidance),
+            guidance=guidance,
             look_ahead_decoder=setup.look_ahead,
             segment=setup.segment,
             loss_scale=setup.loss_scale,
         )
         problem.check(setup.method.needs)
-        yield Prepared(problem, setup.method)
+        yield Prepared(problem, setup.method, (*map(repr, policies), *setup.remarks))
 
 
 def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
@@ -150,7 +153,7 @@ def _steps(steps: int | None, backbone: Backbone) -> int:
     return steps
 
 
-def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule, shape: tuple[int, int, int]) -> Scheduler:
+def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule | None, shape: tuple[int, int, int]) -> Scheduler:
     if isinstance(eta, int | float) and not 0 <= eta <= 1:
         raise InputError(f"eta is {eta}, but it is the share of the posterior's noise that is drawn: give a number in [0, 1].")
     if not isinstance(source, str):
