@@ -15,7 +15,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # tests run in parallel processes; threads of two processes would wait for each other
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("fast")
 
