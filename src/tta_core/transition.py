@@ -4,6 +4,7 @@ import math
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from tta_core._typing import Latents, Noises, Scores, frozen
@@ -21,7 +22,7 @@ class GaussianTransition:
         """mean + std * noise: reparametrised, so that gradients reach the noise (DNO steers it)."""
         return self.mean + self.std * noise
 
-    def branch(self, noises: Noises) -> Latents:
+    def branch(self, noises: Noises) -> Float[Tensor, "k*b c h w"]:
         """One child per given noise and sample, laid out `(k b)`, k-major."""
         return rearrange(self.mean + self.std * noises, "k b c h w -> (k b) c h w")
 
