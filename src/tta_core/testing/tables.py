@@ -1,4 +1,4 @@
-"""Sampler tables of the three families, made here so that tests need no sampler of a model library."""
+"""Sampler tables of the three families, made here so that tests need no sampler of a model library. `eta` None is 0."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tta_core.schedules import Schedule
 
 
 def vp_scheduler(
-    steps: int = 10, eta: float | Schedule = 0.0, output: Output = "epsilon", order: int = 1, last_alpha_bar: float = 1.0
+    steps: int = 10, eta: float | Schedule | None = None, output: Output = "epsilon", order: int = 1, last_alpha_bar: float = 1.0
 ) -> GaussianScheduler:
     """Variance preserving, a^2 + s^2 = 1: Stable Diffusion's betas, every (1000 // steps)-th time, offset 1.
 
@@ -23,7 +23,7 @@ def vp_scheduler(
     return _scheduler(levels, [float(time) for time in times], [alphas[time] for time in times], output, eta, order)
 
 
-def ve_scheduler(steps: int = 10, eta: float | Schedule = 0.0, output: Output = "epsilon", order: int = 1) -> GaussianScheduler:
+def ve_scheduler(steps: int = 10, eta: float | Schedule | None = None, output: Output = "epsilon", order: int = 1) -> GaussianScheduler:
     """Variance exploding, a = 1: the same training levels as sigma = s / a, from 14.6 down to 0."""
     alphas, bars = _training()
     times = [999 * i / max(1, steps - 1) for i in reversed(range(steps))]
@@ -34,7 +34,7 @@ def ve_scheduler(steps: int = 10, eta: float | Schedule = 0.0, output: Output = 
 
 
 def flow_scheduler(
-    steps: int = 10, eta: float | Schedule = 0.0, output: Output = "flow", order: int = 1, shift: float = 3.0
+    steps: int = 10, eta: float | Schedule | None = None, output: Output = "flow", order: int = 1, shift: float = 3.0
 ) -> GaussianScheduler:
     """Flow matching, a = 1 - s: times from 1 to the smallest training time, both shifted. At the first step a = 0."""
     smallest = _shifted(1 / 1000, shift)
@@ -48,7 +48,7 @@ def _scheduler(
     times: Sequence[float],
     alphas: Sequence[float | None],
     output: Output,
-    eta: float | Schedule,
+    eta: float | Schedule | None,
     order: int,
     scales: Sequence[float] | None = None,
 ) -> GaussianScheduler:
@@ -58,7 +58,7 @@ def _scheduler(
         for index, (here, there) in enumerate(pairwise(levels))
     )
     first = table[0]
-    return GaussianScheduler(table, output, eta, initial_std=1.0 if first.a < 1 else first.s)
+    return GaussianScheduler(table, output, 0.0 if eta is None else eta, initial_std=1.0 if first.a < 1 else first.s)
 
 
 def _training() -> tuple[list[float], list[float]]:

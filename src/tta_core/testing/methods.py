@@ -1,0 +1,216 @@
+"""What every method obeys, whatever it steers: tried on the Gaussian mixture, for a smooth score."""
+
+from typing import Any
+
+import attrs
+import pytest
+import torch
+
+from tta_core._typing import evolve
+from tta_core.controls import Controls
+from tta_core.errors import IncompatibleError, NotFiniteError, RewardError
+from tta_core.front import align
+from tta_core.method import Method, Snapshot
+from tta_core.problem import Problem
+from tta_core.testing.networked import NetworkedMixture
+from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Opaque, Undefined, plain, problem_for, solved
+from tta_core.testing.tables import vp_scheduler
+
+
+class MethodSuite:
+    """Inherit, and override the fixture `method`; give a small one, for it runs some fifty times.
+
+    Attributes:
+        follows_reward: a constant reward leaves plain sampling as it was. False for methods that move whatever the reward says.
+        improves: on the average over seeds the result scores above plain sampling.
+        never_worse: no sample ever scores below plain sampling.
+        tolerance: largest difference of clean latents between a batch and each sample alone.
+    """
+
+    follows_reward: bool = True
+    improves: bool = True
+    never_worse: bool = False
+    tolerance: float = 1e-5
+
+    @pytest.fixture
+    def method(self) -> Method:
+        """The subject."""
+        raise NotImplementedError("Override the fixture `method`.")
+
+    @pytest.fixture
+    def idle(self) -> Method:
+        """The method with all its updates switched off: zero steps, zero lengths, one particle."""
+        pytest.skip("The suite declares no idle form of the method; override the fixture `idle`.")
+
+    def test_settings_are_frozen_and_printed(self, method: Method) -> None:
+        """A method is a frozen value, and its repr names every setting: the record of the experiment."""
+        kind: Any = type(method)
+        assert attrs.has(kind), "the method is no attrs class, so its settings are not a value"
+        for field in attrs.fields(kind):
+            assert f"{field.name}=" in repr(method) or not field.init, f"repr leaves out {field.name}"
+            with pytest.raises(attrs.exceptions.FrozenInstanceError):
+                setattr(method, field.name, None)
+        assert method == evolve(method), "the same settings give an unequal method"
+
+    def test_snapshots_count_up_to_the_total(self, method: Method) -> None:
+        """Indices never fall, stay below one total, and end at total - 1."""
+        places = [(snapshot.index, snapshot.total) for snapshot in method.align(problem_for(method))]
+        assert places, "no snapshot at all: a run without a result"
+        assert len({total for _, total in places}) == 1, "the total changed during the run"
+        assert places == sorted(places), "an index fell"
+        assert places[0][0] >= 0, "an index is negative"
+        assert places[-1][0] == places[-1][1] - 1, f"ended at {places[-1][0]} of {places[-1][1]}"
+
+    def test_the_result_is_scored_as_it_says(self, method: Method) -> None:
+        """The last snapshot's scores are the reward of its own x0, decoded and clamped."""
+        problem = problem_for(method)
+        last = solved(method, problem)
+        again = problem.look(last.x0.detach())
+        assert last.scores is not None, "the result has no scores"
+        torch.testing.assert_close(last.scores, again.scores, msg="the result's scores are not those of its x0")
+        assert last.images is None or torch.allclose(last.images.clamp(0, 1), again.images, atol=1e-5), "the images are not those of x0"
+
+    def test_the_same_seed_gives_the_same_bits(self, method: Method) -> None:
+        """Two runs of one seed agree bit for bit, whatever torch's global generator does."""
+        torch.manual_seed(1)
+        first = solved(method, problem_for(method, seed=7))
+        torch.manual_seed(2)
+        state = torch.get_rng_state()
+        second = solved(method, problem_for(method, seed=7))
+        assert torch.equal(first.x0, second.x0), "the same seed gave other latents"
+        assert torch.equal(state, torch.get_rng_state()), "the global generator was used: noise is keyed by (seed, sample, step)"
+
+    def test_another_seed_gives_another_result(self, method: Method) -> None:
+        """The seed decides the noise."""
+        first, second = (solved(method, problem_for(method, seed=seed)) for seed in (0, 1))
+        assert not torch.allclose(first.x0, second.x0), "two seeds gave the same result"
+
+    def test_a_batch_is_each_alone(self, method: Method) -> None:
+        """Three prompts together give what each gives alone: norms, clips and noises are per sample."""
+        prompts, seeds = (*PROMPTS, PROMPTS[0]), (3, 4, 5)
+        together = solved(method, problem_for(method, prompts=prompts, seed=seeds)).x0
+        for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            alone = solved(method, problem_for(method, prompts=[prompt], seed=[seed])).x0[0]
+            apart = (together[row] - alone).abs().max().item()
+            assert apart <= self.tolerance, f"sample {row} differs by {apart:.2g} from itself alone"
+
+    def test_a_constant_reward_changes_nothing(self, method: Method) -> None:
+        """Where no image is better than another, plain sampling is the result, and nothing is raised."""
+        problem = problem_for(method, reward=Indifferent())
+        last = solved(method, problem)
+        if self.follows_reward:
+            torch.testing.assert_close(last.x0, plain(problem).x0, atol=1e-5, rtol=0, msg="a constant reward moved the sample")
+        assert torch.isfinite(last.x0).all(), "a constant reward gave latents that are not finite"
+
+    def test_idle_is_plain_sampling(self, method: Method, idle: Method) -> None:
+        """Without updates a method is plain sampling, bit for bit."""
+        problem = problem_for(idle)
+        assert torch.equal(solved(idle, problem).x0, plain(problem).x0), "switched off, it still moves the sample"
+
+    def test_nan_scores_are_refused_by_name(self, method: Method) -> None:
+        """A reward that gives NaN ends the run with an error that names it: nothing is skipped or replaced."""
+        with pytest.raises(RewardError, match="Undefined"):
+            solved(method, problem_for(method, reward=Undefined()))
+
+    def test_an_infinite_gradient_is_refused(self, method: Method) -> None:
+        """A method that follows the gradient refuses one that is not finite; any other does not look at it."""
+        problem = problem_for(method, reward=Kinked())
+        if method.needs.gradient:
+            with pytest.raises(NotFiniteError, match="Kinked"):
+                solved(method, problem)
+        else:
+            assert torch.isfinite(solved(method, problem).x0).all(), "a gradient that it does not need spoiled the result"
+
+    def test_needs_gradient_is_the_truth(self, method: Method) -> None:
+        """A reward without gradient is refused before the first step if one is needed, and suffices otherwise."""
+        if method.needs.gradient:
+            with pytest.raises(IncompatibleError, match="Opaque"):
+                next(iter(method.align(_unchecked(method, reward=Opaque()))))
+        else:
+            solved(method, problem_for(method, reward=Opaque()))
+
+    def test_needs_variable_is_the_truth(self, method: Method) -> None:
+        """Of the embeddings, those that the declared variable does not steer end as they began."""
+        problem = problem_for(method)
+        final, variable = solved(method, problem).controls, method.needs.variable
+        allowed = variable.write(problem.controls, variable.read(final)) if variable else problem.controls
+        assert torch.equal(allowed.text.tokens, final.text.tokens), "the text embedding changed, which needs.variable does not say"
+        assert allowed.null is not None, "the mixture has a null embedding"
+        assert final.null is not None, "the null embedding was dropped"
+        assert torch.equal(allowed.null.tokens, final.null.tokens), "the null embedding changed, which needs.variable does not say"
+
+    def test_a_problem_is_left_as_it_was(self, method: Method) -> None:
+        """The problem's controls are values: after a run they have their old numbers, and can be solved again."""
+        problem = problem_for(method)
+        before = [tensor.clone() for tensor in _tensors(problem.controls)]
+        solved(method, problem)
+        assert all(map(torch.equal, before, _tensors(problem.controls))), "the run changed the problem's own controls"
+
+    def test_stopping_anywhere_leaves_a_valid_result(self, method: Method) -> None:
+        """Every snapshot's x0 is one finite row per prompt, can be decoded and scored; the generator may be closed there."""
+        for snapshot in method.align(problem := problem_for(method)):
+            assert snapshot.x0.shape == problem.controls.noise[0].shape, f"{snapshot.x0.shape[0]} rows for {len(problem.prompts)} prompts"
+            assert torch.isfinite(problem.look(snapshot.x0.detach()).scores).all(), "a snapshot cannot be scored"
+        running = iter(method.align(problem))
+        next(running)
+        running.close()  # type: ignore[attr-defined]
+
+    def test_snapshots_keep_their_numbers(self, method: Method) -> None:
+        """What was yielded never changes afterwards: no optimiser writes into it."""
+        kept = [(snapshot, [tensor.clone() for tensor in _held(snapshot)]) for snapshot in method.align(problem_for(method))]
+        for snapshot, numbers in kept:
+            assert all(map(torch.equal, numbers, _held(snapshot))), f"the snapshot at {snapshot.index} changed after it was yielded"
+
+    def test_snapshots_hold_no_graph(self, method: Method) -> None:
+        """Snapshots carry numbers alone: keeping all of them keeps no activations alive."""
+        for snapshot in method.align(problem_for(method)):
+            assert not any(tensor.requires_grad for tensor in _held(snapshot)), f"the snapshot at {snapshot.index} holds a graph"
+
+    def test_the_grad_mode_is_given_back(self, method: Method) -> None:
+        """Between snapshots, the caller's gradient mode is what it was."""
+        for snapshot in method.align(problem_for(method)):
+            assert torch.is_grad_enabled(), f"gradients are off for the caller at {snapshot.index}"
+
+    def test_networks_are_left_as_they_were(self, method: Method) -> None:
+        """After a run the user's networks have their weights, flags, training mode and no gradients."""
+        backbone = NetworkedMixture()
+        modules = torch.nn.ModuleList(backbone.networks.values())
+        before = [(parameter.clone(), parameter.requires_grad) for parameter in modules.parameters()]
+        align(PROMPTS, backbone=backbone, method=method, reward=Likeness(), scheduler=vp_scheduler(3, method.needs.eta))
+        for (old, asked), parameter in zip(before, modules.parameters(), strict=True):
+            assert torch.equal(old, parameter), "a run changed the weights"
+            assert parameter.requires_grad == asked, "a run changed requires_grad"
+            assert parameter.grad is None, "a run left gradients in the weights"
+        assert all(module.training for module in modules.modules()), "a run left evaluation mode on"
+
+    def test_on_average_it_improves(self, method: Method) -> None:
+        """Over eight seeds the mean score rises above plain sampling's, as the method declares."""
+        problem = problem_for(method, prompts=PROMPTS * 4, seed=range(8))
+        gain = _scores(solved(method, problem)).mean() - _scores(plain(problem)).mean()
+        assert gain > 0 or not self.improves, f"the mean score fell by {-gain:.3g}"
+
+    def test_the_worst_is_plain_sampling(self, method: Method) -> None:
+        """A method that keeps its best never gives a sample a lower score than plain sampling does."""
+        problem = problem_for(method, prompts=PROMPTS * 4, seed=range(8))
+        loss = (_scores(plain(problem)) - _scores(solved(method, problem))).max()
+        assert loss <= 1e-6 or not self.never_worse, f"a sample lost {loss:.3g}"
+
+
+def _unchecked(method: Method, reward: Opaque) -> Problem:
+    """A problem that `prepare` has not refused, so that the method's own check is the one that speaks."""
+    return evolve(problem_for(method), reward=reward)
+
+
+def _scores(snapshot: Snapshot) -> torch.Tensor:
+    assert snapshot.scores is not None, "the result has no scores"
+    return snapshot.scores
+
+
+def _tensors(controls: Controls) -> tuple[torch.Tensor, ...]:
+    null = controls.null.leaves if controls.null else ()
+    return (*controls.text.leaves, *null, controls.noise)
+
+
+def _held(snapshot: Snapshot) -> tuple[torch.Tensor, ...]:
+    optional = [tensor for tensor in (snapshot.scores, snapshot.objective, snapshot.images) if tensor is not None]
+    return (snapshot.x0, *optional, *snapshot.penalties.values(), *snapshot.gradient, *_tensors(snapshot.controls))

@@ -1,0 +1,118 @@
+"""Every shipped method obeys the laws. To add one: its small form, its idle forms, and what it declares."""
+
+import pytest
+
+from tta_core.controls import NullEmbedding, TextEmbedding
+from tta_core.estimators import Hybrid1, Hybrid2, ZerothOrder
+from tta_core.schedules import Constant, Every
+from tta_core.steering import Adam, AdamW
+from tta_core.testing import MethodSuite
+from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.null_tta import NullTTA
+
+
+class TestFixed(MethodSuite):
+    improves = False
+
+    @pytest.fixture
+    def method(self):
+        return Fixed()
+
+    @pytest.fixture
+    def idle(self):
+        return Fixed()
+
+
+class TestRandomDirection(MethodSuite):
+    follows_reward = improves = False
+
+    @pytest.fixture
+    def method(self):
+        return RandomDirection(updates=Every(2))
+
+    @pytest.fixture(params=[RandomDirection(rho=0.0), RandomDirection(updates=Constant(0.0))], ids=["rho 0", "no updates"])
+    def idle(self, request):
+        return request.param
+
+
+class TestBestOfN(MethodSuite):
+    never_worse = True
+
+    @pytest.fixture
+    def method(self):
+        return BestOfN(3)
+
+    @pytest.fixture
+    def idle(self):
+        return BestOfN(1)
+
+
+DATES = {
+    "paper": DATE(updates=Every(2)),
+    "released": DATE.released(),
+    "original start, two iterations": DATE(updates=Every(2), start="original", iterations=2, prior=0.1),
+    "relative, unnormalised": DATE(updates=Every(2), relative=True, normalise=False, rho=0.2),
+    "noisy look": DATE(updates=Every(2), look="noisy"),
+    "null embedding": DATE(updates=Every(2), variable=NullEmbedding()),
+    "product": DATE(updates=Every(2), variable=NullEmbedding() & TextEmbedding()),
+    "zeroth order": DATE(updates=Every(2), estimator=ZerothOrder(directions=8)),
+    "hybrid 1": DATE(updates=Every(2), estimator=Hybrid1()),
+    "hybrid 2": DATE(updates=Every(2), estimator=Hybrid2(directions=8)),
+}
+
+
+class TestDATE(MethodSuite):
+    @pytest.fixture(params=DATES.values(), ids=DATES)
+    def method(self, request):
+        return request.param
+
+    @pytest.fixture(params=[DATE(rho=0.0), DATE(updates=Constant(0.0))], ids=["rho 0", "no updates"])
+    def idle(self, request):
+        return request.param
+
+
+NULLS = {
+    "paper": NullTTA(inner_min=1, inner_max=2, rate=0.5, reward_weight=1.0),
+    "released": NullTTA(inner_min=1, inner_max=2, reward_weight=1.0, guidance_factor="released"),
+    "sampler's kernel": NullTTA(particles=2, inner_min=2, inner_max=2, kernel="sampler", reward_weight=1.0),
+    "zeroth order": NullTTA(inner_min=2, inner_max=2, reward_weight=1.0, estimator=ZerothOrder(directions=8)),
+    "text embedding": NullTTA(inner_min=1, inner_max=2, reward_weight=1.0, variable=TextEmbedding()),
+}
+
+
+class TestNullTTA(MethodSuite):
+    @pytest.fixture(params=NULLS.values(), ids=NULLS)
+    def method(self, request):
+        return request.param
+
+    @pytest.fixture(
+        params=[NullTTA(1, 0, 0), NullTTA(1, 1, 1, optimizer=Adam(lr=0.0)), NullTTA(1, 1, 1, reward_weight=0.0)],
+        ids=["no inner steps", "lr 0", "reward weight 0"],
+    )
+    def idle(self, request):
+        return request.param
+
+
+DNOS = {
+    "paper": DNO(3, shuffles=5),
+    "released": DNO(3, shuffles=5, eta=DNO.released().eta, clamp=False),
+    "ODE": DNO(3, shuffles=5, eta=0.0),
+    "last steps": DNO(3, shuffles=5, opt_steps=2),
+    "unregularised": DNO(3, regularisation=0.0),
+    "zeroth order": DNO(3, shuffles=5, estimator=ZerothOrder(directions=8)),
+    "hybrid 2": DNO(3, shuffles=5, estimator=Hybrid2(directions=8)),
+}
+
+
+class TestDNO(MethodSuite):
+    never_worse = True
+
+    @pytest.fixture(params=DNOS.values(), ids=DNOS)
+    def method(self, request):
+        return request.param
+
+    @pytest.fixture(params=[DNO(0), DNO(2, shuffles=5, optimizer=AdamW(lr=0.0))], ids=["no iterations", "lr 0"])
+    def idle(self, request):
+        return request.param
