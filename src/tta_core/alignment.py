@@ -111,7 +111,7 @@ class Alignment:
             "scores": list(self.scores),
             "baseline_scores": list(self.baseline.scores),
             "stopped": self.stopped,
-            "cost": {"seconds": self.cost.seconds, "rows": dict(self.cost.counts), "peak_bytes": self.cost.peak_bytes},
+            "cost": self.cost.record(),
             "trace": [attrs.asdict(row) for row in self.trace],  # type: ignore[arg-type]
             "manifest": dict(self.manifest),
         }

@@ -25,5 +25,9 @@ class RewardError(TTAError):
     """A reward raised, or returned what is not one finite score per image; the message names it and its package."""
 
 
+class ShortageError(TTAError, MemoryError):
+    """The device ran out of memory; the message says what was foretold and which policies to try."""
+
+
 class NotFiniteError(TTAError, ArithmeticError):
     """A NaN or an infinity appeared where a number must be: a gradient, a prediction."""

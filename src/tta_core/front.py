@@ -1,25 +1,27 @@
 """`align`: the one front door. Nothing is hidden behind it: `prepare`, then `method.align(problem)`, is the same run."""
 
-import importlib.metadata
-import platform
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 
+from tta_core import resolve
 from tta_core._typing import Latents, evolve
 from tta_core.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
 from tta_core.budget import Budget
 from tta_core.controls import Embedding
 from tta_core.ledger import Ledger
+from tta_core.manifest import manifest_of
 from tta_core.method import Snapshot
 from tta_core.noise import NoiseSource
 from tta_core.plugins import plugins
 from tta_core.preparation import Prepared, prepare
 from tta_core.problem import Look, Problem
-from tta_core.provenance import distribution, name_of
+from tta_core.provenance import name_of
 from tta_core.reward import Reward, card_of
 from tta_core.schedules import Schedule
+from tta_core.shortage import attempted
 
 
 @runtime_checkable
@@ -78,12 +80,13 @@ def align(
     Raises:
         TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave.
     """
-    with prepare(
+    drawing = resolve.backbone(backbone)
+    preparing = partial(
+        prepare,
         prompts,
-        backbone=backbone,
+        backbone=drawing,
         method=method,
-        reward=reward,
-        memory=memory,
+        reward=resolve.reward(reward, drawing),
         scheduler=scheduler,
         steps=steps,
         guidance=guidance,
@@ -96,42 +99,50 @@ def align(
         noises=noises,
         text=text,
         null=null,
-    ) as prepared:
-        return run(prepared, budget=budget, observers=observers, seed=seed)
+    )
+    policies = resolve.policies(memory)
+    if budget is not None and budget.flops is not None:
+        policies = (*policies, *resolve.policies("counted"))
+    return attempted(preparing, policies, partial(run, budget=budget, observers=observers, seed=seed))
 
 
-def run(prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None) -> Alignment:
-    """Run a prepared problem, with its baseline from the same noise."""
+def run(
+    prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None, retries: int = 0
+) -> Alignment:
+    """Run a prepared problem, with its baseline from the same noise. `retries` goes into the ledger."""
     problem, hooks = prepared.problem, plugins().hooks.hook
-    with torch.no_grad():
+    ledger = problem.ledger.fresh()
+    ledger.retries = retries
+    with torch.no_grad(), ledger.phase("baseline"):
         baseline = evolve(problem, ledger=Ledger())
         plain = baseline.look(baseline.sample(baseline.controls))
-    problem = evolve(problem, ledger=Ledger())
+    problem = evolve(problem, ledger=ledger.restarted())
     hooks.tta_run_started(problem=problem)
     last, trace, stopped = None, [], ""
     try:
-        for snapshot in prepared.method.align(problem):
-            last = snapshot
-            trace.append(_row(snapshot, problem.ledger))
-            for observer in observers:
-                observer(snapshot)
-            hooks.tta_snapshot(snapshot=snapshot)
-            stopped = budget.spent(problem.ledger) if budget else ""
-            if stopped:
-                break
+        with ledger.phase("method"):
+            for snapshot in prepared.method.align(problem):
+                last = snapshot
+                trace.append(_row(snapshot, ledger))
+                for observer in observers:
+                    observer(snapshot)
+                hooks.tta_snapshot(snapshot=snapshot)
+                stopped = budget.spent(ledger) if budget else ""
+                if stopped:
+                    break
     except KeyboardInterrupt:
         if last is None:
             raise
         stopped = f"interrupted at {last.index + 1} of {last.total}"
-    result = _result(problem, last) if last else plain
-    problem.ledger.close(problem.backbone.device)
+    with ledger.phase("result"):
+        result = _result(problem, last) if last else plain
     alignment = Alignment(
         prompts=problem.prompts,
         result=_outcome(result, problem.reward),
         baseline=_outcome(plain, problem.reward),
         trace=tuple(trace),
-        cost=problem.ledger,
-        manifest=_manifest(prepared, seed),
+        cost=ledger,
+        manifest=manifest_of(prepared, seed),
         stopped=stopped,
     )
     hooks.tta_run_finished(alignment=alignment)
@@ -153,33 +164,3 @@ def _row(snapshot: Snapshot, ledger: Ledger) -> TraceRow:
     scores = None if snapshot.scores is None else as_floats(snapshot.scores)
     penalties = {name: as_floats(value) for name, value in snapshot.penalties.items()}
     return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, penalties)
-
-
-def _manifest(prepared: Prepared, seed: object) -> dict[str, Any]:
-    problem, method = prepared.problem, prepared.method
-    parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
-    packages = ("tta-align", "torch", "diffusers", "transformers")
-    known = {name: importlib.metadata.version(name) for name in packages if _installed(name)}
-    citations = [getattr(type(method), "citation", ""), card_of(problem.reward).citation]
-    return {
-        **{kind: repr(part) for kind, part in parts.items()},
-        "memory": list(prepared.memory),
-        "guidance": problem.guidance,
-        "steps": len(problem.steps),
-        "seed": seed if isinstance(seed, int) or seed is None else list(seed),  # type: ignore[call-overload]
-        "versions": {
-            "python": platform.python_version(),
-            **known,
-            **{made[0]: made[1] for made in map(distribution, parts.values()) if made},
-        },
-        "device": str(problem.backbone.device),
-        "citations": [citation for citation in citations if citation],
-    }
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

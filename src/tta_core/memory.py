@@ -1,5 +1,6 @@
 """Memory policies: functions of a setup, which compose by application and undo themselves."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Protocol, runtime_checkable
 
@@ -7,6 +8,7 @@ import attrs
 
 from tta_core._typing import Images, Latents, frozen
 from tta_core.backbone import Backbone
+from tta_core.ledger import Meter
 from tta_core.method import Method
 from tta_core.reward import Reward
 from tta_core.scheduler import Scheduler
@@ -30,6 +32,7 @@ class Setup:
         segment: how many steps of a differentiated chain share one checkpoint; None keeps all activations.
         loss_scale: multiplies the objective before its backward, and is divided out again (half precision).
         samples, height, width, guidance: of the run: prompts drawn at once, pixels, weight of the guidance; None: not known.
+        prices, meter: what the run's ledger counts FLOPs and peak memory with.
         remarks: what a policy has to say to the run's record: which policies "auto" chose, and why.
         undo: callbacks that hand everything back as it was; run at the end of the run, also after an error.
     """
@@ -45,6 +48,8 @@ class Setup:
     height: int | None = None
     width: int | None = None
     guidance: float | None = None
+    prices: Mapping[str, float] = attrs.field(factory=dict, repr=False)
+    meter: Meter | None = attrs.field(default=None, repr=False)
     remarks: tuple[str, ...] = ()
     undo: ExitStack = attrs.field(factory=ExitStack, repr=False)
 
@@ -61,4 +66,17 @@ class MemoryPolicy(Protocol):
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup under this policy; whatever it changes in place is undone through `setup.undo`."""
+        ...
+
+
+@runtime_checkable
+class Chooser(MemoryPolicy, Protocol):
+    """A policy that chooses policies, by foretelling what a run needs. The registry's entry "auto" is one, made with a limit in bytes."""
+
+    def leaner(self) -> "Chooser | None":
+        """The chooser that leaves out the cheapest choice of this one; None when none is left."""
+        ...
+
+    def advice(self, setup: Setup) -> str:
+        """What is said of a run that ran out of memory: what it was foretold to need, and which policies to try next."""
         ...

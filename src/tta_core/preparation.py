@@ -13,6 +13,7 @@ from tta_core.backbone import Backbone
 from tta_core.borrowed import frozen_networks, on_device
 from tta_core.controls import Controls, Embedding
 from tta_core.errors import InputError
+from tta_core.ledger import CudaMeter, Ledger, Meter
 from tta_core.memory import Setup
 from tta_core.method import Method
 from tta_core.noise import KeyedNoise, NoiseSource
@@ -27,10 +28,11 @@ MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, 
 
 @frozen
 class Prepared:
-    """A problem and the method to solve it with, after the memory policies; `memory` is their record."""
+    """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave."""
 
     problem: Problem
     method: Method
+    setup: Setup
     memory: tuple[str, ...] = ()
 
 
@@ -93,9 +95,14 @@ def prepare(
             look_ahead_decoder=setup.look_ahead,
             segment=setup.segment,
             loss_scale=setup.loss_scale,
+            ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
         )
         problem.check(setup.method.needs)
-        yield Prepared(problem, setup.method, (*map(repr, policies), *setup.remarks))
+        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks))
+
+
+def _meter(device: torch.device) -> Meter | None:
+    return CudaMeter(device) if device.type == "cuda" else None
 
 
 def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:

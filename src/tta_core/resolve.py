@@ -1,5 +1,6 @@
 """From what a user writes to what a run needs: names are looked up, objects pass through."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -57,14 +58,23 @@ def method(source: object) -> Method:
 
 
 def policies(source: object) -> tuple[MemoryPolicy, ...]:
-    """A name, a policy, or a sequence of either; applied from left to right."""
+    """A name, a policy, or a sequence of either; applied from left to right. A size such as "16GB" asks for what fits in it."""
     if isinstance(source, str) or not isinstance(source, Sequence):
         source = (source,)
     return tuple(_policy(item, plugins().registry) for item in source)
 
 
 def _policy(source: object, registry: Registry) -> MemoryPolicy:
+    limit = _bytes(source) if isinstance(source, str) else None
+    if limit is not None:
+        return cast(Callable[[int], MemoryPolicy], registry.find("memory", "auto").load())(limit)
     made = registry.create("memory", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, MemoryPolicy):
         raise InputError(f"{source!r} is not a memory policy. Give a name (`tta list memory`) or an instance, such as UpdateFraction(0.5).")
     return made
+
+
+def _bytes(size: str) -> int | None:
+    """16GB, 800 MB, 11.5GiB: decimal and binary units; None for what is no size."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(i?)B", size)
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** (2 if found[2] == "M" else 3)) if found else None
