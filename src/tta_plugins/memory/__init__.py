@@ -14,6 +14,10 @@ _ENTRIES = {
     "fp16": ("precision:FP16", "networks in float16, the loss scaled; half the memory"),
     "bf16": ("precision:BF16", "networks in bfloat16; half the memory, no overflow, fewer digits"),
     "checkpointing": ("checkpointing:Checkpointing", "activations recomputed block by block; exact"),
+    "frozen-convolutions": (
+        "convolutions:FrozenConvolutions",
+        "convolutions forget their inputs; exact, no extra work",
+    ),
     "segments": ("segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
     "chunked": ("chunked:Chunked", "a few rows through a network at a time; exact"),
     "vae-slicing": ("chunked:VAESlicing", "one image through the decoder at a time; exact"),

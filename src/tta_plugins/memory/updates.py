@@ -42,9 +42,8 @@ class UpdateWindow:
 
 
 def _rescheduled(setup: Setup, policy: object, schedule: Schedule, *, keep: bool) -> Setup:
-    method = setup.method
-    fields = {field.name for field in attrs.fields(type(method))} if attrs.has(type(method)) else set()
-    if "updates" not in fields:
+    method, cls = setup.method, type(setup.method)
+    if not attrs.has(cls) or "updates" not in {field.name for field in attrs.fields(cls)}:
         reason = f"it chooses the steps that update, and {name_of(method)} has no `updates` schedule"
         raise refusal(policy, setup, reason, "Leave the policy out, or use a method that has one, such as DATE.")
     own: Schedule = method.updates  # type: ignore[attr-defined]
