@@ -49,10 +49,11 @@ app.command("doctor")(doctor.doctor)
 app.command("new")(new.new)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"tta-align {importlib.metadata.version('tta-align')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -2,7 +2,6 @@
 
 import keyword
 import re
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -44,11 +43,11 @@ def new(
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:
-    """The package's files by path."""
+    """The package's files by path; `plugin` in a template's path stands for the module."""
     words = {"name": name, "module": f"tta_{name.replace('-', '_')}", "Class": "".join(word.capitalize() for word in name.split("-"))}
-    sources = files("tta_plugins.cli").joinpath("templates", kind)
+    folder = Path(__file__).parent / "templates" / kind
     made = {}
-    for source in sources.iterdir():
-        path = Template(source.name.removesuffix(SUFFIX).replace("__", "/")).substitute(words)
+    for source in sorted(folder.rglob(f"*{SUFFIX}")):
+        path = source.relative_to(folder).as_posix().removesuffix(SUFFIX).replace("plugin", words["module"])
         made[path] = Template(source.read_text(encoding="utf-8")).substitute(words)
     return made

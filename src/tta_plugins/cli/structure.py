@@ -109,8 +109,8 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(lambda annotation: annotation is inspect.Parameter.empty, lambda value, _: value)
     converter.register_structure_hook_func(_is_union, _one_arm)
     converter.register_structure_hook_func(_is_literal, _listed)
-    converter.register_structure_hook_func(lambda annotation: annotation is float, _number)
-    for exact in (int, bool, type(None)):
+    converter.register_structure_hook(float, _number)
+    for exact in (int, bool, str, type(None)):
         converter.register_structure_hook(exact, _exactly)
     return converter
 

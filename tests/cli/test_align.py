@@ -1,0 +1,139 @@
+"""`tta align`, on the backbone and with the plugins of strangers."""
+
+import inspect
+import json
+import re
+import signal
+
+import pytest
+from PIL import Image
+
+import tta_core
+from tta_plugins.cli import align as command
+
+QUICK = ("--backbone", "colours", "--reward", "edges", "--steps", 3)
+
+
+def test_a_run_leaves_its_pictures_and_its_record(tta, tmp_path):
+    out = tmp_path / "out"
+    result = tta("align", "a red circle", *QUICK, "--method", "greedy", "--seed", 4, "--out", out)
+    assert result.exit_code == 0, result.output
+    record = json.loads((out / "run.json").read_text())
+    assert record["prompts"] == ["a red circle"]
+    assert record["manifest"]["seed"] == 4
+    assert record["manifest"]["steps"] == 3
+    assert record["manifest"]["method"].startswith("Greedy(size=0.05")
+    assert Image.open(out / "aligned.png").size == Image.open(out / "baseline.png").size == (16, 16)
+    assert Image.open(out / "grid.png").size == (512, 256)
+    assert f"in {out}" in result.stdout
+
+
+def test_the_table_says_what_the_record_says(tta, tmp_path):
+    result = tta("align", "one", "two", *QUICK, "--method", "greedy", "--out", tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    before, after = record["baseline_scores"], record["scores"]
+    for prompt, low, high in zip(["one", "two"], before, after, strict=True):
+        assert re.search(rf"{prompt} +score +{low:.4f} +{high:.4f} +{re.escape(f'{high - low:+.4f}')}", result.stdout)
+    assert re.search(rf"mean +score +{sum(before) / 2:.4f} +{sum(after) / 2:.4f}", result.stdout)
+
+
+def test_progress_is_plain_lines_without_a_terminal(tta, tmp_path):
+    result = tta("align", "one", *QUICK, "--method", "greedy", "--out", tmp_path)
+    assert "\x1b" not in result.stdout + result.stderr
+    assert "step 3/3  reward 0." in result.stderr
+    assert "step" not in result.stdout
+
+
+def test_prompts_come_from_a_file_too(tta, tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("two\n\n three \n")
+    result = tta("align", "one", "--prompts", file, *QUICK, "--method", "fixed", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "run.json").read_text())["prompts"] == ["one", "two", "three"]
+
+
+def test_settings_reach_the_parts(tta, tmp_path):
+    settings = ("--set", "method.size=0.25", "--set", "method.variable=TextEmbedding()", "--set", "backbone.spread=0.5")
+    result = tta("align", "one", *QUICK, "--method", "greedy", *settings, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "run.json").read_text())["manifest"]
+    assert manifest["method"] == "Greedy(size=0.25, variable=TextEmbedding(pooled=False))"
+    assert "spread=0.5" in manifest["backbone"]
+
+
+def test_a_policy_is_set_by_its_name(tta, tmp_path):
+    arguments = ("--memory", "chunked", "--memory", "update-fraction", "--set", "chunked.denoiser=1", "--out", tmp_path)
+    result = tta("align", "one", "two", *QUICK, "--method", "date", *arguments)
+    assert result.exit_code == 0, result.output
+    policies = json.loads((tmp_path / "run.json").read_text())["manifest"]["memory"]
+    assert policies[0].startswith("Chunked(denoiser=1,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "There is no prompt"),
+        (["p", "--method", "dat"], "Did you mean 'date'?"),
+        (["p", "--set", "method.roh=1"], "No setting of date (from methods (tta-align"),
+        (["p", "--set", "method.rho=high"], "rho of date"),
+        (["p", "--set", "metod.rho=1"], "Did you mean 'method'?"),
+        (["p", "--set", "rho=1"], "is not PLACE.FIELD=VALUE"),
+        (["p", "--set", "reward.radius=1", "--reward", "edges"], "has no settings"),
+        (["p", "--prompts", "nowhere.txt"], "could not be read as prompts"),
+        (["p", "--steps", "0"], "at least 1 step"),
+        (["p", "--method", "date", "--reward", "jpeg"], "Cannot use"),
+    ],
+)
+def test_a_refusal_is_one_message_and_exit_code_1(tta, tmp_path, arguments, message):
+    backbone = ["--backbone", "colours", "--out", tmp_path / "out"]
+    rest = [] if "--reward" in arguments else ["--reward", "edges"]
+    method = [] if "--method" in arguments else ["--method", "date"]
+    result = tta("align", *arguments, *backbone, *rest, *method)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("tta: ")
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_an_unknown_option_is_a_usage_error(tta):
+    assert tta("align", "one", "--metod", "date").exit_code == 2
+
+
+def test_an_unwritable_folder_is_refused_before_the_run(tta, tmp_path):
+    (tmp_path / "file").touch()
+    result = tta("align", "one", *QUICK, "--method", "greedy", "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "Cannot write to" in result.stderr
+    assert "step" not in result.stderr
+
+
+def test_a_spent_budget_keeps_the_best_so_far(tta, tmp_path):
+    result = tta("align", "one", *QUICK, "--method", "greedy", "--budget-seconds", "0", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert "budget of 0 s spent; the best so far was kept" in result.stderr
+    assert len(json.loads((tmp_path / "run.json").read_text())["trace"]) == 1
+
+
+def test_ctrl_c_keeps_the_best_so_far(spawned, tmp_path):
+    process = spawned("align", "one", "--backbone", "colours", "--reward", "edges", "--steps", 300, "--method", "greedy", "--out", tmp_path)
+    for line in process.stderr:
+        if line.startswith("step"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert re.search(r"tta: interrupted at \d+ of 300; the best so far was kept", err)
+    assert "interrupted" in json.loads((tmp_path / "run.json").read_text())["stopped"]
+    assert f"in {tmp_path}" in out
+    assert (tmp_path / "aligned.png").exists()
+
+
+def test_the_command_offers_what_align_takes():
+    """The same defaults, and every argument but those that only objects can be."""
+    front = inspect.signature(tta_core.align).parameters
+    typed = inspect.signature(command.align).parameters
+    objects = {"latents", "noises", "text", "null", "budget", "observers"}
+    assert set(front) - set(typed) == objects
+    for name in ("method", "reward", "backbone", "scheduler", "steps", "guidance", "eta", "negative", "height", "width"):
+        assert typed[name].default == front[name].default, name

@@ -1,0 +1,148 @@
+"""`tta list`, `show`, `cite` and `doctor`: what is installed, whose it is, and what is broken."""
+
+import json
+
+import pytest
+
+from tta_core.plugins import plugins
+from tta_core.registry import KINDS
+
+
+def test_every_name_is_listed(tta):
+    out = tta("list").stdout
+    for kind in KINDS:
+        for entry in plugins().registry.entries(kind):
+            assert f"  {entry.name} " in out
+
+
+def test_a_strangers_name_is_listed_with_its_package(tta):
+    line = next(line for line in tta("list", "backbones").stdout.splitlines() if line.strip().startswith("colours"))
+    assert "pictures of one colour" in line
+    assert "tta-colours 1.0" in line
+
+
+def test_one_kind_alone_also_in_the_singular(tta):
+    assert tta("list", "method").stdout == tta("list", "methods").stdout
+    assert "rewards:" not in tta("list", "methods").stdout
+
+
+def test_json_says_the_same(tta):
+    rows = json.loads(tta("list", "--json").stdout)
+    assert [(row["kind"], row["name"]) for row in rows] == [
+        (entry.kind, entry.name) for kind in KINDS for entry in plugins().registry.entries(kind)
+    ]
+
+
+def test_an_unknown_kind_is_refused_with_a_near_one(tta):
+    result = tta("list", "rewrads")
+    assert result.exit_code == 1
+    assert "Did you mean 'rewards'?" in result.stderr
+
+
+def test_show_gives_fields_source_and_citation(tta):
+    out = tta("show", "date").stdout
+    assert "rho: float = 0.5" in out
+    assert "updates: tta_core.schedules.Schedule = Every(n=10)" in out
+    assert "arXiv 2510.23974" in out
+    assert "@inproceedings{date2025" in out
+
+
+def test_show_makes_nothing_unless_asked(tta, site):
+    site.add("tta-carded", "tta_carded", CARDED)
+    plugins.cache_clear()
+    assert "unit: squared levels" not in tta("show", "carded").stdout
+    assert "unit: squared levels" in tta("show", "carded", "--load").stdout
+
+
+CARDED = """
+from tta_core import Card, hookimpl
+
+class Carded:
+    def __init__(self, size: int = 3):
+        self.size = size
+    @property
+    def card(self):
+        return Card(unit="squared levels")
+    def __call__(self, images, prompts):
+        return images.mean((1, 2, 3))
+
+@hookimpl
+def tta_register_rewards(register):
+    register("carded", Carded)
+"""
+
+
+def test_an_unknown_name_is_refused_with_a_near_one(tta):
+    result = tta("show", "dato")
+    assert result.exit_code == 1
+    assert "Did you mean 'date'" in result.stderr
+
+
+def test_cite_prints_each_citation_once(tta):
+    date = tta("cite", "date").stdout
+    assert date.startswith("@inproceedings{date2025")
+    assert tta("cite", "date", "random-direction").stdout == date
+    everything = tta("cite").stdout
+    assert everything.count("date2025") == 1
+    assert "radford2021" in everything
+
+
+def test_cite_refuses_what_names_nothing(tta):
+    result = tta("cite", "fixed")
+    assert result.exit_code == 1
+    assert "nothing to cite" in result.stderr
+
+
+def test_doctor_finds_nothing_wrong_here(tta):
+    result = tta("doctor")
+    assert result.exit_code == 0, result.output
+    assert "ok       tta_colours (tta-colours 1.0): colours" in result.stdout
+
+
+BROKEN = {
+    "cannot be imported": ("import no_such_library\n", "No module named 'no_such_library'"),
+    "names no hook": ("from tta_core import hookimpl\n@hookimpl\ndef tta_register_reward(register): ...\n", "tta_register_reward"),
+    "registers rubbish": (
+        "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(register):\n    register('bad', 3)\n",
+        "give a class, a function or 'module:attribute'",
+    ),
+    "names what is not there": (
+        "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(register):\n    register('bad', 'tta_bad:Missing')\n",
+        "has no attribute 'Missing'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_doctor_names_the_broken_package_and_the_reason(tta, site, case):
+    source, reason = BROKEN[case]
+    site.add("tta-bad", "tta_bad", source)
+    plugins.cache_clear()
+    result = tta("doctor")
+    assert result.exit_code == 1
+    assert "broken   tta_bad (tta-bad 1.0)" in result.stdout
+    assert reason in result.stdout
+    assert "ok       tta_colours (tta-colours 1.0): colours" in result.stdout
+
+
+def test_a_collision_names_both_and_takes_neither(tta, site, tmp_path):
+    again = "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(register):\n    register('edges', len)\n"
+    site.add("tta-other", "tta_other", again)
+    plugins.cache_clear()
+    doctor = tta("doctor")
+    assert doctor.exit_code == 1
+    assert "tta-edges 1.0" in doctor.stdout
+    assert "tta-other 1.0" in doctor.stdout
+    assert "claimed by two plugins" in tta("list", "rewards").stdout
+    used = tta("align", "one", "--backbone", "colours", "--reward", "edges", "--out", tmp_path)
+    assert used.exit_code == 1
+    assert "Two plugins register the rewards name 'edges'" in used.stderr
+
+
+def test_a_blocked_plugin_is_not_a_broken_one(tta, monkeypatch):
+    monkeypatch.setenv("TTA_PLUGINS_BLOCK", "tta-edges")
+    plugins.cache_clear()
+    result = tta("doctor")
+    assert result.exit_code == 0
+    assert "blocked  tta_edges (tta-edges 1.0)" in result.stdout
+    assert "edges" not in tta("list", "rewards").stdout

@@ -1,0 +1,139 @@
+"""`--set`: what may be written, and what each field takes."""
+
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import pytest
+
+from tta_core.errors import InputError, UnknownNameError
+from tta_core.registry import Entry
+from tta_core.schedules import Every, Fraction, Schedule, Window
+from tta_core.steering import SGD, UpdateRule
+from tta_core.variables import NullEmbedding, TextEmbedding
+from tta_plugins.cli.structure import construct
+
+
+@attrs.frozen
+class Every_:  # noqa: N801
+    """Its own class, which may be written too."""
+
+    n: int
+
+
+@attrs.frozen
+class Subject:
+    """One field of each kind."""
+
+    number: float = 0.5
+    count: int = 1
+    flag: bool = True
+    word: Literal["near", "far"] = "near"
+    text: str = "a"
+    path: str | Path | None = None
+    limit: float | None = None
+    pair: tuple[float, float] = (0.0, 1.0)
+    when: Schedule = attrs.field(factory=Every)
+    either: float | Schedule = 1.0
+    rule: UpdateRule = attrs.field(factory=SGD)
+    variable: object = attrs.field(factory=TextEmbedding)
+    hidden: int = attrs.field(default=3, init=False)
+
+
+class Plain:
+    """No attrs class: the parameters of its constructor are its settings."""
+
+    def __init__(self, size: int, scale: float = 1.0):
+        self.size, self.scale = size, scale
+
+
+def made(target=Subject, **chosen):
+    return construct(Entry("methods", "subject", target, "", (), "tests (tests 1.0)"), chosen)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("number", "0.7", 0.7),
+        ("number", "1", 1.0),
+        ("number", "-1e-3", -1e-3),
+        ("number", "inf", float("inf")),
+        ("count", "12", 12),
+        ("flag", "false", False),
+        ("flag", "True", True),
+        ("word", "far", "far"),
+        ("text", "12", "12"),
+        ("text", "a red (circle", "a red (circle"),
+        ("path", "/tmp/a-b", "/tmp/a-b"),
+        ("path", "none", None),
+        ("limit", "none", None),
+        ("limit", "3", 3.0),
+        ("pair", "(0.5, 2)", (0.5, 2.0)),
+        ("when", "Fraction(0.1) * Window(0.5, 1.0)", Fraction(0.1) * Window(0.5, 1.0)),
+        ("when", "Every(n=3)", Every(3)),
+        ("either", "0.5", 0.5),
+        ("either", "Every(2)", Every(2)),
+        ("rule", "SGD(lr=0.1)", SGD(0.1)),
+    ],
+)
+def test_a_value_is_of_the_fields_type(field, text, value):
+    given = getattr(made(**{field: text}), field)
+    assert given == value
+    assert type(given) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("number", "high"),
+        ("number", "true"),
+        ("count", "1.5"),
+        ("flag", "1"),
+        ("word", "nearby"),
+        ("limit", "abc"),
+        ("pair", "(1, 2, 3)"),
+        ("when", "5"),
+        ("when", "SGD"),
+        ("rule", "none"),
+        ("when", "__import__('os').getcwd()"),
+    ],
+)
+def test_another_value_is_refused_by_field_type_and_default(field, text):
+    with pytest.raises((InputError, UnknownNameError)) as refusal:
+        made(**{field: text})
+    assert field in str(refusal.value) or "value that can be given here" in str(refusal.value)
+
+
+def test_a_constructors_own_refusal_is_passed_on():
+    with pytest.raises(InputError, match=r"Every\(0\) has no meaning"):
+        made(when="Every(0)")
+    with pytest.raises(InputError, match=r"it takes \(n: int = 1\)"):
+        made(when="Every(m=3)")
+
+
+def test_near_misses_are_offered():
+    with pytest.raises(UnknownNameError, match="Did you mean 'number'"):
+        made(nubmer="1")
+    with pytest.raises(UnknownNameError, match="Did you mean 'Every'"):
+        made(when="Evrey(3)")
+
+
+def test_a_field_that_cannot_be_set_is_unknown():
+    with pytest.raises(UnknownNameError, match="'hidden'"):
+        made(hidden="4")
+
+
+def test_parameters_of_a_plain_class_are_settings():
+    subject = made(Plain, size="3")
+    assert (subject.size, subject.scale) == (3, 1.0)
+    with pytest.raises(InputError, match="size of subject"):
+        made(Plain, size="x")
+
+
+def test_what_a_repr_prints_can_be_typed_back():
+    from tta_plugins.methods.date import DATE
+
+    method = DATE(updates=Every(3) * Window(0.25, 0.5), variable=NullEmbedding() & TextEmbedding(pooled=True))
+    texts = {field.name: repr(getattr(method, field.name)) for field in attrs.fields(DATE)}
+    texts = {name: text.strip("'") for name, text in texts.items()}
+    assert made(DATE, **texts) == method
