@@ -12,13 +12,8 @@ if TYPE_CHECKING:
     from tta_core.backbone import Defaults as Defaults
     from tta_core.backbone import classifier_free as classifier_free
     from tta_core.budget import Budget as Budget
-    from tta_core.controls import ControllableVariable as ControllableVariable
     from tta_core.controls import Controls as Controls
     from tta_core.controls import Embedding as Embedding
-    from tta_core.controls import Noise as Noise
-    from tta_core.controls import NullEmbedding as NullEmbedding
-    from tta_core.controls import Product as Product
-    from tta_core.controls import TextEmbedding as TextEmbedding
     from tta_core.front import align as align
     from tta_core.front import run as run
     from tta_core.hookspecs import hookimpl as hookimpl
@@ -42,13 +37,18 @@ if TYPE_CHECKING:
     from tta_core.scheduler import State as State
     from tta_core.scheduler import Step as Step
     from tta_core.transition import GaussianTransition as GaussianTransition
+    from tta_core.variables import ControllableVariable as ControllableVariable
+    from tta_core.variables import Noise as Noise
+    from tta_core.variables import NullEmbedding as NullEmbedding
+    from tta_core.variables import Product as Product
+    from tta_core.variables import TextEmbedding as TextEmbedding
 
 _HOMES = {
     "front": "align run",
     "alignment": "Alignment",
     "backbone": "Backbone Defaults classifier_free",
     "budget": "Budget",
-    "controls": "ControllableVariable Controls Embedding Noise NullEmbedding Product TextEmbedding",
+    "controls": "Controls Embedding",
     "hookspecs": "hookimpl hookspec",
     "ledger": "Ledger",
     "memory": "MemoryPolicy Setup",
@@ -59,6 +59,7 @@ _HOMES = {
     "reward": "Card Reward",
     "scheduler": "GaussianScheduler Prediction Scheduler State Step",
     "transition": "GaussianTransition",
+    "variables": "ControllableVariable Noise NullEmbedding Product TextEmbedding",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from tta_core._typing import Images, Latents, Scores, frozen
-from tta_core.controls import ControllableVariable, Controls
+from tta_core.controls import Controls
 from tta_core.errors import InputError
 from tta_core.schedules import Schedule
+from tta_core.variables import ControllableVariable
 
 if TYPE_CHECKING:
     from tta_core.problem import Problem

@@ -8,8 +8,8 @@ from published import FOLDER, Case, case, close, repeated
 from safetensors.torch import load_file
 
 from tta_core import GivenNoise, steering
-from tta_core.controls import Noise
 from tta_core.schedules import AllButLast
+from tta_core.variables import Noise
 from tta_plugins.methods.concentration import improbability
 from tta_plugins.methods.dno import DNO
 

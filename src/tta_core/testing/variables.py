@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from tta_core._typing import evolve
-from tta_core.controls import ControllableVariable, Controls, Embedding, NullEmbedding, Product, TextEmbedding
+from tta_core.controls import Controls, Embedding
 from tta_core.errors import IncompatibleError
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import controls, seeds
+from tta_core.variables import ControllableVariable, NullEmbedding, Product, TextEmbedding
 
 
 class VariableSuite:

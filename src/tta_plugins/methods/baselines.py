@@ -8,11 +8,11 @@ import torch
 
 from tta_core import steering
 from tta_core._typing import evolve, frozen
-from tta_core.controls import ControllableVariable, TextEmbedding
 from tta_core.errors import InputError
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
 from tta_core.schedules import Every, Schedule
+from tta_core.variables import ControllableVariable, TextEmbedding
 from tta_plugins.methods.date import DATE
 
 

@@ -12,13 +12,13 @@ import torch
 
 from tta_core import steering
 from tta_core._typing import frozen
-from tta_core.controls import ControllableVariable, TextEmbedding
 from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.method import Needs, Snapshot
 from tta_core.position import Position
 from tta_core.problem import Problem
 from tta_core.schedules import Every, Schedule
+from tta_core.variables import ControllableVariable, TextEmbedding
 
 
 @frozen

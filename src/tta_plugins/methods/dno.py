@@ -14,13 +14,13 @@ from torch import Tensor
 
 from tta_core import steering
 from tta_core._typing import evolve, frozen
-from tta_core.controls import Noise
 from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
 from tta_core.schedules import AllButLast, Schedule
 from tta_core.transition import as_batch
+from tta_core.variables import Noise
 from tta_plugins.methods.concentration import improbability
 
 

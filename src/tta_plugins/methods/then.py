@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from tta_core._typing import evolve, frozen
-from tta_core.controls import Product
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.method import Method, Needs, Snapshot
 from tta_core.problem import Problem
+from tta_core.variables import Product
 
 
 @frozen
