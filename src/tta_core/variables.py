@@ -96,11 +96,23 @@ class Noise:
         return Product((self, other))
 
 
+def _flat(parts: tuple[ControllableVariable, ...]) -> tuple[ControllableVariable, ...]:
+    return tuple(inner for part in parts for inner in (part.parts if isinstance(part, Product) else (part,)))
+
+
 @frozen
 class Product:
-    """Several variables steered as one; written `NullEmbedding() & TextEmbedding()`."""
+    """Several variables steered as one; written `NullEmbedding() & TextEmbedding()`. Raises `IncompatibleError` for two of one kind."""
 
-    parts: tuple[ControllableVariable, ...]
+    parts: tuple[ControllableVariable, ...] = attrs.field(converter=_flat)
+
+    def __attrs_post_init__(self) -> None:
+        kinds = [type(part) for part in self.parts]
+        if len(set(kinds)) < len(kinds):
+            raise IncompatibleError(
+                f"Cannot use {' & '.join(map(repr, self.parts))} as one variable. This is because two parts write the same controls, and "
+                "the second would undo the first. Name each control once."
+            )
 
     @property
     def needs_null(self) -> bool:
@@ -119,7 +131,7 @@ class Product:
         return controls
 
     def __and__(self, other: ControllableVariable) -> "Product":
-        return Product((*self.parts, other))
+        return Product((self, other))
 
 
 def _null(controls: Controls) -> Embedding:

@@ -33,7 +33,7 @@ class Then:
     def needs(self) -> Needs:
         """All that any of them needs."""
         each = [method.needs for method in self.methods]
-        variables = tuple(needs.variable for needs in each if needs.variable is not None)
+        variables = tuple({type(needs.variable): needs.variable for needs in each if needs.variable is not None}.values())
         etas = [needs.eta for needs in each if needs.eta is not None]
         if any(eta != etas[0] for eta in etas):
             raise IncompatibleError(
@@ -44,7 +44,8 @@ class Then:
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """One after another."""
-        problem.check(self.needs)
+        for method in self.methods:
+            problem.check(method.needs)
         controls = problem.controls
         for method in self.methods:
             for snapshot in method.align(evolve(problem, controls=controls)):
