@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
@@ -18,6 +18,7 @@ Policies = tuple[MemoryPolicy, ...]
 Preparing = Callable[..., AbstractContextManager["Prepared"]]
 
 
+@runtime_checkable
 class Running(Protocol):
     """Runs what was prepared."""
 
