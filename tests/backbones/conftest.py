@@ -1,15 +1,44 @@
-"""Pipelines small enough to build in a test."""
-
-from pathlib import Path
+"""Pipelines small enough to build in a test, one of each family, built once a session."""
 
 import pytest
-
-from tta_plugins.backbones.pretrained import load_pipeline
-
-TINY_SD = Path(__file__).parent.parent / "methods" / "fixtures" / "tiny-sd"
+from tiny_pipelines import build
 
 
 @pytest.fixture(scope="session")
-def tiny_sd():
-    """A random Stable Diffusion of 64 x 64 pixels, as a folder gives it."""
-    return load_pipeline(str(TINY_SD))
+def folders(tmp_path_factory):
+    """A family's pipeline as `save_pretrained` writes it, by name; what was built is saved once."""
+    known = {}
+
+    def folder(name):
+        if name not in known:
+            known[name] = tmp_path_factory.mktemp(name)
+            build(name, known[name]).save_pretrained(known[name] / "pipeline")
+        return known[name] / "pipeline"
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _pipelines(tmp_path_factory):
+    known = {}
+
+    def pipeline(name):
+        if name not in known:
+            known[name] = build(name, tmp_path_factory.mktemp(name))
+        return known[name]
+
+    return pipeline
+
+
+@pytest.fixture
+def pipelines(_pipelines):
+    """A family's pipeline, by name; a test may give it another scheduler, which is taken back afterwards."""
+    lent = {}
+
+    def pipeline(name):
+        lent.setdefault(name, _pipelines(name).scheduler)
+        return _pipelines(name)
+
+    yield pipeline
+    for name, scheduler in lent.items():
+        _pipelines(name).scheduler = scheduler

@@ -1,51 +1,131 @@
-"""Our loop draws what the stock pipeline draws."""
+"""Our loop draws what each family's stock pipeline draws, with every sampler of the family of one Gaussian."""
 
 import pytest
 import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
+from stock import close, drawn, prepared, stock
 
-import tta_core
+from tta_core._typing import evolve
+from tta_core.controls import Embedding
 
-PROMPTS = ["a red circle", "two blue squares in the rain"]
+DPM = DPMSolverMultistepScheduler
+FLOW = FlowMatchEulerDiscreteScheduler
+
+# name: (pipeline, scheduler class, its settings, options of the run)
+ROWS = {
+    "ddim": ("sd", None, {}, {"eta": 0.0}),
+    "ddim-eta-1": ("sd", None, {}, {"eta": 1.0}),
+    "ddim-eta-.3-trailing": ("sd", DDIMScheduler, {"timestep_spacing": "trailing"}, {"eta": 0.3}),
+    "ddim-no-negative": ("sd", None, {}, {"negative": None}),
+    "ddim-no-guidance": ("sd", None, {}, {"guidance": 1.0}),
+    "ddpm": ("sd", DDPMScheduler, {}, {}),
+    "euler": ("sd", EulerDiscreteScheduler, {}, {}),
+    "euler-linspace": ("sd", EulerDiscreteScheduler, {"timestep_spacing": "linspace"}, {}),
+    "euler-karras": ("sd", EulerDiscreteScheduler, {"use_karras_sigmas": True}, {}),
+    "euler-ancestral": ("sd", EulerAncestralDiscreteScheduler, {}, {}),
+    "dpm": ("sd", DPM, {}, {}),
+    "dpm-karras": ("sd", DPM, {"use_karras_sigmas": True}, {}),
+    "dpm-sde": ("sd", DPM, {"algorithm_type": "sde-dpmsolver++"}, {}),
+    "dpm-sigma-min": ("sd", DPM, {"final_sigmas_type": "sigma_min"}, {}),
+    "dpm-order-1": ("sd", DPM, {"solver_order": 1}, {}),
+    "v-ddim": ("sd-v", None, {}, {"eta": 0.0}),
+    "v-ddim-eta-1": ("sd-v", None, {}, {"eta": 1.0}),
+    "v-ddpm": ("sd-v", DDPMScheduler, {}, {}),
+    "v-euler": ("sd-v", EulerDiscreteScheduler, {}, {}),
+    "v-dpm": ("sd-v", DPM, {}, {}),
+    "v-zero-snr": ("sd-v", DDIMScheduler, {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}, {}),
+    "tiny-vae": ("sd-tiny-vae", None, {}, {}),
+    "sdxl": ("sdxl", None, {}, {}),
+    "sdxl-no-negative": ("sdxl", None, {}, {"negative": None}),
+    "sd3": ("sd3", None, {}, {}),
+    "sd3-no-negative": ("sd3", None, {}, {"negative": None}),
+    "sd3-dynamic": ("sd3", FLOW, {"use_dynamic_shifting": True}, {}),
+    "sd3-dpm-flow": ("sd3", DPM, {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}, {}),
+    "flux-dev": ("flux-dev", None, {}, {"guidance": 1.0}),
+    "flux-true-guidance": ("flux-dev", None, {}, {"guidance": 2.0}),
+    "flux-schnell": ("flux-schnell", None, {}, {"guidance": 1.0}),
+    "pixart-alpha": ("pixart-alpha", None, {}, {}),
+    "pixart-sigma": ("pixart-sigma", None, {}, {"negative": None}),
+    "pixart-sigma-ddim": ("pixart-sigma", DDIMScheduler, {"clip_sample": False}, {}),
+}
 
 
-def brightness(images, prompts):
-    return images.mean((1, 2, 3))
+@pytest.fixture(params=ROWS)
+def row(request, pipelines):
+    name, cls, settings, options = ROWS[request.param]
+    pipe = pipelines(name)
+    if cls is not None:
+        pipe.scheduler = cls.from_config(pipe.scheduler.config, **settings)
+    return name, pipe, options
 
 
-def drawn(shape, steps):
-    """The noises that a stock pipeline draws from its generator: x_T, then one for each step."""
+@pytest.mark.parametrize("steps", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_latents(row, steps):
+    name, pipe, options = row
+    with prepared(name, pipe, steps, **options) as problem, torch.no_grad():
+        ours = problem.sample(problem.controls)
+    assert close(ours, stock(name, pipe, steps, **options))
+
+
+def test_scheduler_steps_give_the_same_bits(row):
+    """The networks are called exactly as stock calls them: driven by its own scheduler, the difference is zero."""
+    name, pipe, options = row
+    theirs = stock(name, pipe, 4, **options)
+    with prepared(name, pipe, 4, **options) as problem, torch.no_grad():
+        assert torch.equal(stepped(name, pipe.scheduler, problem, options), theirs)
+
+
+@pytest.mark.parametrize("name", ["sd", "sd-v", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart-alpha", "pixart-sigma"])
+def test_images(name, pipelines):
+    pipe, options = pipelines(name), {"guidance": 1.0} if name.startswith("flux") else {}
+    with prepared(name, pipe, 3, **options) as problem, torch.no_grad():
+        ours = problem.backbone.decode(problem.sample(problem.controls)).clamp(0, 1)
+    assert (ours - stock(name, pipe, 3, kind="pt", **options)).abs().max() <= 3e-6
+
+
+def stepped(name, scheduler, problem, options):
+    """Our backbone under the user's own scheduler, batched as stock batches."""
+    backbone, controls, guidance = problem.backbone, problem.controls, problem.guidance
     generator = torch.Generator().manual_seed(0)
-    return tuple(torch.randn(shape, generator=generator)[None] for _ in range(steps + 1))
+    torch.randn(drawn(name, 0)[0].shape, generator=generator)
+    draws = {"generator": generator} if "generator" in scheduler.step.__code__.co_varnames else {}
+    if options.get("eta") is not None:
+        draws["eta"] = options["eta"]
+    sampler = backbone.sampler
+    native = getattr(sampler, "scheduler", sampler)
+    assert native is scheduler
+    timing = sampler.timing(4, backbone.latent_shape(32, 32)) if native is not sampler else {}
+    scheduler.set_timesteps(4, **timing)
+    x = controls.noise[0] * getattr(scheduler, "init_noise_sigma", 1.0)
+    for step, time in zip(problem.steps, scheduler.timesteps, strict=True):
+        assert step.time == float(time)
+        scaled = scheduler.scale_model_input(x, time) if hasattr(scheduler, "scale_model_input") else x
+        bare = evolve(step, input_scale=1.0)
+        if controls.null is None or guidance == 1:
+            output = backbone.predict(scaled, bare, controls.text)
+        elif name.startswith("flux"):
+            text, null = (backbone.predict(scaled, bare, embedding) for embedding in (controls.text, controls.null))
+            output = backbone.combine(text, null, guidance)
+        else:
+            both = backbone.predict(torch.cat([scaled] * 2), bare, stacked(controls.null, controls.text))
+            null, text = both.chunk(2)
+            output = backbone.combine(text, null, guidance)
+        x = scheduler.step(output, time, x, **draws, return_dict=False)[0]
+    return x
 
 
-def ours(pipe, steps, **options):
-    with tta_core.prepare(
-        PROMPTS, backbone=pipe, method="fixed", reward=brightness, steps=steps, height=64, width=64, **options
-    ) as prepared:
-        problem = prepared.problem
-        with torch.no_grad():
-            latents = problem.sample(problem.controls)
-            return latents, problem.backbone.decode(latents).clamp(0, 1)
+def stacked(first, second):
+    """Two branches as one batch."""
 
+    def joined(one, other):
+        return None if one is None else torch.cat([one, other])
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-@pytest.mark.parametrize("negative", [None, "dull"])
-def test_ddim(tiny_sd, eta, negative):
-    def stock(kind):
-        return tiny_sd(
-            PROMPTS,
-            negative_prompt=negative and [negative] * 2,
-            num_inference_steps=8,
-            guidance_scale=5.0,
-            eta=eta,
-            height=64,
-            width=64,
-            generator=torch.Generator().manual_seed(0),
-            output_type=kind,
-        ).images
-
-    noises = tta_core.GivenNoise(drawn((2, 4, 8, 8), 8))
-    latents, images = ours(tiny_sd, 8, guidance=5.0, eta=eta, negative=negative, noises=noises)
-    theirs = stock("latent")
-    assert (latents - theirs).abs().max() <= 3e-6 * theirs.abs().max()
-    assert (images - stock("pt")).abs().max() <= 2e-6
+    extra = {name: torch.cat([first.extra[name], second.extra[name]]) for name in first.extra}
+    return Embedding(torch.cat([first.tokens, second.tokens]), joined(first.pooled, second.pooled), joined(first.mask, second.mask), extra)

@@ -15,3 +15,17 @@ def tta_register_backbones(register: Register) -> None:
         "Stable Diffusion 1.x and 2.x, and what shares its pipeline",
         pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
     )
+    register(
+        "stable-diffusion-xl",
+        f"{_HERE}.stable_diffusion_xl:stable_diffusion_xl",
+        "Stable Diffusion XL",
+        pipelines=("StableDiffusionXLPipeline",),
+    )
+    register(
+        "stable-diffusion-3",
+        f"{_HERE}.stable_diffusion_3:stable_diffusion_3",
+        "Stable Diffusion 3 and 3.5",
+        pipelines=("StableDiffusion3Pipeline",),
+    )
+    register("flux", f"{_HERE}.flux:flux", "FLUX.1 dev and schnell", pipelines=("FluxPipeline",))
+    register("pixart", f"{_HERE}.pixart:pixart", "PixArt-alpha and PixArt-Sigma", pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"))

@@ -12,7 +12,7 @@ from tta_core.errors import InputError
 VAE = Any
 
 
-def latent_shape(pipeline: Any, channels: int, height: int, width: int, patch: int = 1) -> tuple[int, int, int]:
+def latent_shape(pipeline: Any, channels: int, patch: int, height: int, width: int) -> tuple[int, int, int]:
     """(c, h, w) of the latents. Raises `InputError` for sizes that are no whole number of latent pixels (and of patches of them)."""
     pixels = pipeline.vae_scale_factor * patch
     if height <= 0 or width <= 0 or height % pixels or width % pixels:

@@ -1,21 +1,33 @@
 """What differs between families of pipelines; everything else is `PipelineBackbone`'s."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
+
+import torch
 
 from tta_core._typing import Latents
 from tta_core.controls import Embedding
+from tta_core.native_sampler import Timing
 
 Pipeline = Any
+Size = tuple[int, int]  # height and width in pixels
 
 
 @runtime_checkable
 class Family(Protocol):
-    """A family of pipelines: how its text is encoded, and how its denoiser is called."""
+    """A family of pipelines: how its text is encoded, and how its denoiser is called.
+
+    Embeddings leave `encode` in any dtype, and come to the denoiser in the denoiser's.
+    """
 
     @property
     def denoiser(self) -> str:
         """The pipeline's attribute that holds the denoiser."""
+        ...
+
+    @property
+    def patch(self) -> int:
+        """Side of the square of latent pixels that the denoiser takes for one token."""
         ...
 
     @property
@@ -25,7 +37,7 @@ class Family(Protocol):
 
     @property
     def guidance(self) -> float:
-        """The guidance of its own pipeline by default."""
+        """The guidance of its own pipeline by default; 1 without an unconditional branch."""
         ...
 
     @property
@@ -41,14 +53,26 @@ class Family(Protocol):
         """Channels of the latents."""
         ...
 
-    def encode(self, pipeline: Pipeline, prompts: Sequence[str], height: int, width: int) -> Embedding:
-        """The text embedding, in any dtype."""
+    def timing(self, pipeline: Pipeline) -> Timing | None:
+        """What its own pipeline hands `set_timesteps`; None for the number of steps alone."""
         ...
 
-    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """The null embedding, in any dtype; None stands for no negative prompt."""
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """The text embedding."""
+        ...
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
+        """The null embedding; None stands for no negative prompt."""
+        ...
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """An embedding as the denoiser's keyword arguments."""
+        ...
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The inverse of `conditioning`: the embedding in the keyword arguments of a call."""
         ...
 
     def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
-        """The denoiser's output. x (scaled for it) and the embedding come in the denoiser's dtype."""
+        """The denoiser's output at x (scaled for it, and in its dtype)."""
         ...

@@ -10,6 +10,7 @@ from torch import nn
 from tta_core._typing import Images, Latents
 from tta_core.backbone import Defaults, classifier_free
 from tta_core.controls import Embedding
+from tta_core.native_sampler import NativeSampler
 from tta_core.scheduler import Step
 from tta_plugins.backbones import autoencoder
 from tta_plugins.backbones.family import Family, Pipeline
@@ -32,7 +33,7 @@ class PipelineBackbone:
 
     @property
     def has_null(self) -> bool:
-        """Whether the family has an unconditional branch."""
+        """Whether there is an unconditional branch."""
         return self.family.has_null
 
     @property
@@ -43,25 +44,27 @@ class PipelineBackbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the pipeline computes, also when its networks are offloaded."""
-        return torch.device(self.pipeline._execution_device)
+        """Where the denoiser computes: with accelerate's hooks, where they will bring it."""
+        offloaded = getattr(self._denoiser, "_hf_hook", None) is not None
+        return torch.device(self.pipeline._execution_device if offloaded else cast(torch.device, self._denoiser.device))
 
     @property
     def sampler(self) -> object:
-        """The pipeline's scheduler."""
-        return self.pipeline.scheduler
+        """The pipeline's scheduler, with the pipeline's timing where it has one."""
+        timing = self.family.timing(self.pipeline)
+        return self.pipeline.scheduler if timing is None else NativeSampler(self.pipeline.scheduler, timing)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(c, h, w) of the latents. Raises `InputError` for a size that the networks cannot draw."""
-        return autoencoder.latent_shape(self.pipeline, self.family.channels(self.pipeline), height, width)
+        return autoencoder.latent_shape(self.pipeline, self.family.channels(self.pipeline), self.family.patch, height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
         """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it."""
-        return _cast(self.family.encode(self.pipeline, prompts, height, width), torch.float32)
+        return _cast(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
         """The null embedding of each sample, as the pipeline makes it from a negative prompt or from none."""
-        null = self.family.encode_null(self.pipeline, prompts, height, width)
+        null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
         return null and _cast(null, torch.float32)
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
@@ -98,7 +101,7 @@ def backbone(
 
 
 def _cast(embedding: Embedding, dtype: torch.dtype) -> Embedding:
-    """Every tensor but the mask in a dtype; the same object when nothing changes."""
+    """Every tensor but the mask in a dtype."""
     extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
     pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)
     return Embedding(embedding.tokens.to(dtype), pooled, embedding.mask, extra)

@@ -6,32 +6,32 @@ Source: DDIM (arXiv 2010.02502) eq. 12; DDPM (arXiv 2006.11239) eq. 7.
 import math
 
 from tta_core.scheduler import GaussianScheduler
-from tta_plugins.schedulers.reading import Eta, Native, Point, alphas_cumprod, floats, is_a, output_of, rows, setting, spaced, timed
+from tta_plugins.schedulers.reading import Eta, Native, Point, Shape, floats
 
 
-def ddim(native: Native, steps: int, eta: Eta, shape: tuple[int, int, int]) -> GaussianScheduler:
+def ddim(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
     """DDIM; its own eta is 0. A step ends T // N training times earlier, and the last where `set_alpha_to_one` says."""
-    shares = alphas_cumprod(native)
-    times = _times(native, steps, "DDIMScheduler", "DDIMParallelScheduler")
-    stride = int(native.config["num_train_timesteps"]) // steps
-    final = 1.0 if setting(native, "set_alpha_to_one", True) else float(shares[0])
+    read = Native.of(native)
+    shares, stride = read.alphas_cumprod, int(read.config["num_train_timesteps"]) // steps
+    times = _times(read, steps, shape, "DDIMScheduler", "DDIMParallelScheduler")
+    final = 1.0 if read.setting("set_alpha_to_one", True) else float(shares[0])
     here = [_point(float(shares[int(time)])) for time in times]
     after = [_point(float(shares[int(time) - stride]) if time >= stride else final) for time in times]
-    return GaussianScheduler(rows(native, times, here, after), output_of(native), eta=eta or 0.0)
+    return GaussianScheduler(read.rows(times, here, after), read.output, eta=eta or 0.0)
 
 
-def ddpm(native: Native, steps: int, eta: Eta, shape: tuple[int, int, int]) -> GaussianScheduler:
+def ddpm(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
     """DDPM with the posterior's variance ("fixed_small"); its own eta is 1. A step ends at the next one's time, the last at x0."""
-    shares = alphas_cumprod(native)
-    times = _times(native, steps, "DDPMScheduler", "DDPMParallelScheduler")
-    here = [_point(float(shares[int(time)])) for time in times]
-    return GaussianScheduler(rows(native, times, here, [*here[1:], (1.0, 0.0)]), output_of(native), eta=1.0 if eta is None else eta)
+    read = Native.of(native)
+    times = _times(read, steps, shape, "DDPMScheduler", "DDPMParallelScheduler")
+    here = [_point(float(read.alphas_cumprod[int(time)])) for time in times]
+    return GaussianScheduler(read.rows(times, here, [*here[1:], (1.0, 0.0)]), read.output, eta=1.0 if eta is None else eta)
 
 
-def _times(native: Native, steps: int, *classes: str) -> list[float]:
-    if is_a(native, *classes):
-        return floats(timed(native, steps).timesteps)
-    return [float(round(time)) for time in spaced(native, steps, setting(native, "timestep_spacing", "leading"))]
+def _times(read: Native, steps: int, shape: Shape, *classes: str) -> list[float]:
+    if read.is_a(*classes):
+        return floats(read.timed(steps, shape).timesteps)
+    return [float(round(time)) for time in read.spaced(steps, read.setting("timestep_spacing", "leading"))]
 
 
 def _point(share: float) -> Point:

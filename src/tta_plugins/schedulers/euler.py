@@ -6,27 +6,25 @@ Source: Karras et al. (arXiv 2206.00364) algorithm 1; k-diffusion's `sample_eule
 import math
 
 from tta_core.scheduler import GaussianScheduler
-from tta_plugins.schedulers.reading import Eta, Native, Share, floats, is_a, output_of, rows, setting, sigmas_at, spaced, timed
+from tta_plugins.schedulers.reading import Eta, Native, Shape, floats
 
 
-def euler(native: Native, steps: int, eta: Eta, shape: tuple[int, int, int]) -> GaussianScheduler:
+def euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
     """Euler; its own eta is 0."""
-    return _euler(native, steps, eta or 0.0)
-
-
-def euler_ancestral(native: Native, steps: int, eta: Eta, shape: tuple[int, int, int]) -> GaussianScheduler:
-    """Euler that draws the posterior's noise: its own eta is 1."""
-    return _euler(native, steps, 1.0 if eta is None else eta)
-
-
-def _euler(native: Native, steps: int, eta: Share) -> GaussianScheduler:
-    if is_a(native, "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"):
-        copied = timed(native, steps)
-        times, sigmas, initial_std = floats(copied.timesteps), floats(copied.sigmas), float(copied.init_noise_sigma)
+    read = Native.of(native)
+    if read.is_a("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"):
+        timed = read.timed(steps, shape)
+        times, sigmas, initial_std = floats(timed.timesteps), floats(timed.sigmas), float(timed.init_noise_sigma)
     else:
-        spacing = setting(native, "timestep_spacing", "linspace")
-        times = spaced(native, steps, spacing)
-        sigmas = [*sigmas_at(native, times), 0.0]
+        spacing = read.setting("timestep_spacing", "linspace")
+        times = read.spaced(steps, spacing)
+        sigmas = [*read.sigmas_at(times), 0.0]
         initial_std = math.hypot(sigmas[0], 1.0) if spacing == "leading" else sigmas[0]
     points = [(1.0, sigma) for sigma in sigmas]
-    return GaussianScheduler(rows(native, times, points[:-1], points[1:], scaled=True), output_of(native), eta=eta, initial_std=initial_std)
+    table = read.rows(times, points[:-1], points[1:], scaled=True)
+    return GaussianScheduler(table, read.output, eta=eta or 0.0, initial_std=initial_std)
+
+
+def euler_ancestral(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
+    """Euler that draws the posterior's noise: its own eta is 1."""
+    return euler(native, steps, 1.0 if eta is None else eta, shape)

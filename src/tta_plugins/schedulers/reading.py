@@ -1,22 +1,23 @@
-"""What is read from a diffusers scheduler object: its class names, settings, training table and timetable. The object is never changed."""
+"""What is read from a diffusers scheduler object: class names, settings, training table and timetable. The object is never changed."""
 
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import attrs
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tta_core.errors import IncompatibleError, InputError
+from tta_core.native_sampler import NativeSampler, Timing
 from tta_core.scheduler import Output, Step
 from tta_core.schedules import Schedule
 
-Native = Any
 Table = Float[Tensor, " t"]
+Shape = tuple[int, int, int]
 Point = tuple[float, float]  # (a, s) of x = a x0 + s eps
-Share = float | Schedule  # of the posterior's noise, that is drawn
-Eta = Share | None  # None: the sampler's own
+Eta = float | Schedule | None  # the share of the posterior's noise that is drawn; None: the sampler's own
 
 _OUTPUTS: Mapping[str, Output] = {
     "epsilon": "epsilon",
@@ -26,109 +27,128 @@ _OUTPUTS: Mapping[str, Output] = {
 }
 
 
-def is_a(native: Native, *classes: str) -> bool:
-    """Whether its class, or one it inherits from, has one of these names; diffusers need not be imported to know."""
-    return not {cls.__name__ for cls in type(native).__mro__}.isdisjoint(classes)
+@attrs.frozen
+class Native:
+    """A backbone's scheduler object, and its pipeline's timing if the backbone told."""
 
+    scheduler: Any
+    timing: Timing | None
 
-def is_flow(native: Native) -> bool:
-    """Whether x = (1 - sigma) x0 + sigma eps: a flow-matching model."""
-    return any(cls.__name__.startswith("FlowMatch") for cls in type(native).__mro__) or bool(setting(native, "use_flow_sigmas", False))
+    @classmethod
+    def of(cls, sampler: object) -> "Native":
+        """From `backbone.sampler`. Raises `IncompatibleError` for what is not a diffusers scheduler."""
+        scheduler, timing = (sampler.scheduler, sampler.timing) if isinstance(sampler, NativeSampler) else (sampler, None)
+        if not isinstance(getattr(scheduler, "config", None), Mapping):
+            raise IncompatibleError(
+                f"Cannot read a sampler from {type(scheduler).__name__}. This is because it has no config, as a diffusers scheduler has. "
+                "Pass a tta_core.Scheduler of your own as scheduler=, such as a tta_core.GaussianScheduler over a table."
+            )
+        return cls(scheduler, timing)
 
+    @property
+    def name(self) -> str:
+        """The scheduler's class."""
+        return type(self.scheduler).__name__
 
-def setting(native: Native, name: str, default: Any) -> Any:
-    """A setting that somebody chose. What the object merely took as its own class's default gives `default`.
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """All settings, its class's own defaults among them."""
+        return cast(Mapping[str, Any], self.scheduler.config)
 
-    So a sampler read from another's settings starts as diffusers' `from_config` would.
-    """
-    config = native.config
-    return default if name in config.get("_use_default_values", ()) else config.get(name, default)
+    def setting(self, name: str, default: Any) -> Any:
+        """A setting that somebody chose. What the object merely took as its own class's default gives `default`.
 
+        So a sampler made from another's settings starts as diffusers' `from_config` would.
+        """
+        return default if name in self.config.get("_use_default_values", ()) else self.config.get(name, default)
 
-def output_of(native: Native) -> Output:
-    """What the network predicts."""
-    if is_a(native, "FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"):
-        return "flow"
-    kind = native.config.get("prediction_type", "epsilon")
-    if kind not in _OUTPUTS:
-        raise IncompatibleError(
-            f"Cannot read {type(native).__name__} with prediction_type={kind!r}. This is because x0 and the noise are computed for "
-            f"{', '.join(_OUTPUTS)} only. Set the prediction type that the network was trained with."
+    def is_a(self, *classes: str) -> bool:
+        """Whether its class, or one it inherits from, has one of these names; diffusers need not be imported to know."""
+        return not {cls.__name__ for cls in type(self.scheduler).__mro__}.isdisjoint(classes)
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether x = (1 - sigma) x0 + sigma eps: a flow-matching model."""
+        named = any(cls.__name__.startswith("FlowMatch") for cls in type(self.scheduler).__mro__)
+        return named or bool(self.config.get("use_flow_sigmas", False))
+
+    @property
+    def output(self) -> Output:
+        """What the network predicts."""
+        kind = self.config.get("prediction_type", "flow_prediction" if self.is_flow else "epsilon")
+        if kind not in _OUTPUTS:
+            raise IncompatibleError(
+                f"Cannot read {self.name} with prediction_type={kind!r}. This is because x0 and the noise are computed for "
+                f"{', '.join(_OUTPUTS)} only. Set the prediction type that the network was trained with."
+            )
+        return _OUTPUTS[kind]
+
+    @property
+    def alphas_cumprod(self) -> Table:
+        """The training table of squared signal shares. Raises `IncompatibleError` for a sampler of flow-matching models."""
+        if not isinstance(getattr(self.scheduler, "alphas_cumprod", None), Tensor):
+            raise IncompatibleError(
+                f"Cannot read a diffusion sampler from {self.name}. This is because the model was trained without a table of betas, by "
+                "flow matching. Use scheduler='native', 'flow-euler', 'flow-sde' or 'dpm++2m'."
+            )
+        return cast(Table, self.scheduler.alphas_cumprod.double().cpu())
+
+    def timed(self, steps: int, shape: Shape) -> Any:
+        """A copy on which `set_timesteps` was called as the pipeline does. Raises `InputError` for what it refuses."""
+        copied = copy.deepcopy(self.scheduler)
+        arguments = {} if self.timing is None else self.timing(steps, shape)
+        try:
+            copied.set_timesteps(steps, device="cpu", **arguments)
+        except ValueError as error:
+            raise InputError(f"{self.name} cannot take {steps} steps: {error}") from error
+        return copied
+
+    def spaced(self, steps: int, spacing: str, *, beyond: int = 0) -> list[float]:
+        """Training times, latest first, as diffusers spaces them ("leading", "linspace" or "trailing").
+
+        `beyond` more are counted and left out at the end, where a sampler reserves its last time. Source: arXiv 2305.08891, table 2.
+        """
+        trained, offset, count = int(self.config["num_train_timesteps"]), int(self.setting("steps_offset", 0)), steps + beyond
+        if count > trained:
+            raise InputError(f"{steps} steps are more than the {trained} that the model was trained with.")
+        if spacing == "trailing":
+            return [float(round(trained - i * trained / steps) - 1) for i in range(steps)]
+        if spacing == "leading":
+            return [float((count - 1 - i) * (trained // count) + offset) for i in range(steps)]
+        return [(trained - 1) * (count - 1 - i) / (count - 1) if count > 1 else 0.0 for i in range(steps)]
+
+    def sigmas_at(self, times: Sequence[float]) -> list[float]:
+        """Noise-to-signal ratios at training times, interpolated linearly between whole ones."""
+        table = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
+        at = torch.tensor(times, dtype=torch.float64)
+        below = at.floor().long().clamp(0, len(table) - 2)
+        return floats(torch.lerp(table[below], table[below + 1], at - below))
+
+    def rows(
+        self, times: Sequence[float], here: Sequence[Point], after: Sequence[Point], *, scaled: bool = False, order: int = 1
+    ) -> tuple[Step, ...]:
+        """The table: one step for each time. `scaled` divides the network's input by sqrt(a^2 + s^2)."""
+        alphas = None if self.is_flow else self._training_alphas()
+        return tuple(
+            Step(
+                index=index,
+                time=float(time),
+                a=a,
+                s=s,
+                a_next=a_next,
+                s_next=s_next,
+                input_scale=(a * a + s * s) ** -0.5 if scaled else 1.0,
+                alpha=None if alphas is None else float(alphas[min(max(round(time), 0), len(alphas) - 1)]),
+                order=order,
+            )
+            for index, (time, (a, s), (a_next, s_next)) in enumerate(zip(times, here, after, strict=True))
         )
-    return _OUTPUTS[kind]
 
-
-def timed(native: Native, steps: int, **timing: Any) -> Native:
-    """A copy on which its own `set_timesteps` was called. Raises `InputError` for a number of steps that it refuses."""
-    copied = copy.deepcopy(native)
-    try:
-        copied.set_timesteps(steps, device="cpu", **timing)
-    except ValueError as error:
-        raise InputError(f"{type(native).__name__} cannot take {steps} steps: {error}") from error
-    return copied
-
-
-def alphas_cumprod(native: Native) -> Table:
-    """The training table of squared signal shares. Raises `IncompatibleError` for a sampler of flow-matching models."""
-    if not isinstance(getattr(native, "alphas_cumprod", None), Tensor):
-        raise IncompatibleError(
-            f"Cannot read a diffusion sampler from {type(native).__name__}. This is because the model was trained without a table of "
-            "betas, by flow matching. Use scheduler='native', 'flow-euler' or 'flow-sde'."
-        )
-    return cast(Table, native.alphas_cumprod.double().cpu())
-
-
-def spaced(native: Native, steps: int, spacing: str, *, beyond: int = 0) -> list[float]:
-    """Training times, latest first, as diffusers spaces them ("leading", "linspace" or "trailing").
-
-    `beyond` more are counted and left out at the end, where a sampler reserves its last time. Source: arXiv 2305.08891, table 2.
-    """
-    trained, offset = int(native.config["num_train_timesteps"]), int(setting(native, "steps_offset", 0))
-    if steps + beyond > trained:
-        raise InputError(f"{steps} steps are more than the {trained} that the model was trained with.")
-    count = steps + beyond
-    if spacing == "trailing":
-        return [float(round(trained - i * trained / steps) - 1) for i in range(steps)]
-    if spacing == "leading":
-        return [float((count - 1 - i) * (trained // count) + offset) for i in range(steps)]
-    return [(trained - 1) * (count - 1 - i) / (count - 1) if count > 1 else 0.0 for i in range(steps)]
-
-
-def sigmas_at(native: Native, times: Sequence[float]) -> list[float]:
-    """Noise-to-signal ratios at training times, interpolated linearly between whole ones."""
-    shares = alphas_cumprod(native)
-    table = ((1 - shares) / shares).sqrt()
-    at = torch.tensor(times, dtype=torch.float64)
-    below = at.floor().long().clamp(0, len(table) - 2)
-    return torch.lerp(table[below], table[below + 1], at - below).tolist()
-
-
-def rows(
-    native: Native, times: Sequence[float], here: Sequence[Point], after: Sequence[Point], *, scaled: bool = False, order: int = 1
-) -> tuple[Step, ...]:
-    """The table: one step for each time. `scaled` divides the network's input by sqrt(a^2 + s^2)."""
-    alphas = None if is_flow(native) else _training_alphas(native)
-    return tuple(
-        Step(
-            index=index,
-            time=float(time),
-            a=a,
-            s=s,
-            a_next=a_next,
-            s_next=s_next,
-            input_scale=(a * a + s * s) ** -0.5 if scaled else 1.0,
-            alpha=None if alphas is None else float(alphas[min(max(round(time), 0), len(alphas) - 1)]),
-            order=order,
-        )
-        for index, (time, (a, s), (a_next, s_next)) in enumerate(zip(times, here, after, strict=True))
-    )
+    def _training_alphas(self) -> Table:
+        shares = self.alphas_cumprod
+        return shares / torch.cat([torch.ones(1, dtype=shares.dtype), shares[:-1]])
 
 
 def floats(tensor: Tensor) -> list[float]:
     """A table as Python floats."""
     return cast(list[float], tensor.detach().double().cpu().tolist())
-
-
-def _training_alphas(native: Native) -> Table:
-    shares = alphas_cumprod(native)
-    return shares / torch.cat([torch.ones(1, dtype=shares.dtype), shares[:-1]])

@@ -1,0 +1,129 @@
+"""FLUX.1 dev and schnell: T5 tokens and CLIP's pooled vector, latents packed into tokens of 2 x 2, guidance distilled into the network.
+
+Source: the calls of diffusers' `FluxPipeline`; there is no paper of FLUX.1.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from tta_core._typing import Latents, frozen
+from tta_core.controls import Embedding
+from tta_core.native_sampler import Timing
+from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+from tta_plugins.backbones.shift import mu
+
+
+@frozen
+class Flux:
+    """The family of `FluxPipeline`.
+
+    Attributes:
+        embedded: the guidance that dev's network is told; schnell has no such input.
+        has_null: whether there is an unconditional branch: "true" guidance, a second evaluation at each step.
+    """
+
+    embedded: float = 3.5
+    has_null: bool = False
+    max_sequence_length: int = 512
+    steps: int = 28
+    denoiser: str = "transformer"
+    patch: int = 2
+
+    @property
+    def guidance(self) -> float:
+        """Of the unconditional branch, if there is one."""
+        return 4.0 if self.has_null else 1.0
+
+    def side(self, pipeline: Pipeline) -> int:
+        """1024 pixels."""
+        return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
+
+    def channels(self, pipeline: Pipeline) -> int:
+        """A quarter of what the transformer takes, which is a packed token."""
+        return int(pipeline.transformer.config.in_channels) // 4
+
+    def timing(self, pipeline: Pipeline) -> Timing:
+        """Even sigmas from 1 to 1 / steps, and the shift of time."""
+        return partial(_timing, pipeline)
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """T5's tokens and CLIP's pooled vector."""
+        tokens, pooled, _ = pipeline.encode_prompt(
+            list(prompts), prompt_2=None, device=device, max_sequence_length=self.max_sequence_length
+        )
+        return Embedding(tokens, pooled.to(tokens.dtype))
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
+        """The negative prompt's embedding, the empty text without one; None without an unconditional branch."""
+        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.has_null else None
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens, which all stand at position 0, and the pooled vector."""
+        positions = torch.zeros(embedding.tokens.shape[1], 3, device=embedding.tokens.device, dtype=embedding.tokens.dtype)
+        return {"encoder_hidden_states": embedding.tokens, "pooled_projections": embedding.pooled, "txt_ids": positions}
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens and the pooled vector."""
+        return Embedding(conditioning["encoder_hidden_states"], conditioning["pooled_projections"])
+
+    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
+        """The transformer's velocity; its time is sigma."""
+        network, rows = pipeline.transformer, x.shape[0]
+        guidance = torch.full((rows,), self.embedded, device=x.device) if network.config.guidance_embeds else None
+        output = network(
+            hidden_states=packed(x),
+            timestep=torch.full((rows,), time, device=x.device).to(x.dtype) / 1000,
+            guidance=guidance,
+            img_ids=_positions(x),
+            **self.conditioning(embedding),
+            return_dict=False,
+        )[0]
+        return unpacked(output, x.shape[2] // 2)
+
+
+def flux(
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    embedded_guidance: float = 3.5,
+    true_guidance: bool = False,
+    max_sequence_length: int = 512,
+) -> PipelineBackbone:
+    """A `FluxPipeline`, or one that inherits from it.
+
+    `true_guidance` adds the unconditional branch that the distilled network lacks, so that `guidance` and null embeddings mean
+    something; dev's own guidance is `embedded_guidance` either way.
+    """
+    distilled_steps = 28 if pipeline.transformer.config.guidance_embeds else 4
+    family = Flux(embedded_guidance, true_guidance, max_sequence_length, distilled_steps)
+    return backbone(pipeline, family, steps, guidance, rewards)
+
+
+def packed(x: Latents) -> Tensor:
+    """2 x 2 latent pixels to one token, channels slowest: `(b, tokens, 4 c)`."""
+    return rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=2, q=2)
+
+
+def unpacked(tokens: Tensor, height: int) -> Latents:
+    """The inverse of `packed`; `height` in tokens."""
+    return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", h=height, p=2, q=2)
+
+
+def _positions(x: Latents) -> Tensor:
+    """(0, row, column) of each token."""
+    rows, columns = torch.meshgrid(torch.arange(x.shape[2] // 2), torch.arange(x.shape[3] // 2), indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).to(x)
+
+
+def _timing(pipeline: Pipeline, steps: int, shape: tuple[int, int, int]) -> Mapping[str, object]:
+    config = pipeline.scheduler.config
+    shift = {"mu": mu(pipeline, shape, 2, 1.15)} if config.get("use_dynamic_shifting") else {}
+    return shift if config.get("use_flow_sigmas") else {"sigmas": torch.linspace(1, 1 / steps, steps).tolist(), **shift}

@@ -1,0 +1,94 @@
+"""PixArt-alpha and PixArt-Sigma: T5 tokens under a mask, a transformer that predicts the noise (and variances, left aside).
+
+Source: PixArt-alpha (arXiv 2310.00426), PixArt-Sigma (arXiv 2403.04692); the calls of diffusers' `PixArtAlphaPipeline`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+
+from tta_core._typing import Latents, evolve, frozen
+from tta_core.controls import Embedding
+from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+
+_MICRO_CONDITIONS = ("resolution", "aspect_ratio")
+
+
+@frozen
+class PixArt:
+    """The family of `PixArtAlphaPipeline` and `PixArtSigmaPipeline`.
+
+    Attributes:
+        max_sequence_length: T5's tokens: 120 of alpha, 300 of Sigma.
+        null_mask: "keep": the empty text has one live token, and gradients reach only that row of the null embedding; "full": all
+            rows live, which steers better and changes what the unconditional branch says.
+    """
+
+    max_sequence_length: int = 120
+    null_mask: Literal["keep", "full"] = "keep"
+    denoiser: str = "transformer"
+    patch: int = 2
+    steps: int = 20
+    guidance: float = 4.5
+    has_null: bool = True
+
+    def side(self, pipeline: Pipeline) -> int:
+        """512 or 1024 pixels: the transformer's sample size."""
+        return int(pipeline.transformer.config.sample_size * pipeline.vae_scale_factor)
+
+    def channels(self, pipeline: Pipeline) -> int:
+        """As many as the transformer takes."""
+        return int(pipeline.transformer.config.in_channels)
+
+    def timing(self, pipeline: Pipeline) -> None:
+        """The number of steps alone."""
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """T5's tokens and their mask; for a network that is told them, the size and the aspect ratio."""
+        tokens, mask, _, _ = pipeline.encode_prompt(list(prompts), False, device=device, max_sequence_length=self.max_sequence_length)
+        extra = {}
+        if pipeline.transformer.use_additional_conditions:
+            micro = torch.tensor([[*size, size[0] / size[1]]], dtype=tokens.dtype, device=tokens.device).repeat(len(prompts), 1)
+            extra = {"resolution": micro[:, :2], "aspect_ratio": micro[:, 2:]}
+        return Embedding(tokens, mask=mask, extra=extra)
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+        """The negative prompt's embedding under the mask that was chosen; no negative prompt is the empty text."""
+        null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+        return null if null.mask is None or self.null_mask == "keep" else evolve(null, mask=torch.ones_like(null.mask))
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens, their mask and the size."""
+        return {
+            "encoder_hidden_states": embedding.tokens,
+            "encoder_attention_mask": embedding.mask,
+            "added_cond_kwargs": {name: embedding.extra.get(name) for name in _MICRO_CONDITIONS},
+        }
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens, their mask and the size."""
+        extra = {name: tensor for name, tensor in conditioning["added_cond_kwargs"].items() if tensor is not None}
+        return Embedding(conditioning["encoder_hidden_states"], mask=conditioning["encoder_attention_mask"], extra=extra)
+
+    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
+        """The transformer's noise; the second half of its channels, a learned variance, is left aside."""
+        times = torch.full((x.shape[0],), time, device=x.device)
+        output = pipeline.transformer(x, timestep=times, **self.conditioning(embedding), return_dict=False)[0]
+        return output[:, : x.shape[1]]
+
+
+def pixart(
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    null_mask: Literal["keep", "full"] = "keep",
+    max_sequence_length: int | None = None,
+) -> PipelineBackbone:
+    """A `PixArtAlphaPipeline` or `PixArtSigmaPipeline`, or one that inherits from them. Captions are not cleaned."""
+    sigma = any(cls.__name__ == "PixArtSigmaPipeline" for cls in type(pipeline).__mro__)
+    length = (300 if sigma else 120) if max_sequence_length is None else max_sequence_length
+    return backbone(pipeline, PixArt(length, null_mask, patch=pipeline.transformer.config.patch_size), steps, guidance, rewards)

@@ -1,0 +1,16 @@
+"""How far a flow-matching pipeline shifts time at a resolution.
+
+Source: Stable Diffusion 3 (arXiv 2403.03206) section 5.3.2, in diffusers' form: linear in the number of tokens.
+"""
+
+from tta_plugins.backbones.family import Pipeline
+
+
+def mu(pipeline: Pipeline, shape: tuple[int, int, int], patch: int, max_shift: float) -> float:
+    """The logarithm of the shift for latents of this (c, h, w); `max_shift` where the scheduler's config names none."""
+    config = pipeline.scheduler.config
+    tokens = (shape[1] // patch) * (shape[2] // patch)
+    short, long = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.5), config.get("max_shift", max_shift)
+    slope = (high - low) / (long - short)
+    return float(tokens * slope + (low - slope * short))

@@ -1,0 +1,87 @@
+"""Stable Diffusion 3 and 3.5: two CLIP text encoders and, if loaded, T5; a transformer trained by flow matching.
+
+Source: Stable Diffusion 3 (arXiv 2403.03206); the calls of diffusers' `StableDiffusion3Pipeline`.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from tta_core._typing import Latents, frozen
+from tta_core.controls import Embedding
+from tta_core.native_sampler import Timing
+from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+from tta_plugins.backbones.shift import mu
+
+
+@frozen
+class StableDiffusion3:
+    """The family of `StableDiffusion3Pipeline`. `max_sequence_length` tokens are T5's."""
+
+    max_sequence_length: int = 256
+    denoiser: str = "transformer"
+    patch: int = 2
+    steps: int = 28
+    guidance: float = 7.0
+    has_null: bool = True
+
+    def side(self, pipeline: Pipeline) -> int:
+        """1024 pixels: the transformer's sample size."""
+        return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
+
+    def channels(self, pipeline: Pipeline) -> int:
+        """As many as the transformer takes."""
+        return int(pipeline.transformer.config.in_channels)
+
+    def timing(self, pipeline: Pipeline) -> Timing:
+        """The shift of time, where the scheduler asks for one."""
+        return partial(_timing, pipeline, self.patch)
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """The encoders' tokens one after another, and both pooled vectors."""
+        tokens, _, pooled, _ = pipeline.encode_prompt(
+            list(prompts),
+            None,
+            None,
+            device=device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.max_sequence_length,
+        )
+        return Embedding(tokens, pooled.to(tokens.dtype))
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+        """The negative prompt's embedding; no negative prompt is the empty text."""
+        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens and the pooled vector."""
+        return {"encoder_hidden_states": embedding.tokens, "pooled_projections": embedding.pooled}
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens and the pooled vector."""
+        return Embedding(conditioning["encoder_hidden_states"], conditioning["pooled_projections"])
+
+    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
+        """The transformer's velocity; its time is that of the scheduler, 1000 sigma."""
+        times = torch.full((x.shape[0],), time, device=x.device)
+        return pipeline.transformer(hidden_states=x, timestep=times, **self.conditioning(embedding), return_dict=False)[0]
+
+
+def stable_diffusion_3(
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    max_sequence_length: int = 256,
+) -> PipelineBackbone:
+    """A `StableDiffusion3Pipeline`, or one that inherits from it."""
+    family = StableDiffusion3(max_sequence_length, patch=pipeline.transformer.config.patch_size)
+    return backbone(pipeline, family, steps, guidance, rewards)
+
+
+def _timing(pipeline: Pipeline, patch: int, steps: int, shape: tuple[int, int, int]) -> Mapping[str, object]:
+    return {"mu": mu(pipeline, shape, patch, 1.16)} if pipeline.scheduler.config.get("use_dynamic_shifting") else {}

@@ -1,0 +1,83 @@
+"""Stable Diffusion XL: two text encoders, a pooled vector, and the picture's size told to the U-Net.
+
+Source: SDXL (arXiv 2307.01952); the calls of diffusers' `StableDiffusionXLPipeline`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tta_core._typing import Latents, frozen
+from tta_core.controls import Embedding
+from tta_plugins.backbones import unet
+from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+
+
+@frozen
+class StableDiffusionXL:
+    """The family of `StableDiffusionXLPipeline`."""
+
+    denoiser: str = "unet"
+    patch: int = 1
+    steps: int = 50
+    guidance: float = 5.0
+    has_null: bool = True
+
+    def side(self, pipeline: Pipeline) -> int:
+        """1024 pixels: the U-Net's sample size."""
+        return unet.side(pipeline)
+
+    def channels(self, pipeline: Pipeline) -> int:
+        """As many as the U-Net takes."""
+        return int(pipeline.unet.config.in_channels)
+
+    def timing(self, pipeline: Pipeline) -> None:
+        """The number of steps alone."""
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """The encoders' last hidden states but one, the second's pooled vector, and the size: original, crop, target."""
+        tokens, _, pooled, _ = pipeline.encode_prompt(
+            list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        sizes = torch.tensor([[*size, 0, 0, *size]], dtype=tokens.dtype, device=tokens.device)
+        return Embedding(tokens, pooled.to(tokens.dtype), extra={"time_ids": sizes.repeat(len(prompts), 1)})
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+        """The negative prompt's embedding; without one zeros, unless the pipeline is told to encode the empty text."""
+        null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+        if not pipeline.config.force_zeros_for_empty_prompt or null.pooled is None:
+            return null
+        given = torch.tensor([prompt is not None for prompt in prompts], device=null.tokens.device)
+        return Embedding(_zeroed(null.tokens, given), _zeroed(null.pooled, given), extra=null.extra)
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens, the pooled vector and the size."""
+        return {
+            "encoder_hidden_states": embedding.tokens,
+            "added_cond_kwargs": {"text_embeds": embedding.pooled, "time_ids": embedding.extra["time_ids"]},
+        }
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens, the pooled vector and the size."""
+        added = conditioning["added_cond_kwargs"]
+        return Embedding(conditioning["encoder_hidden_states"], added["text_embeds"], extra={"time_ids": added["time_ids"]})
+
+    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
+        """The U-Net's output."""
+        return pipeline.unet(x, time, **self.conditioning(embedding), return_dict=False)[0]
+
+
+def stable_diffusion_xl(
+    pipeline: Pipeline, *, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
+) -> PipelineBackbone:
+    """A `StableDiffusionXLPipeline`, or one that inherits from it. Raises `IncompatibleError` where its U-Net needs more than text."""
+    unet.check(pipeline)
+    return backbone(pipeline, StableDiffusionXL(), steps, guidance, rewards)
+
+
+def _zeroed(tensor: Tensor, kept: Tensor) -> Tensor:
+    """Zeros in the rows that are not kept."""
+    return tensor * kept.view(-1, *[1] * (tensor.dim() - 1)).to(tensor.dtype)
