@@ -80,6 +80,15 @@ class Backbone(Protocol):
         ...
 
 
+@runtime_checkable
+class EncodesImages(Protocol):
+    """A backbone that can start from a picture."""
+
+    def encode_image(self, images: Images) -> Latents:
+        """The clean latents of RGB in [0, 1]: what `decode` gives back, nearly."""
+        ...
+
+
 def classifier_free(text: Latents, null: Latents, guidance: float) -> Latents:
     """null + guidance * (text - null). Source: classifier-free guidance (arXiv 2207.12598) eq. 6, in the w >= 1 convention."""
     return null + guidance * (text - null)

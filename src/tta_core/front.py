@@ -52,6 +52,8 @@ def align(
     noises: NoiseSource | None = None,
     text: Embedding | None = None,
     null: Embedding | None = None,
+    image: object = None,
+    strength: float = 0.8,
     budget: Budget | None = None,
     observers: Sequence[Observer] = (),
 ) -> Alignment:
@@ -71,6 +73,8 @@ def align(
         latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise.
         noises: all noises, for repeating a published trajectory; see `GivenNoise`.
         text, null: embeddings to start from, instead of encoding the prompts.
+        image: picture(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one serves all prompts.
+        strength: the share of the steps that are taken from there: 1 takes all, and keeps least of the picture.
         budget: stop at the first snapshot that exceeds it, with the best so far.
         observers: called with every snapshot.
 
@@ -99,6 +103,8 @@ def align(
         noises=noises,
         text=text,
         null=null,
+        image=image,
+        strength=strength,
     )
     policies = resolve.policies(memory)
     if budget is not None and budget.flops is not None:

@@ -12,13 +12,15 @@ from tta_core._typing import Latents, frozen
 from tta_core.backbone import Backbone
 from tta_core.borrowed import frozen_networks, on_device
 from tta_core.controls import Controls, Embedding
-from tta_core.errors import InputError
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.from_image import as_pixels, last_steps, noised
 from tta_core.ledger import CudaMeter, Ledger, Meter
 from tta_core.memory import Setup
 from tta_core.method import Method
 from tta_core.noise import KeyedNoise, NoiseSource
 from tta_core.plugins import plugins
 from tta_core.problem import Problem
+from tta_core.provenance import name_of
 from tta_core.reward import networks_of
 from tta_core.scheduler import Scheduler
 from tta_core.schedules import Schedule
@@ -56,6 +58,8 @@ def prepare(
     noises: NoiseSource | None = None,
     text: Embedding | None = None,
     null: Embedding | None = None,
+    image: object = None,
+    strength: float = 0.8,
 ) -> Iterator[Prepared]:
     """The problem that `align` would solve, for those who run methods themselves: `*_, last = method.align(problem)`.
 
@@ -66,11 +70,15 @@ def prepare(
     prompts = as_prompts(prompts)
     drawing = resolve.backbone(backbone)
     judge, solver = resolve.reward(reward, drawing), resolve.method(method)
-    height, width = height or drawing.defaults.height, width or drawing.defaults.width
+    pixels = None if image is None else as_pixels(image, len(prompts))
+    height = height or (drawing.defaults.height if pixels is None else pixels.shape[2])
+    width = width or (drawing.defaults.width if pixels is None else pixels.shape[3])
     shape = drawing.latent_shape(height, width)
     sampler = _scheduler(scheduler, drawing, _steps(steps, drawing), solver.needs.eta if eta is None else eta, shape)
-    guidance = float(drawing.defaults.guidance if guidance is None else guidance)
-    setup = Setup(drawing, sampler, judge, solver, samples=len(prompts), height=height, width=width, guidance=guidance)
+    if pixels is not None:
+        sampler = last_steps(sampler, strength)
+    guidance = _guidance(guidance, drawing)
+    setup = Setup(drawing, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(memory)
     networks = [*drawing.networks.values(), *networks_of(judge).values()]
     with ExitStack() as stack:
@@ -83,6 +91,8 @@ def prepare(
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
         if latents is not None:
             rows[0] = latents
+        if pixels is not None:
+            rows[0] = noised(drawing, pixels, rows[0], setup.scheduler)
         controls = _encode(setup.backbone, prompts, _negatives(negative, prompts), height, width, rows, text, null)
         problem = Problem(
             backbone=setup.backbone,
@@ -158,6 +168,15 @@ def _steps(steps: int | None, backbone: Backbone) -> int:
     if steps < 1:
         raise InputError(f"steps is {steps}, but sampling takes at least 1 step.")
     return steps
+
+
+def _guidance(guidance: float | None, backbone: Backbone) -> float:
+    if guidance not in (None, 1) and not backbone.has_null:
+        raise IncompatibleError(
+            f"Cannot use guidance {guidance} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
+            "against. Leave guidance out; for a FLUX pipeline, pass backbone=flux(pipeline, true_guidance=True), or set its embedded_guidance."
+        )
+    return float(backbone.defaults.guidance if guidance is None else guidance)
 
 
 def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule | None, shape: tuple[int, int, int]) -> Scheduler:
