@@ -4,6 +4,7 @@ Source: SDEdit (arXiv 2108.01073), in the terms of diffusers' image-to-image pip
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -63,15 +64,19 @@ def noised(backbone: Backbone, images: Images, noise: Latents, scheduler: Schedu
         x0 = backbone.encode_image(images.to(noise.device))
     if x0.shape[1:] != noise.shape[1:]:
         raise InputError(
-            f"The picture is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but {tuple(noise.shape[1:])} are "
-            "to be drawn. Leave height and width out, or resize the picture to them."
+            f"The picture is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but the run draws "
+            f"{tuple(noise.shape[1:])}. Leave height and width out, or resize the picture to them."
         )
     step = scheduler.steps[0]
     return (step.a * x0.expand_as(noise) + step.s * noise) / scheduler.initial_std
 
 
 def as_pixels(image: object, samples: int) -> Images:
-    """A tensor, a PIL picture or several, as `(b, 3, H, W)` in [0, 1]; one serves all samples. Raises `InputError` for another number, shape or range."""
+    """A tensor, a PIL picture or several, as `(b, 3, H, W)` in [0, 1]; one serves all samples.
+
+    Raises:
+        InputError: for another number, shape or range.
+    """
     pixels = image if isinstance(image, torch.Tensor) else _stacked(image)
     if pixels.dim() != 4 or pixels.shape[1] != 3 or pixels.shape[0] not in (1, samples):
         raise InputError(
@@ -87,7 +92,7 @@ def _stacked(image: object) -> torch.Tensor:
     import numpy
     from PIL.Image import Image
 
-    pictures = list(image) if isinstance(image, Sequence) else [image]
+    pictures: list[Any] = list(image) if isinstance(image, Sequence) else [image]
     wrong = next((picture for picture in pictures if not isinstance(picture, Image)), None)
     if wrong is not None or not pictures:
         raise InputError(f"A picture is a PIL image or a (b, 3, H, W) tensor, but this is {wrong!r}. Open files with PIL.Image.open.")

@@ -174,7 +174,7 @@ def _guidance(guidance: float | None, backbone: Backbone) -> float:
     if guidance not in (None, 1) and not backbone.has_null:
         raise IncompatibleError(
             f"Cannot use guidance {guidance} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
-            "against. Leave guidance out; for a FLUX pipeline, pass backbone=flux(pipeline, true_guidance=True), or set its embedded_guidance."
+            "against. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
         )
     return float(backbone.defaults.guidance if guidance is None else guidance)
 
