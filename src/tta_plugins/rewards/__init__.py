@@ -1,0 +1,27 @@
+"""Rewards: human preference models, CLIP, aesthetics, plain pixel scores, mixtures, and whatever else can be called."""
+
+from tta_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def tta_register_rewards(register: Register) -> None:
+    """Names and one line each; nothing is imported until a name is used."""
+    for name, (target, summary) in _ENTRIES.items():
+        register(name, f"tta_plugins.rewards.{target}", summary)
+
+
+_ENTRIES = {
+    "clip": ("clip:CLIPScore", "agreement of picture and prompt: cosine of CLIP embeddings"),
+    "pickscore": ("pickscore:PickScore", "human preference given the prompt, 17 to 24 (or a cosine)"),
+    "hpsv2": ("hpsv2:HPSv2", "human preference given the prompt, a cosine of 0.23 to 0.29"),
+    "hpsv2.1": ("hpsv2:HPSv21", "the same, version 2.1, a cosine of 0.14 to 0.32"),
+    "imagereward": ("imagereward:ImageReward", "human preference given the prompt, about N(0, 1)"),
+    "aesthetic": ("aesthetic:Aesthetic", "LAION's beauty on a scale of 1 to 10, without the prompt"),
+    "darkness": ("pixels:Darkness", "minus the mean pixel value; black is 0"),
+    "brightness": ("pixels:Brightness", "the mean pixel value; white is 1"),
+    "contrast": ("pixels:Contrast", "standard deviation of the luma, 0 to 0.5"),
+    "colourfulness": ("pixels:Colourfulness", "Hasler and Suesstrunk's M3, 0 (grey) to 110"),
+    "sharpness": ("pixels:Sharpness", "variance of the luma's Laplacian"),
+    "jpeg": ("jpeg:Compressibility", "compressibility: minus the JPEG size in kB; not differentiable"),
+    "incompressibility": ("jpeg:Incompressibility", "the JPEG size in kB; not differentiable"),
+}

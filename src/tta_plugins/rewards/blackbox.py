@@ -1,0 +1,116 @@
+"""Anything that can be called on pictures as a reward: a program, a web service, a person's click."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+import torch
+from PIL import Image
+
+from tta_core._typing import Images, Scores, frozen
+from tta_core.errors import InputError, RewardError
+from tta_core.provenance import describe
+from tta_core.reward import Card
+
+Judge = Callable[[list[Image.Image], list[str]], Sequence[float]]
+_log = logging.getLogger(__name__)
+
+
+@frozen
+class BlackBox:
+    """Scores by `judge(pictures, prompts)`, which gets 8-bit RGB PIL images and gives one number each, higher is better.
+
+    Not differentiable: use a method that only compares scores, or a zeroth-order gradient.
+
+    Args:
+        judge: called with at most `batch` pictures at a time.
+        batch: pictures per call; None: all at once.
+        timeout: seconds until a call counts as failed; None: wait. A call that hangs cannot be killed: its thread is left behind.
+        retries: further attempts after a call raised or timed out.
+        pause: seconds before the second attempt, doubled before each further one.
+        card: what the score means.
+
+    Attributes:
+        failures: every attempt that failed, in order, also those that a later attempt made good.
+    """
+
+    judge: Judge
+    batch: int | None = None
+    timeout: float | None = attrs.field(default=None, converter=attrs.converters.optional(float))
+    retries: int = 0
+    pause: float = 1.0
+    card: Card = attrs.field(factory=lambda: Card(differentiable=False))
+    failures: list[str] = attrs.field(factory=list, init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.batch is not None and self.batch < 1) or self.retries < 0:
+            raise InputError(
+                f"batch={self.batch} and retries={self.retries} cannot be: give at least one picture a call and no fewer than 0 retries."
+            )
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One score per picture.
+
+        Raises:
+            RewardError: a call failed in every attempt (all are named), or gave other than one finite number per picture.
+        """
+        scores: list[float] = []
+        size = self.batch or len(prompts)
+        for start in range(0, len(prompts), size):
+            scores += self._scored(pictures(images[start : start + size]), list(prompts[start : start + size]), start)
+        return torch.tensor(scores, dtype=torch.float32, device=images.device)
+
+    def _scored(self, batch: list[Image.Image], prompts: list[str], start: int) -> list[float]:
+        rows, failed = f"images {start} to {start + len(batch) - 1}", []
+        for attempt in range(self.retries + 1):
+            if attempt:
+                time.sleep(self.pause * 2 ** (attempt - 1))
+            try:
+                return self._accepted(_answer(self.judge, batch, prompts, self.timeout), len(batch), rows)
+            except RewardError:
+                raise
+            except Exception as error:
+                failed.append(f"attempt {attempt + 1} of {self.retries + 1}: {type(error).__name__}: {error}")
+                self.failures.append(f"{rows}, {failed[-1]}")
+                _log.warning("%s failed on %s", describe(self.judge), self.failures[-1])
+        raise RewardError(
+            f"{describe(self.judge)} gave no score for {rows}: {'; '.join(failed)}. No score is made up: mend the judge, or give it more "
+            "time or retries (timeout=..., retries=...)."
+        )
+
+    def _accepted(self, answer: Sequence[float], count: int, rows: str) -> list[float]:
+        scores = [float(score) for score in answer]
+        if len(scores) != count or not all(map(math.isfinite, scores)):
+            raise RewardError(f"{describe(self.judge)} answered {scores} for {rows}. It must give {count} finite numbers, one per picture.")
+        return scores
+
+
+def pictures(images: Images) -> list[Image.Image]:
+    """Images in [0, 1] as 8-bit RGB PIL images, `round(255 x)`."""
+    levels = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return [Image.fromarray(level.numpy()) for level in levels.cpu()]
+
+
+def _answer(judge: Judge, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float]:
+    """The judge's answer, or its exception, or `TimeoutError`; a daemon thread, so that a hanging call does not keep the process."""
+    if timeout is None:
+        return judge(batch, prompts)
+    outcome: list[Sequence[float] | Exception] = []
+
+    def call() -> None:
+        try:
+            outcome.append(judge(batch, prompts))
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not outcome:
+        raise TimeoutError(f"no answer in {timeout} s")
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]

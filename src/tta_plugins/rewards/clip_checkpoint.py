@@ -1,0 +1,80 @@
+"""A CLIP model's checkpoint, from wherever it is, and the two towers that are built from it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+
+import attrs
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+from tta_core.errors import LoadError
+from tta_plugins.rewards.pictures import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
+from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, refuse
+
+_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@attrs.frozen(repr=False, eq=False)
+class Checkpoint:
+    """A CLIP model before it is built: its configuration, its tensors under Hugging Face's keys, and where they come from."""
+
+    config: CLIPConfig
+    state: Mapping[str, Tensor]
+    source: str
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def image_tower(self) -> CLIPVisionModelWithProjection:
+        """Vision model and projection; `image_embeds` of width `projection_dim`."""
+        config = deepcopy(self.config.vision_config)
+        config.projection_dim = self.config.projection_dim
+        return build(lambda: CLIPVisionModelWithProjection(config), self._part("vision_model.", "visual_projection."), self.source)
+
+    def text_tower(self) -> CLIPTextModelWithProjection:
+        """Text model and projection; `text_embeds` of the same width."""
+        config = deepcopy(self.config.text_config)
+        config.projection_dim = self.config.projection_dim
+        return build(lambda: CLIPTextModelWithProjection(config), self._part("text_model.", "text_projection."), self.source)
+
+    def pixels(self, path: ImagePath) -> Pixels:
+        """What the image tower reads, by that image path."""
+        return Pixels(path, self.config.vision_config.image_size, self.mean, self.std)
+
+    @property
+    def temperature(self) -> float:
+        """exp(logit_scale), by which CLIP multiplies its cosine: at most 100."""
+        return float(self.state["logit_scale"].exp())
+
+    def _part(self, *prefixes: str) -> dict[str, Tensor]:
+        return {key: value for key, value in self.state.items() if key.startswith(prefixes) and not key.endswith(".position_ids")}
+
+
+def open_checkpoint(weights: Where | CLIPModel) -> Checkpoint:
+    """Read a `from_pretrained` folder or hub id as float32, or take over a loaded model's tensors (same memory, its dtype, its device).
+
+    Mean and standard deviation are those of its preprocessor_config.json. A folder without one, or a loaded model, is taken to use CLIP's.
+    """
+    if isinstance(weights, CLIPModel):
+        return Checkpoint(weights.config, weights.state_dict(), f"a loaded CLIPModel ({weights.config.name_or_path or 'unnamed'})")
+    if Path(weights).is_file():
+        raise LoadError(f"{weights} is a file, but a CLIP model is a folder with config.json and its weights. Give the folder.")
+    file, config = find(weights, _FILES), find(weights, ("config.json",))
+    state, source = read_state(file), provenance(weights, file)
+    known = ("vision_model.", "visual_projection.", "text_model.", "text_projection.", "logit_scale")
+    refuse({"logit_scale"} - state.keys(), {key for key in state if not key.startswith(known)}, source, "CLIPModel")
+    return Checkpoint(CLIPConfig.from_pretrained(config), state, source, *_normalisation(weights))
+
+
+def _normalisation(weights: Where) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    name = "preprocessor_config.json"
+    if Path(weights).is_dir() and not (Path(weights) / name).is_file():
+        return CLIP_MEAN, CLIP_STD
+    found = json.loads(find(weights, [name]).read_text())
+    return _three(found["image_mean"]), _three(found["image_std"])
+
+
+def _three(values: Sequence[float | int]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue

@@ -1,0 +1,75 @@
+"""File size of the picture as a JPEG: how compressible it is, or how little. Not differentiable."""
+
+import io
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+
+from tta_core._typing import Images, Scores, frozen
+from tta_core.reward import Card
+from tta_plugins.rewards.blackbox import pictures
+
+CITATION = """@inproceedings{black2024ddpo,
+  title = {Training Diffusion Models with Reinforcement Learning},
+  author = {Black, Kevin and Janner, Michael and Du, Yilun and Kostrikov, Ilya and Levine, Sergey},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024}
+}"""
+
+
+@frozen
+class Compressibility:
+    """Minus the JPEG size in kB (1000 bytes): higher is smaller, smooth and empty pictures win. -150 to -20 at 512 x 512.
+
+    quality: Pillow's, 1 to 95; chroma at half resolution, Pillow's default. Prompts are not read. Source: Black et al. 2024.
+    """
+
+    quality: int = 95
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One score per picture."""
+        return -_sizes(images, self.quality)
+
+    @property
+    def card(self) -> Card:
+        """What the number means."""
+        return _card("kB, negated", (-150.0, -20.0), self.quality)
+
+
+@frozen
+class Incompressibility:
+    """The JPEG size in kB (1000 bytes): higher is larger, detail and noise win. 20 to 150 at 512 x 512. See `Compressibility`."""
+
+    quality: int = 95
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One score per picture."""
+        return _sizes(images, self.quality)
+
+    @property
+    def card(self) -> Card:
+        """What the number means."""
+        return _card("kB", (20.0, 150.0), self.quality)
+
+
+def _sizes(images: Images, quality: int) -> Scores:
+    return torch.tensor([_kilobytes(picture, quality) for picture in pictures(images)], device=images.device)
+
+
+def _kilobytes(picture: Image.Image, quality: int) -> float:
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=quality)
+    return file.tell() / 1000
+
+
+def _card(unit: str, spread: tuple[float, float], quality: int) -> Card:
+    return Card(
+        unit=unit,
+        range=spread,
+        version=f"Pillow, quality {quality}",
+        differentiable=False,
+        source="Black et al. 2024 (arXiv:2305.13301)",
+        licence="Apache-2.0",
+        citation=CITATION,
+    )

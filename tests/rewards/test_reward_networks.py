@@ -1,0 +1,130 @@
+"""What memory policies and batches may do to a reward's networks without changing what it says."""
+
+import pytest
+import torch
+from tiny_rewards import CLIP_FOLDER, NAMED, as_images, clip, hps, imagereward, numbers, prompts_of, recorded
+from transformers import CLIPModel
+
+from tta_core.errors import InputError
+from tta_core.reward import card_of, checked, networks_of
+from tta_plugins.rewards.clip import CLIPScore
+
+REWARDS = pytest.mark.parametrize("name", NAMED)
+
+
+def given(name):
+    io = recorded(name)
+    return as_images(io["pixel_values"]), prompts_of(name, io)
+
+
+def score_and_gradient(reward, images, prompts):
+    images = images.detach().clone().requires_grad_()
+    scores = reward(images, prompts)
+    return scores.detach(), torch.autograd.grad(scores.sum(), images)[0]
+
+
+@REWARDS
+def test_a_picture_scores_alone_as_in_a_batch(name):
+    images, prompts = given(name)
+    scores, gradients = score_and_gradient(NAMED[name](), images, prompts)
+    for row in range(len(prompts)):
+        alone, gradient = score_and_gradient(NAMED[name](), images[row : row + 1], prompts[row : row + 1])
+        torch.testing.assert_close(alone[0], scores[row], atol=1e-6, rtol=0)
+        assert (gradient[0] - gradients[row]).norm() / gradients[row].norm() < 1e-5
+
+
+@REWARDS
+def test_networks_are_declared_frozen_and_whole(name):
+    reward = NAMED[name]()
+    assert networks_of(reward)
+    assert card_of(reward).differentiable
+    for network in networks_of(reward).values():
+        assert not network.training
+        assert not any(parameter.requires_grad or parameter.dtype != torch.float32 for parameter in network.parameters())
+        assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
+
+
+@REWARDS
+@pytest.mark.parametrize(("dtype", "score_error", "gradient_error"), [(torch.bfloat16, 3e-2, 0.1), (torch.float16, 5e-3, 0.02)])
+def test_a_cast_between_two_calls_costs_rounding_only(name, dtype, score_error, gradient_error):
+    """The prompts were cached before the cast; scores stay float32, and are not rounded to the networks' dtype."""
+    images, prompts = given(name)
+    reward = NAMED[name].__wrapped__()
+    scores, gradients = score_and_gradient(reward, images, prompts)
+    for network in reward.networks.values():
+        network.to(dtype)
+    cast, cast_gradients = score_and_gradient(reward, images, prompts)
+    assert cast.dtype == cast_gradients.dtype == torch.float32
+    assert (cast - scores).abs().max() < score_error
+    assert (cast_gradients - gradients).norm() / gradients.norm() < gradient_error
+    assert not torch.equal(cast, cast.to(dtype).float())
+    for network in reward.networks.values():
+        network.to(torch.float32)
+    assert (reward(images, prompts) - scores).abs().max() < score_error
+
+
+@REWARDS
+def test_checkpointing_changes_nothing(name):
+    images, prompts = given(name)
+    reward = NAMED[name].__wrapped__()
+    scores, gradients = score_and_gradient(reward, images, prompts)
+    vision = reward.networks["vision"]
+    vision.train()
+    vision.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    again, recomputed = score_and_gradient(reward, images, prompts)
+    assert torch.equal(again, scores)
+    torch.testing.assert_close(recomputed, gradients)
+
+
+@REWARDS
+def test_inference_mode_first_leaves_gradients_possible(name):
+    images, prompts = given(name)
+    reward = NAMED[name].__wrapped__()
+    with torch.inference_mode():
+        first = reward(images, prompts)
+    scores, gradients = score_and_gradient(reward, images, prompts)
+    torch.testing.assert_close(first, scores)
+    assert torch.isfinite(gradients).all()
+
+
+@pytest.mark.parametrize("reward", [hps, clip, imagereward], ids=lambda make: make.__wrapped__.__name__)
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (20, 90)])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_flat_pictures_of_any_shape_have_finite_scores_and_gradients(reward, size, level):
+    scores, gradients = score_and_gradient(reward(), torch.full((1, 3, *size), level), ["5 9"])
+    assert torch.isfinite(scores).all()
+    assert torch.isfinite(gradients).all()
+
+
+def test_each_prompt_is_encoded_once():
+    reward = clip.__wrapped__()
+    calls = []
+    reward._cosine.text.tower.register_forward_hook(lambda *_: calls.append(1))
+    for prompts in (["3 4", "5"], ["5", "3 4"], ["3 4", "3 4"]):
+        reward(torch.rand(2, 3, 56, 56), prompts)
+    assert len(calls) == 2
+
+
+def test_a_loaded_clip_model_shares_its_memory_and_keeps_its_own_state():
+    model = CLIPModel.from_pretrained(CLIP_FOLDER, dtype=torch.float32).train()
+    reward = CLIPScore(model, tokenizer=numbers(120), preprocess="reno")
+    images, prompts = given("clip_hf_tiny_gelu")
+    torch.testing.assert_close(reward(images, prompts), clip()(images, prompts))
+    mine, own = reward.networks["vision"].visual_projection.weight, model.visual_projection.weight
+    assert mine.data_ptr() == own.data_ptr()
+    assert own.requires_grad
+    assert model.training
+    assert "CLIPModel" in repr(reward)
+    assert "tensor" not in repr(reward)
+    with pytest.raises(InputError, match="without its tokenizer"):
+        CLIPScore(model)
+
+
+@REWARDS
+def test_the_record_of_an_experiment_is_short_and_holds_no_tensor(name):
+    reward = NAMED[name]()
+    assert len(repr(reward)) < 400
+    assert "tensor" not in repr(reward)
+    assert all((card := reward.card).__getattribute__(field) for field in ("unit", "version", "source", "licence", "citation"))
+    assert "sha256" in card.weights
+    assert checked(reward, torch.rand(1, 3, 56, 56), ["7"]).shape == (1,)

@@ -1,0 +1,77 @@
+"""The authors' published numbers, from real weights: `pytest --runslow --weights DIR`; docs/scores.md says what DIR holds."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tta_plugins.rewards.aesthetic import OFFICIAL, Aesthetic
+from tta_plugins.rewards.clip import CLIPScore
+from tta_plugins.rewards.hpsv2 import HPSv2
+from tta_plugins.rewards.imagereward import ImageReward
+from tta_plugins.rewards.pickscore import PickScore
+
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
+
+
+def needed(folder, *names):
+    paths = [folder / name for name in names]
+    absent = [str(path) for path in paths if not path.exists()]
+    if absent:
+        pytest.skip(f"needs {', '.join(absent)}")
+    return paths
+
+
+def opened(file):
+    return torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+
+
+def test_imagereward_of_the_authors_four_pictures(weights_dir):
+    names = [f"pictures/imagereward/{n}.webp" for n in (1, 2, 3, 4)]
+    folder, tokenizer, *pictures = needed(weights_dir, "THUDM/ImageReward", "google-bert/bert-base-uncased", *names)
+    prompt = "a painting of an ocean with clouds and birds, day time, low depth field effect"
+    images = torch.cat([opened(picture) for picture in pictures])
+    expected = torch.tensor([0.5811622738838196, 0.2745276093482971, -1.4131819009780884, -2.029569625854492])
+    official, diff = (ImageReward(folder, tokenizer=tokenizer, preprocess=path)(images, [prompt] * 4) for path in ("official", "diff"))
+    assert (official - expected).abs().max() < 1e-3
+    assert (diff - expected).abs().max() < 2e-2
+
+
+def test_hps_of_the_authors_demo_picture(weights_dir):
+    folder, tokenizer, picture = needed(weights_dir, "xswu/HPSv2", "openai/clip-vit-large-patch14", "pictures/hpsv2/demo_image.jpg")
+    scores = [
+        HPSv2(folder, tokenizer=tokenizer, preprocess=path)(opened(picture), ["A cat with two horns on its head"]).item()
+        for path in ("official", "official-no-antialias")
+    ]
+    assert min(abs(score - 0.2876) for score in scores) < 5e-4
+    assert max(abs(score - 0.2876) for score in scores) < 2e-2
+
+
+def test_pickscore_has_the_temperature_of_clip(weights_dir):
+    folder, tokenizer = needed(weights_dir, "yuvalkirstain/PickScore_v1", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
+    reward = PickScore(folder, tokenizer=tokenizer)
+    assert 90 < reward._cosine.temperature < 100.01
+    low, high = reward.card.range
+    assert low - 5 < reward(torch.full((1, 3, 512, 512), 0.5), ["a grey square"]).item() < high + 5
+
+
+def test_the_aesthetic_head_is_the_official_affine_function(weights_dir):
+    folder, clip = needed(weights_dir, "aesthetic", "openai/clip-vit-large-patch14")
+    reward = Aesthetic(folder, clip=clip)
+    (file,) = folder.glob("*.pth")
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == OFFICIAL
+    assert reward.card.version.startswith("sac+logos+ava1")
+    head = reward._predictor.head
+    assert head.weight.double().norm().item() == pytest.approx(17.99562, abs=1e-5)
+    assert head.bias.item() == pytest.approx(5.236646, abs=1e-5)
+    assert 2 < reward(torch.rand(1, 3, 512, 512), [""]).item() < 8
+
+
+def test_clip_prefers_the_right_words(weights_dir):
+    (folder,) = needed(weights_dir, "openai/clip-vit-large-patch14")
+    red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(2, 3, 224, 224)
+    right, wrong = CLIPScore(folder)(red, ["a plain red image", "a photo of two dogs"]).tolist()
+    assert right > wrong
+    assert 0 < right < 0.4
