@@ -31,7 +31,7 @@ class Setup:
         look_ahead: decodes what a reward sees inside the optimisation; None: the backbone's own decoder.
         segment: how many steps of a differentiated chain share one checkpoint; None keeps all activations.
         loss_scale: multiplies the objective before its backward, and is divided out again (half precision).
-        samples, height, width, guidance: of the run: prompts drawn at once, pixels, weight of the guidance; None: not known.
+        prompts, height, width, guidance: of the run: what is drawn at once, pixels, weight of the guidance; None: the backbone's default.
         prices, meter: what the run's ledger counts FLOPs and peak memory with.
         remarks: what a policy has to say to the run's record: which policies "auto" chose, and why.
         undo: callbacks that hand everything back as it was; run at the end of the run, also after an error.
@@ -44,7 +44,7 @@ class Setup:
     look_ahead: Decoder | None = None
     segment: int | None = None
     loss_scale: float = 1.0
-    samples: int = 1
+    prompts: tuple[str, ...] = ("",)
     height: int | None = None
     width: int | None = None
     guidance: float | None = None
