@@ -74,6 +74,11 @@ def prepare(
     height = height or (drawing.defaults.height if pixels is None else pixels.shape[2])
     width = width or (drawing.defaults.width if pixels is None else pixels.shape[3])
     shape = drawing.latent_shape(height, width)
+    if not isinstance(scheduler, str) and not (steps is None and eta is None):
+        raise InputError(
+            f"steps is {steps} and eta is {eta}, but the scheduler given is an object, whose table has its own. Make it with the steps and "
+            "the eta that you want, or give the name of a scheduler."
+        )
     sampler = _scheduler(scheduler, drawing, _steps(steps, drawing), solver.needs.eta if eta is None else eta, shape)
     if pixels is not None:
         sampler = last_steps(sampler, strength)
