@@ -7,20 +7,28 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tta_core.testing.backbones import BackboneSuite as BackboneSuite
     from tta_core.testing.methods import MethodSuite as MethodSuite
     from tta_core.testing.mixture import GaussianMixture as GaussianMixture
     from tta_core.testing.networked import NetworkedMixture as NetworkedMixture
+    from tta_core.testing.policies import MemoryPolicySuite as MemoryPolicySuite
     from tta_core.testing.problems import problem_for as problem_for
+    from tta_core.testing.rewards import RewardSuite as RewardSuite
+    from tta_core.testing.schedulers import SchedulerSuite as SchedulerSuite
     from tta_core.testing.tables import flow_scheduler as flow_scheduler
     from tta_core.testing.tables import ve_scheduler as ve_scheduler
     from tta_core.testing.tables import vp_scheduler as vp_scheduler
     from tta_core.testing.variables import VariableSuite as VariableSuite
 
 _HOMES = {
+    "backbones": "BackboneSuite",
     "methods": "MethodSuite",
     "mixture": "GaussianMixture",
     "networked": "NetworkedMixture",
+    "policies": "MemoryPolicySuite",
     "problems": "problem_for",
+    "rewards": "RewardSuite",
+    "schedulers": "SchedulerSuite",
     "tables": "flow_scheduler ve_scheduler vp_scheduler",
     "variables": "VariableSuite",
 }

@@ -1,0 +1,176 @@
+"""What every memory policy obeys: it keeps its tolerance, composes, and hands everything back."""
+
+import contextlib
+
+import attrs
+import pytest
+import torch
+from torch import nn
+
+from tta_core._typing import evolve
+from tta_core.borrowed import frozen_networks
+from tta_core.memory import MemoryPolicy, Setup
+from tta_core.method import Method
+from tta_core.noise import keyed_normal
+from tta_core.problem import Problem
+from tta_core.testing.networked import NetworkedMixture
+from tta_core.testing.problems import Likeness, problem_for, solved
+from tta_core.testing.tables import vp_scheduler
+
+
+class MemoryPolicySuite:
+    """Inherit, and override the fixtures `policy` and `method` (a small one that it can serve).
+
+    Attributes:
+        approximates_method: it changes what the method does (fewer updates, another decoder) rather than how a prediction is computed.
+    """
+
+    approximates_method: bool = False
+
+    @pytest.fixture
+    def policy(self) -> MemoryPolicy:
+        """The subject."""
+        raise NotImplementedError("Override the fixture `policy`.")
+
+    @pytest.fixture
+    def method(self) -> Method:
+        """A method that it can serve."""
+        raise NotImplementedError("Override the fixture `method`.")
+
+    def test_the_tolerance_is_stated(self, policy: MemoryPolicy) -> None:
+        """A policy is a frozen value, and says how far a prediction may be off: 0 if exact, infinity if it changes what the method does."""
+        assert isinstance(policy, MemoryPolicy), "a member of tta_core.MemoryPolicy is missing"
+        assert policy.tolerance >= 0, f"tolerance is {policy.tolerance}"
+        assert attrs.has(type(policy)), "the policy is no attrs class, so its settings are not a value"
+        assert policy == evolve(policy), "the same settings give an unequal policy"
+
+    def test_predictions_stay_within_the_tolerance(self, policy: MemoryPolicy, method: Method) -> None:
+        """A prediction under the policy differs from the plain one by at most the tolerance; by rounding if it is exact."""
+        plain, under = self._setup(method), policy(self._setup(method))
+        with under.undo, torch.no_grad():
+            expected, seen = _prediction(plain), _prediction(under)
+        _assert_near(seen, expected, policy.tolerance, "prediction")
+
+    def test_gradients_stay_within_the_tolerance(self, policy: MemoryPolicy, method: Method) -> None:
+        """The gradient with respect to the embedding differs by at most ten times the tolerance; by rounding if it is exact."""
+        plain, under = self._setup(method), policy(self._setup(method))
+        with under.undo:
+            expected, seen = _gradient(plain), _gradient(under)
+        _assert_near(seen, expected, 10 * policy.tolerance, "gradient")
+
+    def test_an_exact_policy_gives_the_same_result(self, policy: MemoryPolicy, method: Method) -> None:
+        """A whole run under an exact policy ends where the plain run ends."""
+        problem = problem_for(method, steps=3)
+        under = policy(self._setup(method))
+        with under.undo:
+            result = solved(under.method, _posed(problem, under)).x0
+        expected = solved(method, _posed(problem, self._setup(method))).x0
+        if policy.tolerance == 0 and not self.approximates_method:
+            torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4, msg="the run ends elsewhere under an exact policy")
+        assert torch.isfinite(result).all(), "the run under the policy gave latents that are not finite"
+
+    def test_everything_is_handed_back(self, policy: MemoryPolicy, method: Method) -> None:
+        """After the run the networks have their weights, dtypes, layout, flags, hooks and methods as before."""
+        setup = self._setup(method)
+        before = _record(setup)
+        under = policy(setup)
+        with under.undo:
+            _prediction(under)
+        _assert_unchanged(before, _record(setup))
+
+    def test_everything_is_handed_back_after_an_error(self, policy: MemoryPolicy, method: Method) -> None:
+        """The same when the run ends by an exception."""
+        setup = self._setup(method)
+        before = _record(setup)
+        with contextlib.suppress(KeyboardInterrupt), setup.undo:
+            policy(setup)
+            raise KeyboardInterrupt
+        _assert_unchanged(before, _record(setup))
+
+    def test_it_serves_a_second_run(self, policy: MemoryPolicy, method: Method) -> None:
+        """A policy is a value: a second run under the same one gives the same bits."""
+        results = []
+        for _ in range(2):
+            under = policy(self._setup(method))
+            with under.undo, torch.no_grad():
+                results.append(_prediction(under))
+        assert torch.equal(*results), "a second run under the same policy differs"
+
+    def test_policies_compose(self, policy: MemoryPolicy, method: Method) -> None:
+        """Applied once more on itself it still keeps its tolerance, and one undo hands everything back."""
+        setup = self._setup(method)
+        before = _record(setup)
+        with torch.no_grad():
+            expected = _prediction(setup)
+            under = policy(policy(setup))
+            with under.undo:
+                seen = _prediction(under)
+        _assert_near(seen, expected, 2 * policy.tolerance, "prediction")
+        _assert_unchanged(before, _record(setup))
+
+    def _setup(self, method: Method) -> Setup:
+        backbone = NetworkedMixture()
+        setup = Setup(backbone, vp_scheduler(3, method.needs.eta), Likeness(), method, height=8, width=8, guidance=2.0)
+        setup.undo.enter_context(frozen_networks(backbone.networks.values()))
+        return setup
+
+
+def _posed(problem: Problem, setup: Setup) -> Problem:
+    return evolve(
+        problem,
+        backbone=setup.backbone,
+        scheduler=setup.scheduler,
+        reward=setup.reward,
+        look_ahead_decoder=setup.look_ahead,
+        segment=setup.segment,
+        loss_scale=setup.loss_scale,
+    )
+
+
+def _prediction(setup: Setup) -> torch.Tensor:
+    backbone, step = setup.backbone, setup.scheduler.steps[1]
+    embedding = backbone.encode(["a red circle", "a blue square"], 8, 8)
+    x = torch.stack([keyed_normal(("policy", row), (4, 4, 4)) for row in range(2)])
+    return backbone.predict(x, step, embedding)
+
+
+def _gradient(setup: Setup) -> torch.Tensor:
+    backbone, step = setup.backbone, setup.scheduler.steps[1]
+    embedding = backbone.encode(["a red circle", "a blue square"], 8, 8)
+    leaf = embedding.tokens.clone().requires_grad_()
+    x = torch.stack([keyed_normal(("policy", row), (4, 4, 4)) for row in range(2)])
+    images = (setup.look_ahead or backbone.decode)(backbone.predict(x, step, evolve(embedding, tokens=leaf)))
+    objective = images.square().mean() * setup.loss_scale
+    return torch.autograd.grad(objective, leaf)[0] / setup.loss_scale
+
+
+def _assert_near(seen: torch.Tensor, expected: torch.Tensor, tolerance: float, what: str) -> None:
+    apart = ((seen - expected).norm() / expected.norm()).item()
+    assert apart <= max(tolerance, 1e-5), f"the {what} is off by {apart:.2g}, which is more than the stated {tolerance:g}"
+
+
+Record = dict[str, object]
+
+
+def _record(setup: Setup) -> Record:
+    """All that a policy might leave behind, comparable by ==."""
+    found: Record = {}
+    for role, network in setup.backbone.networks.items():
+        for name, tensor in network.state_dict().items():
+            found[f"{role}.{name}"] = (tensor.dtype, tensor.stride(), str(tensor.device), tensor.flatten().tolist())
+        for name, module in network.named_modules():
+            found[f"{role}.{name} ({type(module).__name__})"] = _state(module)
+    return found
+
+
+def _state(module: nn.Module) -> object:
+    """A module's mode, flags, hooks, and whatever was set on the instance."""
+    hooks = {name: len(value) for name, value in vars(module).items() if name.endswith("_hooks")}
+    own = {name: repr(value) for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, nn.Module)}
+    flags = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+    return hooks, own, flags, module._compiled_call_impl is None
+
+
+def _assert_unchanged(before: Record, after: Record) -> None:
+    changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+    assert not changed, f"the policy left its traces in {', '.join(sorted(changed))}"

@@ -1,0 +1,195 @@
+"""What every sampler of the Gaussian family obeys: purity, Tweedie's formula, and transitions that keep the marginals."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tta_core._typing import Latents
+from tta_core.controls import Embedding
+from tta_core.scheduler import Output, Prediction, Scheduler, State, Step
+from tta_core.testing.mixture import GaussianMixture
+from tta_core.testing.profiles import drawn
+from tta_core.testing.strategies import latents, noises
+
+
+class SchedulerSuite:
+    """Inherit, and override the fixture `scheduler`.
+
+    Attributes:
+        output: what the network that it reads predicts.
+        stochastic: whether its transitions draw noise (the last one, to clean latents, does not).
+    """
+
+    output: Output = "epsilon"
+    stochastic: bool = False
+
+    @pytest.fixture
+    def scheduler(self) -> Scheduler:
+        """The subject."""
+        raise NotImplementedError("Override the fixture `scheduler`.")
+
+    def test_the_table_leads_from_noise_to_an_image(self, scheduler: Scheduler) -> None:
+        """Indices count from 0; each step begins where the last one ended; s falls, a does not; x_T is as wide as the first step says."""
+        steps = scheduler.steps
+        assert [step.index for step in steps] == list(range(len(steps))), "indices do not count from 0"
+        for step, then in pairwise(steps):
+            assert (step.a_next, step.s_next) == (then.a, then.s), f"step {then.index} does not begin where step {step.index} ended"
+        assert all(step.s_next < step.s and step.a_next >= step.a for step in steps), "noise rises along the way"
+        first = steps[0]
+        widths = (first.s, math.hypot(first.a, first.s))
+        assert min(widths) - 1e-3 <= scheduler.initial_std <= max(widths) + 1e-3, f"x_T has std {scheduler.initial_std}, not {widths}"
+
+    @drawn(x=latents(), output=latents(), other=latents())
+    def test_asking_twice_gives_the_same(self, scheduler: Scheduler, x: Latents, output: Latents, other: Latents) -> None:
+        """A prediction depends on its arguments alone: not on what was asked before, at this step or another; nor does it change them."""
+        before = (x.clone(), output.clone())
+        for step in _some(scheduler):
+            first = scheduler.predict(State(x), output, step)
+            kept = _numbers(first)
+            for elsewhere in _some(scheduler):
+                scheduler.predict(State(other), other, elsewhere)
+            again = _numbers(scheduler.predict(State(x), output, step))
+            assert all(map(torch.equal, kept, again)), f"asked again at step {step.index}, the answer is another"
+            assert all(map(torch.equal, kept, _numbers(first))), f"an earlier answer at step {step.index} changed"
+        assert torch.equal(x, before[0]), "the prediction changed x"
+        assert torch.equal(output, before[1]), "the prediction changed the output"
+
+    @drawn(x=latents(), output=latents())
+    def test_x_is_made_of_x0_and_eps(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
+        """x = a x0 + s eps, for any output."""
+        for step in _some(scheduler):
+            believed = scheduler.predict(State(x), output, step)
+            again = step.a * believed.x0 + step.s * believed.eps
+            scale = 1 + x.abs().max() + step.s * output.abs().max()
+            assert (again - x).abs().max() <= 1e-5 * scale, f"a x0 + s eps is not x at step {step.index}"
+
+    @drawn(noise=latents())
+    def test_tweedie_is_the_posterior_mean(self, scheduler: Scheduler, noise: Latents) -> None:
+        """From the exact output of a Gaussian mixture, x0 is E[x0 | x], to 1e-5 of x's scale."""
+        mixture, embedding = _mixture(self.output)
+        for step in _some(scheduler):
+            x = math.hypot(step.a, step.s) * noise
+            believed = scheduler.predict(State(x), mixture.predict(x, step, embedding), step).x0
+            exact = mixture.posterior_mean(x, step, embedding)
+            apart = (believed - exact).abs().max().item()
+            # x0 = (x - s eps) / a magnifies float32's rounding of x and eps by 1 / a.
+            assert apart <= 1e-5 * (1 + x.abs().max().item() / max(step.a, 0.05)), f"off by {apart:.2g} at step {step.index}"
+
+    @drawn(x0=latents(), eps=latents())
+    def test_transitions_keep_the_marginals(self, scheduler: Scheduler, x0: Latents, eps: Latents) -> None:
+        """Told the true x0, the next x is a' x0 + k eps + std z with k^2 + std^2 = s'^2."""
+        for step in _some(scheduler):
+            x = step.a * x0 + step.s * eps
+            transition = scheduler.predict(State(x), _told(self.output, x0, eps, step), step).transition
+            assert 0 <= transition.std <= step.s_next * (1 + 1e-6), f"std {transition.std} is not within [0, s'] at step {step.index}"
+            k = math.sqrt(max(0.0, step.s_next**2 - transition.std**2))
+            apart = (transition.mean - step.a_next * x0 - k * eps).abs().max()
+            scale = 1 + max(x.abs().max().item() / max(step.a, 0.05), step.s)
+            assert apart <= 2e-5 * scale, f"the marginal of the next x is off by {apart:.2g} at step {step.index}"
+
+    def test_stochastic_is_the_truth(self, scheduler: Scheduler) -> None:
+        """Transitions draw noise at every step but the last exactly if the suite says so; none where the next x is clean."""
+        for step in scheduler.steps:
+            std = scheduler.predict(State(torch.zeros(1, 4, 4, 4)), torch.zeros(1, 4, 4, 4), step).transition.std
+            if step.s_next == 0:
+                assert std == 0, f"std {std} on the way to clean latents"
+            elif step.index + 1 < len(scheduler.steps):
+                assert (std > 0) == self.stochastic, f"std is {std} at step {step.index}"
+
+    @drawn(x=latents(), output=latents())
+    def test_clean_latents_are_the_estimate(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
+        """A step to s' = 0 ends exactly at a' x0."""
+        step = scheduler.steps[-1]
+        believed = scheduler.predict(State(x), output, step)
+        if step.s_next == 0:
+            torch.testing.assert_close(believed.transition.mean, step.a_next * believed.x0, msg="the last step does not end at its own x0")
+
+    @drawn(x=latents(3), output=latents(3))
+    def test_rows_do_not_mix(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
+        """A batch's predictions are those of each row."""
+        for step in _some(scheduler):
+            together = _numbers(scheduler.predict(State(x), output, step))
+            for row in range(3):
+                alone = _numbers(scheduler.predict(State(x[row : row + 1]), output[row : row + 1], step))
+                assert all(torch.allclose(a[row], b[0], rtol=1e-5, atol=1e-6) for a, b in zip(together, alone, strict=True)), "rows mix"
+
+    @drawn(x=latents(), output=latents(), drawn_noises=noises())
+    def test_children_carry_their_history(self, scheduler: Scheduler, x: Latents, output: Latents, drawn_noises: torch.Tensor) -> None:
+        """Branching gives rows (k b), k-major; child i is the sample with noise i, and takes the solver's history along."""
+        believed = scheduler.predict(State(x), output, scheduler.steps[0])
+        children = believed.branch(drawn_noises)
+        for i, noise in enumerate(drawn_noises):
+            child, rows = believed.sample(noise), slice(2 * i, 2 * i + 2)
+            assert torch.equal(children.x[rows], child.x), f"child {i} is not the sample with its noise"
+            assert children.history is not None, "children have no history"
+            assert child.history is not None, "a sample has no history"
+            assert torch.equal(children.history.x0[rows], child.history.x0), f"child {i} has another's history"
+
+    @drawn(x=latents(), output=latents())
+    def test_gradients_pass(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
+        """x0 is differentiable in the output with the slope that its table says: methods steer through it."""
+        for step in _some(scheduler):
+            leaf = output.clone().requires_grad_()
+            believed = scheduler.predict(State(x), leaf, step)
+            assert believed.x0.requires_grad, "x0 does not depend on the output"
+            (slope,) = torch.autograd.grad(believed.x0.sum(), leaf)
+            size = math.hypot(step.a, step.s)
+            expected = {"epsilon": -step.s / max(step.a, 1e-30), "v_prediction": -step.s / size, "flow": -step.s, "sample": 1.0}[
+                self.output
+            ]
+            assert torch.allclose(slope, torch.full_like(slope, expected), rtol=1e-4), f"slope {slope.mean():.4g} is not {expected:.4g}"
+
+    def test_one_gaussian_is_sampled_as_its_table_says(self, scheduler: Scheduler) -> None:
+        """On N(mu, 0.7^2) the chain is affine: its final mean is mu, its final std that of the recursion in double precision."""
+        mixture, embedding = _mixture(self.output, components=1)
+        steps, (mean, std) = scheduler.steps, _chain(scheduler, mixture, embedding)
+        variance = scheduler.initial_std**2
+        for step in steps:
+            drawn_std = scheduler.predict(State(torch.zeros(1, 4, 4, 4)), torch.zeros(1, 4, 4, 4), step).transition.std
+            k = math.sqrt(max(0.0, step.s_next**2 - drawn_std**2))
+            shrink = step.a * mixture.sigma**2 / ((step.a * mixture.sigma) ** 2 + step.s**2)
+            variance = (k / step.s + (step.a_next - step.a * k / step.s) * shrink) ** 2 * variance + drawn_std**2
+        assert abs(std - math.sqrt(variance)) <= 0.01, f"the samples have std {std:.4f}, the table gives {math.sqrt(variance):.4f}"
+        target = mixture.posterior_mean(torch.zeros(1, 4, 4, 4), Step(0, 0.0, 0.0, 1.0, 1.0, 0.0), embedding)
+        bias = (mean - steps[-1].a_next * target).abs().mean().item()
+        assert bias <= 0.1, f"the samples' mean is {bias:.3f} from mu"
+
+
+def _some(scheduler: Scheduler) -> list[Step]:
+    """The first, the middle and the last step, but those of a flow's very first where eps does not tell x0 (a = 0)."""
+    steps = scheduler.steps
+    return [steps[i] for i in sorted({0, len(steps) // 2, len(steps) - 1}) if steps[i].a > 0]
+
+
+def _numbers(believed: Prediction) -> tuple[torch.Tensor, ...]:
+    return (
+        believed.x0.clone(),
+        believed.eps.clone(),
+        believed.transition.mean.clone(),
+        believed.x0.new_full((3,), believed.transition.std),
+    )
+
+
+def _mixture(output: Output, components: int = 4) -> tuple[GaussianMixture, Embedding]:
+    mixture = GaussianMixture(components, sigma=0.7, output=output)
+    return mixture, mixture.encode(["a red circle", "a blue square"][: 1 if components == 1 else 2], 8, 8)
+
+
+def _told(output: Output, x0: Latents, eps: Latents, step: Step) -> Latents:
+    """The output of a network that knows x0."""
+    size = math.hypot(step.a, step.s)
+    return {"epsilon": eps, "v_prediction": (step.a * eps - step.s * x0) / size, "flow": eps - x0, "sample": x0}[output]
+
+
+def _chain(scheduler: Scheduler, mixture: GaussianMixture, embedding: Embedding, rows: int = 600) -> tuple[torch.Tensor, float]:
+    """Mean and pooled std of many chains; history is dropped, so that the solver is of first order."""
+    generator = torch.Generator().manual_seed(0)
+    x = scheduler.initial_std * torch.randn(rows, 4, 4, 4, generator=generator)
+    many = embedding.repeated(rows)
+    for step in scheduler.steps:
+        transition = scheduler.predict(State(x), mixture.predict(x, step, many), step).transition
+        x = transition.sample(torch.randn(x.shape, generator=generator))
+    mean = x.mean(0, keepdim=True)
+    return mean, math.sqrt((x - mean).square().sum().item() / ((rows - 1) * mean.numel()))

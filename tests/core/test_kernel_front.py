@@ -1,0 +1,222 @@
+"""The one front door: what it refuses, what it gives back, and how it ends early."""
+
+import json
+
+import attrs
+import pytest
+import torch
+
+import tta_core as tta
+from tta_core.errors import IncompatibleError, InputError, RewardError, UnknownNameError
+from tta_core.preparation import keyed_noises
+from tta_core.schedules import Every
+from tta_core.testing import GaussianMixture, vp_scheduler
+from tta_core.testing.problems import Likeness, Opaque, Undefined
+from tta_plugins.methods.baselines import BestOfN, Fixed
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.null_tta import NullTTA
+
+
+def aligned(prompts="a red circle", **changes):
+    settings = {"backbone": GaussianMixture(), "method": DATE(), "reward": Likeness(), "scheduler": vp_scheduler(4)}
+    return tta.align(prompts, **{**settings, **changes})
+
+
+REFUSED = {
+    "no prompt": ({"prompts": []}, InputError, "There is no prompt"),
+    "no text": ({"prompts": ["a", 3]}, InputError, "one is 3"),
+    "seeds": ({"prompts": ["a", "b"], "seed": [1, 2, 3]}, InputError, "3 seeds for 2 prompts"),
+    "negatives": ({"prompts": ["a", "b"], "negative": ["x"]}, InputError, "1 negative prompts for 2 prompts"),
+    "steps": ({"steps": 0, "scheduler": "ddim"}, InputError, "steps is 0"),
+    "eta": ({"eta": 1.5, "scheduler": "ddim"}, InputError, r"eta is 1\.5"),
+    "size": ({"height": 7}, InputError, "7 x 8"),
+    "backbone": ({"backbone": object()}, InputError, "object is not a backbone"),
+    "reward": ({"reward": 3}, InputError, "3 is not a reward"),
+    "method class": ({"method": DATE}, InputError, "is not a method.*an instance"),
+    "method name": ({"method": "dat"}, UnknownNameError, "Did you mean 'date'"),
+    "reward name": ({"reward": "jpg"}, UnknownNameError, "No rewards entry is called 'jpg'"),
+    "memory": ({"memory": 3}, InputError, "3 is not a memory policy"),
+    "guidance 1": ({"method": NullTTA(), "guidance": 1.0}, IncompatibleError, "guidance 1.*Use a guidance above 1"),
+    "no null": ({"method": NullTTA(), "backbone": GaussianMixture(has_null=False)}, IncompatibleError, "GaussianMixture.*TextEmbedding"),
+    "pooled": ({"method": DATE(variable=tta.TextEmbedding(pooled=True))}, IncompatibleError, "Leave `pooled` off"),
+    "no gradient": ({"reward": Opaque()}, IncompatibleError, "Opaque.*ZerothOrder"),
+    "undeclared": ({"reward": lambda images, prompts: images.detach().mean((1, 2, 3))}, IncompatibleError, "best-of-n"),
+    "NaN": ({"reward": Undefined()}, RewardError, "Undefined"),
+}
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_is_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        aligned(**changes)
+
+
+def test_refusals_come_before_the_first_step():
+    seen = []
+    with pytest.raises(IncompatibleError):
+        aligned(reward=Opaque(), observers=[seen.append])
+    assert not seen
+
+
+def test_inference_mode_is_refused():
+    with torch.inference_mode(), pytest.raises(InputError, match="inference_mode"):
+        aligned()
+
+
+def test_under_no_grad_the_result_is_the_same():
+    with torch.no_grad():
+        inside = aligned()
+    assert torch.equal(inside.result.pixels, aligned().result.pixels)
+
+
+def test_one_prompt_or_a_list_of_one():
+    assert torch.equal(aligned("a").result.pixels, aligned(["a"]).result.pixels)
+
+
+def test_the_baseline_is_plain_sampling_from_the_same_noise():
+    done = aligned(method=Fixed())
+    assert torch.equal(done.result.pixels, done.baseline.pixels)
+    assert torch.equal(aligned().baseline.pixels, done.baseline.pixels)
+    assert not torch.equal(aligned().result.pixels, done.baseline.pixels)
+
+
+def test_the_result_is_what_the_method_gives_by_itself():
+    with tta.prepare("a", backbone=GaussianMixture(), method=DATE(), reward=Likeness(), scheduler=vp_scheduler(4)) as prepared:
+        *_, last = prepared.method.align(prepared.problem)
+    assert torch.equal(aligned("a").result.pixels, last.images.clamp(0, 1))
+
+
+def test_repetitions_of_a_prompt_differ_and_do_not_depend_on_neighbours():
+    two = aligned(["a", "b", "a"]).baseline.pixels
+    assert not torch.equal(two[0], two[2])
+    torch.testing.assert_close(two[0], aligned("a").baseline.pixels[0])
+    torch.testing.assert_close(two[[0, 2]], aligned(["a", "a"]).baseline.pixels)
+
+
+def test_a_seed_for_each_prompt():
+    both = aligned(["a", "b"], seed=[5, 6]).baseline.pixels
+    torch.testing.assert_close(both[1], aligned("b", seed=6).baseline.pixels[0])
+
+
+def test_given_latents_start_the_run():
+    zero = aligned(latents=torch.zeros(1, 4, 4, 4), method=Fixed(), seed=1)
+    assert torch.equal(zero.result.pixels, aligned(latents=torch.zeros(1, 4, 4, 4), method=Fixed(), seed=2).result.pixels)
+
+
+def test_given_noises_are_used():
+    rows = tuple(torch.randn(1, 1, 4, 4, 4, generator=torch.Generator().manual_seed(row)) for row in range(5))
+    first, second = (aligned(noises=tta.GivenNoise(rows), seed=seed).result.pixels for seed in (1, 2))
+    assert torch.equal(first, second)
+
+
+def test_given_embeddings_replace_the_encoding():
+    backbone = GaussianMixture()
+    other = backbone.encode(["a blue square"], 8, 8)
+    expected = aligned("a blue square", method=Fixed()).result.pixels
+    assert torch.equal(
+        aligned(
+            "ignored", text=other, method=Fixed(), noises=keyed_noises(("a blue square",), 0, (4, 4, 4), torch.device("cpu"))
+        ).result.pixels,
+        expected,
+    )
+    assert not torch.equal(aligned(null=other, method=Fixed()).result.pixels, aligned(method=Fixed()).result.pixels)
+
+
+def test_a_negative_prompt_changes_the_picture():
+    assert not torch.equal(aligned(negative="blurry").baseline.pixels, aligned().baseline.pixels)
+
+
+def test_ctrl_c_keeps_the_best_so_far():
+    def interrupt(snapshot):
+        if snapshot.index == 2:
+            raise KeyboardInterrupt
+
+    done = aligned(method=DATE(updates=Every(1)), observers=[interrupt])
+    assert done.stopped == "interrupted at 3 of 4"
+    assert len(done.trace) == 3
+    assert torch.isfinite(done.result.pixels).all()
+    assert len(done.scores) == 1
+
+
+def test_ctrl_c_before_anything_is_a_ctrl_c():
+    @attrs.frozen
+    class Slow(Fixed):
+        def align(self, problem):
+            raise KeyboardInterrupt
+            yield
+
+    with pytest.raises(KeyboardInterrupt):
+        aligned(method=Slow())
+
+
+def test_a_budget_stops_at_the_first_snapshot_beyond():
+    done = aligned(method=BestOfN(5), budget=tta.Budget(evaluations=20))
+    assert done.stopped == "budget of 20 evaluations spent"
+    assert len(done.trace) == 3  # 8 evaluations a sample: 4 steps, 2 branches
+    assert done.trace[-1].index == 2
+    assert aligned(method=BestOfN(2), budget=tta.Budget(evaluations=1000)).stopped == ""
+    assert aligned(method=BestOfN(5), budget=tta.Budget(seconds=0.0)).stopped == "budget of 0 s spent"
+
+
+def test_an_error_in_a_reward_is_not_swallowed():
+    calls = []
+
+    def failing(images, prompts):
+        calls.append(1)
+        if len(calls) > 3:
+            raise ValueError("out of cheese")
+        return images.mean((1, 2, 3))
+
+    with pytest.raises(RewardError, match=r"failing .*out of cheese"):
+        aligned(reward=failing, method=BestOfN(8))
+
+
+def test_saving(tmp_path):
+    done = aligned(["a", "b"])
+    folder = done.save(tmp_path / "deep" / "run")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "aligned-00.png", "aligned-01.png", "baseline-00.png", "baseline-01.png", "grid.png", "run.json",
+    ]  # fmt: skip
+    record = json.loads((folder / "run.json").read_text())
+    assert record["prompts"] == ["a", "b"]
+    assert record["scores"] == pytest.approx(list(done.scores))
+    assert record["unit"] == "colour"
+    assert len(record["trace"]) == len(done.trace)
+    alone = aligned().save(tmp_path / "one")
+    assert {"aligned.png", "baseline.png"} <= {path.name for path in alone.iterdir()}
+
+
+def test_an_unwritable_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"Cannot write to .*Give another output folder"):
+        aligned().save(tmp_path / "file")
+
+
+def test_pictures_are_eight_bit_rgb():
+    done = aligned()
+    assert (done.images[0].mode, done.images[0].size) == ("RGB", (8, 8))
+    assert done.grid().size == (16, 8)
+    assert done.grid(enlarge=4).size == (64, 32)
+
+
+def test_the_manifest_is_enough_to_run_it_again():
+    manifest = aligned(seed=3).manifest
+    assert manifest["method"] == repr(DATE())
+    assert manifest["seed"] == 3
+    assert manifest["guidance"] == 2.0
+    assert manifest["steps"] == 4
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert any("2510.23974" in citation for citation in manifest["citations"])
+    json.dumps(dict(manifest))
+
+
+def test_scores_read_as_numbers_and_as_words():
+    scores = aligned(["a", "b"]).scores
+    assert scores[0] + scores[1] == pytest.approx(2 * scores.mean)
+    assert "colour (Likeness)" in str(scores)
+
+
+def test_settings_that_a_ready_scheduler_would_ignore_are_refused():
+    for setting in ({"steps": 20}, {"eta": 0.5}):
+        with pytest.raises(InputError, match="scheduler"):
+            aligned(**setting)

@@ -1,0 +1,59 @@
+import pytest
+
+from tta_core.errors import LoadError, UnknownNameError
+from tta_core.registry import Entry, Registry
+
+
+def registry(*names, plugin="lab 1.0"):
+    made = Registry()
+    for name in names:
+        made.add(Entry("rewards", name, "json:dumps", "", (), plugin))
+    return made
+
+
+def test_a_near_miss_is_offered():
+    with pytest.raises(UnknownNameError, match=r"No rewards entry is called 'sharpnes'\. Did you mean 'sharpness'\?"):
+        registry("sharpness", "jpeg").find("rewards", "sharpnes")
+
+
+def test_far_from_everything_all_names_are_listed():
+    with pytest.raises(UnknownNameError, match="Known: jpeg, sharpness"):
+        registry("sharpness", "jpeg").find("rewards", "xyz")
+
+
+def test_kinds_are_separate():
+    with pytest.raises(UnknownNameError, match="Known: none"):
+        registry("sharpness").find("methods", "sharpness")
+
+
+def test_two_plugins_with_one_name_make_it_unusable():
+    made = registry("sharpness")
+    made.add(Entry("rewards", "sharpness", "json:loads", "", (), "rival 2.0"))
+    with pytest.raises(LoadError, match=r"lab 1\.0 and rival 2\.0.*TTA_PLUGINS_BLOCK"):
+        made.find("rewards", "sharpness")
+    assert len(made.collisions) == 1
+    assert [entry.name for entry in made.entries("rewards")] == ["sharpness"]
+
+
+def test_a_name_is_imported_when_it_is_used_and_not_before():
+    made = Registry()
+    made.add(Entry("rewards", "broken", "no_such_module_at_all:Thing", "", (), "lab 1.0"))
+    entry = made.find("rewards", "broken")
+    with pytest.raises(LoadError, match=r"'broken' of lab 1\.0.*no_such_module_at_all.*tta doctor"):
+        entry.load()
+
+
+def test_a_missing_attribute_is_a_load_error():
+    with pytest.raises(LoadError, match="AttributeError"):
+        Entry("rewards", "x", "json:no_such_thing", "", (), "lab").load()
+
+
+def test_classes_are_constructed_and_functions_are_themselves():
+    made = registry("dumps")
+    made.add(Entry("rewards", "list", list, "", (), "lab"))
+    assert made.create("rewards", "list") == []
+    assert made.create("rewards", "dumps") is __import__("json").dumps
+
+
+def test_entries_are_sorted():
+    assert [entry.name for entry in registry("b", "c", "a").entries("rewards")] == ["a", "b", "c"]

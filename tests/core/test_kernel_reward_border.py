@@ -1,0 +1,77 @@
+"""What a reward hands back is checked; the message names the reward and its package, the value and the remedy."""
+
+import pytest
+import torch
+
+from tta_core.errors import RewardError
+from tta_core.reward import Card, card_of, checked, networks_of
+
+IMAGES, PROMPTS = torch.full((2, 3, 8, 8), 0.5), ["a red circle", "a blue square"]
+
+
+def returning(value):
+    def sharpness(images, prompts):
+        return value(images) if callable(value) else value
+
+    return sharpness
+
+
+BAD = [
+    (torch.zeros(2, 1), r"shape \(2, 1\) for 2 images.*shape \(2,\).*squeeze"),
+    (torch.tensor(0.5), r"shape \(\) for 2 images.*do not average"),
+    (torch.zeros(3), r"shape \(3,\) for 2 images"),
+    (torch.zeros(2, dtype=torch.int64), r"torch.int64 scores.*scores.float\(\)"),
+    (torch.tensor([0.5, float("nan")]), r"nan for image 1 \(prompt 'a blue square'; 1 of 2 scores"),
+    (torch.tensor([float("inf"), 0.5]), r"inf for image 0 \(prompt 'a red circle'"),
+    ([0.5, 0.5], "returned list, not a tensor"),
+    (None, "returned NoneType, not a tensor"),
+    (lambda images: 1 / 0, r"raised ZeroDivisionError: division by zero.*images \(2, 3, 8, 8\).*2 prompts"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), BAD)
+def test_what_is_no_score_is_refused(value, message):
+    with pytest.raises(RewardError, match=message) as caught:
+        checked(returning(value), IMAGES, PROMPTS)
+    assert "sharpness (defined in test_kernel_reward_border)" in str(caught.value)
+
+
+def test_the_package_is_named():
+    assert torch.nn.Identity.__module__.startswith("torch")
+    with pytest.raises(RewardError, match=r"Identity \(from torch \d"):
+        checked(torch.nn.Identity(), IMAGES, PROMPTS)
+
+
+def test_the_cause_is_kept():
+    with pytest.raises(RewardError) as caught:
+        checked(returning(lambda images: 1 / 0), IMAGES, PROMPTS)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_rewards_own_reward_error_passes():
+    def strict(images, prompts):
+        raise RewardError("no face in the picture")
+
+    with pytest.raises(RewardError, match=r"^no face in the picture$"):
+        checked(strict, IMAGES, PROMPTS)
+
+
+def test_ctrl_c_in_a_reward_is_not_wrapped():
+    def slow(images, prompts):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checked(slow, IMAGES, PROMPTS)
+
+
+def test_half_precision_scores_come_out_as_float32():
+    scores = checked(returning(torch.tensor([0.5, 0.25], dtype=torch.float16)), IMAGES, PROMPTS)
+    assert scores.dtype == torch.float32
+    assert scores.tolist() == [0.5, 0.25]
+
+
+def test_cards_and_networks_are_optional():
+    module = torch.nn.Linear(1, 1)
+    assert card_of(returning(0)) == Card()
+    assert networks_of(returning(0)) == {}
+    assert networks_of(module) == {"reward": module}

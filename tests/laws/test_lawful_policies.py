@@ -1,0 +1,50 @@
+"""Every shipped memory policy that works without a device obeys the laws."""
+
+import pytest
+
+from tta_core.schedules import Every
+from tta_core.testing import MemoryPolicySuite
+from tta_plugins.memory.checkpointing import Checkpointing
+from tta_plugins.memory.chunked import Chunked, VAESlicing
+from tta_plugins.memory.compiled import Compiled
+from tta_plugins.memory.layout import ChannelsLast
+from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.precision import BF16, FP16
+from tta_plugins.memory.segments import Segments
+from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
+
+EXACT = [Checkpointing(), Chunked(), VAESlicing(), Compiled(backend="eager"), ChannelsLast()]
+
+
+class TestOnPredictions(MemoryPolicySuite):
+    @pytest.fixture(params=[*EXACT, FP16(), BF16(), LookAhead()], ids=lambda policy: type(policy).__name__)
+    def policy(self, request):
+        return request.param
+
+    @pytest.fixture
+    def method(self):
+        return DATE(updates=Every(2))
+
+
+class TestOnUpdates(MemoryPolicySuite):
+    approximates_method = True
+
+    @pytest.fixture(params=[UpdateFraction(0.5), UpdateWindow()], ids=lambda policy: type(policy).__name__)
+    def policy(self, request):
+        return request.param
+
+    @pytest.fixture
+    def method(self):
+        return DATE()
+
+
+class TestOnChains(MemoryPolicySuite):
+    @pytest.fixture(params=[Segments(), Segments("sqrt")], ids=repr)
+    def policy(self, request):
+        return request.param
+
+    @pytest.fixture
+    def method(self):
+        return DNO(2, shuffles=3)

@@ -1,0 +1,191 @@
+"""What DNO and its regulariser promise beyond what every method does; each law with a subject that keeps it and one that breaks it."""
+
+import math
+
+import pytest
+import torch
+
+from tta_core.errors import InputError
+from tta_core.noise import KeyedNoise
+from tta_core.steering import AdamW
+from tta_core.testing.problems import problem_for, solved
+from tta_plugins.methods.concentration import improbability
+from tta_plugins.methods.dno import DNO
+
+LEAST = 4 * math.log(2)
+ROWS, LENGTH = 4, 1024
+
+
+def regularised(reg, value):
+    """Reg of rows of 1024 numbers, with 5 permutations."""
+    source = KeyedNoise((0,) * ROWS, tuple(range(ROWS)), (4, 4, 4), torch.device("cpu"))
+    return reg(value, source.permutations(5, LENGTH, 0))
+
+
+def white(seed=0):
+    return torch.randn(ROWS, LENGTH, generator=torch.Generator().manual_seed(seed))
+
+
+def law_reg_is_at_least_four_log_two(reg):
+    """Reg >= 4 log 2 whatever the noise, and >= 2 log 2 without permutations."""
+    for scale in (0.0, 0.1, 1.0, 3.0):
+        assert (regularised(reg, scale * white()) >= LEAST - 1e-6).all()
+        assert (reg(scale * white(), None) >= LEAST / 2 - 1e-6).all()
+
+
+def law_white_noise_is_typical(reg):
+    """For white noise Reg is near its least value, mostly exactly there, where it has no gradient."""
+    values = torch.cat([regularised(reg, white(seed)) for seed in range(5)])
+    assert (values < LEAST + 3).all(), values
+    assert values.median() <= LEAST + 1e-4, values
+
+
+def law_shifted_noise_is_improbable(reg):
+    """A shift by 0.5 costs far more than white noise ever does."""
+    assert (regularised(reg, white() + 0.5) > LEAST + 20).all()
+
+
+def law_scaled_noise_is_improbable(reg):
+    """Noise scaled by 1.5 or by 0.3 is far from white."""
+    for scale in (1.5, 0.3):
+        assert (regularised(reg, scale * white()) > LEAST + 5).all(), scale
+
+
+def law_correlated_noise_is_improbable(reg):
+    """Pairs of equal neighbours have the right mean and variance, and are caught by the covariance."""
+    paired = white()[:, : LENGTH // 2].repeat_interleave(2, dim=1)
+    assert (regularised(reg, paired) > LEAST + 5).all()
+
+
+def law_permutations_see_what_cutting_does_not(reg):
+    """Noise whose neighbours cancel (v, -v) has vectors of mean 0 when cut in order; shuffled, its excess size still shows."""
+    value = 1.5 * torch.stack([white()[:, ::2], -white()[:, ::2]], dim=2).flatten(1)
+    assert (regularised(reg, value) - reg(value, None) > LEAST / 2 + 1).all()
+
+
+def law_the_gradient_leads_back_to_typical_noise(reg):
+    """A step against Reg's gradient lowers the mean of shifted noise."""
+    value = (white() + 0.5).requires_grad_()
+    (gradient,) = torch.autograd.grad(regularised(reg, value).sum(), value)
+    assert torch.isfinite(gradient).all()
+    assert (gradient.mean(1) > 0).all()
+
+
+def shiftless(value, permutations):
+    """Forgets the mean."""
+    return improbability(value - value.mean(1, keepdim=True), permutations)
+
+
+def unclamped(value, permutations):
+    """Without the bounds' -log 2."""
+    return improbability(value, permutations) - 1
+
+
+def mean_only(value, permutations):
+    """Sees the mean alone."""
+    rows = value.mean(1, keepdim=True).expand(-1, LENGTH) + white()
+    return improbability(rows, permutations)
+
+
+def backwards(value, permutations):
+    return LEAST - improbability(value, permutations)
+
+
+REG_LAWS = [
+    (law_reg_is_at_least_four_log_two, unclamped),
+    (law_white_noise_is_typical, lambda value, permutations: improbability(value + 0.3, permutations)),
+    (law_shifted_noise_is_improbable, shiftless),
+    (law_scaled_noise_is_improbable, mean_only),
+    (law_correlated_noise_is_improbable, mean_only),
+    (law_permutations_see_what_cutting_does_not, lambda value, permutations: improbability(value)),
+    (law_the_gradient_leads_back_to_typical_noise, backwards),
+]
+
+
+@pytest.mark.parametrize(("law", "_broken"), REG_LAWS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_regulariser_obeys(law, _broken):
+    law(improbability)
+
+
+@pytest.mark.parametrize(("law", "broken"), REG_LAWS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_regulariser_law_catches(law, broken):
+    with pytest.raises(AssertionError):
+        law(broken)
+
+
+def test_a_length_that_k_does_not_divide_is_refused():
+    with pytest.raises(InputError, match="subsample"):
+        improbability(torch.zeros(1, 10))
+
+
+def law_only_the_last_noises_move(method):
+    """opt_steps = 2: x_T and the noises of all but the last steps stay as they were, bit for bit; the last ones move."""
+    problem = problem_for(method)
+    *_, last = (snapshot for snapshot in method.align(problem) if snapshot.gradient)
+    same = [torch.equal(last.controls.noise[row], problem.controls.noise[row]) for row in range(6)]
+    assert same[:3] == [True] * 3, same
+    assert not any(same[4:5]), same
+
+
+def law_the_ode_steers_x_t_alone(method):
+    """eta = 0: the noises of the steps do nothing, and stay as they were."""
+    problem = problem_for(method)
+    *_, last = (snapshot for snapshot in method.align(problem) if snapshot.gradient)
+    assert torch.equal(last.controls.noise[1:], problem.controls.noise[1:])
+    assert not torch.equal(last.controls.noise[0], problem.controls.noise[0])
+
+
+def law_the_kept_score_never_falls(method):
+    """The reward of each snapshot's x0, the best so far, never falls for any sample."""
+    problem = problem_for(method)
+    scores = torch.stack([problem.look(snapshot.x0).scores for snapshot in method.align(problem)])
+    assert (scores.diff(dim=0) >= -1e-6).all(), scores
+
+
+def law_gradients_are_clipped_per_sample(method):
+    """No sample's gradient is longer than 0.001, whatever its neighbours' are."""
+    for snapshot in method.align(problem_for(method)):
+        for gradient in snapshot.gradient:
+            assert (gradient.flatten(1).norm(dim=1) <= 0.001 * (1 + 1e-4)).all()
+
+
+def law_it_stops_when_every_sample_is_good_enough(method):
+    """`stop_at` ends the run before its iterations are spent."""
+    assert len(list(method.align(problem_for(method)))) < method.iterations
+
+
+class Latest(DNO):
+    """Gives the latest iterate instead of the best."""
+
+    def align(self, problem):
+        for snapshot in super().align(problem):
+            if snapshot.gradient:
+                with torch.no_grad():
+                    yield problem.result(self.iterations, snapshot.controls, problem.sample(snapshot.controls))
+
+
+BOLD = AdamW(lr=0.5)
+LAWS = [
+    (law_only_the_last_noises_move, DNO(3, shuffles=2, opt_steps=2), DNO(3, shuffles=2)),
+    (law_the_ode_steers_x_t_alone, DNO(3, shuffles=2, eta=0.0), DNO(3, shuffles=2)),
+    (law_the_kept_score_never_falls, DNO(6, shuffles=2, optimizer=BOLD), Latest(12, shuffles=2, optimizer=AdamW(lr=3.0))),
+    (law_gradients_are_clipped_per_sample, DNO(2, shuffles=2, clip=0.001), DNO(2, shuffles=2, clip=1000.0)),
+    (law_it_stops_when_every_sample_is_good_enough, DNO(6, shuffles=2, stop_at=-10.0), DNO(2, shuffles=2, stop_at=10.0)),
+]
+
+
+@pytest.mark.parametrize(("law", "method", "_broken"), LAWS, ids=lambda value: getattr(value, "__name__", ""))
+def test_dno_obeys(law, method, _broken):
+    law(method)
+
+
+@pytest.mark.parametrize(("law", "_method", "broken"), LAWS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_law_catches(law, _method, broken):
+    with pytest.raises(AssertionError):
+        law(broken)
+
+
+def test_more_iterations_score_higher():
+    """On the mixture the reward rises with the number of iterations, as the papers' figures show it does."""
+    scores = [solved(method, problem_for(method)).scores.mean() for method in (DNO(0), DNO(5, shuffles=2), DNO(20, shuffles=2))]
+    assert scores[0] < scores[1] < scores[2]

@@ -1,0 +1,185 @@
+"""What Null-TTA promises beyond what every method does; each law with a subject that keeps it and one that breaks it."""
+
+import math
+
+import attrs
+import pytest
+import torch
+
+from tta_core import NullEmbedding, TextEmbedding
+from tta_core.errors import IncompatibleError
+from tta_core.schedules import GeometricDecay
+from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
+from tta_core.testing.problems import problem_for, solved
+from tta_plugins.methods.null_tta import NullTTA
+
+SMALL = {"inner_min": 2, "inner_max": 2}
+
+
+def evaluated(method, shift=0.0, scheduler=None, guidance=None):
+    """The objective at phi + shift, at a step where penalties have not decayed and transitions draw noise."""
+    problem = problem_for(method, scheduler=scheduler or vp_scheduler(5, 1.0), guidance=guidance)
+    here = problem.at(problem.start(problem.controls), problem.steps[0])
+    reference = here.predict(problem.controls)
+    value = tuple(tensor + shift for tensor in NullEmbedding().read(problem.controls))
+    return (
+        problem,
+        reference,
+        here.predict(NullEmbedding().write(problem.controls, value)),
+        method.objective(problem, here, reference, value),
+    )
+
+
+def law_without_reward_phi_stays(method):
+    """reward_weight 0: the penalties alone leave phi' at phi, bit for bit."""
+    problem = problem_for(method)
+    for snapshot in method.align(problem):
+        assert torch.equal(snapshot.controls.null.tokens, problem.controls.null.tokens)
+
+
+def law_penalties_are_zero_at_phi_and_positive_elsewhere(method):
+    """Divergence and prior are 0 at phi, positive away from it, and grow with the distance."""
+    for name in ("divergence", "prior"):
+        at, near, far = (evaluated(method, shift)[-1].penalties[name] for shift in (0.0, 0.1, 0.3))
+        assert (at == 0).all(), (name, at)
+        assert (near > 0).all(), (name, near)
+        assert (far > near).all(), (name, near, far)
+
+
+def law_the_prior_is_the_papers(method):
+    """The prior is l2 / (2 sigma^2) ||phi' - phi||^2: for a shift of 0.1 in 3 x 8 numbers, l2 / (2 sigma^2) * 0.24."""
+    expected = method.penalty_weight / (2 * method.variance) * 24 * 0.1**2
+    torch.testing.assert_close(evaluated(method, 0.1)[-1].penalties["prior"], torch.full((2,), expected), rtol=1e-4, atol=0)
+
+
+def law_the_samplers_kernel_is_the_kl_of_its_transitions(method):
+    """kernel="sampler": ||mean' - mean||^2 / (2 std^2) of the sampler's own Gaussians, in nats, times l2."""
+    _, reference, prediction, objective = evaluated(method, 0.2)
+    mean, other = prediction.transition, reference.transition
+    kl = (mean.mean - other.mean).square().flatten(1).sum(1) / (2 * other.std**2)
+    torch.testing.assert_close(objective.penalties["divergence"], method.penalty_weight * kl, rtol=1e-3, atol=1e-9)
+
+
+def law_the_training_kernel_is_one_training_steps(method):
+    """kernel="training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2 with the training step's own beta, times l2."""
+    problem, reference, prediction, objective = evaluated(method, 0.2)
+    step = problem.steps[0]
+    coefficient = (1 - step.alpha) / (2 * step.alpha * step.s**2)
+    expected = coefficient * (prediction.eps - reference.eps).square().flatten(1).sum(1)
+    torch.testing.assert_close(objective.penalties["divergence"], method.penalty_weight * expected, rtol=1e-3, atol=1e-9)
+
+
+def law_the_released_factor_is_a_third_above(method):
+    """guidance_factor="released" multiplies the divergence by (s / (s - 1))^2: 1.3314 at s = 7.5."""
+    exact = evaluated(NullTTA(), 0.1, guidance=7.5)[-1].penalties["divergence"]
+    released = evaluated(method, 0.1, guidance=7.5)[-1].penalties["divergence"]
+    torch.testing.assert_close(released / exact, torch.full((2,), 1.33136), rtol=1e-4, atol=0)
+
+
+def law_inner_steps_grow_within_their_bounds(method):
+    """n_i never falls, starts at inner_min, stays at most inner_max, and follows round(n_min + (n_max - n_min)((1 + rate)^i - 1))."""
+    counts = [method.inner(index, 100) for index in range(100)]
+    assert counts == sorted(counts)
+    assert counts[0] == method.inner_min
+    assert counts[-1] <= method.inner_max
+    for index, count in enumerate(counts):
+        grown = min(1.0, math.pow(1 + method.rate, index) - 1)
+        assert abs(count - method.inner_min - (method.inner_max - method.inner_min) * grown) <= 0.5 + 1e-9
+
+
+def law_as_many_gradients_as_inner_steps(method):
+    """One snapshot for each inner step, and one for the result."""
+    problem = problem_for(method)
+    places = [snapshot.index for snapshot in method.align(problem)]
+    expected = [index for index in range(5) for _ in range(method.inner(index, 5))]
+    assert places == [*expected, 4]
+
+
+def law_inner_steps_cost_no_text_branch(method):
+    """The text branch is evaluated once for each candidate and step, however many inner steps there are; the null branch in each."""
+    problem = problem_for(method)
+    solved(method, problem)
+    counts = problem.ledger.counts
+    assert counts["text"] == 5 * method.particles * 2, counts
+    assert counts["text.backward"] == 0, counts
+
+
+def law_one_particle_selects_nothing(method):
+    """K = 1 draws no second child and asks no reward to choose: only inner steps and the result are scored."""
+    problem = problem_for(method)
+    solved(method, problem)
+    assert problem.ledger.counts["reward"] == (5 * 2 + 1) * 2, problem.ledger.counts
+
+
+def law_more_particles_score_higher(method):
+    """Without inner steps, choosing among K beats plain sampling on the average, and never by moving the embedding."""
+    problem = problem_for(method, prompts=("a red circle",) * 8, seed=range(8))
+    chosen, alone = solved(method, problem), solved(NullTTA(1, 0, 0), problem)
+    assert chosen.scores.mean() > alone.scores.mean() + 0.5 * alone.scores.std() / 8**0.5
+    assert torch.equal(chosen.controls.null.tokens, problem.controls.null.tokens)
+
+
+class Shrinking(NullTTA):
+    def inner(self, index, total):
+        return max(self.inner_min, self.inner_max - index)
+
+
+class Unhalved(NullTTA):
+    def objective(self, problem, here, reference, value):
+        seen = super().objective(problem, here, reference, value)
+        return attrs.evolve(seen, penalties={name: 2 * penalty for name, penalty in seen.penalties.items()})
+
+
+class Quiet(NullTTA):
+    """Tells of its result alone."""
+
+    def align(self, problem):
+        *_, last = super().align(problem)
+        yield last
+
+
+LAWS = [
+    (law_without_reward_phi_stays, NullTTA(**SMALL, reward_weight=0.0), NullTTA(**SMALL)),
+    (law_penalties_are_zero_at_phi_and_positive_elsewhere, NullTTA(), NullTTA(penalty_weight=0.0)),
+    (law_the_prior_is_the_papers, NullTTA(variance=0.02), Unhalved()),
+    (law_the_samplers_kernel_is_the_kl_of_its_transitions, NullTTA(kernel="sampler"), NullTTA()),
+    (law_the_training_kernel_is_one_training_steps, NullTTA(), NullTTA(kernel="sampler")),
+    (law_the_released_factor_is_a_third_above, NullTTA.released(), NullTTA()),
+    (law_inner_steps_grow_within_their_bounds, NullTTA(inner_min=3, inner_max=40), Shrinking(inner_min=3, inner_max=40)),
+    (law_as_many_gradients_as_inner_steps, NullTTA(1, 1, 4, rate=0.5), Quiet(1, 1, 2)),
+    (law_inner_steps_cost_no_text_branch, NullTTA(**SMALL), NullTTA(**SMALL, variable=TextEmbedding())),
+    (law_one_particle_selects_nothing, NullTTA(1, 2, 2), NullTTA(2, 2, 2)),
+    (law_more_particles_score_higher, NullTTA(4, 0, 0), NullTTA(1, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("law", "method", "_broken"), LAWS, ids=lambda value: getattr(value, "__name__", ""))
+def test_null_tta_obeys(law, method, _broken):
+    law(method)
+
+
+@pytest.mark.parametrize(("law", "_method", "broken"), LAWS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_law_catches(law, _method, broken):
+    with pytest.raises(AssertionError):
+        law(broken)
+
+
+def test_published_decay_of_the_penalties():
+    """rate 0.008: the penalties reach exactly 0 at step 87 of 100 and not before; with 50 steps they go half way."""
+    decay = GeometricDecay(NullTTA().rate)
+    assert decay(87, 100) == 0 < decay(86, 100)
+    assert 0.4 < decay(49, 50) < 0.6
+
+
+def test_the_training_kernel_needs_betas():
+    """A flow-matching table has no betas, and the error says which kernel needs none."""
+    method = NullTTA(1, 1, 1)
+    with pytest.raises(IncompatibleError, match="kernel='sampler'"):
+        solved(method, problem_for(method, backbone=GaussianMixture(output="flow"), scheduler=flow_scheduler(3, 1.0)))
+
+
+def test_the_sampler_kernel_serves_every_family():
+    """kernel="sampler" runs on VE and flow tables, down to a last step without noise."""
+    method = NullTTA(2, 1, 1, kernel="sampler")
+    for scheduler in (ve_scheduler(3, 1.0), flow_scheduler(3, 1.0, "epsilon")):
+        assert torch.isfinite(solved(method, problem_for(method, scheduler=scheduler)).x0).all()
