@@ -1,6 +1,7 @@
-"""The autoencoder: which sizes it can draw, and clean latents to pixels. What a pipeline's `decode` does, kept differentiable."""
+"""The autoencoder: which sizes it can draw, clean latents to pixels and back. What a pipeline does around its VAE, differentiable."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from tta_core._typing import Images, Latents
 from tta_core.errors import InputError
 
 VAE = Any
+Config = Mapping[str, Any]
 
 
 def latent_shape(pipeline: Any, channels: int, patch: int, height: int, width: int) -> tuple[int, int, int]:
@@ -25,22 +27,35 @@ def latent_shape(pipeline: Any, channels: int, patch: int, height: int, width: i
 
 
 def decode(vae: VAE, x0: Latents) -> Images:
-    """Clean latents to RGB in [0, 1], not clamped, float32.
-
-    A float16 autoencoder that says `force_upcast` overflows; a float32 copy decodes instead, so that the pipeline's own stays as it is.
-    """
-    if vae.dtype == torch.float16 and vae.config.get("force_upcast", False):
-        vae = copy.deepcopy(vae).float()
-    return vae.decode(_unscaled(vae, x0).to(vae.dtype), return_dict=False)[0].float() / 2 + 0.5
+    """Clean latents to RGB in [0, 1], not clamped, float32."""
+    vae = _safe(vae)
+    return vae.decode(_unscaled(vae.config, x0).to(vae.dtype), return_dict=False)[0].float() / 2 + 0.5
 
 
-def _unscaled(vae: VAE, x0: Latents) -> Latents:
-    config = vae.config
-    mean, std = config.get("latents_mean"), config.get("latents_std")
-    if mean is not None and std is not None:
-        return x0 * _channels(std, x0) / config["scaling_factor"] + _channels(mean, x0)
-    return x0 / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
+def encode(vae: VAE, images: Images) -> Latents:
+    """RGB in [0, 1] to clean latents: the posterior's mode, where diffusers' image-to-image pipelines draw from it."""
+    vae = _safe(vae)
+    encoded = vae.encode((2 * images - 1).to(vae.dtype), return_dict=False)[0]
+    latents = encoded if isinstance(encoded, Tensor) else encoded.mode()
+    return _scaled(vae.config, latents.float())
 
 
-def _channels(values: Any, x0: Latents) -> Tensor:
-    return torch.tensor(values, dtype=x0.dtype, device=x0.device).view(1, -1, 1, 1)
+def _safe(vae: VAE) -> VAE:
+    """A float16 autoencoder that says `force_upcast` overflows: a float32 copy of it, so that the pipeline's own stays as it is."""
+    return copy.deepcopy(vae).float() if vae.dtype == torch.float16 and vae.config.get("force_upcast", False) else vae
+
+
+def _unscaled(config: Config, z: Latents) -> Latents:
+    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+        return z * _channels(config["latents_std"], z) / config["scaling_factor"] + _channels(config["latents_mean"], z)
+    return z / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
+
+
+def _scaled(config: Config, z: Latents) -> Latents:
+    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+        return (z - _channels(config["latents_mean"], z)) * config["scaling_factor"] / _channels(config["latents_std"], z)
+    return (z - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+
+
+def _channels(values: Sequence[float], z: Latents) -> Tensor:
+    return torch.tensor(values, dtype=z.dtype, device=z.device).view(1, -1, 1, 1)

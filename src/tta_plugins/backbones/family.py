@@ -31,6 +31,11 @@ class Family(Protocol):
         ...
 
     @property
+    def packs(self) -> bool:
+        """Whether the denoiser is shown tokens instead of latents."""
+        ...
+
+    @property
     def steps(self) -> int:
         """How many steps its own pipeline takes by default."""
         ...

@@ -34,6 +34,7 @@ class Flux:
     steps: int = 28
     denoiser: str = "transformer"
     patch: int = 2
+    packs: bool = True
 
     @property
     def guidance(self) -> float:

@@ -32,6 +32,11 @@ class PipelineBackbone:
     defaults: Defaults
 
     @property
+    def __name__(self) -> str:
+        """The pipeline's class, so that messages name what the user gave."""
+        return type(self.pipeline).__name__
+
+    @property
     def has_null(self) -> bool:
         """Whether there is an unconditional branch."""
         return self.family.has_null
@@ -60,17 +65,17 @@ class PipelineBackbone:
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
         """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it."""
-        return _cast(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
+        return in_dtype(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
         """The null embedding of each sample, as the pipeline makes it from a negative prompt or from none."""
         null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
-        return null and _cast(null, torch.float32)
+        return null and in_dtype(null, torch.float32)
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch."""
         dtype = cast(torch.dtype, self._denoiser.dtype)
-        return self.family.predict(self.pipeline, (x * step.input_scale).to(dtype), step.time, _cast(embedding, dtype)).float()
+        return self.family.predict(self.pipeline, (x * step.input_scale).to(dtype), step.time, in_dtype(embedding, dtype)).float()
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
         """Classifier-free guidance."""
@@ -79,6 +84,10 @@ class PipelineBackbone:
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB in [0, 1], not clamped."""
         return autoencoder.decode(self.pipeline.vae, x0)
+
+    def encode_image(self, images: Images) -> Latents:
+        """RGB in [0, 1] to clean latents."""
+        return autoencoder.encode(self.pipeline.vae, images)
 
     @property
     def _denoiser(self) -> nn.Module:
@@ -100,7 +109,7 @@ def backbone(
     return PipelineBackbone(pipeline, family, defaults)
 
 
-def _cast(embedding: Embedding, dtype: torch.dtype) -> Embedding:
+def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
     """Every tensor but the mask in a dtype."""
     extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
     pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)

@@ -33,6 +33,7 @@ class PixArt:
     steps: int = 20
     guidance: float = 4.5
     has_null: bool = True
+    packs: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """512 or 1024 pixels: the transformer's sample size."""

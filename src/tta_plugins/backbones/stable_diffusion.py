@@ -24,6 +24,7 @@ class StableDiffusion:
     steps: int = 50
     guidance: float = 7.5
     has_null: bool = True
+    packs: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """512 or 768 pixels: the U-Net's sample size."""

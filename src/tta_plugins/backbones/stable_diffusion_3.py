@@ -27,6 +27,7 @@ class StableDiffusion3:
     steps: int = 28
     guidance: float = 7.0
     has_null: bool = True
+    packs: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the transformer's sample size."""

@@ -25,6 +25,7 @@ class StableDiffusionXL:
     steps: int = 50
     guidance: float = 5.0
     has_null: bool = True
+    packs: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the U-Net's sample size."""
