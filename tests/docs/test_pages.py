@@ -1,0 +1,93 @@
+"""The documentation is true: its code runs, its signatures are the real ones, its tables name what exists."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from tta_core import hookspecs
+from tta_core.plugins import plugins
+from tta_plugins.cli.new import rendered
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = sorted(page for page in [ROOT / "README.md", *DOCS.rglob("*.md")] if BLOCK.search(page.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, names = page.read_text(), {"__name__": "__page__"}
+    for block in BLOCK.finditer(text):
+        line = text[: block.start(1)].count("\n")
+        exec(compile("\n" * line + block.group(1), str(page), "exec"), names)
+
+
+def test_the_tutorial_leaves_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "tutorial.md").read_text()
+    exec("\n".join(BLOCK.findall(text)[:2]), {})
+    assert {path.name for path in Path("pictures").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
+
+
+def hooks():
+    return {name: hook for name, hook in vars(hookspecs).items() if name.startswith("tta_")}
+
+
+def test_every_hook_is_documented_with_its_own_signature():
+    headings = re.findall(r"^## (tta_\w+)\((.*)\)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)
+    assert dict(headings) == {name: ", ".join(inspect.signature(hook).parameters) for name, hook in hooks().items()}
+
+
+def test_every_hook_shows_its_own_text():
+    shown = re.findall(r"^::: tta_core\.hookspecs\.(tta_\w+)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)
+    assert set(shown) == set(hooks())
+    assert all(re.search(r"Since \d+\.\d+\.$", inspect.getdoc(hook)) for hook in hooks().values())
+
+
+def test_register_is_documented_with_its_own_signature():
+    parameters = [str(p).split(":")[0] + ("" if p.default is p.empty else f"={p.default!r}") for p in parameters_of_register()]
+    said = re.search(r"`register\((.*)\)`, called|called as `register\((.*)\)`", (DOCS / "hooks.md").read_text())
+    assert (said.group(1) or said.group(2)).replace('"', "'") == ", ".join(parameters)
+
+
+def parameters_of_register():
+    return list(inspect.signature(hookspecs.Register.__call__).parameters.values())[1:]
+
+
+def test_every_memory_policy_is_in_the_table():
+    named = set(re.findall(r"^\| `([\w-]+)` \|", (DOCS / "memory.md").read_text(), re.MULTILINE))
+    assert named == {entry.name for entry in plugins().registry.entries("memory")}
+
+
+def test_every_exit_code_and_command_is_documented():
+    from tta_plugins.cli.app import app
+
+    page = (DOCS / "command-line.md").read_text()
+    for command in app.registered_commands:
+        assert re.search(rf"^## .*\b{command.name}\b", page, re.MULTILINE), command.name
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == ["0", "1", "2", "130"]
+
+
+def test_the_reward_on_the_page_is_the_one_that_tta_new_writes():
+    written = rendered("reward", "sharpness")["tta_sharpness.py"]
+    assert written.strip() in (DOCS / "write-a-reward.md").read_text()
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in DOCS.rglob("*.md"):
+        assert f" {page.relative_to(DOCS).as_posix()}\n" in navigation, page
+
+
+def test_versions_that_are_promised_are_the_ones_required():
+    page, project = (DOCS / "compatibility.md").read_text(), (ROOT / "pyproject.toml").read_text()
+    for name in ("torch", "diffusers", "transformers"):
+        promised = re.search(rf"^\| {name} \|.*\| ([\d.]+) and later \|", page, re.MULTILINE).group(1)
+        assert f'"{name}>={promised}"' in project
+        for file in ("constraints.txt", "constraints-oldest.txt"):
+            pinned = re.search(rf"^{name}==([\d.]+)$", (ROOT / file).read_text(), re.MULTILINE).group(1)
+            row = re.search(rf"^\| {name} \|(.*)$", page, re.MULTILINE).group(1)
+            assert pinned.removesuffix(".0") in row, (name, pinned)

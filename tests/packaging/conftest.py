@@ -1,0 +1,70 @@
+"""Strangers' packages: written by `tta new`, built and installed by pip into a folder of their own, and used from there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+from typer.testing import CliRunner
+
+from tta_core import provenance
+from tta_core.plugins import plugins
+from tta_plugins.cli.app import app
+from tta_plugins.cli.new import new
+
+
+@attrs.frozen
+class Strangers:
+    """A folder into which packages are installed, and a folder in which they are written."""
+
+    site: Path
+    sources: Path
+
+    def run(self, *command, **environment):
+        """Run a Python command line, in a process that sees the installed packages."""
+        paths = os.pathsep.join(filter(None, (str(self.site), os.environ.get("PYTHONPATH", ""))))
+        return subprocess.run(
+            [sys.executable, *map(str, command)],
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
+            cwd=self.sources,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+
+@pytest.fixture(scope="session")
+def strangers(tmp_path_factory):
+    """One package of each kind as `tta new` writes it, and two that their authors got wrong."""
+    folder = tmp_path_factory.mktemp("strangers")
+    made = Strangers(folder / "site", folder / "sources")
+    for kind, name in (("reward", "edges"), ("method", "greedy"), ("backbone", "colours"), ("reward", "broken"), ("reward", "raising")):
+        new(kind, name, made.sources)
+    spoil(made.sources / "tta-broken" / "tta_broken.py", "from tta_core import hookimpl", "import a_library_nobody_has")
+    spoil(made.sources / "tta-raising" / "tta_raising.py", "images.diff(dim=-1)", "images.difference(dim=-1)")
+    quiet = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index")
+    finished = made.run("-m", "pip", "install", *quiet, "--target", made.site, *sorted(made.sources.iterdir()))
+    assert finished.returncode == 0, finished.stderr
+    return made
+
+
+@pytest.fixture
+def tta(strangers, monkeypatch):
+    """Run a command in this process, which sees the installed packages."""
+    monkeypatch.syspath_prepend(str(strangers.site))
+    plugins.cache_clear()
+    provenance._distributions.cache_clear()
+    yield lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)), prog_name="tta")
+    for name in [name for name, module in sys.modules.items() if str(strangers.site) in str(getattr(module, "__file__", ""))]:
+        del sys.modules[name]
+    plugins.cache_clear()
+    provenance._distributions.cache_clear()
+
+
+def spoil(file, right, wrong):
+    """Put an author's mistake into a file."""
+    text = file.read_text()
+    assert right in text
+    file.write_text(text.replace(right, wrong))

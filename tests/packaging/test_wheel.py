@@ -1,0 +1,57 @@
+"""The wheel holds what an installed package needs: networks' weights, templates, the type marker."""
+
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "--no-index",
+    ]
+    finished = subprocess.run([*command, "--wheel-dir", folder, ROOT], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("folder", ["src/tta_plugins/shapes/weights", "src/tta_plugins/cli/templates"])
+def test_files_beside_the_code_are_there(wheel, folder):
+    there = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert there
+    for path in there:
+        assert wheel[path.relative_to(ROOT / "src").as_posix()] == path.read_bytes()
+
+
+def test_types_and_licence_travel_along(wheel):
+    assert {"tta_core/py.typed", "tta_plugins/py.typed"} <= set(wheel)
+    assert any(name.endswith("licenses/LICENSE") for name in wheel)
+
+
+def test_nothing_else_does(wheel):
+    tops = {name.split("/")[0] for name in wheel}
+    assert tops == {"tta_core", "tta_plugins", next(top for top in tops if top.endswith(".dist-info"))}
+
+
+def test_every_room_is_an_entry_point():
+    rooms = {point.value for point in entry_points(group="tta") if point.dist.name == "tta-align"}
+    plugins = {
+        f"tta_plugins.{path.parent.name}" for path in (ROOT / "src" / "tta_plugins").glob("*/__init__.py") if "hookimpl" in path.read_text()
+    }
+    assert rooms == plugins
