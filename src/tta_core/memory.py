@@ -74,7 +74,7 @@ class Chooser(MemoryPolicy, Protocol):
     """A policy that chooses policies, by foretelling what a run needs. The registry's entry "auto" is one, made with a limit in bytes."""
 
     def leaner(self) -> "Chooser | None":
-        """The chooser that leaves out the cheapest choice of this one; None when none is left."""
+        """The chooser for another attempt, after this one's choice ran out of memory; None when nothing is left to try."""
         ...
 
     def advice(self, setup: Setup) -> str:

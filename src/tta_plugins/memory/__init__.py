@@ -7,24 +7,26 @@ from tta_core.hookspecs import Register, hookimpl
 def tta_register_memory(register: Register) -> None:
     """Names and one line each; nothing is imported until a name is used."""
     for name, (target, summary) in _ENTRIES.items():
-        register(name, f"tta_plugins.memory.{target}", summary)
+        register(name, f"tta_plugins.{target}", summary)
 
 
 _ENTRIES = {
-    "fp16": ("precision:FP16", "networks in float16, the loss scaled; half the memory"),
-    "bf16": ("precision:BF16", "networks in bfloat16; half the memory, no overflow, fewer digits"),
-    "checkpointing": ("checkpointing:Checkpointing", "activations recomputed block by block; exact"),
+    "fp16": ("memory.precision:FP16", "networks in float16, the loss scaled; half the memory"),
+    "bf16": ("memory.precision:BF16", "networks in bfloat16; half the memory, no overflow, fewer digits"),
+    "checkpointing": ("memory.checkpointing:Checkpointing", "activations recomputed block by block; exact"),
     "frozen-convolutions": (
-        "convolutions:FrozenConvolutions",
+        "memory.convolutions:FrozenConvolutions",
         "convolutions forget their inputs; exact, no extra work",
     ),
-    "segments": ("segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
-    "chunked": ("chunked:Chunked", "a few rows through a network at a time; exact"),
-    "vae-slicing": ("chunked:VAESlicing", "one image through the decoder at a time; exact"),
-    "offload": ("offload:Offload", "text encoders in host memory except while they encode; exact"),
-    "channels-last": ("layout:ChannelsLast", "convolutions' weights in channels-last order; exact, faster on tensor cores"),
-    "compile": ("compiled:Compiled", "the blocks of denoiser and decoder through torch.compile; exact up to the order of sums"),
-    "look-ahead": ("look_ahead:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
-    "update-fraction": ("updates:UpdateFraction", "update at a share of the steps; approximate"),
-    "update-window": ("updates:UpdateWindow", "update only in a part of the run; approximate"),
+    "segments": ("memory.segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
+    "chunked": ("memory.chunked:Chunked", "a few rows through a network at a time; exact"),
+    "vae-slicing": ("memory.chunked:VAESlicing", "one image through the decoder at a time; exact"),
+    "offload": ("memory.offload:Offload", "text encoders in host memory except while they encode; exact"),
+    "channels-last": ("memory.layout:ChannelsLast", "convolutions' weights in channels-last order; exact, faster on tensor cores"),
+    "compile": ("memory.compiled:Compiled", "the blocks of denoiser and decoder through torch.compile; exact up to the order of sums"),
+    "look-ahead": ("memory.look_ahead:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
+    "update-fraction": ("memory.updates:UpdateFraction", "update at a share of the steps; approximate"),
+    "update-window": ("memory.updates:UpdateWindow", "update only in a part of the run; approximate"),
+    "auto": ("cost.auto:Auto", "the fastest policies whose prediction fits the device; a size such as 16GB sets the limit"),
+    "counted": ("cost.counted:Counted", "counts FLOPs in the ledger; on the CPU the peak memory too, if asked"),
 }

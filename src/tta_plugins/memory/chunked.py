@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from tta_core._typing import Images, Latents, Scores, evolve, frozen
+from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.errors import InputError
 from tta_core.memory import Setup
-from tta_core.reward import checked
+from tta_core.reward import Reward, checked
 from tta_core.scheduler import Step
 from tta_plugins.memory.around import BackboneAround, RewardAround
 
@@ -33,18 +34,10 @@ class Chunked:
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose backbone and reward see a few rows at a time."""
-        backbone, reward = setup.backbone, setup.reward
-
-        def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
-            return _in_chunks(lambda rows: backbone.predict(x[rows], step, embedding[rows]), x.shape[0], self.denoiser)
-
-        def decode(x0: Latents) -> Images:
-            return _in_chunks(lambda rows: backbone.decode(x0[rows]), x0.shape[0], self.decoder)
-
-        def score(images: Images, prompts: Sequence[str]) -> Scores:
-            return _in_chunks(lambda rows: checked(reward, images[rows], prompts[rows]), images.shape[0], self.reward)
-
-        return evolve(setup, backbone=BackboneAround(backbone, predicting=predict, decoding=decode), reward=RewardAround(reward, score))
+        around = BackboneAround(
+            setup.backbone, predicting=_Predict(setup.backbone, self.denoiser), decoding=_Decode(setup.backbone, self.decoder)
+        )
+        return evolve(setup, backbone=around, reward=RewardAround(setup.reward, _Score(setup.reward, self.reward)))
 
 
 @frozen
@@ -57,6 +50,33 @@ class VAESlicing:
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose decoder sees a few rows at a time."""
         return Chunked(denoiser=None, decoder=self.rows, reward=None)(setup)
+
+
+@attrs.frozen(eq=False)
+class _Predict:
+    backbone: Backbone
+    size: int | None
+
+    def __call__(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
+        return _in_chunks(lambda rows: self.backbone.predict(x[rows], step, embedding[rows]), x.shape[0], self.size)
+
+
+@attrs.frozen(eq=False)
+class _Decode:
+    backbone: Backbone
+    size: int | None
+
+    def __call__(self, x0: Latents) -> Images:
+        return _in_chunks(lambda rows: self.backbone.decode(x0[rows]), x0.shape[0], self.size)
+
+
+@attrs.frozen(eq=False)
+class _Score:
+    reward: Reward
+    size: int | None
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        return _in_chunks(lambda rows: checked(self.reward, images[rows], prompts[rows]), images.shape[0], self.size)
 
 
 def _in_chunks(call: Callable[[slice], Tensor], rows: int, size: int | None) -> Tensor:

@@ -1,0 +1,124 @@
+"""The fastest policies whose prediction fits the device."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import cast
+
+import attrs
+import torch
+
+from tta_core._typing import evolve, frozen
+from tta_core.errors import IncompatibleError, InputError, ShortageError
+from tta_core.memory import MemoryPolicy, Setup
+from tta_core.plugins import plugins
+from tta_plugins.cost.laboratory import laboratory
+from tta_plugins.cost.peaks import Peaks, foretold
+
+Policies = tuple[MemoryPolicy, ...]
+_log = logging.getLogger(__name__)
+
+Choice = tuple[tuple[str, dict[str, object]], ...]
+
+_LADDER: tuple[Choice, ...] = (
+    (("frozen-convolutions", {}),),
+    (("frozen-convolutions", {}), ("checkpointing", {"components": ("decoder",)})),
+    (("frozen-convolutions", {}), ("segments", {})),
+    (("frozen-convolutions", {}), ("segments", {}), ("checkpointing", {"components": ("decoder",)})),
+    (("offload", {}), ("frozen-convolutions", {}), ("segments", {}), ("checkpointing", {})),
+    (("offload", {}), ("frozen-convolutions", {}), ("segments", {}), ("checkpointing", {}), ("chunked", {})),
+)
+_HALF: Choice = (("bf16", {}),)
+
+
+@frozen
+class Auto:
+    """The first choice of a ladder, fastest first, whose predicted peak fits. Exact choices come first: bfloat16 is taken only where no
+    exact one fits.
+
+    Attributes:
+        limit: bytes; None: the device's memory (of the CPU: the machine's).
+        share: of the limit that a prediction may fill. Allocators and libraries need some that no prediction sees.
+    """
+
+    limit: int | None = None
+    share: float = 0.9
+    tolerance: float = attrs.field(default=0.05, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.limit is not None and self.limit <= 0) or not 0 < self.share <= 1:
+            raise InputError(f"{self!r} cannot choose: the limit is a number of bytes above 0, and the share of it in (0, 1].")
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup under the chosen policies. Raises `ShortageError` if none fits."""
+        limit = self.limit or memory_of(setup.backbone.device)
+        tried: list[str] = []
+        for policies, peaks in self._foretold(setup):
+            if peaks.total <= self.share * limit:
+                remark = f"auto chose {_named(policies)}, fastest within {_size(limit)}: {_size(peaks.total)} predicted{_others(tried)}"
+                _log.info(remark)
+                for policy in policies:
+                    setup = policy(setup)
+                return evolve(setup, remarks=(*setup.remarks, remark))
+            tried.append(f"{_named(policies)} {_size(peaks.total)}")
+        raise ShortageError(
+            f"No choice of memory policies fits {_size(limit)}. Predicted: {'; '.join(tried) or 'nothing is left to try'}. "
+            "Draw fewer prompts at once, or smaller pictures, or load the networks in half precision."
+        )
+
+    def leaner(self) -> "Auto | None":
+        """The chooser that leaves more room; None when a tenth of the limit was not enough."""
+        return evolve(self, share=0.6 * self.share) if self.share > 0.1 else None
+
+    def advice(self, setup: Setup) -> str:
+        """The prediction for this setup, and the least of the ladder."""
+        now = foretold(setup).total
+        leanest = [name for name, _ in _LADDER[-1]]
+        return (
+            f"The run was predicted to need {_size(now)} (allocators and libraries need more). Try memory='auto', which chooses; the "
+            f"leanest exact choice is memory={leanest!r}, before it 'bf16'. Or draw fewer prompts at once."
+        )
+
+    def _foretold(self, setup: Setup) -> Iterator[tuple[Policies, Peaks]]:
+        seen: set[Policies] = set()
+        with laboratory(setup) as lab:
+            for half in ((), _HALF):
+                for rung in _LADDER:
+                    policies, trial = _applicable(lab, (*half, *rung))
+                    with trial.undo:
+                        if policies not in seen:
+                            yield policies, foretold(trial)
+                    seen.add(policies)
+
+
+def _applicable(setup: Setup, rung: Choice) -> tuple[Policies, Setup]:
+    """The rung's policies that do something here, and a setup under them with an undo of its own."""
+    trial, kept = evolve(setup, undo=ExitStack()), []
+    for name, settings in rung:
+        policy = cast(Callable[..., MemoryPolicy], plugins().registry.find("memory", name).load())(**settings)
+        try:
+            trial = policy(trial)
+        except IncompatibleError:
+            continue
+        kept.append(policy)
+    return tuple(kept), trial
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of the device: on CUDA what is free or held by this process, else the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _named(policies: Policies) -> str:
+    return " + ".join(map(repr, policies)) or "no policy"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+
+def _others(tried: list[str]) -> str:
+    return f"; too much: {', '.join(tried)}" if tried else ""

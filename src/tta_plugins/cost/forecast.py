@@ -1,0 +1,58 @@
+"""What a run will cost, before it runs: evaluations, FLOPs, peak memory, and what dominates them."""
+
+from collections.abc import Mapping
+
+from tta_core._typing import frozen
+from tta_core.memory import Setup
+from tta_plugins.cost.peaks import Peaks, foretold
+from tta_plugins.cost.prices import Embeddings, priced
+from tta_plugins.cost.standin import counted_rows
+
+
+@frozen
+class Forecast:
+    """Of one run; its baseline is not in the rows.
+
+    Attributes:
+        rows: by the ledger's names.
+        prices: FLOPs of one row, by the same names.
+        peaks: bytes by phase.
+    """
+
+    rows: Mapping[str, int]
+    prices: Mapping[str, float]
+    peaks: Peaks
+
+    @property
+    def flops(self) -> Mapping[str, float]:
+        """FLOPs by component, forwards and backwards together: "denoiser", "decoder", "reward"."""
+        totals = dict.fromkeys(COMPONENTS.values(), 0.0)
+        for name, rows in self.rows.items():
+            totals[COMPONENTS[name.removesuffix(".backward")]] += rows * self.prices.get(name, 0.0)
+        return totals
+
+    @property
+    def total_flops(self) -> float:
+        """Of the whole run."""
+        return sum(self.flops.values())
+
+    @property
+    def evaluations(self) -> int:
+        """Rows through the denoiser, forwards and backwards together."""
+        return sum(rows for name, rows in self.rows.items() if COMPONENTS[name.removesuffix(".backward")] == "denoiser")
+
+    @property
+    def dominates(self) -> str:
+        """The component with the most FLOPs, and the phase with the highest peak, in words."""
+        component, phase = max(self.flops, key=self.flops.__getitem__), max(self.peaks.phases, key=self.peaks.phases.__getitem__)
+        share = self.flops[component] / self.total_flops if self.total_flops else 0.0
+        return f"the {component} does {share:.0%} of the work; the {phase} phase needs the most memory"
+
+
+COMPONENTS = {"text": "denoiser", "null": "denoiser", "decode": "decoder", "look-ahead": "decoder", "reward": "reward"}
+
+
+def forecast(setup: Setup, embeddings: Embeddings | None = None) -> Forecast:
+    """The forecast of a setup, policies applied. `embeddings` (text, null), one row per prompt, where the backbone cannot encode."""
+    first = embeddings and (embeddings[0][:1], embeddings[1] and embeddings[1][:1])
+    return Forecast(counted_rows(setup), priced(setup, first), foretold(setup, embeddings))

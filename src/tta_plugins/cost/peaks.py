@@ -1,0 +1,105 @@
+"""How much memory a run needs at once, phase by phase, found by running the method itself on tensors without data."""
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+
+from tta_core import steering
+from tta_core._typing import evolve, frozen
+from tta_core.memory import Setup
+from tta_core.problem import Problem
+from tta_core.scheduler import Prediction, Scheduler, State, Step
+from tta_plugins.cost.laboratory import laboratory, parameter_bytes
+from tta_plugins.cost.live import LiveBytes
+from tta_plugins.cost.prices import Embeddings
+from tta_plugins.cost.spotlight import Lamp, lit
+from tta_plugins.cost.standin import posed, size_of
+
+
+@frozen
+class Peaks:
+    """Bytes alive at once. Parameters stay; `phases` come on top, one at a time: "baseline" and "method". Allocators, workspaces of
+    libraries and the CUDA context need more: some 0.5 GB and 10 % on a GPU."""
+
+    parameters: int
+    phases: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Parameters and the highest phase."""
+        return self.parameters + max(self.phases.values())
+
+
+def foretold(setup: Setup, embeddings: Embeddings | None = None) -> Peaks:
+    """The peaks of a run of the setup. `embeddings` (text, null), one row per prompt, stand for the backbone's where it cannot encode."""
+    with laboratory(setup) as lab:
+        parameters = parameter_bytes(lab)
+        problem = _staged(lab, embeddings)
+        if not _is_chain(lab, problem):
+            return Peaks(parameters, _phases(lab, problem))
+        kept = lab.segment or len(lab.scheduler.steps)
+        if kept == 1:
+            return Peaks(parameters, _phases(lab, _staged(_shortened(lab, 2), embeddings)))
+        two, three = (_phases(lab, _staged(evolve(_shortened(lab, steps), segment=None), embeddings)) for steps in (2, 3))
+        return Peaks(parameters, {phase: two[phase] + (kept - 2) * max(0, three[phase] - two[phase]) for phase in two})
+
+
+def _phases(lab: Setup, problem: Problem) -> dict[str, int]:
+    held = sum(tensor.nbytes for tensor in (problem.controls.noise, *problem.controls.text.leaves))
+    phases = {}
+    with LiveBytes() as live:
+        with torch.no_grad():
+            problem.look(problem.sample(problem.controls))
+        phases["baseline"] = held + live.peak
+        live.restart()
+        lamp, first = _lamp_of(problem), None
+        for snapshot in lab.method.align(problem):
+            lamp.snapshot()
+            first = snapshot.index if first is None and lamp.spent else first
+            if first is not None and snapshot.index >= first + 2:
+                break
+        phases["method"] = held + live.peak
+    return phases
+
+
+def _staged(lab: Setup, embeddings: Embeddings | None) -> Problem:
+    size = size_of(lab)
+    backbone, reward, decoder = lit(lab.backbone, lab.reward, lab.look_ahead, Lamp(), size)
+    problem = posed(lab, backbone, reward, lab.backbone.latent_shape(*size), *(embeddings or (None, None)))
+    return evolve(problem, look_ahead_decoder=decoder, loss_scale=lab.loss_scale)
+
+
+def _lamp_of(problem: Problem) -> Lamp:
+    return problem.backbone.lamp  # type: ignore[attr-defined]
+
+
+def _is_chain(lab: Setup, problem: Problem) -> bool:
+    """Whether the method differentiates the sampling chain: x itself depends on what it steers."""
+    variable = lab.method.needs.variable
+    if variable is None:
+        return False
+    with torch.enable_grad():
+        controls = variable.write(problem.controls, steering.leaves(variable.read(problem.controls)))
+        return problem.start(controls).x.requires_grad
+
+
+def _shortened(setup: Setup, steps: int) -> Setup:
+    return evolve(setup, scheduler=FirstSteps(setup.scheduler, tuple(setup.scheduler.steps)[:steps]))
+
+
+@attrs.frozen
+class FirstSteps:
+    """A scheduler of which only the first steps are taken."""
+
+    scheduler: Scheduler
+    steps: Sequence[Step]
+
+    @property
+    def initial_std(self) -> float:
+        """The scheduler's."""
+        return self.scheduler.initial_std
+
+    def predict(self, state: State, output: torch.Tensor, step: Step) -> Prediction:
+        """The scheduler's."""
+        return self.scheduler.predict(state, output, step)

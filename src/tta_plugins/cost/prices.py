@@ -1,0 +1,53 @@
+"""FLOPs of one row through each component of a setup, forwards and backwards, counted on the networks themselves."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tta_core import steering
+from tta_core._typing import evolve
+from tta_core.controls import Embedding
+from tta_core.memory import Setup
+from tta_plugins.cost.flops import Flops
+from tta_plugins.cost.laboratory import laboratory
+from tta_plugins.cost.standin import posed, size_of
+
+Embeddings = tuple[Embedding, Embedding | None]
+
+
+def priced(setup: Setup, embeddings: Embeddings | None = None) -> dict[str, float]:
+    """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable, recomputation included.
+
+    `embeddings` (text, null) of one row stand for the backbone's own where it cannot encode.
+    """
+    with laboratory(evolve(setup, prompts=setup.prompts[:1])) as lab:
+        size = size_of(lab)
+        problem = posed(lab, lab.backbone, lab.reward, lab.backbone.latent_shape(*size), *(embeddings or (None, None)))
+        controls = problem.controls
+        value: tuple[Tensor, ...] = ()
+        variable = lab.method.needs.variable
+        if variable is not None:
+            value = steering.leaves(variable.read(controls))
+            controls = variable.write(controls, value)
+        here = problem.at(problem.start(controls), problem.steps[0])
+        null, decode = controls.null, problem.backbone.decode
+        prices = _both("text", lambda: here.branch("text", controls.text), value)
+        if null is not None and problem.guidance != 1:
+            prices |= _both("null", lambda: here.branch("null", null), value)
+        x0 = problem.start(controls).x.detach().requires_grad_()
+        prices |= _both("decode", lambda: decode(x0), (x0,))
+        prices |= _both("look-ahead", lambda: (lab.look_ahead or decode)(x0), (x0,))
+        images = torch.zeros(1, 3, *size, requires_grad=True)
+        return prices | _both("reward", lambda: problem.reward(images, problem.prompts), (images,))
+
+
+def _both(name: str, forward: Callable[[], Tensor], leaves: tuple[Tensor, ...]) -> dict[str, float]:
+    with Flops() as ahead:
+        output = forward()
+    prices = {name: float(ahead.total)}
+    if output.requires_grad:
+        with Flops() as back:
+            torch.autograd.grad(output.sum(), leaves, allow_unused=True, retain_graph=True)
+        prices[f"{name}.backward"] = float(back.total)
+    return prices
