@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from tta_core._typing import Latents, Noises, frozen
+from tta_core._typing import Latents, frozen
 from tta_core.errors import InputError
 
 
@@ -66,7 +66,7 @@ class KeyedNoise:
 class GivenNoise:
     """Noises handed in, `rows[row][child]`; what is not given comes from `rest`, and is an error without it."""
 
-    rows: tuple[Noises, ...]
+    rows: tuple[Float[Tensor, "_ b c h w"], ...]
     rest: NoiseSource | None = None
 
     def __call__(self, row: int, child: int) -> Latents:
