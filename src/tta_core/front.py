@@ -126,7 +126,7 @@ def run(
     hooks.tta_run_started(problem=problem)
     last, trace, stopped = None, [], ""
     try:
-        with ledger.phase("method"):
+        with torch.enable_grad(), ledger.phase("method"):
             for snapshot in prepared.method.align(problem):
                 last = snapshot
                 trace.append(_row(snapshot, ledger))
