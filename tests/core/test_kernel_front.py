@@ -1,5 +1,6 @@
 """The one front door: what it refuses, what it gives back, and how it ends early."""
 
+import inspect
 import json
 
 import attrs
@@ -8,7 +9,7 @@ import torch
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError, InputError, RewardError, UnknownNameError
-from tta_core.preparation import keyed_noises
+from tta_core.preparation import as_prompts, keyed_noises
 from tta_core.schedules import Every
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, Opaque, Undefined
@@ -24,7 +25,6 @@ def aligned(prompts="a red circle", **changes):
 
 REFUSED = {
     "no prompt": ({"prompts": []}, InputError, "There is no prompt"),
-    "no text": ({"prompts": ["a", 3]}, InputError, "one is 3"),
     "seeds": ({"prompts": ["a", "b"], "seed": [1, 2, 3]}, InputError, "3 seeds for 2 prompts"),
     "negatives": ({"prompts": ["a", "b"], "negative": ["x"]}, InputError, "1 negative prompts for 2 prompts"),
     "steps": ({"steps": 0, "scheduler": "ddim"}, InputError, "steps is 0"),
@@ -49,6 +49,11 @@ REFUSED = {
 def test_what_cannot_work_is_refused(changes, error, message):
     with pytest.raises(error, match=message):
         aligned(**changes)
+
+
+def test_a_prompt_that_is_no_text_is_refused():
+    with pytest.raises(InputError, match=r"one is 3 \(int\)"):
+        inspect.unwrap(as_prompts)(["a", 3])  # as users call it, without the tests' own type checks
 
 
 def test_refusals_come_before_the_first_step():
@@ -155,7 +160,7 @@ def test_a_budget_stops_at_the_first_snapshot_beyond():
     assert len(done.trace) == 3  # 8 evaluations a sample: 4 steps, 2 branches
     assert done.trace[-1].index == 2
     assert aligned(method=BestOfN(2), budget=tta.Budget(evaluations=1000)).stopped == ""
-    assert aligned(method=BestOfN(5), budget=tta.Budget(seconds=0.0)).stopped == "budget of 0 s spent"
+    assert aligned(method=BestOfN(5), budget=tta.Budget(seconds=1e-9)).stopped == "budget of 1e-09 s spent"
 
 
 def test_an_error_in_a_reward_is_not_swallowed():

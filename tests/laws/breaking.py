@@ -7,8 +7,8 @@ from hypothesis.errors import Flaky
 
 
 def laws_of(suite: type) -> list[str]:
-    """The names of a suite's laws, in the order in which they stand."""
-    return [name for name in vars(suite) if name.startswith("test_")]
+    """The names of a suite's laws, its parts' first."""
+    return [name for cls in reversed(suite.__mro__) for name in vars(cls) if name.startswith("test_")]
 
 
 def assert_caught(suite: type, law: str, subjects: dict[str, object], *, attributes: dict[str, object]) -> None:

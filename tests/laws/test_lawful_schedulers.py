@@ -1,20 +1,24 @@
 """The three families of tables obey the laws of samplers, and reproduce the known discretisation errors."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
-from tta_core.scheduler import State
+from tta_core.scheduler import GaussianScheduler, State, Step
 from tta_core.testing import SchedulerSuite, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.mixture import GaussianMixture
-from tta_core.testing.schedulers import _chain
+from tta_core.testing.one_gaussian import affine, sampled
 
 FAMILIES = {"vp": vp_scheduler, "ve": ve_scheduler, "flow": flow_scheduler}
 
 
+BETAS = {"vp": vp_scheduler, "ve": ve_scheduler}
+
+
 class TestDeterministic(SchedulerSuite):
-    @pytest.fixture(params=FAMILIES.values(), ids=FAMILIES)
+    @pytest.fixture(params=BETAS.values(), ids=BETAS)
     def scheduler(self, request):
         return request.param(10, 0.0, "epsilon")
 
@@ -22,7 +26,7 @@ class TestDeterministic(SchedulerSuite):
 class TestAncestral(SchedulerSuite):
     stochastic = True
 
-    @pytest.fixture(params=FAMILIES.values(), ids=FAMILIES)
+    @pytest.fixture(params=BETAS.values(), ids=BETAS)
     def scheduler(self, request):
         return request.param(10, 1.0, "epsilon")
 
@@ -39,9 +43,18 @@ class TestVelocity(SchedulerSuite):
 class TestFlow(SchedulerSuite):
     output = "flow"
 
+    @pytest.fixture(params=[1, 2], ids=["order 1", "order 2"])
+    def scheduler(self, request):
+        return flow_scheduler(10, order=request.param)
+
+
+class TestFlowSDE(SchedulerSuite):
+    output = "flow"
+    stochastic = True
+
     @pytest.fixture
     def scheduler(self):
-        return flow_scheduler(10)
+        return flow_scheduler(10, 1.0)
 
 
 class TestSample(SchedulerSuite):
@@ -54,9 +67,9 @@ class TestSample(SchedulerSuite):
 
 
 class TestSecondOrder(SchedulerSuite):
-    @pytest.fixture(params=[vp_scheduler, flow_scheduler])
-    def scheduler(self, request):
-        return request.param(10, 0.0, "epsilon", order=2)
+    @pytest.fixture
+    def scheduler(self):
+        return vp_scheduler(10, 0.0, "epsilon", order=2)
 
 
 # Final standard deviation on N(mu, 0.7^2), whose exact value is 0.7. The numbers were computed independently of this code, in double
@@ -72,24 +85,34 @@ KNOWN = [
 @pytest.mark.parametrize(("family", "steps", "eta", "known"), KNOWN)
 def test_known_discretisation_errors(family, steps, eta, known):
     """Few steps lose variance, ancestral sampling more of it; by how much is known to four digits."""
-    scheduler = FAMILIES[family](steps, eta, "epsilon")
-    mixture = GaussianMixture(1, sigma=0.7)
-    _, std = _chain(scheduler, mixture, mixture.encode(["a"], 8, 8), rows=300)
-    assert std == pytest.approx(known, abs=0.008)  # 19,200 samples: a standard error of 0.0034
+    scheduler = FAMILIES[family](steps, eta, "v_prediction")
+    mixture = GaussianMixture(1, sigma=0.7, output="v_prediction")
+    assert affine(scheduler, 0.7)[1] == pytest.approx(known, abs=1e-4)
+    _, std = sampled(scheduler, mixture, mixture.encode(["a"], 8, 8), rows=200)
+    assert std == pytest.approx(known, abs=0.015)  # 12,800 samples: a standard error of 0.004
 
 
-@pytest.mark.parametrize("steps", [5, 10, 20])
-def test_second_order_is_nearer_to_the_exact_flow(steps):
-    """On one Gaussian the probability flow is linear, x_0 = sigma / std(x_T) x_T; 2M misses it by less than half of order 1's miss."""
-    missed = []
+def uniform(steps: int, order: int) -> GaussianScheduler:
+    """A variance-preserving table whose log-SNR rises evenly, where solvers have their textbook orders."""
+    halves = [-2 + 4 * i / steps for i in range(steps + 1)]  # lambda = log(a / s)
+    levels = [(1 / math.sqrt(1 + math.exp(-2 * half)), 1 / math.sqrt(1 + math.exp(2 * half))) for half in halves]
+    return GaussianScheduler(tuple(Step(i, 0.0, *here, *there, order=order) for i, (here, there) in enumerate(pairwise(levels))), "epsilon")
+
+
+def missed(steps: int, order: int) -> float:
+    """On one Gaussian the probability flow is linear, x_0 / std(x_0) = x_T / std(x_T): how far a solver ends from it."""
     mixture = GaussianMixture(1, sigma=0.7, spread=0.0, steering=0.0)
-    embedding = mixture.encode(["a"], 8, 8)
-    for order in (1, 2):
-        scheduler = vp_scheduler(steps, order=order, last_alpha_bar=0.98)
-        first, last = scheduler.steps[0], scheduler.steps[-1]
-        state = State(torch.ones(1, 4, 4, 4))
-        for step in scheduler.steps:
-            state = scheduler.predict(state, mixture.predict(state.x, step, embedding), step).sample(torch.zeros(1, 4, 4, 4))
-        widths = [math.hypot(a * 0.7, s) for a, s in ((first.a, first.s), (last.a_next, last.s_next))]
-        missed.append(abs(state.x.mean().item() - widths[1] / widths[0]))
-    assert missed[1] < 0.5 * missed[0]
+    scheduler, embedding, state = uniform(steps, order), mixture.encode(["a"], 8, 8), State(torch.ones(1, 4, 4, 4))
+    for step in scheduler.steps:
+        state = scheduler.predict(state, mixture.predict(state.x, step, embedding), step).sample(torch.zeros(1, 4, 4, 4))
+    first, last = scheduler.steps[0], scheduler.steps[-1]
+    start, end = (math.hypot(a * 0.7, s) for a, s in ((first.a, first.s), (last.a_next, last.s_next)))
+    return abs(state.x.mean().item() - end / start)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 40])
+def test_solvers_have_their_orders(steps):
+    """Twice the steps halve the error of order 1 and quarter that of 2M, which is the smaller one."""
+    assert missed(2 * steps, 1) == pytest.approx(missed(steps, 1) / 2, rel=0.2)
+    assert missed(2 * steps, 2) < missed(steps, 2) / 2.5
+    assert missed(steps, 2) < 0.5 * missed(steps, 1)

@@ -34,10 +34,10 @@ def law_reg_is_at_least_four_log_two(reg):
 
 
 def law_white_noise_is_typical(reg):
-    """For white noise Reg is near its least value, mostly exactly there, where it has no gradient."""
+    """For white noise Reg is within 3 nats of its least value, and mostly within 0.2."""
     values = torch.cat([regularised(reg, white(seed)) for seed in range(5)])
     assert (values < LEAST + 3).all(), values
-    assert values.median() <= LEAST + 1e-4, values
+    assert values.median() < LEAST + 0.2, values
 
 
 def law_shifted_noise_is_improbable(reg):

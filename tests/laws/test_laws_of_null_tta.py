@@ -181,5 +181,6 @@ def test_the_training_kernel_needs_betas():
 def test_the_sampler_kernel_serves_every_family():
     """kernel="sampler" runs on VE and flow tables, down to a last step without noise."""
     method = NullTTA(2, 1, 1, kernel="sampler")
-    for scheduler in (ve_scheduler(3, 1.0), flow_scheduler(3, 1.0, "epsilon")):
-        assert torch.isfinite(solved(method, problem_for(method, scheduler=scheduler)).x0).all()
+    for scheduler in (ve_scheduler(3, 1.0), flow_scheduler(3, 1.0)):
+        problem = problem_for(method, backbone=GaussianMixture(output=scheduler.output), scheduler=scheduler)
+        assert torch.isfinite(solved(method, problem).x0).all()

@@ -94,7 +94,7 @@ class Scribbling(Method):
 class Particles(Method):
     def align(self, problem):
         last = plain(problem)
-        yield attrs.evolve(last, x0=last.x0.repeat(3, 1, 1, 1), index=0, total=2)
+        yield Snapshot(0, 2, problem.controls, last.x0.repeat(3, 1, 1, 1))
         yield attrs.evolve(last, index=1, total=2)
 
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from tta_core._typing import evolve
-from tta_core.controls import Controls
 from tta_core.errors import IncompatibleError, NotFiniteError, RewardError
 from tta_core.front import align
 from tta_core.method import Method, Snapshot
 from tta_core.problem import Problem
 from tta_core.testing.networked import NetworkedMixture
 from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Opaque, Undefined, plain, problem_for, solved
+from tta_core.testing.snapshots import SnapshotLaws, steered
 from tta_core.testing.tables import vp_scheduler
 
 
-class MethodSuite:
+class MethodSuite(SnapshotLaws):
     """Inherit, and override the fixture `method`; give a small one, for it runs some fifty times.
 
     Attributes:
@@ -51,24 +51,6 @@ class MethodSuite:
             with pytest.raises(attrs.exceptions.FrozenInstanceError):
                 setattr(method, field.name, None)
         assert method == evolve(method), "the same settings give an unequal method"
-
-    def test_snapshots_count_up_to_the_total(self, method: Method) -> None:
-        """Indices never fall, stay below one total, and end at total - 1."""
-        places = [(snapshot.index, snapshot.total) for snapshot in method.align(problem_for(method))]
-        assert places, "no snapshot at all: a run without a result"
-        assert len({total for _, total in places}) == 1, "the total changed during the run"
-        assert places == sorted(places), "an index fell"
-        assert places[0][0] >= 0, "an index is negative"
-        assert places[-1][0] == places[-1][1] - 1, f"ended at {places[-1][0]} of {places[-1][1]}"
-
-    def test_the_result_is_scored_as_it_says(self, method: Method) -> None:
-        """The last snapshot's scores are the reward of its own x0, decoded and clamped."""
-        problem = problem_for(method)
-        last = solved(method, problem)
-        again = problem.look(last.x0.detach())
-        assert last.scores is not None, "the result has no scores"
-        torch.testing.assert_close(last.scores, again.scores, msg="the result's scores are not those of its x0")
-        assert last.images is None or torch.allclose(last.images.clamp(0, 1), again.images, atol=1e-5), "the images are not those of x0"
 
     def test_the_same_seed_gives_the_same_bits(self, method: Method) -> None:
         """Two runs of one seed agree bit for bit, whatever torch's global generator does."""
@@ -142,34 +124,9 @@ class MethodSuite:
     def test_a_problem_is_left_as_it_was(self, method: Method) -> None:
         """The problem's controls are values: after a run they have their old numbers, and can be solved again."""
         problem = problem_for(method)
-        before = [tensor.clone() for tensor in _tensors(problem.controls)]
+        before = [tensor.clone() for tensor in steered(problem.controls)]
         solved(method, problem)
-        assert all(map(torch.equal, before, _tensors(problem.controls))), "the run changed the problem's own controls"
-
-    def test_stopping_anywhere_leaves_a_valid_result(self, method: Method) -> None:
-        """Every snapshot's x0 is one finite row per prompt, can be decoded and scored; the generator may be closed there."""
-        for snapshot in method.align(problem := problem_for(method)):
-            assert snapshot.x0.shape == problem.controls.noise[0].shape, f"{snapshot.x0.shape[0]} rows for {len(problem.prompts)} prompts"
-            assert torch.isfinite(problem.look(snapshot.x0.detach()).scores).all(), "a snapshot cannot be scored"
-        running = iter(method.align(problem))
-        next(running)
-        running.close()  # type: ignore[attr-defined]
-
-    def test_snapshots_keep_their_numbers(self, method: Method) -> None:
-        """What was yielded never changes afterwards: no optimiser writes into it."""
-        kept = [(snapshot, [tensor.clone() for tensor in _held(snapshot)]) for snapshot in method.align(problem_for(method))]
-        for snapshot, numbers in kept:
-            assert all(map(torch.equal, numbers, _held(snapshot))), f"the snapshot at {snapshot.index} changed after it was yielded"
-
-    def test_snapshots_hold_no_graph(self, method: Method) -> None:
-        """Snapshots carry numbers alone: keeping all of them keeps no activations alive."""
-        for snapshot in method.align(problem_for(method)):
-            assert not any(tensor.requires_grad for tensor in _held(snapshot)), f"the snapshot at {snapshot.index} holds a graph"
-
-    def test_the_grad_mode_is_given_back(self, method: Method) -> None:
-        """Between snapshots, the caller's gradient mode is what it was."""
-        for snapshot in method.align(problem_for(method)):
-            assert torch.is_grad_enabled(), f"gradients are off for the caller at {snapshot.index}"
+        assert all(map(torch.equal, before, steered(problem.controls))), "the run changed the problem's own controls"
 
     def test_networks_are_left_as_they_were(self, method: Method) -> None:
         """After a run the user's networks have their weights, flags, training mode and no gradients."""
@@ -204,13 +161,3 @@ def _unchecked(method: Method, reward: Opaque) -> Problem:
 def _scores(snapshot: Snapshot) -> torch.Tensor:
     assert snapshot.scores is not None, "the result has no scores"
     return snapshot.scores
-
-
-def _tensors(controls: Controls) -> tuple[torch.Tensor, ...]:
-    null = controls.null.leaves if controls.null else ()
-    return (*controls.text.leaves, *null, controls.noise)
-
-
-def _held(snapshot: Snapshot) -> tuple[torch.Tensor, ...]:
-    optional = [tensor for tensor in (snapshot.scores, snapshot.objective, snapshot.images) if tensor is not None]
-    return (snapshot.x0, *optional, *snapshot.penalties.values(), *snapshot.gradient, *_tensors(snapshot.controls))

@@ -1,6 +1,7 @@
 """What every memory policy obeys: it keeps its tolerance, composes, and hands everything back."""
 
 import contextlib
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -46,73 +47,73 @@ class MemoryPolicySuite:
 
     def test_predictions_stay_within_the_tolerance(self, policy: MemoryPolicy, method: Method) -> None:
         """A prediction under the policy differs from the plain one by at most the tolerance; by rounding if it is exact."""
-        plain, under = self._setup(method), policy(self._setup(method))
-        with under.undo, torch.no_grad():
-            expected, seen = _prediction(plain), _prediction(under)
+        with torch.no_grad():
+            expected, seen = _asked(method, _prediction), _asked(method, _prediction, policy)
         _assert_near(seen, expected, policy.tolerance, "prediction")
 
     def test_gradients_stay_within_the_tolerance(self, policy: MemoryPolicy, method: Method) -> None:
         """The gradient with respect to the embedding differs by at most ten times the tolerance; by rounding if it is exact."""
-        plain, under = self._setup(method), policy(self._setup(method))
-        with under.undo:
-            expected, seen = _gradient(plain), _gradient(under)
+        expected, seen = _asked(method, _gradient), _asked(method, _gradient, policy)
         _assert_near(seen, expected, 10 * policy.tolerance, "gradient")
 
     def test_an_exact_policy_gives_the_same_result(self, policy: MemoryPolicy, method: Method) -> None:
         """A whole run under an exact policy ends where the plain run ends."""
-        problem = problem_for(method, steps=3)
-        under = policy(self._setup(method))
-        with under.undo:
-            result = solved(under.method, _posed(problem, under)).x0
-        expected = solved(method, _posed(problem, self._setup(method))).x0
+        expected, seen = _asked(method, _result), _asked(method, _result, policy)
         if policy.tolerance == 0 and not self.approximates_method:
-            torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4, msg="the run ends elsewhere under an exact policy")
-        assert torch.isfinite(result).all(), "the run under the policy gave latents that are not finite"
+            torch.testing.assert_close(seen, expected, atol=1e-4, rtol=1e-4, msg="the run ends elsewhere under an exact policy")
+        assert torch.isfinite(seen).all(), "the run under the policy gave latents that are not finite"
 
     def test_everything_is_handed_back(self, policy: MemoryPolicy, method: Method) -> None:
         """After the run the networks have their weights, dtypes, layout, flags, hooks and methods as before."""
-        setup = self._setup(method)
-        before = _record(setup)
-        under = policy(setup)
-        with under.undo:
-            _prediction(under)
-        _assert_unchanged(before, _record(setup))
+        backbone = NetworkedMixture()
+        before = _record(backbone)
+        _asked(method, _prediction, policy, backbone=backbone)
+        _assert_unchanged(before, _record(backbone))
 
     def test_everything_is_handed_back_after_an_error(self, policy: MemoryPolicy, method: Method) -> None:
         """The same when the run ends by an exception."""
-        setup = self._setup(method)
-        before = _record(setup)
-        with contextlib.suppress(KeyboardInterrupt), setup.undo:
-            policy(setup)
-            raise KeyboardInterrupt
-        _assert_unchanged(before, _record(setup))
+        backbone = NetworkedMixture()
+        before = _record(backbone)
+        with contextlib.suppress(KeyboardInterrupt):
+            _asked(method, _interrupted, policy, backbone=backbone)
+        _assert_unchanged(before, _record(backbone))
 
     def test_it_serves_a_second_run(self, policy: MemoryPolicy, method: Method) -> None:
         """A policy is a value: a second run under the same one gives the same bits."""
-        results = []
-        for _ in range(2):
-            under = policy(self._setup(method))
-            with under.undo, torch.no_grad():
-                results.append(_prediction(under))
-        assert torch.equal(*results), "a second run under the same policy differs"
+        with torch.no_grad():
+            first, second = (_asked(method, _prediction, policy) for _ in range(2))
+        assert torch.equal(first, second), "a second run under the same policy differs"
 
     def test_policies_compose(self, policy: MemoryPolicy, method: Method) -> None:
         """Applied once more on itself it still keeps its tolerance, and one undo hands everything back."""
-        setup = self._setup(method)
-        before = _record(setup)
-        with torch.no_grad():
-            expected = _prediction(setup)
-            under = policy(policy(setup))
-            with under.undo:
-                seen = _prediction(under)
-        _assert_near(seen, expected, 2 * policy.tolerance, "prediction")
-        _assert_unchanged(before, _record(setup))
-
-    def _setup(self, method: Method) -> Setup:
         backbone = NetworkedMixture()
-        setup = Setup(backbone, vp_scheduler(3, method.needs.eta), Likeness(), method, height=8, width=8, guidance=2.0)
-        setup.undo.enter_context(frozen_networks(backbone.networks.values()))
-        return setup
+        before = _record(backbone)
+        with torch.no_grad():
+            expected, seen = _asked(method, _prediction), _asked(method, _prediction, policy, policy, backbone=backbone)
+        _assert_near(seen, expected, 2 * policy.tolerance, "prediction")
+        _assert_unchanged(before, _record(backbone))
+
+
+Question = Callable[[Setup], torch.Tensor]
+
+
+def _asked(method: Method, question: Question, *policies: MemoryPolicy, backbone: NetworkedMixture | None = None) -> torch.Tensor:
+    """The answer under these policies, in a setup that is undone afterwards."""
+    backbone = backbone or NetworkedMixture()
+    setup = Setup(backbone, vp_scheduler(3, method.needs.eta), Likeness(), method, height=8, width=8, guidance=2.0)
+    with frozen_networks(backbone.networks.values()), setup.undo:
+        for policy in policies:
+            setup = policy(setup)
+        return question(setup)
+
+
+def _interrupted(setup: Setup) -> torch.Tensor:
+    _prediction(setup)
+    raise KeyboardInterrupt
+
+
+def _result(setup: Setup) -> torch.Tensor:
+    return solved(setup.method, _posed(problem_for(setup.method, steps=3), setup)).x0
 
 
 def _posed(problem: Problem, setup: Setup) -> Problem:
@@ -152,10 +153,10 @@ def _assert_near(seen: torch.Tensor, expected: torch.Tensor, tolerance: float, w
 Record = dict[str, object]
 
 
-def _record(setup: Setup) -> Record:
+def _record(backbone: NetworkedMixture) -> Record:
     """All that a policy might leave behind, comparable by ==."""
     found: Record = {}
-    for role, network in setup.backbone.networks.items():
+    for role, network in backbone.networks.items():
         for name, tensor in network.state_dict().items():
             found[f"{role}.{name}"] = (tensor.dtype, tensor.stride(), str(tensor.device), tensor.flatten().tolist())
         for name, module in network.named_modules():

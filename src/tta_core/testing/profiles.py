@@ -1,13 +1,13 @@
 """Hypothesis profiles, and `drawn`: how a law asks for random subjects.
 
-`fast` draws a few examples, the same ones each time; `thorough` draws 200 fresh ones. Choose with `--hypothesis-profile=thorough`, after
-`pytest_plugins = ["tta_core.testing.profiles"]` in your conftest.
+`fast` draws a few examples, the same ones each time, and reports a failing one as it is; `thorough` draws 200 fresh ones and shrinks.
+Choose with `--hypothesis-profile=thorough`, after `pytest_plugins = ["tta_core.testing.profiles"]` in your conftest.
 """
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 Law = TypeVar("Law", bound=Callable[..., None])
@@ -16,7 +16,14 @@ Law = TypeVar("Law", bound=Callable[..., None])
 _CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow]
 
 settings.register_profile(
-    "fast", max_examples=6, deadline=None, database=None, derandomize=True, report_multiple_bugs=False, suppress_health_check=_CHECKS
+    "fast",
+    max_examples=6,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=_CHECKS,
 )
 settings.register_profile("thorough", max_examples=200, deadline=None, report_multiple_bugs=False, suppress_health_check=_CHECKS)
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from jaxtyping import Float
 
-from tta_core._typing import Images, Scores
+from tta_core._typing import Images
 from tta_core.reward import Reward, card_of, checked, networks_of
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import images, prompts, seeds
@@ -154,10 +155,10 @@ class RewardSuite:
             above, below = reward(torch.stack([better, worse]), [prompt, prompt]).tolist()
             assert above > below, f"{prompt!r}: the better image scores {above:.4g}, the worse {below:.4g}"
 
-    def _enlarged(self, pictures: Images) -> Images:
+    def _enlarged(self, pictures: Images) -> Float[torch.Tensor, "b 3 h w"]:
         return torch.nn.functional.interpolate(pictures, self.size, mode="nearest").clone()
 
-    def _score(self, reward: Reward, pictures: Images, texts: list[str]) -> Scores:
+    def _score(self, reward: Reward, pictures: Images, texts: list[str]) -> torch.Tensor:
         return reward(self._enlarged(pictures), texts).detach()
 
     def _gradient(self, reward: Reward, pictures: Images, texts: list[str]) -> torch.Tensor:
