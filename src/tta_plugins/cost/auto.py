@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import cast
 
@@ -14,22 +14,21 @@ from tta_core.errors import IncompatibleError, InputError, ShortageError
 from tta_core.memory import MemoryPolicy, Setup
 from tta_core.plugins import plugins
 from tta_plugins.cost.laboratory import laboratory
-from tta_plugins.cost.peaks import Peaks, foretold
+from tta_plugins.cost.peaks import foretold, is_chain
 
-Policies = tuple[MemoryPolicy, ...]
 _log = logging.getLogger(__name__)
 
-Choice = tuple[tuple[str, dict[str, object]], ...]
+Choice = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]
 
 _LADDER: tuple[Choice, ...] = (
-    (("frozen-convolutions", {}),),
-    (("frozen-convolutions", {}), ("checkpointing", {"components": ("decoder",)})),
-    (("frozen-convolutions", {}), ("segments", {})),
-    (("frozen-convolutions", {}), ("segments", {}), ("checkpointing", {"components": ("decoder",)})),
-    (("offload", {}), ("frozen-convolutions", {}), ("segments", {}), ("checkpointing", {})),
-    (("offload", {}), ("frozen-convolutions", {}), ("segments", {}), ("checkpointing", {}), ("chunked", {})),
+    (("frozen-convolutions", ()),),
+    (("frozen-convolutions", ()), ("checkpointing", (("components", ("decoder",)),))),
+    (("frozen-convolutions", ()), ("segments", ())),
+    (("frozen-convolutions", ()), ("segments", ()), ("checkpointing", (("components", ("decoder",)),))),
+    (("offload", ()), ("frozen-convolutions", ()), ("segments", ()), ("checkpointing", ())),
+    (("offload", ()), ("frozen-convolutions", ()), ("segments", ()), ("checkpointing", ()), ("chunked", ())),
 )
-_HALF: Choice = (("bf16", {}),)
+_HALF: Choice = (("bf16", ()),)
 
 
 @frozen
@@ -52,20 +51,11 @@ class Auto:
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup under the chosen policies. Raises `ShortageError` if none fits."""
-        limit = self.limit or memory_of(setup.backbone.device)
-        tried: list[str] = []
-        for policies, peaks in self._foretold(setup):
-            if peaks.total <= self.share * limit:
-                remark = f"auto chose {_named(policies)}, fastest within {_size(limit)}: {_size(peaks.total)} predicted{_others(tried)}"
-                _log.info(remark)
-                for policy in policies:
-                    setup = policy(setup)
-                return evolve(setup, remarks=(*setup.remarks, remark))
-            tried.append(f"{_named(policies)} {_size(peaks.total)}")
-        raise ShortageError(
-            f"No choice of memory policies fits {_size(limit)}. Predicted: {'; '.join(tried) or 'nothing is left to try'}. "
-            "Draw fewer prompts at once, or smaller pictures, or load the networks in half precision."
-        )
+        choice, remark = self._chosen(setup, self.limit or memory_of(setup.backbone.device))
+        _log.info(remark)
+        for policy in _made(choice):
+            setup = policy(setup)
+        return evolve(setup, remarks=(*setup.remarks, remark))
 
     def leaner(self) -> "Auto | None":
         """The chooser that leaves more room; None when a tenth of the limit was not enough."""
@@ -80,29 +70,46 @@ class Auto:
             f"leanest exact choice is memory={leanest!r}, before it 'bf16'. Or draw fewer prompts at once."
         )
 
-    def _foretold(self, setup: Setup) -> Iterator[tuple[Policies, Peaks]]:
-        seen: set[Policies] = set()
+    def _chosen(self, setup: Setup, limit: int) -> tuple[Choice, str]:
+        """The first choice that fits, and why; everything is tried on copies without data, which are gone when this returns."""
+        tried: dict[Choice, int] = {}
         with laboratory(setup) as lab:
             for half in ((), _HALF):
                 for rung in _LADDER:
-                    policies, trial = _applicable(lab, (*half, *rung))
+                    choice, trial = _applicable(lab, (*half, *rung))
                     with trial.undo:
-                        if policies not in seen:
-                            yield policies, foretold(trial)
-                    seen.add(policies)
+                        if choice in tried:
+                            continue
+                        tried[choice] = foretold(trial).total
+                    if tried[choice] <= self.share * limit:
+                        *more, last = (f"{_named(choice)} {_size(total)}" for choice, total in tried.items())
+                        too_much = f"; too much: {', '.join(more)}" if more else ""
+                        return choice, f"auto chose the fastest within {_size(limit)}: {last} predicted{too_much}"
+        raise ShortageError(
+            f"No choice of memory policies fits {_size(limit)}. Predicted: "
+            f"{'; '.join(f'{_named(choice)} {_size(total)}' for choice, total in tried.items())}. "
+            "Draw fewer prompts at once, or smaller pictures, or load the networks in half precision."
+        )
 
 
-def _applicable(setup: Setup, rung: Choice) -> tuple[Policies, Setup]:
-    """The rung's policies that do something here, and a setup under them with an undo of its own."""
-    trial, kept = evolve(setup, undo=ExitStack()), []
-    for name, settings in rung:
-        policy = cast(Callable[..., MemoryPolicy], plugins().registry.find("memory", name).load())(**settings)
+def _applicable(lab: Setup, choice: Choice) -> tuple[Choice, Setup]:
+    """The policies of a choice that do something here, and a setup under them with an undo of its own."""
+    trial, kept, chain = evolve(lab, undo=ExitStack()), [], is_chain(lab)
+    for named in choice:
+        if named[0] == "segments" and not chain:
+            continue
+        (policy,) = _made((named,))
         try:
             trial = policy(trial)
         except IncompatibleError:
             continue
-        kept.append(policy)
+        kept.append(named)
     return tuple(kept), trial
+
+
+def _made(choice: Choice) -> list[MemoryPolicy]:
+    registry = plugins().registry
+    return [cast(Callable[..., MemoryPolicy], registry.find("memory", name).load())(**dict(settings)) for name, settings in choice]
 
 
 def memory_of(device: torch.device) -> int:
@@ -112,13 +119,10 @@ def memory_of(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _named(policies: Policies) -> str:
-    return " + ".join(map(repr, policies)) or "no policy"
+def _named(choice: Choice) -> str:
+    """As it can be typed: names, with the settings that differ."""
+    return " + ".join(name + "".join(f" ({field}={value})" for field, value in settings) for name, settings in choice) or "no policy"
 
 
 def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB"
-
-
-def _others(tried: list[str]) -> str:
-    return f"; too much: {', '.join(tried)}" if tried else ""
+    return f"{count / 1e9:.3g} GB"

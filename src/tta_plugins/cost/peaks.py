@@ -14,7 +14,7 @@ from tta_plugins.cost.laboratory import laboratory, parameter_bytes
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.prices import Embeddings
 from tta_plugins.cost.spotlight import Lamp, lit
-from tta_plugins.cost.standin import posed, size_of
+from tta_plugins.cost.standin import Silent, StandIn, posed, size_of
 
 
 @frozen
@@ -36,7 +36,7 @@ def foretold(setup: Setup, embeddings: Embeddings | None = None) -> Peaks:
     with laboratory(setup) as lab:
         parameters = parameter_bytes(lab)
         problem = _staged(lab, embeddings)
-        if not _is_chain(lab, problem):
+        if not is_chain(lab):
             return Peaks(parameters, _phases(lab, problem))
         kept = lab.segment or len(lab.scheduler.steps)
         if kept == 1:
@@ -74,11 +74,13 @@ def _lamp_of(problem: Problem) -> Lamp:
     return problem.backbone.lamp  # type: ignore[attr-defined]
 
 
-def _is_chain(lab: Setup, problem: Problem) -> bool:
+def is_chain(setup: Setup) -> bool:
     """Whether the method differentiates the sampling chain: x itself depends on what it steers."""
-    variable = lab.method.needs.variable
+    variable = setup.method.needs.variable
     if variable is None:
         return False
+    backbone = StandIn(setup.backbone)
+    problem = posed(setup, backbone, Silent(setup.reward), backbone.latent_shape(*size_of(setup)))
     with torch.enable_grad():
         controls = variable.write(problem.controls, steering.leaves(variable.read(problem.controls)))
         return problem.start(controls).x.requires_grad
