@@ -32,12 +32,15 @@ def _pipelines(tmp_path_factory):
 
 @pytest.fixture
 def pipelines(_pipelines):
-    """A family's pipeline, by name; a test may give it another scheduler, which is taken back afterwards."""
+    """A family's pipeline, by name, with a scheduler of its own in each test."""
     lent = {}
 
     def pipeline(name):
-        lent.setdefault(name, _pipelines(name).scheduler)
-        return _pipelines(name)
+        pipe = _pipelines(name)
+        if name not in lent:
+            lent[name] = pipe.scheduler
+            pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+        return pipe
 
     yield pipeline
     for name, scheduler in lent.items():

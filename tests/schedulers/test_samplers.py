@@ -146,3 +146,11 @@ def test_subclasses_are_recognised_and_flow_models_take_second_order():
 def test_stochastic_sampling_forgets_x():
     made = make("native", FlowMatchEulerDiscreteScheduler(stochastic_sampling=True))
     assert made.renoise
+
+
+def test_what_a_solver_remembers_of_the_last_run_does_not_matter():
+    source = DPMSolverMultistepScheduler(**CURVE)
+    source.set_timesteps(4)
+    x = torch.zeros(1, 4, 8, 8, requires_grad=True)
+    source.step(2 * x, source.timesteps[0], 3 * x)
+    assert columns(make("native", source)).equal(columns(make("native", DPMSolverMultistepScheduler(**CURVE))))

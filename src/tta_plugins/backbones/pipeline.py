@@ -105,6 +105,7 @@ def backbone(
         height=side,
         width=side,
         rewards=rewards or {},
+        float32=("decoder",) if pipeline.vae.config.get("force_upcast") else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
 

@@ -95,7 +95,9 @@ class Native:
 
     def timed(self, steps: int, shape: Shape) -> Any:
         """A copy on which `set_timesteps` was called as the pipeline does. Raises `InputError` for what it refuses."""
-        copied = copy.deepcopy(self.scheduler)
+        # What a solver remembers of the last run may hold a graph, which cannot be copied, and is forgotten by set_timesteps anyway.
+        past: dict[int, Any] = {id(value): [] for name, value in vars(self.scheduler).items() if name == "model_outputs"}
+        copied = copy.deepcopy(self.scheduler, past)
         arguments = {} if self.timing is None else self.timing(steps, shape)
         try:
             copied.set_timesteps(steps, device="cpu", **arguments)

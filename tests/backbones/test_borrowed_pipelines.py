@@ -1,0 +1,302 @@
+"""A pipeline is read, never changed: embeddings are its own, its parts come back as they were, any dtype goes in."""
+
+import copy
+import pickle
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+from stock import NEGATIVE, PROMPTS, SHORT, backbone, brightness, drawn, prepared
+from torch.utils.checkpoint import checkpoint
+
+import tta_core
+from tta_core.errors import IncompatibleError, InputError, LoadError, RewardError
+from tta_core.resolve import backbone as resolved
+from tta_plugins.backbones.flux import flux
+from tta_plugins.backbones.pretrained import load_pipeline
+from tta_plugins.methods.date import DATE
+
+ALL = ["sd", "sd-v", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart-alpha", "pixart-sigma"]
+FAMILIES = ["sd", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "pixart-alpha"]
+
+
+def encoded(name, pipe):
+    """(text, pooled, null, null pooled) as the pipeline's own encode_prompt gives them."""
+    negative = [NEGATIVE] * 2
+    if name.startswith("flux"):
+        text, pooled, _ = pipe.encode_prompt(PROMPTS, None, max_sequence_length=SHORT)
+        null, null_pooled, _ = pipe.encode_prompt(negative, None, max_sequence_length=SHORT)
+        return text, pooled, null, null_pooled
+    if name.startswith("pixart"):
+        text, _, null, _ = pipe.encode_prompt(PROMPTS, True, negative, max_sequence_length=SHORT)
+        return text, None, null, None
+    if name == "sd3":
+        text, null, pooled, null_pooled = pipe.encode_prompt(PROMPTS, None, None, negative_prompt=negative, max_sequence_length=SHORT)
+        return text, pooled, null, null_pooled
+    if name == "sdxl":
+        text, null, pooled, null_pooled = pipe.encode_prompt(PROMPTS, negative_prompt=negative)
+        return text, pooled, null, null_pooled
+    text, null = pipe.encode_prompt(PROMPTS, "cpu", 1, True, negative)
+    return text, None, null, None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_embeddings_are_the_pipelines_own(name, pipelines):
+    pipe = pipelines(name)
+    made = backbone(name, pipe, true_guidance=True)
+    made = resolved(made)
+    with torch.no_grad():
+        text, null = made.encode(PROMPTS, 32, 32), made.encode_null([NEGATIVE] * 2, 32, 32)
+        expected = encoded(name, pipe)
+    for ours, theirs in zip((text.tokens, text.pooled, null.tokens, null.pooled), expected, strict=True):
+        assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+def test_sdxl_nulls_are_zeros_only_where_no_negative_is_given(pipelines):
+    null = resolved(pipelines("sdxl")).encode_null([None, ""], 32, 32)
+    assert not null.tokens[0].any()
+    assert not null.pooled[0].any()
+    assert null.tokens[1].any()
+    assert null.pooled[1].any()
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-schnell", "pixart-sigma"])
+def test_a_folder_draws_what_the_object_draws(name, folders, pipelines):
+    loaded = load_pipeline(str(folders(name)))
+    with prepared(name, loaded, 2, guidance=1.0 if "flux" in name else 5.0) as ours, torch.no_grad():
+        from_folder = ours.sample(ours.controls)
+    with prepared(name, pipelines(name), 2, guidance=1.0 if "flux" in name else 5.0) as ours, torch.no_grad():
+        assert torch.equal(ours.sample(ours.controls), from_folder)
+
+
+def test_subclasses_are_recognised(pipelines):
+    pipe = pipelines("sd")
+
+    class Mine(type(pipe)):
+        pass
+
+    made = resolved(Mine(**pipe.components, requires_safety_checker=False))
+    assert made.defaults.height == 32
+    assert made.__name__ == "Mine"
+    with pytest.raises(InputError, match="StableDiffusionPipeline"):
+        resolved(pipe.unet)
+
+
+def state(pipe):
+    """Everything about a pipeline that a run might change."""
+    parts = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+    return {
+        "scheduler": (id(pipe.scheduler), pickle.dumps(pipe.scheduler)),
+        "config": pickle.dumps(dict(pipe.config)),
+        "parts": {name: id(part) for name, part in parts.items()},
+        "flags": {
+            name: [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in part.modules()] for name, part in parts.items()
+        },
+        "parameters": {
+            name: [(p.data_ptr(), p.dtype, p.device, p.requires_grad, p.grad) for p in part.parameters()] for name, part in parts.items()
+        },
+        "values": {name: [p.double().sum().item() for p in part.parameters()] for name, part in parts.items()},
+    }
+
+
+def broken(images, prompts):
+    raise ValueError("broken")
+
+
+def interrupted(snapshot):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_run_leaves_the_pipeline_as_it_was(name, pipelines):
+    pipe = pipelines(name)
+    pipe.vae.train()
+    next(pipe.vae.parameters()).requires_grad_(False)
+    before = state(pipe)
+    options = {"backbone": backbone(name, pipe), "method": DATE(rho=0.1), "steps": 2, "height": 32, "width": 32}
+    tta_core.align(PROMPTS, reward=brightness, **options)
+    assert state(pipe) == before
+    with pytest.raises(RewardError, match="broken"):
+        tta_core.align(PROMPTS, reward=broken, **options)
+    assert state(pipe) == before
+    stopped = tta_core.align(PROMPTS, reward=brightness, observers=[interrupted], **options)
+    assert stopped.stopped.startswith("interrupted")
+    assert state(pipe) == before
+    pipe.vae.eval()
+    next(pipe.vae.parameters()).requires_grad_(True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_half_precision_networks_take_float32_and_give_it(name, pipelines):
+    pipe = copy.deepcopy(pipelines(name)).to(torch.bfloat16)
+    x = drawn(name, 0)[0]
+    with prepared(name, pipelines(name), 2, guidance=2.0 if "flux" in name else 5.0) as exact:
+        tokens = exact.controls.text.tokens.clone().requires_grad_()
+        step, text = (
+            exact.steps[1],
+            tta_core.Embedding(tokens, exact.controls.text.pooled, exact.controls.text.mask, exact.controls.text.extra),
+        )
+        full = exact.backbone.predict(x, step, text)
+        half_backbone = resolved(backbone(name, pipe))
+        half = half_backbone.predict(x, step, text)
+        images, half_images = exact.backbone.decode(x), half_backbone.decode(x)
+        assert half_backbone.encode(PROMPTS, 32, 32).tokens.dtype == half.dtype == half_images.dtype == torch.float32
+        assert (half - full).norm() <= 0.05 * full.norm()
+        assert (half_images - images).norm() <= 0.03 * images.norm()
+        gradients = [torch.autograd.grad(output.square().sum(), tokens)[0] for output in (half, full)]
+    assert gradients[0].dtype == torch.float32
+    assert torch.cosine_similarity(gradients[0].flatten(), gradients[1].flatten(), dim=0) > 0.95
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_checkpointing_and_slicing_change_nothing(name, pipelines):
+    pipe = copy.deepcopy(pipelines(name))
+    with prepared(name, pipe, 2, guidance=2.0 if "flux" in name else 5.0) as problem:
+        tokens = problem.controls.text.tokens.clone().requires_grad_()
+        text = tta_core.Embedding(tokens, problem.controls.text.pooled, problem.controls.text.mask, problem.controls.text.extra)
+
+        def gradient():
+            output = problem.backbone.predict(drawn(name, 0)[0], problem.steps[0], text)
+            return torch.autograd.grad(problem.backbone.decode(output).square().sum(), tokens)[0]
+
+        plain = gradient()
+        for network in (problem.backbone.networks["denoiser"], problem.backbone.networks["decoder"]):
+            if network._supports_gradient_checkpointing:
+                network.enable_gradient_checkpointing()
+        assert torch.equal(gradient(), plain)
+        pipe.vae.enable_slicing()
+        assert (gradient() - plain).norm() <= 1e-5 * plain.norm()
+
+
+def test_a_float16_sdxl_decodes_in_float32_and_stays_float16(pipelines):
+    pipe = copy.deepcopy(pipelines("sdxl"))
+    pipe.vae.half()
+    x0 = drawn("sdxl", 0)[0].requires_grad_()
+    images = resolved(pipe).decode(x0)
+    exact = copy.deepcopy(pipe.vae).float()
+    expected = exact.decode(x0 / exact.config.scaling_factor, return_dict=False)[0] / 2 + 0.5
+    assert torch.equal(images, expected)
+    assert {parameter.dtype for parameter in pipe.vae.parameters()} == {torch.float16}
+    recomputed = checkpoint(resolved(pipe).decode, x0, use_reentrant=False)
+    gradients = [torch.autograd.grad(value.sum(), x0)[0] for value in (images, recomputed)]
+    assert torch.equal(*gradients)
+
+
+def test_sizes_that_cannot_be_drawn_are_refused(pipelines):
+    assert resolved(pipelines("sd")).latent_shape(32, 48) == (4, 16, 24)
+    with pytest.raises(InputError, match="multiples of 2"):
+        resolved(pipelines("sd")).latent_shape(33, 32)
+    with pytest.raises(InputError, match="multiples of 4"):
+        resolved(pipelines("flux-dev")).latent_shape(34, 32)
+    with pytest.raises(InputError, match="multiples of 2"):
+        resolved(pipelines("sd")).latent_shape(0, 32)
+
+
+def test_flux_has_no_null_unless_asked(pipelines):
+    assert not resolved(pipelines("flux-dev")).has_null
+    assert flux(pipelines("flux-dev"), true_guidance=True).has_null
+    with (
+        pytest.raises(IncompatibleError, match="no unconditional branch"),
+        tta_core.prepare(PROMPTS, backbone=pipelines("flux-dev"), method="fixed", reward=brightness, guidance=3.0),
+    ):
+        pass
+
+
+def test_networks_that_need_more_than_text_are_refused(pipelines):
+    pipe = copy.deepcopy(pipelines("sd"))
+    for setting, value, why in (
+        ("in_channels", 9, "9 input channels"),
+        ("time_cond_proj_dim", 8, "guidance-distilled"),
+        ("encoder_hid_dim_type", "ip_image_proj", "IP-Adapter"),
+    ):
+        kept = pipe.unet.config[setting]
+        pipe.unet.register_to_config(**{setting: value})
+        with pytest.raises(IncompatibleError, match=why):
+            resolved(pipe)
+        pipe.unet.register_to_config(**{setting: kept})
+
+
+def test_what_is_no_pipeline_is_refused_with_its_name(tmp_path, folders):
+    with pytest.raises(LoadError, match=r"no model_index\.json"):
+        load_pipeline(str(tmp_path))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folders("sd"), damaged)
+    weights = damaged / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(LoadError, match="missing or damaged"):
+        load_pipeline(str(damaged))
+    with pytest.raises(LoadError, match="no folder"):
+        load_pipeline(str(tmp_path / "nowhere"))
+
+
+def test_a_picture_is_a_start(pipelines):
+    pipe = pipelines("sd")
+    picture = Image.new("RGB", (32, 32), (200, 30, 30))
+    options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 5, "guidance": 2.0}
+    with tta_core.prepare(PROMPTS, image=picture, strength=0.6, **options) as prepared:
+        problem = prepared.problem
+        assert [step.index for step in problem.steps] == [0, 1, 2]
+        x0 = problem.backbone.encode_image(torch.tensor([200, 30, 30]).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255)
+        noise = problem.noises(0, 0)
+        step = problem.steps[0]
+        torch.testing.assert_close(problem.start(problem.controls).x, step.a * x0 + step.s * noise)
+
+
+def test_starting_from_latents_of_a_picture_draws_what_stock_image_to_image_draws(pipelines):
+    from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline
+
+    pipe = pipelines("sd")
+    latents = drawn("sd", 1)[1] * 0.5
+    for scheduler in (None, EulerDiscreteScheduler, DPMSolverMultistepScheduler):
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config) if scheduler else pipe.scheduler
+        other = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+        other.set_progress_bar_config(disable=True)
+        theirs = other(
+            PROMPTS,
+            image=latents,
+            strength=0.6,
+            num_inference_steps=8,
+            guidance_scale=5.0,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        ).images
+        noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 8)))
+        options = {"backbone": other, "method": "fixed", "reward": brightness, "steps": 8, "guidance": 5.0, "noises": noises}
+        made = resolved(other)
+        image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+        with tta_core.prepare(PROMPTS, image=image, strength=0.6, **options) as prepared, torch.no_grad():
+            problem = prepared.problem
+            assert len(problem.steps) == 4
+            step, x0 = problem.steps[0], made.encode_image(image)
+            moved = step.a * (latents - x0) / problem.scheduler.initial_std
+            noise = problem.controls.noise.clone()
+            noise[0] += moved
+            ours = problem.sample(tta_core.Controls(problem.controls.text, problem.controls.null, noise))
+        assert (ours - theirs).abs().max() <= 3e-6 * theirs.abs().max()
+
+
+def test_pictures_that_do_not_fit_are_refused(pipelines):
+    pipe = pipelines("sd")
+    options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 5}
+    for image, strength, why in (
+        (torch.rand(3, 3, 32, 32), 0.8, "samples take"),
+        (torch.rand(1, 3, 32, 32) * 255, 0.8, "pixels are numbers in"),
+        ("picture.png", 0.8, "Open files with"),
+        (torch.rand(1, 3, 32, 32), 0.1, "strength is 0.1"),
+        (torch.rand(1, 3, 32, 32), 1.5, "strength is 1.5"),
+    ):
+        with pytest.raises(InputError, match=why), tta_core.prepare(PROMPTS, image=image, strength=strength, **options):
+            pass
+    with (
+        pytest.raises(InputError, match="Leave height and width out"),
+        tta_core.prepare(PROMPTS, image=torch.rand(1, 3, 32, 32), height=64, width=64, **options),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_pictures_become_latents_and_back(name, pipelines):
+    made = resolved(pipelines(name))
+    shape = made.latent_shape(32, 32)
+    assert made.encode_image(torch.rand(2, 3, 32, 32)).shape == (2, *shape)
