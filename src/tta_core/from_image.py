@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from tta_core._typing import Images, Latents, evolve, frozen
 from tta_core.backbone import Backbone, EncodesImages
@@ -53,7 +55,7 @@ def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
     return LastSteps(scheduler, count)
 
 
-def noised(backbone: Backbone, images: Images, noise: Latents, scheduler: Scheduler) -> Latents:
+def noised(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: Latents, scheduler: Scheduler) -> Latents:
     """a x0 + s noise at the sampler's first step, in units of its initial std, x0 being the pictures' latents."""
     if not isinstance(backbone, EncodesImages):
         raise IncompatibleError(
