@@ -57,12 +57,13 @@ class Outcome:
 
 @frozen
 class TraceRow:
-    """One snapshot, in numbers: per-sample reward and penalties, and seconds since the start."""
+    """One snapshot, in numbers: per-sample reward, a mixture's parts, penalties; and seconds since the start."""
 
     index: int
     total: int
     seconds: float
     scores: tuple[float, ...] | None
+    parts: Mapping[str, tuple[float, ...]]
     penalties: Mapping[str, tuple[float, ...]]
 
 

@@ -4,46 +4,42 @@ An objective is `weight * reward - penalties`. Notation (name -> DNO paper): mu 
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from tta_core import steering
-from tta_core._typing import Images, Latents, Scores, evolve, frozen
+from tta_core._typing import Images, Scores, evolve, frozen
 from tta_core.controls import Controls
 from tta_core.method import Snapshot
+from tta_core.problem import Look, Problem
 from tta_core.steering import Tensors
 from tta_core.transition import as_batch
-
-if TYPE_CHECKING:
-    from tta_core.problem import Problem
 
 
 @frozen
 class Objective:
     """What a method ascends, per sample, and what it was computed from."""
 
-    x0: Latents
-    images: Images
-    scores: Scores
+    look: Look
     weight: float
     penalties: Mapping[str, Scores]
 
     @property
     def total(self) -> Scores:
         """weight * scores - the penalties."""
-        return self.weight * self.scores - sum(self.penalties.values(), torch.zeros_like(self.scores))
+        return self.weight * self.look.scores - sum(self.penalties.values(), torch.zeros_like(self.look.scores))
 
     def first(self, rows: int) -> "Objective":
         """The first rows, without a graph."""
-        x0, images, scores = (tensor[:rows].detach() for tensor in (self.x0, self.images, self.scores))
-        return Objective(x0, images, scores, self.weight, {name: value[:rows].detach() for name, value in self.penalties.items()})
+        return Objective(self.look[:rows], self.weight, {name: value[:rows].detach() for name, value in self.penalties.items()})
 
     def snapshot(self, index: int, total: int, controls: Controls, gradient: Tensors) -> Snapshot:
         """This evaluation as a snapshot."""
-        return Snapshot(index, total, controls, self.x0, self.scores, self.penalties, self.total, gradient)
+        look = self.look
+        return Snapshot(index, total, controls, look.x0, look.scores, look.parts, self.penalties, self.total, gradient)
 
 
 Evaluate = Callable[[Tensors], Objective]
@@ -58,7 +54,7 @@ class Estimator(Protocol):
         """Whether the reward must be differentiable."""
         ...
 
-    def __call__(self, evaluate: Evaluate, value: Tensors, problem: "Problem", key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """`evaluate` takes rows `(k b)` too. Random directions are keyed by `key`, never by call order."""
         ...
 
@@ -72,11 +68,11 @@ class Exact:
         """Yes."""
         return True
 
-    def __call__(self, evaluate: Evaluate, value: Tensors, problem: "Problem", key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One evaluation, forward and backward."""
         leaves = steering.leaves(value)
         seen = evaluate(leaves)
-        return seen.first(len(seen.scores)), problem.gradient(seen.total, leaves)
+        return seen.first(value[0].shape[0]), problem.gradient(seen.total, leaves)
 
 
 @frozen
@@ -94,7 +90,7 @@ class ZerothOrder:
         """No."""
         return False
 
-    def __call__(self, evaluate: Evaluate, value: Tensors, problem: "Problem", key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One batch of evaluations without a graph."""
         samples = value[0].shape[0]
         drawn = _directions(value, problem, key, self.directions)
@@ -120,15 +116,15 @@ class Hybrid1:
         """No."""
         return False
 
-    def __call__(self, evaluate: Evaluate, value: Tensors, problem: "Problem", key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One evaluation with a graph, and one batch of rewards."""
         leaves = steering.leaves(value)
         seen = evaluate(leaves)
-        image = (seen.images.detach(),)
+        image = (seen.look.images.detach(),)
         drawn = _directions(image, problem, key, self.directions)
-        scores = rearrange(problem.score(_perturbed(image, drawn, self.mu)[0].clamp(0, 1)), "(k b) -> k b", b=len(seen.scores))
+        scores = rearrange(problem.score(_perturbed(image, drawn, self.mu)[0].clamp(0, 1)), "(k b) -> k b", b=value[0].shape[0])
         gain = (scores[1:] - scores[0]) / (self.directions * self.mu)
-        return seen.first(len(seen.scores)), problem.gradient(_surrogate(seen, _weighted(drawn, gain)[0]), leaves)
+        return seen.first(value[0].shape[0]), problem.gradient(_surrogate(seen, _weighted(drawn, gain)[0]), leaves)
 
 
 @frozen
@@ -147,14 +143,14 @@ class Hybrid2:
         """No."""
         return False
 
-    def __call__(self, evaluate: Evaluate, value: Tensors, problem: "Problem", key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One batch of evaluations without a graph, and one with."""
         samples, leaves = value[0].shape[0], steering.leaves(value)
         drawn = _directions(value, problem, key, self.directions)
         with torch.no_grad():
             moved = evaluate(_perturbed(value, drawn, self.mu))
-        scores = rearrange(moved.scores, "(k b) -> k b", b=samples)
-        images = rearrange(moved.images, "(k b) c H W -> k b c H W", b=samples)
+        scores = rearrange(moved.look.scores, "(k b) -> k b", b=samples)
+        images = rearrange(moved.look.images, "(k b) c H W -> k b c H W", b=samples)
         (direction,) = steering.unit((torch.einsum("kb,kbchw->bchw", scores[1:] - scores[0], images[1:] - images[0]),))
         seen = evaluate(leaves)
         return seen.first(samples), problem.gradient(_surrogate(seen, direction), leaves)
@@ -162,10 +158,10 @@ class Hybrid2:
 
 def _surrogate(seen: Objective, direction: Images) -> Scores:
     """weight * <direction, image> - penalties: its gradient is the objective's, were dR/dx this direction."""
-    return evolve(seen, scores=(direction * seen.images).flatten(1).sum(1)).total
+    return evolve(seen, look=evolve(seen.look, scores=(direction * seen.look.images).flatten(1).sum(1))).total
 
 
-def _directions(value: Tensors, problem: "Problem", key: tuple[int, ...], count: int) -> list[Tensors]:
+def _directions(value: Tensors, problem: Problem, key: tuple[int, ...], count: int) -> list[Tensors]:
     return [tuple(problem.noises.like(tensor, *key, k, i) for i, tensor in enumerate(value)) for k in range(count)]
 
 

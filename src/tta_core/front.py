@@ -168,5 +168,5 @@ def _outcome(look: Look, reward: Reward) -> Outcome:
 
 def _row(snapshot: Snapshot, ledger: Ledger) -> TraceRow:
     scores = None if snapshot.scores is None else as_floats(snapshot.scores)
-    penalties = {name: as_floats(value) for name, value in snapshot.penalties.items()}
-    return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, penalties)
+    parts, penalties = ({name: as_floats(value) for name, value in named.items()} for named in (snapshot.parts, snapshot.penalties))
+    return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, parts, penalties)

@@ -26,6 +26,7 @@ class Snapshot:
         controls: the controls that gave it.
         x0: clean latents: the look-ahead of a step, the best iterate, at the end the result itself.
         scores: their reward, where it was evaluated.
+        parts: the scores of a mixture's rewards, by name.
         penalties: regularisers by name, as they are subtracted from the objective.
         objective: what was ascended, where something was.
         gradient: d objective / d variable, one tensor per steered tensor, where it was taken.
@@ -37,6 +38,7 @@ class Snapshot:
     controls: Controls = attrs.field(repr=False)
     x0: Latents = attrs.field(repr=False)
     scores: Scores | None = None
+    parts: Mapping[str, Scores] = attrs.field(factory=dict)
     penalties: Mapping[str, Scores] = attrs.field(factory=dict)
     objective: Scores | None = None
     gradient: tuple[Tensor, ...] = attrs.field(default=(), repr=False)
@@ -52,7 +54,8 @@ class Snapshot:
         if self.images is not None and other.images is not None:
             images = torch.where(rows.view(-1, 1, 1, 1), self.images, other.images)
         scores = torch.where(rows, self.scores, other.scores)
-        return Snapshot(other.index, other.total, self.controls.where(rows, other.controls), x0, scores, images=images)
+        parts = {name: torch.where(rows, part, other.parts[name]) for name, part in self.parts.items()}
+        return Snapshot(other.index, other.total, self.controls.where(rows, other.controls), x0, scores, parts, images=images)
 
 
 @frozen

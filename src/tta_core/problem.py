@@ -1,6 +1,6 @@
 """The words in which a method is written: start, at, look, score, gradient, sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 import torch
@@ -18,17 +18,23 @@ from tta_core.method import Needs, Snapshot
 from tta_core.noise import NoiseSource
 from tta_core.position import Position
 from tta_core.provenance import name_of
-from tta_core.reward import Reward, card_of, checked
+from tta_core.reward import Reward, card_of, checked, judged
 from tta_core.scheduler import Scheduler, State, Step
 
 
 @frozen
 class Look:
-    """Clean latents, seen: decoded and scored."""
+    """Clean latents, seen: decoded and scored. `parts` are the scores of a mixture's rewards, by name."""
 
     x0: Latents
     images: Images
     scores: Scores
+    parts: Mapping[str, Scores] = attrs.field(factory=dict)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Look":
+        """Some rows, without a graph."""
+        x0, images, scores = (tensor[rows].detach() for tensor in (self.x0, self.images, self.scores))
+        return Look(x0, images, scores, {name: part[rows].detach() for name, part in self.parts.items()})
 
 
 @frozen
@@ -113,21 +119,25 @@ class Problem:
                 "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
             )
         images = images.clamp(0, 1) if clamp else images
-        return Look(x0, images, self.score(images))
+        return Look(x0, images, *self._judged(images))
 
     def result(self, total: int, controls: Controls, x0: Latents, clamp: bool = True) -> Snapshot:
         """The last snapshot of a method that ends at these clean latents; of several copies, rows `(k b)`, each sample's best."""
         with torch.no_grad():
             look = self.look(x0, clamp)
-        best = steering.best(look.scores, len(self.prompts))
-        return Snapshot(total - 1, total, controls, x0[best], look.scores[best], images=look.images[best])
+        look = look[steering.best(look.scores, len(self.prompts))]
+        return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images)
 
     def score(self, images: Images) -> Scores:
         """The reward of images, rows `(k b)`; checked at the border."""
+        return self._judged(images)[0]
+
+    def _judged(self, images: Images) -> tuple[Scores, Mapping[str, Scores]]:
         prompts = self.prompts * (images.shape[0] // len(self.prompts))
         images = images if self.differentiable else images.detach()
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            return self.ledger.forward("reward", checked(self.reward, images, prompts), images.shape[0])
+            scores, parts = judged(self.reward, images, prompts)
+        return self.ledger.forward("reward", scores, images.shape[0]), parts
 
     def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""

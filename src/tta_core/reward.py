@@ -57,6 +57,19 @@ class Networked(Protocol):
     networks: Mapping[str, nn.Module]
 
 
+@runtime_checkable
+class Mixed(Protocol):
+    """A reward made of others, whose own scores belong in the trace."""
+
+    def parts(self, images: Images, prompts: Sequence[str]) -> Mapping[str, Scores]:
+        """Each part's scores, by name; checked at their own border."""
+        ...
+
+    def mixed(self, parts: Mapping[str, Scores]) -> Scores:
+        """The reward, from its parts' scores."""
+        ...
+
+
 def card_of(reward: Reward) -> Card:
     """The reward's card, or an empty one."""
     return reward.card if isinstance(reward, Carded) else Card()
@@ -70,15 +83,25 @@ def networks_of(thing: object) -> Mapping[str, nn.Module]:
 
 
 def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
-    """The border: call a reward and refuse anything but one finite float score per image.
+    """`judged`, the scores alone."""
+    return judged(reward, images, prompts)[0]
+
+
+def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scores, Mapping[str, Scores]]:
+    """The border: call a reward and refuse anything but one finite float score per image. Gives a mixture's parts too.
 
     Raises:
         RewardError: it raised, returned no tensor, a wrong shape, an integer dtype or a NaN; the message names the reward, its
             package, the value and the remedy. Nothing is replaced by zero and no row is dropped.
     """
     who = describe(reward)
+    parts: Mapping[str, Scores] = {}
     try:
-        scores = reward(images, prompts)
+        if isinstance(reward, Mixed):
+            parts = reward.parts(images, prompts)
+            scores = reward.mixed(parts)
+        else:
+            scores = reward(images, prompts)
     except RewardError:
         raise
     except Exception as error:
@@ -102,4 +125,4 @@ def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
             f"{who} returned {scores[row].item()} for image {row} (prompt {prompts[row]!r}; {len(rows)} of {len(prompts)} scores are not "
             "finite). Look for a division by zero, a logarithm or a square root at 0, or a half-precision overflow in the reward."
         )
-    return scores.float()
+    return scores.float(), parts

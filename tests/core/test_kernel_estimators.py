@@ -5,6 +5,7 @@ import torch
 
 from tta_core.errors import IncompatibleError
 from tta_core.estimators import Exact, Hybrid1, Hybrid2, Objective, ZerothOrder
+from tta_core.problem import Look
 from tta_core.testing.problems import Opaque, problem_for
 from tta_plugins.methods.baselines import Fixed
 
@@ -20,7 +21,7 @@ def problem():
 def linear(value):
     """Images that are the value itself; the score is their weighted sum, the penalty half their squared norm."""
     images = value[0].view(-1, 3, 2, 2)
-    return Objective(images, images, (images.flatten(1) * SLOPE).sum(1), 2.0, {"size": 0.5 * value[0].square().sum(1)})
+    return Objective(Look(images, images, (images.flatten(1) * SLOPE).sum(1)), 2.0, {"size": 0.5 * value[0].square().sum(1)})
 
 
 def exact_gradient(value):
@@ -31,7 +32,7 @@ def test_exact_is_backpropagation(problem):
     seen, (gradient,) = Exact()(linear, VALUE, problem, (0,))
     torch.testing.assert_close(gradient, exact_gradient(VALUE))
     assert not seen.total.requires_grad
-    torch.testing.assert_close(seen.total, 2 * seen.scores - seen.penalties["size"])
+    torch.testing.assert_close(seen.total, 2 * seen.look.scores - seen.penalties["size"])
 
 
 def test_zeroth_order_is_right_on_the_average(problem):
@@ -52,7 +53,7 @@ def test_hybrid_1_estimates_the_rewards_slope_on_images(problem):
 
     def through_images(value):
         seen = images + value[0].view(2, 3, 1, 1)
-        return Objective(seen, seen, problem.score(seen), 1.0, {})
+        return Objective(Look(seen, seen, problem.score(seen)), 1.0, {})
 
     value = (torch.zeros(2, 3),)
     _, (exact,) = Exact()(through_images, value, problem, (0,))

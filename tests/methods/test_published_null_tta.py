@@ -84,7 +84,7 @@ def test_each_inner_step_from_the_recorded_state(run):
                 (step.index, inner),
             )
             scalars = {key.split("/")[-1]: value for key, value in recorded.scalars.items() if key.startswith(f"{name}/inner{inner}/")}
-            assert seen.scores.item() == pytest.approx(scalars["reward"], abs=1e-5)
+            assert seen.look.scores.item() == pytest.approx(scalars["reward"], abs=1e-5)
             objective = -scalars["loss"] if "loss" in scalars else scalars["J_base"]
             assert seen.total.item() == pytest.approx(objective, abs=1e-5 * max(1, abs(objective)))
             stored = recorded[f"{name}/inner{inner}/grad"]

@@ -82,7 +82,7 @@ class VariableSuite:
     @drawn(here=controls())
     def test_a_product_reads_its_parts_in_order(self, variable: ControllableVariable, here: Controls) -> None:
         """(u & v) reads u's tensors, then v's; and products associate."""
-        kinds = {"null": NullEmbedding(), "text": TextEmbedding(), "noise": Noise()}
+        kinds: dict[str, ControllableVariable] = {"null": NullEmbedding(), "text": TextEmbedding(), "noise": Noise()}
         free = [other for name, other in kinds.items() if name not in self.steers]
         if not free:
             pytest.skip("it steers everything, so nothing is left to multiply it with")

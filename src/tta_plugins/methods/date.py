@@ -11,7 +11,7 @@ import attrs
 import torch
 
 from tta_core import steering
-from tta_core._typing import frozen
+from tta_core._typing import evolve, frozen
 from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.method import Needs, Snapshot
@@ -106,4 +106,4 @@ class DATE:
         look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.transition.mean, self.clamp)
         original = as_rows(self.variable.read(problem.controls), value)
         prior = self.prior * steering.mean_square(steering.difference(value, original))
-        return Objective(prediction.x0, look.images, look.scores, 1.0, {"prior": prior})
+        return Objective(evolve(look, x0=prediction.x0), 1.0, {"prior": prior})

@@ -110,4 +110,4 @@ class DNO:
             flat = z[:, steered].flatten(1)
             shuffles = problem.noises.permutations(self.shuffles, flat.shape[1], iteration)
             penalties["improbability"] = self.regularisation * improbability(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
-        return Objective(x0, look.images, look.scores, 1.0, penalties)
+        return Objective(look, 1.0, penalties)

@@ -119,7 +119,7 @@ class NullTTA:
         divergence = self._divergence(prediction, reference, here.step, problem)
         distance = steering.norm_square(steering.difference(value, original)) / (2 * self.variance)
         penalties = {"divergence": weight * divergence, "prior": weight * distance}
-        return Objective(prediction.x0, look.images, look.scores, self.reward_weight, penalties)
+        return Objective(look, self.reward_weight, penalties)
 
     def _divergence(self, prediction: Prediction, reference: Prediction, step: Step, problem: Problem) -> Scores:
         """KL of the transitions; "training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2, the KL of one training step."""

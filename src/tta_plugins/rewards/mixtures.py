@@ -30,9 +30,9 @@ class Parts:
         """Each part's own scores, not weighted: what a trace shows. A part that fails is named in the error."""
         return {name: checked(reward, images, prompts) for name, reward in self.rewards.items()}
 
-    def weighted(self, images: Images, prompts: Sequence[str]) -> Tensor:
-        """Weighted scores, one row per part."""
-        return torch.stack([self.weights[name] * scores for name, scores in self(images, prompts).items()])
+    def weighted(self, scores: Mapping[str, Scores]) -> Tensor:
+        """The parts' scores times their weights, one row per part."""
+        return torch.stack([self.weights[name] * values for name, values in scores.items()])
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -97,7 +97,11 @@ class WeightedSum:
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
-        return self.parts.weighted(images, prompts).sum(0)
+        return self.mixed(self.parts(images, prompts))
+
+    def mixed(self, parts: Mapping[str, Scores]) -> Scores:
+        """The mixture of the parts' scores."""
+        return self.parts.weighted(parts).sum(0)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -119,7 +123,11 @@ class Minimum:
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
-        return self.parts.weighted(images, prompts).amin(0)
+        return self.mixed(self.parts(images, prompts))
+
+    def mixed(self, parts: Mapping[str, Scores]) -> Scores:
+        """The mixture of the parts' scores."""
+        return self.parts.weighted(parts).amin(0)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -141,7 +149,11 @@ class Product:
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
-        factors = self.parts.weighted(images, prompts)
+        return self.mixed(self.parts(images, prompts))
+
+    def mixed(self, parts: Mapping[str, Scores]) -> Scores:
+        """The product of the parts' scores."""
+        factors = self.parts.weighted(parts)
         if (factors < 0).any():
             part, row = (factors < 0).nonzero()[0].tolist()
             raise RewardError(
