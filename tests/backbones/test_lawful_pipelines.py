@@ -1,0 +1,26 @@
+"""Every family obeys the laws of backbones."""
+
+import attrs
+import pytest
+from stock import backbone as as_backbone
+
+from tta_core.resolve import backbone as resolved
+from tta_core.testing import BackboneSuite
+
+
+def small(name, pipelines):
+    """A family's backbone, at the size its tiny networks are made for."""
+    made = resolved(as_backbone(name, pipelines(name)))
+    return attrs.evolve(made, defaults=attrs.evolve(made.defaults, height=32, width=32))
+
+
+class TestDiffusion(BackboneSuite):
+    @pytest.fixture(params=["sd", pytest.param("sd-tiny-vae", marks=pytest.mark.slow), "sdxl", "pixart-alpha"])
+    def backbone(self, request, pipelines):
+        return small(request.param, pipelines)
+
+
+class TestFlow(BackboneSuite):
+    @pytest.fixture(params=["sd3", "flux-dev"])
+    def backbone(self, request, pipelines):
+        return small(request.param, pipelines)
