@@ -1,5 +1,6 @@
 """How far a run is: a live bar on a terminal, a few plain lines elsewhere. Both go to standard error."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,14 +46,16 @@ class Bar:
 
 @attrs.define
 class Lines:
-    """At most `LINES` lines and the last one: step, mean reward so far, seconds left at the present pace."""
+    """A line for each tenth of the run: step, mean reward so far, seconds left at the pace since the first snapshot."""
 
-    _started: float = attrs.field(factory=time.monotonic, init=False)
+    _started: float = attrs.field(default=math.nan, init=False)
     _said: int = attrs.field(default=-1, init=False)
     _reward: str = attrs.field(default="", init=False)
 
     def __call__(self, snapshot: "Snapshot") -> None:
         """Say something if a tenth of the run has passed since."""
+        if math.isnan(self._started):
+            self._started = time.monotonic()
         if snapshot.scores is not None:
             self._reward = f"  reward {_mean(snapshot.scores):.4f}"
         done = snapshot.index + 1
@@ -60,8 +63,9 @@ class Lines:
         if tenth == self._said:
             return
         self._said = tenth
-        left = (time.monotonic() - self._started) * (snapshot.total - done) / done
-        typer.echo(f"step {done}/{snapshot.total}{self._reward}  {left:.0f} s left", err=True)
+        passed = time.monotonic() - self._started
+        left = f"  {passed * (snapshot.total - done) / (done - 1):.0f} s left" if done > 1 else ""
+        typer.echo(f"step {done}/{snapshot.total}{self._reward}{left}", err=True)
 
 
 def _mean(scores: "Tensor") -> float:
