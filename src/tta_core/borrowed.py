@@ -28,8 +28,8 @@ def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def on_device(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Networks moved to a device, and back to where each was."""
-    homes = [(network, next(network.parameters()).device) for network in networks if any(True for _ in network.parameters())]
+    """Networks moved to a device, and back to where each was; those that are there already are not touched."""
+    homes = [(network, parameter.device) for network in networks for parameter in [*network.parameters()][:1] if parameter.device != device]
     try:
         for network, _ in homes:
             network.to(device)

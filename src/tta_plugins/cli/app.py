@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from tta_core.errors import TTAError
-from tta_plugins.cli import align, cite, doctor, listing, new, score, show
+from tta_plugins.cli import align, cite, doctor, listing, new, plan, score, show
 
 REFUSED = 1
 INTERRUPTED = 130
@@ -44,6 +44,7 @@ app.command("align")(align.align)
 app.command("list")(listing.list_entries)
 app.command("show")(show.show)
 app.command("score")(score.score)
+app.command("plan")(plan.plan)
 app.command("cite")(cite.cite)
 app.command("doctor")(doctor.doctor)
 app.command("new")(new.new)

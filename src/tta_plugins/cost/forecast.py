@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tta_core._typing import frozen
 from tta_core.memory import Setup
 from tta_plugins.cost.peaks import Peaks, foretold
-from tta_plugins.cost.prices import Embeddings, priced
+from tta_plugins.cost.prices import priced
 from tta_plugins.cost.standin import counted_rows
 
 
@@ -52,7 +52,6 @@ class Forecast:
 COMPONENTS = {"text": "denoiser", "null": "denoiser", "decode": "decoder", "look-ahead": "decoder", "reward": "reward"}
 
 
-def forecast(setup: Setup, embeddings: Embeddings | None = None) -> Forecast:
-    """The forecast of a setup, policies applied. `embeddings` (text, null), one row per prompt, where the backbone cannot encode."""
-    first = embeddings and (embeddings[0][:1], embeddings[1] and embeddings[1][:1])
-    return Forecast(counted_rows(setup), priced(setup, first), foretold(setup, embeddings))
+def forecast(setup: Setup) -> Forecast:
+    """The forecast of a setup, policies applied."""
+    return Forecast(counted_rows(setup), priced(setup), foretold(setup))

@@ -8,11 +8,9 @@ import torch
 from tta_core import steering
 from tta_core._typing import evolve, frozen
 from tta_core.memory import Setup
-from tta_core.problem import Problem
 from tta_core.scheduler import Prediction, Scheduler, State, Step
 from tta_plugins.cost.laboratory import laboratory, parameter_bytes
 from tta_plugins.cost.live import LiveBytes
-from tta_plugins.cost.prices import Embeddings
 from tta_plugins.cost.spotlight import Lamp, lit
 from tta_plugins.cost.standin import Silent, StandIn, posed, size_of
 
@@ -31,21 +29,23 @@ class Peaks:
         return self.parameters + max(self.phases.values())
 
 
-def foretold(setup: Setup, embeddings: Embeddings | None = None) -> Peaks:
-    """The peaks of a run of the setup. `embeddings` (text, null), one row per prompt, stand for the backbone's where it cannot encode."""
+def foretold(setup: Setup) -> Peaks:
+    """The peaks of a run of the setup."""
     with laboratory(setup) as lab:
-        parameters = parameter_bytes(lab)
-        problem = _staged(lab, embeddings)
+        parameters, kept = parameter_bytes(lab), lab.segment or len(lab.scheduler.steps)
         if not is_chain(lab):
-            return Peaks(parameters, _phases(lab, problem))
-        kept = lab.segment or len(lab.scheduler.steps)
+            return Peaks(parameters, _phases(lab))
         if kept == 1:
-            return Peaks(parameters, _phases(lab, _staged(_shortened(lab, 2), embeddings)))
-        two, three = (_phases(lab, _staged(evolve(_shortened(lab, steps), segment=None), embeddings)) for steps in (2, 3))
+            return Peaks(parameters, _phases(_shortened(lab, 2)))
+        two, three = (_phases(evolve(_shortened(lab, steps), segment=None)) for steps in (2, 3))
         return Peaks(parameters, {phase: two[phase] + (kept - 2) * max(0, three[phase] - two[phase]) for phase in two})
 
 
-def _phases(lab: Setup, problem: Problem) -> dict[str, int]:
+def _phases(lab: Setup) -> dict[str, int]:
+    lamp, size = Lamp(), size_of(lab)
+    backbone, reward, decoder = lit(lab.backbone, lab.reward, lab.look_ahead, lamp, size)
+    problem = posed(lab, backbone, reward, lab.backbone.latent_shape(*size))
+    problem = evolve(problem, look_ahead_decoder=decoder, loss_scale=lab.loss_scale)
     held = sum(tensor.nbytes for tensor in (problem.controls.noise, *problem.controls.text.leaves))
     phases = {}
     with LiveBytes() as live:
@@ -53,7 +53,7 @@ def _phases(lab: Setup, problem: Problem) -> dict[str, int]:
             problem.look(problem.sample(problem.controls))
         phases["baseline"] = held + live.peak
         live.restart()
-        lamp, first = _lamp_of(problem), None
+        first = None
         for snapshot in lab.method.align(problem):
             lamp.snapshot()
             first = snapshot.index if first is None and lamp.spent else first
@@ -61,17 +61,6 @@ def _phases(lab: Setup, problem: Problem) -> dict[str, int]:
                 break
         phases["method"] = held + live.peak
     return phases
-
-
-def _staged(lab: Setup, embeddings: Embeddings | None) -> Problem:
-    size = size_of(lab)
-    backbone, reward, decoder = lit(lab.backbone, lab.reward, lab.look_ahead, Lamp(), size)
-    problem = posed(lab, backbone, reward, lab.backbone.latent_shape(*size), *(embeddings or (None, None)))
-    return evolve(problem, look_ahead_decoder=decoder, loss_scale=lab.loss_scale)
-
-
-def _lamp_of(problem: Problem) -> Lamp:
-    return problem.backbone.lamp  # type: ignore[attr-defined]
 
 
 def is_chain(setup: Setup) -> bool:

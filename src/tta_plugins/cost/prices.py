@@ -7,23 +7,17 @@ from torch import Tensor
 
 from tta_core import steering
 from tta_core._typing import evolve
-from tta_core.controls import Embedding
 from tta_core.memory import Setup
 from tta_plugins.cost.flops import Flops
 from tta_plugins.cost.laboratory import laboratory
 from tta_plugins.cost.standin import posed, size_of
 
-Embeddings = tuple[Embedding, Embedding | None]
 
-
-def priced(setup: Setup, embeddings: Embeddings | None = None) -> dict[str, float]:
-    """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable, recomputation included.
-
-    `embeddings` (text, null) of one row stand for the backbone's own where it cannot encode.
-    """
+def priced(setup: Setup) -> dict[str, float]:
+    """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable, recomputation included."""
     with laboratory(evolve(setup, prompts=setup.prompts[:1])) as lab:
         size = size_of(lab)
-        problem = posed(lab, lab.backbone, lab.reward, lab.backbone.latent_shape(*size), *(embeddings or (None, None)))
+        problem = posed(lab, lab.backbone, lab.reward, lab.backbone.latent_shape(*size))
         controls = problem.controls
         value: tuple[Tensor, ...] = ()
         variable = lab.method.needs.variable

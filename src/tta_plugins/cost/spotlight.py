@@ -4,20 +4,22 @@ A call without gradients needs the same memory each time, so each kind (componen
 gradients is lit from the start until the first snapshot that had any, and none after.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 import torch
-from torch import nn
 
 from tta_core._typing import Images, Latents, Scores
-from tta_core.backbone import Backbone, Defaults
+from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.memory import Decoder
 from tta_core.reward import Reward
 from tta_core.scheduler import Step
 from tta_plugins.cost.standin import Silent, StandIn
+from tta_plugins.memory.around import BackboneAround
+
+Size = tuple[int, int]
+Lit = tuple[Backbone, Reward, Decoder | None]
 
 
 @attrs.define
@@ -42,11 +44,13 @@ class Lamp:
         self.spent = self.spent or self.with_gradients > 0
 
 
-def lit(backbone: Backbone, reward: Reward, decoder: Decoder | None, lamp: Lamp, size: tuple[int, int]) -> tuple[Any, Any, Any]:
+def lit(backbone: Backbone, reward: Reward, decoder: Decoder | None, lamp: Lamp, size: Size) -> Lit:
     """The backbone, the reward and the look-ahead decoder (None stays None) under a lamp, for pictures of this size."""
     dark = Dark(backbone, size)
-    seen = None if decoder is None else LitDecoder(decoder, dark, "look-ahead", lamp)
-    return LitBackbone(backbone, dark, lamp), LitReward(reward, Silent(reward), lamp), seen
+    looking = None if decoder is None else LitDecoder(decoder, dark, "look-ahead", lamp)
+    decoding = LitDecoder(backbone.decode, dark, "decode", lamp)
+    around = BackboneAround(backbone, predicting=LitDenoiser(backbone, dark, lamp), decoding=decoding)
+    return around, LitReward(reward, Silent(reward), lamp), looking
 
 
 @attrs.frozen(eq=False)
@@ -54,7 +58,7 @@ class Dark:
     """The backbone's stand-in at full size, at no cost in memory: its pictures are views of one number."""
 
     backbone: Backbone
-    size: tuple[int, int]
+    size: Size
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """x, moved by nothing."""
@@ -93,60 +97,15 @@ class LitReward:
 
 
 @attrs.frozen(eq=False)
-class LitBackbone:
-    """A backbone whose `predict` and `decode` are under a lamp; the rest is its own."""
+class LitDenoiser:
+    """A denoiser under a lamp."""
 
     backbone: Backbone
     dark: Dark
     lamp: Lamp
 
-    @property
-    def has_null(self) -> bool:
-        """Its own."""
-        return self.backbone.has_null
-
-    @property
-    def defaults(self) -> Defaults:
-        """Its own."""
-        return self.backbone.defaults
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Its own."""
-        return self.backbone.networks
-
-    @property
-    def device(self) -> torch.device:
-        """Its own."""
-        return self.backbone.device
-
-    @property
-    def sampler(self) -> object:
-        """Its own."""
-        return self.backbone.sampler
-
-    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Its own."""
-        return self.backbone.latent_shape(height, width)
-
-    def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
-        """Its own."""
-        return self.backbone.encode(prompts, height, width)
-
-    def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """Its own."""
-        return self.backbone.encode_null(prompts, height, width)
-
-    def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
+    def __call__(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The real output, or x."""
         differentiated = any(tensor.requires_grad for tensor in (x, *embedding.leaves))
         lights = self.lamp.lights("denoiser", x.shape[0], differentiated)
         return (self.backbone if lights else self.dark).predict(x, step, embedding)
-
-    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """Its own."""
-        return self.backbone.combine(text, null, guidance)
-
-    def decode(self, x0: Latents) -> Images:
-        """The real picture, or a grey one."""
-        return (self.backbone if self.lamp.lights("decode", x0.shape[0], x0.requires_grad) else self.dark).decode(x0)

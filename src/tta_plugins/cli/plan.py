@@ -1,0 +1,82 @@
+"""`tta plan`: what a run would cost, before anything is loaded."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from tta_plugins.cost.forecast import Forecast
+
+Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
+
+
+def plan(
+    method: Annotated[str, typer.Option(help="A name from `tta list methods`.")] = "date",
+    reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
+    backbone: Annotated[str, typer.Option(help="sd15, sdxl, sd3, flux, a folder whose configurations are read, or shapes.")] = "sd15",
+    memory: Annotated[list[str] | None, typer.Option(help="A memory policy, auto, or a size such as 16GB; repeat it for several.")] = None,
+    scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
+    steps: Whole = None,
+    guidance: Annotated[float | None, typer.Option(help="1 is none.", show_default="the backbone's")] = None,
+    height: Whole = None,
+    width: Whole = None,
+    prompts: Annotated[int, typer.Option(help="How many are drawn at once.")] = 1,
+    dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Of networks that are not loaded.")] = "bfloat16",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of a part, as in method.inner_max=55."),
+    ] = None,
+) -> None:
+    """Foretell a run: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
+
+    The method really runs, on a stand-in that costs nothing; one row through each network is counted on tensors without data.
+    """
+    from tta_plugins.cli.parts import parts
+    from tta_plugins.cost.plan import DTYPES, planned
+
+    made = parts(backbone, method, reward, memory or [], settings or [])
+    foreseen = planned(
+        backbone=backbone,
+        method=made.method,
+        reward=made.reward,
+        memory=made.memory,
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        height=height,
+        width=width,
+        prompts=prompts,
+        dtype=DTYPES[dtype],
+    )
+    _report(foreseen.forecast)
+    for line in foreseen.memory:
+        typer.echo(line)
+
+
+def _report(forecast: "Forecast") -> None:
+    from tta_plugins.cli.tables import print_table
+    from tta_plugins.cost.forecast import COMPONENTS
+
+    rows = [
+        [name, COMPONENTS[name.removesuffix(".backward")], str(count), _giga(price), _tera(count * price)]
+        for name, count in sorted(forecast.rows.items())
+        for price in (forecast.prices.get(name, 0.0),)
+    ]
+    rows.append(["total", "", "", "", _tera(forecast.total_flops)])
+    print_table(["pass", "network", "rows", "GFLOP a row", "TFLOP"], rows, numbers=3)
+    phases = [[name, f"{size / 2**20:,.0f}"] for name, size in forecast.peaks.phases.items()]
+    print_table(
+        ["memory", "MiB"],
+        [["parameters", f"{forecast.peaks.parameters / 2**20:,.0f}"], *phases, ["at most", f"{forecast.peaks.total / 2**20:,.0f}"]],
+        numbers=1,
+    )
+    typer.echo(f"{forecast.evaluations} evaluations of the denoiser; {forecast.dominates}.")
+    typer.echo("Allocators, libraries' workspaces and a CUDA context come on top of the memory: some 0.5 GB and a tenth.")
+
+
+def _giga(flops: float) -> str:
+    return f"{flops / 1e9:,.1f}"
+
+
+def _tera(flops: float) -> str:
+    return f"{flops / 1e12:,.1f}"

@@ -1,0 +1,161 @@
+"""Backbones from their configurations alone: real classes and shapes, no weights, nothing downloaded."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import diffusers
+import torch
+import transformers
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tta_core import resolve
+from tta_core.backbone import Backbone
+from tta_core.controls import Embedding
+from tta_core.errors import LoadError, UnknownNameError
+from tta_plugins.memory.around import BackboneAround
+
+Config = Mapping[str, Any]
+SHIPPED = Path(__file__).parent / "blueprints"
+
+
+@attrs.frozen
+class Blueprint:
+    """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number."""
+
+    pipeline: str
+    denoiser: Config
+    vae: Config
+    scheduler: Config
+    text_parameters: int
+    summary: str = ""
+
+
+def blueprint(name: str) -> Blueprint:
+    """A shipped one ("sd15", "sdxl", "sd3", "flux"), or that of a folder in diffusers' layout.
+
+    Raises:
+        UnknownNameError, LoadError: neither a shipped name nor a folder; a folder without the configurations.
+    """
+    shipped = SHIPPED / f"{name}.json"
+    if shipped.is_file():
+        return Blueprint(**json.loads(shipped.read_text(encoding="utf-8")))
+    if not Path(name).is_dir():
+        raise UnknownNameError(f"No blueprint is called {name!r}, and it is no folder. Known: {', '.join(shipped_names())}.")
+    return _from_folder(Path(name))
+
+
+def shipped_names() -> list[str]:
+    """The names of the shipped blueprints."""
+    return sorted(path.stem for path in SHIPPED.glob("*.json"))
+
+
+def unbuilt(plan: Blueprint, dtype: torch.dtype) -> Backbone:
+    """The backbone, with parameters that have a shape and a dtype and no data. It encodes any prompt to zeros."""
+    with FakeTensorMode(allow_non_fake_inputs=True), made_in(dtype):
+        denoiser, vae = (_class(config).from_config(dict(config)).eval() for config in (plan.denoiser, plan.vae))
+        encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
+    pipeline = _assembled(plan, denoiser, vae)
+    pipeline.text_encoder = encoders
+    backbone = resolve.backbone(pipeline)
+    encode = _Zeros(plan.denoiser, denoiser.config)
+    return BackboneAround(backbone, encoding=encode, encoding_null=encode if backbone.has_null else _no_null)
+
+
+@contextmanager
+def made_in(dtype: torch.dtype) -> Iterator[None]:
+    """Networks made inside have parameters of this dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _assembled(plan: Blueprint, denoiser: nn.Module, vae: nn.Module) -> Any:
+    cls = getattr(diffusers, plan.pipeline)
+    given = {
+        "unet": denoiser,
+        "transformer": denoiser,
+        "vae": vae,
+        "scheduler": _class(plan.scheduler).from_config(dict(plan.scheduler)),
+        "requires_safety_checker": False,
+    }
+    names = cls._get_signature_keys(cls)
+    return cls(**{name: given.get(name) for name in (*names[0], *names[1]) if name in given or name in names[0]})
+
+
+def _class(config: Config) -> Any:
+    return getattr(diffusers, config["_class_name"])
+
+
+def _no_null(prompts: Sequence[str | None], height: int, width: int) -> None:
+    """A family without an unconditional branch."""
+
+
+_LENGTHS = {"SD3Transformer2DModel": 77 + 256, "FluxTransformer2DModel": 512}
+
+
+@attrs.frozen
+class _Zeros:
+    """Embeddings of zeros in the shapes that a denoiser's configuration asks for; `full` has the class's own defaults too."""
+
+    config: Config
+    full: Config
+
+    def __call__(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding:
+        rows, kind = len(prompts), self.config["_class_name"]
+        if kind == "UNet2DConditionModel":
+            tokens = torch.zeros(rows, 77, self.full["cross_attention_dim"])
+            if self.full["addition_embed_type"] != "text_time":
+                return Embedding(tokens)
+            pooled = self.full["projection_class_embeddings_input_dim"] - 6 * self.full["addition_time_embed_dim"]
+            return Embedding(tokens, torch.zeros(rows, pooled), extra={"time_ids": torch.zeros(rows, 6)})
+        if kind == "PixArtTransformer2DModel":
+            length = 300 if self.full["sample_size"] == 128 and not self.full["use_additional_conditions"] else 120
+            mask = torch.ones(rows, length, dtype=torch.long)
+            return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask)
+        if kind not in _LENGTHS:
+            raise LoadError(f"{kind} is of no family whose text embeddings are known here. Plan with a loaded pipeline instead.")
+        return Embedding(
+            torch.zeros(rows, _LENGTHS[kind], self.full["joint_attention_dim"]), torch.zeros(rows, self.full["pooled_projection_dim"])
+        )
+
+
+def _from_folder(folder: Path) -> Blueprint:
+    try:
+        index = _json(folder / "model_index.json")
+        denoiser = next(name for name in ("unet", "transformer") if name in index)
+        return Blueprint(
+            pipeline=index["_class_name"],
+            denoiser=_json(folder / denoiser / "config.json"),
+            vae=_json(folder / "vae" / "config.json"),
+            scheduler=_json(folder / "scheduler" / "scheduler_config.json"),
+            text_parameters=_text_parameters(folder, index),
+            summary=str(folder),
+        )
+    except (OSError, KeyError, StopIteration, ValueError) as error:
+        raise LoadError(
+            f"{folder} has not the configurations of a diffusers pipeline: {type(error).__name__}: {error}. It needs model_index.json, and "
+            "config.json in unet or transformer and in vae."
+        ) from error
+
+
+def _text_parameters(folder: Path, index: Config) -> int:
+    total = 0
+    for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
+        library, cls = index.get(name) or (None, None)
+        if library == "transformers" and cls:
+            with FakeTensorMode():
+                config = getattr(transformers, cls).config_class.from_pretrained(folder / name)
+                total += sum(parameter.numel() for parameter in getattr(transformers, cls)(config).parameters())
+    return total
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

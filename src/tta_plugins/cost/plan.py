@@ -1,0 +1,63 @@
+"""The forecast of a run that is described, not loaded."""
+
+from pathlib import Path
+
+import torch
+
+from tta_core._typing import frozen
+from tta_core.preparation import prepare
+from tta_plugins.cost.blueprint import blueprint, shipped_names, unbuilt
+from tta_plugins.cost.forecast import Forecast, forecast
+from tta_plugins.cost.towers import has_tower, tower
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@frozen
+class Plan:
+    """A forecast, and the record of the memory policies that it was made under."""
+
+    forecast: Forecast
+    memory: tuple[str, ...]
+
+
+def planned(
+    *,
+    backbone: str = "sd15",
+    method: object = "date",
+    reward: object = "clip",
+    memory: object = (),
+    scheduler: object = "native",
+    steps: int | None = None,
+    guidance: float | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    prompts: int = 1,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Plan:
+    """What `align` with these arguments would cost.
+
+    `backbone` is a blueprint ("sd15", "sdxl", "sd3", "flux"), a folder whose configurations alone are read, or a registered backbone that
+    is small enough to load ("shapes"). Of published rewards the networks are known by name; others are made as `align` makes them.
+    `dtype` is that of networks that are not loaded. Policies apply as they do in a run, "auto" and sizes too.
+    """
+    drawing: object = backbone
+    judge: object = reward
+    if backbone in shipped_names() or Path(backbone).is_dir():
+        drawing = built = unbuilt(blueprint(backbone), dtype)
+        if isinstance(reward, str) and has_tower(reward):
+            judge = tower(reward, built, dtype)
+    texts = [f"prompt {index}" for index in range(prompts)]
+    with prepare(
+        texts,
+        backbone=drawing,
+        method=method,
+        reward=judge,
+        memory=memory,
+        scheduler=scheduler,
+        steps=steps,
+        guidance=guidance,
+        height=height,
+        width=width,
+    ) as prepared:
+        return Plan(forecast(prepared.setup), prepared.memory)
