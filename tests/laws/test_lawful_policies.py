@@ -15,13 +15,24 @@ from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 
-EXACT = [Checkpointing(), Chunked(), VAESlicing(), Compiled(backend="eager"), ChannelsLast()]
+EXACT = [Checkpointing(), Chunked(), VAESlicing(), ChannelsLast()]
 
 
 class TestOnPredictions(MemoryPolicySuite):
     @pytest.fixture(params=[*EXACT, FP16(), BF16(), LookAhead()], ids=lambda policy: type(policy).__name__)
     def policy(self, request):
         return request.param
+
+    @pytest.fixture
+    def method(self):
+        return DATE(updates=Every(2))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
+class TestCompiled(MemoryPolicySuite):
+    @pytest.fixture
+    def policy(self):
+        return Compiled(backend="eager")
 
     @pytest.fixture
     def method(self):
