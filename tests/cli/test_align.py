@@ -14,6 +14,11 @@ from tta_plugins.cli import align as command
 QUICK = ("--backbone", "colours", "--reward", "edges", "--steps", 3)
 
 
+def size_of(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def test_a_run_leaves_its_pictures_and_its_record(tta, tmp_path):
     out = tmp_path / "out"
     result = tta("align", "a red circle", *QUICK, "--method", "greedy", "--seed", 4, "--out", out)
@@ -23,8 +28,11 @@ def test_a_run_leaves_its_pictures_and_its_record(tta, tmp_path):
     assert record["manifest"]["seed"] == 4
     assert record["manifest"]["steps"] == 3
     assert record["manifest"]["method"].startswith("Greedy(size=0.05")
-    assert Image.open(out / "aligned.png").size == Image.open(out / "baseline.png").size == (16, 16)
-    assert Image.open(out / "grid.png").size == (512, 256)
+    assert {path.name: size_of(path) for path in out.glob("*.png")} == {
+        "aligned.png": (16, 16),
+        "baseline.png": (16, 16),
+        "grid.png": (512, 256),
+    }
     assert f"in {out}" in result.stdout
 
 
