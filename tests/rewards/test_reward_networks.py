@@ -1,12 +1,15 @@
 """What memory policies and batches may do to a reward's networks without changing what it says."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_rewards import CLIP_FOLDER, NAMED, as_images, clip, hps, imagereward, numbers, prompts_of, recorded
-from transformers import CLIPModel
+from transformers import CLIPModel, CLIPTokenizer
 
 from tta_core.errors import InputError
 from tta_core.reward import card_of, checked, networks_of
+from tta_plugins import shapes
 from tta_plugins.rewards.clip import CLIPScore
 
 REWARDS = pytest.mark.parametrize("name", NAMED)
@@ -128,3 +131,16 @@ def test_the_record_of_an_experiment_is_short_and_holds_no_tensor(name):
     assert all((card := reward.card).__getattribute__(field) for field in ("unit", "version", "source", "licence", "citation"))
     assert "sha256" in card.weights
     assert checked(reward, torch.rand(1, 3, 56, 56), ["7"]).shape == (1,)
+
+
+def test_the_embedded_clip_scores_as_transformers_itself_does():
+    """A folder with its own picture size, normalisation and prompt length, against `CLIPModel.forward` on a padded batch."""
+    folder = Path(shapes.__file__).parent / "weights" / "clip"
+    model, tokenizer = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval(), CLIPTokenizer.from_pretrained(folder)
+    size, length = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
+    images, prompts = torch.rand(2, 3, size, size), ["a red circle", "a blue square above a green triangle on a white background"]
+    pixels = (images - 0.5) / 0.5
+    with torch.no_grad():
+        ids = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+        expected = model(input_ids=ids, pixel_values=pixels).logits_per_image.diagonal()
+    torch.testing.assert_close(CLIPScore(folder, scale="logit")(images, prompts), expected, atol=1e-4, rtol=0)
