@@ -63,4 +63,4 @@ def steered(controls: Controls) -> tuple[torch.Tensor, ...]:
 def held(snapshot: Snapshot) -> tuple[torch.Tensor, ...]:
     """Every tensor that a snapshot holds."""
     optional = [tensor for tensor in (snapshot.scores, snapshot.objective, snapshot.images) if tensor is not None]
-    return (snapshot.x0, *optional, *snapshot.penalties.values(), *snapshot.gradient, *steered(snapshot.controls))
+    return (snapshot.x0, *optional, *snapshot.parts.values(), *snapshot.penalties.values(), *snapshot.gradient, *steered(snapshot.controls))
