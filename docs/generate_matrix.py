@@ -1,0 +1,100 @@
+"""Which method runs on which family of pipelines, steering which variable: docs/matrix.md, found by running each on tiny random networks.
+
+python docs/generate_matrix.py
+"""
+
+import re
+import sys
+import tempfile
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import attrs
+
+import tta_core
+from tta_core.errors import IncompatibleError
+from tta_core.plugins import plugins
+from tta_core.resolve import backbone as resolved
+from tta_plugins.backbones.flux import flux
+from tta_plugins.backbones.pixart import pixart
+from tta_plugins.backbones.stable_diffusion_3 import stable_diffusion_3
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = 32  # tokens of T5
+BACKBONES = {
+    "Stable Diffusion 1, 2": ("sd", resolved),
+    "SDXL": ("sdxl", resolved),
+    "SD3, 3.5": ("sd3", partial(stable_diffusion_3, max_sequence_length=SHORT)),
+    "FLUX": ("flux-dev", partial(flux, max_sequence_length=SHORT)),
+    "FLUX, true guidance": ("flux-dev", partial(flux, true_guidance=True, max_sequence_length=SHORT)),
+    "PixArt": ("pixart-sigma", partial(pixart, max_sequence_length=SHORT)),
+}
+VARIABLES = {"text": tta_core.TextEmbedding(), "null": tta_core.NullEmbedding(), "noise": tta_core.Noise()}
+CHEAP = {"particles": 2, "inner_min": 1, "inner_max": 1, "iterations": 1, "n": 2}
+INTRODUCTION = """# What runs on what
+
+Each cell was run: two steps on tiny random networks of the family. **runs** means that the whole method ran; a number is the reason why
+it was refused. Written by `docs/generate_matrix.py`; do not edit.
+"""
+
+
+def methods():
+    """(name, what is steered, the method), cheap enough to run."""
+    for entry in plugins().registry.entries("methods"):
+        made = plugins().registry.create("methods", entry.name)
+        fields = {field.name for field in attrs.fields(type(made))}
+        made = attrs.evolve(made, **{name: value for name, value in CHEAP.items() if name in fields})
+        if "variable" not in fields:
+            yield entry.name, "", made
+            continue
+        variants = {"": {}, " (kernel='sampler')": {"kernel": "sampler"}} if "kernel" in fields else {"": {}}
+        for (said, options), (name, variable) in product(variants.items(), VARIABLES.items()):
+            yield entry.name + said, name, attrs.evolve(made, variable=variable, **options)
+
+
+def outcome(backbone, method):
+    """ "runs", or the reason for the refusal."""
+    try:
+        with tta_core.prepare(
+            "a red circle", backbone=backbone, method=method, reward="brightness", steps=2, height=32, width=32
+        ) as prepared:
+            for _ in prepared.method.align(prepared.problem):
+                pass
+    except IncompatibleError as refusal:
+        return str(refusal)
+    return "runs"
+
+
+def general(reason):
+    """The reason without the names of one case."""
+    reason = re.sub(r"with (\w+Pipeline|\w+Backbone)\b", "with this backbone", reason)
+    return re.sub(r"Cannot use \w+\([^)]*\)", "Cannot use this variable", reason)
+
+
+def main():
+    sys.path.insert(0, str(ROOT / "tests" / "backbones"))
+    from tiny_pipelines import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        backbones = {}
+        for title, (name, make) in BACKBONES.items():
+            (Path(folder) / title).mkdir()
+            backbones[title] = make(build(name, Path(folder) / title))
+        reasons, rows = [], ["| method | steers |" + "".join(f" {title} |" for title in backbones), "|---|---|" + "---|" * len(backbones)]
+        found = {}
+        for (method, variable, made), backbone in product(methods(), backbones.values()):
+            result = outcome(backbone, made)
+            if result != "runs":
+                if general(result) not in reasons:
+                    reasons.append(general(result))
+                result = f"[{reasons.index(general(result)) + 1}](#reasons)"
+            found.setdefault((method, variable), []).append(result)
+        rows += [f"| {method} | {variable} |" + "".join(f" {cell} |" for cell in cells) for (method, variable), cells in found.items()]
+    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+    page = "\n".join([INTRODUCTION, *rows, "", "## Reasons", "", *(listed or ["Nothing is refused."]), ""])
+    (ROOT / "docs" / "matrix.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
