@@ -84,10 +84,10 @@ def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, size: int) -> Ten
 def _paint(images: Tensor, objects: list[Placed | None]) -> Tensor:
     images, size = images.clone(), images.shape[-1]
     for shape in SHAPES:
-        rows = [row for row, placed in enumerate(objects) if placed is not None and placed.thing.shape == shape]
-        if not rows:
+        found = {row: placed for row, placed in enumerate(objects) if placed is not None and placed.thing.shape == shape}
+        if not found:
             continue
-        chosen = [objects[row] for row in rows]
+        rows, chosen = list(found), list(found.values())
         x, y, radius = (torch.tensor([getattr(placed, name) for placed in chosen]) for name in ("x", "y", "radius"))
         cover = coverage(shape, x, y, radius, size)[:, None]
         colours = torch.tensor([PALETTE[placed.thing.colour] for placed in chosen])[:, :, None, None]

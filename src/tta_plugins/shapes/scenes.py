@@ -19,8 +19,8 @@ def arrange(rng: random.Random, caption: Caption) -> Scene:
     background = caption.background or rng.choice(BACKGROUNDS)
     if caption.relation is None:
         radius = rng.uniform(*ALONE)
-        place = [rng.uniform(_low(radius), UNITS - _low(radius)) for _ in range(2)]
-        return Scene((Placed(caption.things[0], *place, radius),), background)
+        x, y = (rng.uniform(_low(radius), UNITS - _low(radius)) for _ in range(2))
+        return Scene((Placed(caption.things[0], x, y, radius),), background)
     relation = caption.relation
     if relation == "and":
         relation = rng.choice(("left of", "right of", "above", "below"))
@@ -31,7 +31,7 @@ def arrange(rng: random.Random, caption: Caption) -> Scene:
     places = list(zip(along, across, strict=True))
     if relation in ("above", "below"):
         places = [(x, y) for y, x in places]
-    objects = (Placed(thing, *at, radius) for thing, at, radius in zip(caption.things, places, radii, strict=True))
+    objects = (Placed(thing, x, y, radius) for thing, (x, y), radius in zip(caption.things, places, radii, strict=True))
     return Scene(tuple(objects), background)
 
 

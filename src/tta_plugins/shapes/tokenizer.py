@@ -49,7 +49,7 @@ def _learn_merges() -> list[tuple[str, str]]:
 
 
 def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
-    merged = []
+    merged: list[str] = []
     for symbol in word:
         if merged and (merged[-1], symbol) == pair:
             merged[-1] += symbol

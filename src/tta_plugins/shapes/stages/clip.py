@@ -6,6 +6,7 @@ name the layout of what it sees, and every picture meets captions that are wrong
 
 import random
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -28,11 +29,11 @@ def train_clip(out: Path, layout: Plan, plan: Plan, seed: int, device: str) -> C
     """The trained reward, averaged weights."""
     tokenizer = make_tokenizer()
     parts = reward_parts(seed, device)
-    clip, words, sights = parts["clip"], parts["words"], parts["sights"]
+    clip, words, sights = cast(CLIPModel, parts["clip"]), cast(LayoutHead, parts["words"]), cast(LayoutHead, parts["sights"])
     (out / "clip-text").mkdir(exist_ok=True)
     train_layout(clip.text_model, tokenizer, out / "clip-text", layout, seed, device, head=words)
 
-    def losses(rng, step):
+    def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
         captions = [caption for _ in range(plan.batch // FAMILY) for caption in family(rng)]
         scenes = [arrange(rng, caption) for caption in captions]
         pixels = (blemish(rng, render(scenes, models.SIZE)) * 2 - 1).to(device)
@@ -70,11 +71,10 @@ def family(rng: random.Random) -> list[Caption]:
     while True:
         first = draw_caption(rng, 1 if rng.random() < 0.3 else 2)
         relation = change_one_word(rng, first, "relation")
-        kinds = [relation, other_count(rng, first)] + [change_one_word(rng, first, what) for what in ("colour", "shape")]
-        kinds += [change_one_word(rng, first, "background")]
-        kinds = [caption for caption in kinds if caption is not None and not caption.held_out]
+        changed = [relation, other_count(rng, first), *(change_one_word(rng, first, what) for what in ("colour", "shape", "background"))]
+        kinds = [caption for caption in changed if caption is not None and not caption.held_out]
         if len(kinds) >= FAMILY - 1:
-            keep = [relation] if relation in kinds else []  # the hardest, so always there
+            keep = [caption for caption in kinds if caption is relation]  # the hardest, so always there
             kinds = [caption for caption in kinds if caption not in keep]
             return [first, *keep, *rng.sample(kinds, FAMILY - 1 - len(keep))]
 

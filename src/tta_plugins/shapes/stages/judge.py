@@ -1,8 +1,10 @@
 """The training of the convnet judge, on renders with and without blemishes."""
 
+import random
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from tta_plugins.shapes.judge import JudgeNet, presence
@@ -18,7 +20,7 @@ def train_judge(out: Path, plan: Plan, seed: int, device: str) -> JudgeNet:
     torch.manual_seed(seed)
     network = JudgeNet().to(device)
 
-    def losses(rng, step):
+    def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
         captions, scenes = draw_pairs(rng, plan.batch)
         logits = network(blemish(rng, render(scenes, SIZE)).to(device))
         wanted = presence(captions).to(device)

@@ -81,7 +81,7 @@ def train_layout(
     torch.manual_seed(seed)
     both = nn.ModuleDict({"text": text, "head": head})
 
-    def losses(rng, step):
+    def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
         captions = [draw_caption(rng, 1 if rng.random() < 0.2 else 2) for _ in range(plan.batch)]
         tokens = tokenize(tokenizer, captions, device)
         states = text(input_ids=tokens).last_hidden_state

@@ -2,10 +2,11 @@
 
 import random
 from pathlib import Path
+from typing import cast
 
 import torch
 from diffusers import UNet2DConditionModel
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel
 
@@ -24,11 +25,12 @@ def train_unet(out: Path, pool: Pool, layout: Plan, plan: Plan, seed: int, devic
     """The trained "unet" and "text", averaged weights."""
     tokenizer = make_tokenizer()
     parts = denoiser(seed, device)
-    train_layout(parts["text"], tokenizer, out, layout, seed, device, head=parts["head"])
+    head = cast(LayoutHead, parts["head"])
+    train_layout(parts["text"], tokenizer, out, layout, seed, device, head=head)
     latents = pool.latents.to(device)
     signal = models.scheduler().alphas_cumprod.to(device)
 
-    def losses(rng, step):
+    def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
         rows = torch.tensor(rng.sample(range(len(latents)), plan.batch))
         texts = [rng.choice(pool.captions[row]) for row in rows.tolist()]
         kept = torch.tensor([rng.random() >= DROP for _ in texts], device=device)
@@ -43,7 +45,7 @@ def train_unet(out: Path, pool: Pool, layout: Plan, plan: Plan, seed: int, devic
         square = functional.mse_loss(velocity, a * noise - s * clean)
         captions = [parse(text) for text, keep in zip(texts, kept.tolist(), strict=True) if keep]
         end = tokenizer.eos_token_id
-        word = layout_loss(parts["head"], states[kept], tokens[kept], end, captions)
+        word = layout_loss(head, states[kept], tokens[kept], end, captions)
         return {"loss": square + 0.1 * word, "velocity": square, "word": word}
 
     Loop("unet", parts, plan, out / "unet.pt", seed).run(losses)

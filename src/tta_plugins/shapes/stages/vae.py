@@ -1,9 +1,11 @@
 """The autoencoder: pictures to 8 x 8 x 8 latents and back, robust to small errors of the latents."""
 
+import random
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
+from torch import Tensor
 from torch.nn import functional
 
 from tta_plugins.shapes import models
@@ -19,7 +21,7 @@ def train_vae(out: Path, plan: Plan, seed: int, device: str) -> AutoencoderTiny:
     torch.manual_seed(seed)
     vae = models.vae().to(device)
 
-    def losses(rng, step):
+    def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
         images = render(draw_pairs(rng, plan.batch)[1], models.SIZE).to(device) * 2 - 1
         latents = vae.encoder(images)
         decoded = vae.decoder(latents + NOISE * torch.randn_like(latents))
