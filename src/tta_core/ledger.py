@@ -81,7 +81,15 @@ class Ledger:
 
     def forward(self, component: str, output: Tensor, rows: int) -> Tensor:
         """Note a forward of so many rows, and its backward if one comes."""
+        self.begin(component, rows)
+        return self.end(component, output, rows)
+
+    def begin(self, component: str, rows: int) -> None:
+        """Note a forward before it runs: a checkpoint's recomputation may stop in its middle."""
         self.counts[component] += rows
+
+    def end(self, component: str, output: Tensor, rows: int) -> Tensor:
+        """Note the backward of what was begun, if one comes."""
         if output.requires_grad:
             output.register_hook(lambda _gradient: self._backward(component, rows))
         return output

@@ -47,8 +47,9 @@ class Position:
                 return output
         rows = max(x.shape[0], embedding.tokens.shape[0])
         with torch.set_grad_enabled(graph):
+            self.problem.ledger.begin(name, rows)
             output = self.problem.backbone.predict(as_batch(x, rows), self.step, embedding.repeated(rows))
-            self.problem.ledger.forward(name, output, rows)
+            self.problem.ledger.end(name, output, rows)
         if not graph:
             self._known.append((embedding, version, output))
         return output

@@ -34,10 +34,13 @@ class Chunked:
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose backbone and reward see a few rows at a time."""
+        backbone, reward = setup.backbone, setup.reward
         around = BackboneAround(
-            setup.backbone, predicting=_Predict(setup.backbone, self.denoiser), decoding=_Decode(setup.backbone, self.decoder)
+            backbone,
+            predicting=_Predict(backbone, self.denoiser) if self.denoiser else None,
+            decoding=_Decode(backbone, self.decoder) if self.decoder else None,
         )
-        return evolve(setup, backbone=around, reward=RewardAround(setup.reward, _Score(setup.reward, self.reward)))
+        return evolve(setup, backbone=around, reward=RewardAround(reward, _Score(reward, self.reward)) if self.reward else reward)
 
 
 @frozen
@@ -55,7 +58,7 @@ class VAESlicing:
 @attrs.frozen(eq=False)
 class _Predict:
     backbone: Backbone
-    size: int | None
+    size: int
 
     def __call__(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         return _in_chunks(lambda rows: self.backbone.predict(x[rows], step, embedding[rows]), x.shape[0], self.size)
@@ -64,7 +67,7 @@ class _Predict:
 @attrs.frozen(eq=False)
 class _Decode:
     backbone: Backbone
-    size: int | None
+    size: int
 
     def __call__(self, x0: Latents) -> Images:
         return _in_chunks(lambda rows: self.backbone.decode(x0[rows]), x0.shape[0], self.size)
@@ -73,13 +76,13 @@ class _Decode:
 @attrs.frozen(eq=False)
 class _Score:
     reward: Reward
-    size: int | None
+    size: int
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         return _in_chunks(lambda rows: checked(self.reward, images[rows], prompts[rows]), images.shape[0], self.size)
 
 
-def _in_chunks(call: Callable[[slice], Tensor], rows: int, size: int | None) -> Tensor:
-    if size is None or rows <= size:
+def _in_chunks(call: Callable[[slice], Tensor], rows: int, size: int) -> Tensor:
+    if rows <= size:
         return call(slice(None))
     return torch.cat([call(slice(first, first + size)) for first in range(0, rows, size)])

@@ -1,0 +1,51 @@
+"""Exact policies: the same gradients and the same result, up to the order of sums."""
+
+import pytest
+import torch
+
+from tta_plugins.memory.checkpointing import Checkpointing
+from tta_plugins.memory.chunked import Chunked, VAESlicing
+from tta_plugins.memory.convolutions import FrozenConvolutions
+from tta_plugins.memory.layout import ChannelsLast
+from tta_plugins.memory.segments import Segments
+from tta_plugins.methods.dno import DNO
+
+EXACT = [
+    (Checkpointing(),),
+    (FrozenConvolutions(),),
+    (Chunked(),),
+    (VAESlicing(),),
+    (ChannelsLast(),),
+    (FrozenConvolutions(), Checkpointing(), Chunked()),
+    (Checkpointing(("decoder",)), FrozenConvolutions(("denoiser",))),
+]
+
+
+@pytest.mark.parametrize("policies", EXACT, ids=lambda policies: "+".join(type(policy).__name__ for policy in policies))
+def test_gradients_and_results_are_the_same(solve, policies):
+    plain, under = solve(), solve(*policies)
+    for expected, seen in zip(plain, under, strict=True):
+        torch.testing.assert_close(seen.x0, expected.x0, rtol=1e-3, atol=2e-3)
+        for mine, theirs in zip(seen.gradient, expected.gradient, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("every", [1, 2, "sqrt", "all"])
+def test_a_chain_in_segments_has_the_gradient_of_the_whole(solve, every):
+    method = DNO(1, shuffles=2)
+    (plain, *_), (under, *_) = solve(method=method), solve(Segments(every), method=method)
+    torch.testing.assert_close(under.gradient[0], plain.gradient[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_convolution_still_serves_a_gradient_of_its_weights():
+    from contextlib import ExitStack
+
+    from tta_plugins.memory.attributes import replace
+    from tta_plugins.memory.convolutions import _forward
+
+    layer, images = torch.nn.Conv2d(2, 3, 3, stride=2, padding=1), torch.randn(2, 2, 8, 8)
+    expected = torch.autograd.grad(layer(images).square().sum(), layer.weight)[0]
+    with ExitStack() as undo:
+        replace(undo, layer, "forward", lambda seen: _forward(layer, seen))
+        seen = torch.autograd.grad(layer(images).square().sum(), layer.weight)[0]
+    assert torch.equal(seen, expected)

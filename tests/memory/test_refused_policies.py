@@ -1,0 +1,58 @@
+"""A policy that would do nothing is refused by name, with the reason."""
+
+import pytest
+
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.memory import Setup
+from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
+from tta_core.testing.problems import Likeness
+from tta_plugins.memory.checkpointing import Checkpointing
+from tta_plugins.memory.chunked import Chunked
+from tta_plugins.memory.compiled import Compiled
+from tta_plugins.memory.convolutions import FrozenConvolutions
+from tta_plugins.memory.layout import ChannelsLast
+from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.offload import Offload
+from tta_plugins.memory.precision import BF16, FP16
+from tta_plugins.memory.segments import Segments
+from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
+from tta_plugins.methods.baselines import Fixed
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.null_tta import NullTTA
+
+
+def setup(backbone=None, method=None):
+    return Setup(backbone or GaussianMixture(), vp_scheduler(3), Likeness(), method or DATE())
+
+
+NETWORKLESS = [FP16(), BF16(), Checkpointing(), FrozenConvolutions(), Compiled(), ChannelsLast(), Offload()]
+
+
+@pytest.mark.parametrize("policy", NETWORKLESS, ids=lambda policy: type(policy).__name__)
+def test_without_networks(policy):
+    with pytest.raises(IncompatibleError, match=rf"Cannot use {type(policy).__name__}.* with GaussianMixture and Likeness.*because"):
+        policy(setup())
+
+
+@pytest.mark.parametrize("policy", [UpdateFraction(), UpdateWindow()], ids=lambda policy: type(policy).__name__)
+def test_without_a_schedule_of_updates(policy):
+    with pytest.raises(IncompatibleError, match="NullTTA has no `updates` schedule"):
+        policy(setup(method=NullTTA()))
+
+
+def test_segments_without_anything_steered():
+    with pytest.raises(IncompatibleError, match="Fixed steers nothing"):
+        Segments()(setup(method=Fixed()))
+
+
+def test_offload_where_everything_is_in_host_memory_already():
+    with pytest.raises(IncompatibleError, match="Offload"):
+        Offload()(setup(NetworkedMixture()))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Chunked(decoder=0), lambda: Segments(0), lambda: LookAhead(0.0), lambda: LookAhead(1.5)], ids=range(4)
+)
+def test_settings_without_a_meaning(make):
+    with pytest.raises(InputError, match="cannot run"):
+        make()
