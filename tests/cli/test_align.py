@@ -52,6 +52,15 @@ def test_progress_is_plain_lines_without_a_terminal(tta, tmp_path):
     assert "step" not in result.stdout
 
 
+def test_progress_is_a_bar_on_a_terminal(tta, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    result = tta("align", "one", *QUICK, "--method", "greedy", "--out", tmp_path)
+    assert "\x1b[" in result.stderr
+    assert "3/3" in re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", result.stderr)
+    assert "step 3/3" not in result.stderr
+
+
 def test_prompts_come_from_a_file_too(tta, tmp_path):
     file = tmp_path / "prompts.txt"
     file.write_text("two\n\n three \n")

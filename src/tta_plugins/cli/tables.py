@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+UNWATCHED_WIDTH = 160
+
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> None:
     """Print rows under headings; the last `numbers` columns are aligned right. Long texts are folded, never cut."""
@@ -16,4 +18,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers:
         table.add_column(Text(heading), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = UNWATCHED_WIDTH
+    console.print(table)
