@@ -1,7 +1,6 @@
 """The one front door: what it refuses, what it gives back, and how it ends early."""
 
 import inspect
-import json
 
 import attrs
 import pytest
@@ -174,51 +173,6 @@ def test_an_error_in_a_reward_is_not_swallowed():
 
     with pytest.raises(RewardError, match=r"failing .*out of cheese"):
         aligned(reward=failing, method=BestOfN(8))
-
-
-def test_saving(tmp_path):
-    done = aligned(["a", "b"])
-    folder = done.save(tmp_path / "deep" / "run")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "aligned-00.png", "aligned-01.png", "baseline-00.png", "baseline-01.png", "grid.png", "run.json",
-    ]  # fmt: skip
-    record = json.loads((folder / "run.json").read_text())
-    assert record["prompts"] == ["a", "b"]
-    assert record["scores"] == pytest.approx(list(done.scores))
-    assert record["unit"] == "colour"
-    assert len(record["trace"]) == len(done.trace)
-    alone = aligned().save(tmp_path / "one")
-    assert {"aligned.png", "baseline.png"} <= {path.name for path in alone.iterdir()}
-
-
-def test_an_unwritable_folder_is_refused(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match=r"Cannot write to .*Give another output folder"):
-        aligned().save(tmp_path / "file")
-
-
-def test_pictures_are_eight_bit_rgb():
-    done = aligned()
-    assert (done.images[0].mode, done.images[0].size) == ("RGB", (8, 8))
-    assert done.grid().size == (16, 8)
-    assert done.grid(enlarge=4).size == (64, 32)
-
-
-def test_the_manifest_is_enough_to_run_it_again():
-    manifest = aligned(seed=3).manifest
-    assert manifest["method"] == repr(DATE())
-    assert manifest["seed"] == 3
-    assert manifest["guidance"] == 2.0
-    assert manifest["steps"] == 4
-    assert manifest["versions"]["torch"] == torch.__version__
-    assert any("2510.23974" in citation for citation in manifest["citations"])
-    json.dumps(dict(manifest))
-
-
-def test_scores_read_as_numbers_and_as_words():
-    scores = aligned(["a", "b"]).scores
-    assert scores[0] + scores[1] == pytest.approx(2 * scores.mean)
-    assert "colour (Likeness)" in str(scores)
 
 
 def test_settings_that_a_ready_scheduler_would_ignore_are_refused():
