@@ -1,0 +1,80 @@
+"""FLOPs and peak memory of full-size runs, from configurations alone; fails if Stable Diffusion v1.5 misses its targets.
+
+    python benchmarks/cost_counts.py [sd15] [sdxl] [sd3] [flux]
+
+Counted by tta_plugins.cost: 1 multiply-add = 2 FLOPs; matrix products, convolutions, attention (fused). The judgement of the result, one
+reward forward, is in the totals; the text towers of rewards and the plain baseline are not. Networks in bfloat16, 1 prompt.
+"""
+
+import sys
+
+from tta_plugins.cost.plan import planned
+from tta_plugins.memory.checkpointing import Checkpointing
+from tta_plugins.memory.chunked import Chunked
+from tta_plugins.memory.convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.segments import Segments
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.rewards.pixels import Darkness
+
+LEAN = (FrozenConvolutions(), Checkpointing(), Chunked(denoiser=None, decoder=1, reward=None))
+JUDGED = 0.17  # TFLOP: the result is scored once more than in the released codes' counts
+
+# name, method, reward, steps, policies, most TFLOP, most MiB of activations
+SD15 = [
+    ("Null-TTA 5..55", NullTTA(inner_max=55), "hpsv2", 100, (), 24_400, None),
+    ("Null-TTA 5..55, look-ahead", NullTTA(inner_max=55), "hpsv2", 100, (LookAhead(),), 11_000, None),
+    ("Null-TTA 5..55, frozen convolutions", NullTTA(inner_max=55), "hpsv2", 100, (FrozenConvolutions(),), 24_400, None),
+    ("Null-TTA 5..25, lean", NullTTA(), "hpsv2", 100, LEAN, None, 1_700),
+    ("DATE", DATE(), "clip", 50, (), 118.5 + JUDGED, None),
+    ("DATE, frozen convolutions", DATE(), "clip", 50, (FrozenConvolutions(),), 118.5 + JUDGED, None),
+    ("DATE, lean", DATE(), "clip", 50, LEAN, None, 1_200),
+    ("DNO, an iteration, graphs kept", DNO(1), Darkness(), 50, (), 185, None),
+    ("DNO, an iteration, a step a segment", DNO(1), Darkness(), 50, (Segments(),), 265, None),
+    ("DNO, an iteration, lean", DNO(1), Darkness(), 50, (Segments(), *LEAN), None, None),
+]
+OTHERS = [
+    ("DATE", DATE(), "clip", None, (), None, None),
+    ("DATE, lean", DATE(), "clip", None, LEAN, None, None),
+    ("DATE, lean, look-ahead", DATE(), "clip", None, (*LEAN, LookAhead()), None, None),
+]
+
+
+COLUMNS = {"evaluations": 11, "denoiser": 9, "decoder": 9, "reward": 8, "TFLOP": 9, "peak MiB": 9, "weights": 8}
+HEADING = " ".join([f"{'run':40}", *(f"{name:>{width}}" for name, width in COLUMNS.items())])
+
+
+def main(backbones):
+    failed = []
+    for backbone in backbones:
+        print(f"\n{backbone}\n{HEADING}")
+        for name, method, reward, steps, policies, most_work, most_memory in SD15 if backbone == "sd15" else OTHERS:
+            forecast = planned(backbone=backbone, method=method, reward=reward, steps=steps, memory=policies).forecast
+            work = {part: flops / 1e12 for part, flops in forecast.flops.items()}
+            total = sum(work.values())
+            if isinstance(method, DNO):
+                total -= plain(forecast)
+            peak = max(forecast.peaks.phases.values()) / 2**20
+            parts = " ".join(f"{work[part]:>{width},.1f}" for part, width in (("denoiser", 9), ("decoder", 9), ("reward", 8)))
+            print(
+                f"{name:40} {forecast.evaluations:>11} {parts} {total:>9,.1f} {peak:>9,.0f} {forecast.peaks.parameters / 2**20:>8,.0f}",
+                flush=True,
+            )
+            if most_work is not None and total > most_work:
+                failed.append(f"{name}: {total:,.1f} TFLOP, more than {most_work:,.1f}")
+            if most_memory is not None and peak > most_memory:
+                failed.append(f"{name}: {peak:,.0f} MiB, more than {most_memory:,.0f}")
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+def plain(forecast):
+    """TFLOP of the sampling, decoding and scoring that judges DNO's last iterate: no part of an iteration."""
+    steps, prices = forecast.rows["text.backward"], forecast.prices
+    return (steps * (prices["text"] + prices["null"]) + prices["decode"] + prices["reward"]) / 1e12
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["sd15", "sdxl", "sd3", "flux"])

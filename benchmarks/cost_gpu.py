@@ -1,0 +1,214 @@
+"""Wall time and peak memory on a GPU: each method here against a re-creation of the released procedure's evaluations, in one process.
+
+    python benchmarks/cost_gpu.py [--batches 1 4 16] [--repeats 3]
+
+Random weights in the real shapes of Stable Diffusion v1.5, CLIP-H (Null-TTA) and CLIP-L (DATE). The released procedures are re-created as
+the evaluations that they make, with their precisions: float16 denoiser, float32 decoder and reward, guidance branches always in one batch
+of two, every inner step evaluating both branches (Null-TTA), an image decoded and thrown away at every step and each step recomputed
+(DNO), DATE in float32. Arithmetic between evaluations is left out of the re-creation, which flatters it. Needs a CUDA device; nothing is
+measured without one.
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+
+import attrs
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch.nn.functional import interpolate
+from torch.utils.checkpoint import checkpoint
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from tta_core.controls import Embedding
+from tta_core.preparation import prepare
+from tta_core.reward import Card
+from tta_core.schedules import Every
+from tta_plugins.backbones.stable_diffusion import stable_diffusion
+from tta_plugins.cost.blueprint import blueprint
+from tta_plugins.memory.checkpointing import Checkpointing
+from tta_plugins.memory.convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.precision import BF16, FP16
+from tta_plugins.memory.segments import Segments
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.null_tta import NullTTA
+
+STEPS, INNER, PARTICLES = 4, 3, 3  # short runs of the same loops; per-step costs do not depend on their number
+TOWERS = {
+    "L": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14, "projection_dim": 768},
+    "H": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "patch_size": 14, "projection_dim": 1024},
+}
+
+
+@attrs.frozen(eq=False)
+class Tower:
+    """A CLIP image tower; the mean of its embedding stands for a score."""
+
+    networks: dict
+    card = Card(differentiable=True)
+
+    def __call__(self, images, prompts):
+        tower = self.networks["vision"]
+        pixels = interpolate(images, (224, 224), mode="bicubic", antialias=True).to(tower.dtype)
+        return tower(pixel_values=pixels).image_embeds.float().mean(1)
+
+
+@attrs.frozen(eq=False)
+class Dark:
+    """DNO's darkness."""
+
+    card = Card(differentiable=True)
+
+    def __call__(self, images, prompts):
+        return -images.mean((1, 2, 3))
+
+
+def networks(device):
+    facts = blueprint("sd15")
+    unet = UNet2DConditionModel.from_config(dict(facts.denoiser)).eval().requires_grad_(False).to(device)
+    vae = AutoencoderKL.from_config({**facts.vae, "force_upcast": False}).eval().requires_grad_(False).to(device)
+    return unet, vae
+
+
+def tower(kind, device):
+    config = CLIPVisionConfig(num_attention_heads=16, **TOWERS[kind])
+    return CLIPVisionModelWithProjection(config).eval().requires_grad_(False).to(device)
+
+
+@attrs.frozen(eq=False)
+class Released:
+    """The evaluations of the authors' loops."""
+
+    unet: object
+    vae: object
+    reward: object
+
+    def denoise(self, x, embedding):
+        dtype = self.unet.dtype
+        return self.unet(x.to(dtype), 500, encoder_hidden_states=embedding.to(dtype), return_dict=False)[0].float()
+
+    def look(self, x):
+        return self.reward((self.vae.decode(x / 0.18215, return_dict=False)[0] / 2 + 0.5).clamp(0, 1), ())
+
+    def null_tta(self, x, text, null):
+        def guided(x, null, copies=1):
+            both = torch.cat([null.repeat(copies, 1, 1), text.repeat(copies, 1, 1)])
+            return self.denoise(torch.cat([x, x]).repeat(copies, 1, 1, 1), both).chunk(2)[0]
+
+        with torch.no_grad():
+            self.look(guided(x, null, PARTICLES))
+        for step in range(STEPS):
+            with torch.no_grad():
+                guided(x, null)
+                guided(x, null)
+            for _ in range(INNER):
+                leaf = null.clone().requires_grad_()
+                torch.autograd.grad(self.look(guided(x, leaf)).sum(), leaf)
+            if step + 1 < STEPS:
+                with torch.no_grad():
+                    self.look(guided(x, null, PARTICLES))
+        with torch.no_grad():
+            self.look(x.repeat(PARTICLES, 1, 1, 1))
+            self.look(x)
+
+    def date(self, x, text, null):
+        for step in range(STEPS):
+            if step % 2 == 0:
+                leaf = text.clone().requires_grad_()
+                with torch.no_grad():
+                    self.denoise(x, null)
+                torch.autograd.grad(self.look(self.denoise(x, leaf)).sum(), leaf)
+                with torch.no_grad():
+                    self.denoise(x, text)
+            else:
+                with torch.no_grad():
+                    self.denoise(torch.cat([x, x]), torch.cat([null, text]))
+        with torch.no_grad():
+            self.vae.decode(x / 0.18215)
+
+    def dno(self, x, text, null):
+        leaf = x.clone().requires_grad_()
+        both, state = torch.cat([null, text]), leaf
+        for _ in range(STEPS):
+            state = checkpoint(lambda x: self.denoise(torch.cat([x, x]), both).chunk(2)[0] + x, state, use_reentrant=False)
+            with torch.no_grad():
+                self.vae.decode(state / 0.18215)
+        torch.autograd.grad(self.look(state).sum(), leaf)
+
+
+def measured(run, device):
+    """Seconds and peak GB of one call."""
+    torch.cuda.empty_cache()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    begun = time.perf_counter()
+    run()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - begun, torch.cuda.max_memory_allocated(device) / 1e9
+
+
+def ours(backbone, method, reward, memory, batch, embedding):
+    with prepare(
+        ["a"] * batch, backbone=backbone, method=method, reward=reward, memory=memory, steps=STEPS, text=embedding, null=embedding
+    ) as prepared:
+        for _ in prepared.method.align(prepared.problem):
+            pass
+
+
+def main(batches, repeats):
+    device = torch.device("cuda")
+    unet, vae = networks(device)
+    parts = {"vae": vae, "unet": unet, "scheduler": DDIMScheduler.from_config(dict(blueprint("sd15").scheduler))}
+    pipeline = StableDiffusionPipeline(
+        **parts, text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    backbone = stable_diffusion(pipeline)
+    cases = {
+        "null_tta": (NullTTA(particles=PARTICLES, inner_min=INNER, inner_max=INNER), Tower({"vision": tower("H", device)}), torch.float16),
+        "date": (DATE(updates=Every(2)), Tower({"vision": tower("L", device)}), torch.float32),
+        "dno": (DNO(1, regularisation=0.0), Dark(), torch.float16),
+    }
+    lean = (FrozenConvolutions(), Checkpointing())
+    print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}; seconds and peak GB, medians of {repeats} after one warm-up")
+    for (name, (method, reward, precision)), batch in itertools.product(cases.items(), batches):
+        tokens = torch.randn(batch, 77, 768, device=device)
+        x = torch.randn(batch, 4, 64, 64, device=device)
+        segments = (Segments(),) if name == "dno" else ()
+        runs = {
+            "released": None,
+            "exact, float32": segments,
+            "float16": (FP16(), *segments),
+            "bfloat16": (BF16(), *segments),
+            "bfloat16, lean": (BF16(), *segments, *lean),
+            "bfloat16, frozen convolutions, look-ahead": (BF16(), *segments, FrozenConvolutions(), LookAhead()),
+        }
+        for label, memory in runs.items():
+            unet.to(precision if memory is None else torch.float32)
+            released = Released(unet, vae, reward)
+
+            def run(memory=memory, released=released, name=name, x=x, tokens=tokens, method=method, reward=reward, batch=batch):
+                if memory is None:
+                    getattr(released, name)(x, tokens, tokens)
+                else:
+                    ours(backbone, method, reward, memory, batch, Embedding(tokens))
+
+            try:
+                measured(run, device)
+                seconds, peaks = zip(*(measured(run, device) for _ in range(repeats)), strict=True)
+                print(f"{name:9} batch {batch:2} {label:42} {statistics.median(seconds):7.3f} s {max(peaks):7.2f} GB", flush=True)
+            except torch.OutOfMemoryError:
+                print(f"{name:9} batch {batch:2} {label:42} out of memory", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("There is no CUDA device here: nothing was measured. Run this on a machine with one; cost_counts.py needs none.")
+    main(asked.batches, asked.repeats)
