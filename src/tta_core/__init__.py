@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tta_core.scheduler import Scheduler as Scheduler
     from tta_core.scheduler import State as State
     from tta_core.scheduler import Step as Step
+    from tta_core.steerable import Steerable as Steerable
+    from tta_core.steerable import steering_hook as steering_hook
     from tta_core.transition import GaussianTransition as GaussianTransition
     from tta_core.variables import ControllableVariable as ControllableVariable
     from tta_core.variables import Noise as Noise
@@ -58,6 +60,7 @@ _HOMES = {
     "problem": "Look Problem",
     "reward": "Card Reward",
     "scheduler": "GaussianScheduler Prediction Scheduler State Step",
+    "steerable": "Steerable steering_hook",
     "transition": "GaussianTransition",
     "variables": "ControllableVariable Noise NullEmbedding Product TextEmbedding",
 }

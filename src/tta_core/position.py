@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tta_core.problem import Problem
 
 
+Known = tuple[Embedding, tuple[int, ...], Latents]  # an embedding, the versions of its tensors, the output there
+
+
 class Position:
     """A state before a step, and what the networks said there.
 
@@ -25,7 +28,7 @@ class Position:
         self.problem = problem
         self.state = state
         self.step = step
-        self._known: list[tuple[Embedding, tuple[int, ...], Latents]] = []
+        self._known: list[Known] = []
 
     def predict(self, controls: Controls) -> Prediction:
         """What is believed here under these controls."""
@@ -42,17 +45,22 @@ class Position:
         x = self.state.x
         graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *embedding.leaves))
         version = tuple(leaf._version for leaf in embedding.leaves)
-        for known, when, output in self._known:
-            if known is embedding and when == version and not graph:
-                return output
+        for entry in self._known:
+            if entry[0] is embedding and entry[1] == version and not graph:
+                self._remember(entry)
+                return entry[2]
         rows = max(x.shape[0], embedding.tokens.shape[0])
         with torch.set_grad_enabled(graph):
             self.problem.ledger.begin(name, rows)
             output = self.problem.backbone.predict(as_batch(x, rows), self.step, embedding.repeated(rows))
             self.problem.ledger.end(name, output, rows)
         if not graph:
-            self._known.append((embedding, version, output))
+            self._remember((embedding, version, output))
         return output
+
+    def _remember(self, entry: Known) -> None:
+        """The last four outputs are kept: each branch at its unsteered and at its latest embedding."""
+        self._known = [*(known for known in self._known if known is not entry), entry][-4:]
 
     def take(self, rows: Rows) -> "Position":
         """The position of the chosen rows (a particle's children, say); what is known about them is kept."""

@@ -4,9 +4,9 @@ import pytest
 import torch
 from stock import PROMPTS, brightness, close, drawn, prepared, stock
 
+from tta_core import steering_hook
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.schedules import Every
-from tta_plugins.backbones.steering_hook import steering_hook
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.null_tta import NullTTA
 

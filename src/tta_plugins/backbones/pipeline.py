@@ -1,6 +1,7 @@
 """A loaded diffusers pipeline as a backbone. It is read, never changed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import cast
 
 import attrs
@@ -10,6 +11,7 @@ from torch import nn
 from tta_core._typing import Images, Latents
 from tta_core.backbone import Defaults, classifier_free
 from tta_core.controls import Embedding
+from tta_core.method import Method, Snapshot
 from tta_core.native_sampler import NativeSampler
 from tta_core.scheduler import Step
 from tta_plugins.backbones import autoencoder
@@ -88,6 +90,14 @@ class PipelineBackbone:
     def encode_image(self, images: Images) -> Latents:
         """RGB in [0, 1] to clean latents."""
         return autoencoder.encode(self.pipeline.vae, images)
+
+    def steered(
+        self, method: Method, reward: object, *, prompts: Sequence[str] | str, guidance: float | None, eta: float | None, seed: int
+    ) -> AbstractContextManager[list[Snapshot]]:
+        """The method inside the pipeline's own call; see `tta_core.steering_hook`."""
+        from tta_plugins.backbones.steering_hook import steered
+
+        return steered(self, method, reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)
 
     @property
     def _denoiser(self) -> nn.Module:

@@ -1,8 +1,5 @@
 """A per-step method inside the user's own `pipeline(...)` call, by a hook before the denoiser.
 
-    with steering_hook(pipe, DATE(rho=0.5), reward, prompts=prompts):
-        images = pipe(prompts, num_inference_steps=50).images
-
 The pipeline keeps its loop, its scheduler and its noise; the method sees x at every step, the first included, and the denoiser is called
 with the embeddings that the method arrives at. Whole-chain methods (DNO, best-of-n) and particles need a loop of their own: `align`.
 """
@@ -23,8 +20,6 @@ from tta_core.method import Method, Snapshot
 from tta_core.plugins import plugins
 from tta_core.preparation import as_prompts, prepare
 from tta_core.provenance import name_of
-from tta_core.resolve import backbone as as_backbone
-from tta_core.resolve import method as as_method
 from tta_core.scheduler import Scheduler, Step
 from tta_plugins.backbones.following import Follower, FollowingBackbone, FollowingScheduler
 from tta_plugins.backbones.pipeline import PipelineBackbone, in_dtype
@@ -33,37 +28,28 @@ Arguments = tuple[Any, ...]
 
 
 @contextmanager
-def steering_hook(
-    pipeline: Any,
-    method: object,
+def steered(
+    drawing: PipelineBackbone,
+    method: Method,
     reward: object,
     *,
     prompts: str | Sequence[str],
-    guidance: float | None = None,
-    eta: float | None = None,
-    seed: int = 0,
+    guidance: float | None,
+    eta: float | None,
+    seed: int,
 ) -> Iterator[list[Snapshot]]:
-    """Steers every call of the pipeline inside the context; gives a list that fills with the method's snapshots.
-
-    Args:
-        pipeline: a pipeline whose denoiser sees spatial latents: Stable Diffusion 1 to 3, SDXL, PixArt. Not FLUX, which packs them.
-        method, reward: as in `tta_core.align`; a method that updates step by step.
-        prompts: what the pipeline is called with, for the reward.
-        guidance: what the pipeline is called with; None reads its `guidance_scale`.
-        eta: what the pipeline is called with; None: the method's need, or the sampler's own.
-        seed: of the method's own random directions, if it draws any.
+    """`tta_core.steering_hook` for Stable Diffusion 1 to 3, SDXL and PixArt: denoisers that see spatial latents. Not FLUX, which packs them.
 
     Raises:
-        IncompatibleError: for what cannot be steered: packed latents, particles, a sampler outside the family.
+        IncompatibleError: for packed latents, particles, a sampler outside the family.
         InputError: in the pipeline's call, under `torch.inference_mode()`, or if the prompts are not as many as its samples.
     """
-    drawing = as_backbone(pipeline)
-    if not isinstance(drawing, PipelineBackbone) or drawing.family.packs:
+    if drawing.family.packs:
         raise IncompatibleError(
             f"Cannot steer {name_of(drawing)} by a hook. This is because its denoiser is not shown the latents as they are sampled, but "
             "packed into tokens. Use tta_core.align."
         )
-    steering = _Steering(drawing, as_method(method), reward, as_prompts(prompts), guidance, eta, seed)
+    steering = _Steering(drawing, method, reward, as_prompts(prompts), guidance, eta, seed)
     hook = drawing.networks["denoiser"].register_forward_pre_hook(steering.before, with_kwargs=True)
     try:
         yield steering.snapshots
