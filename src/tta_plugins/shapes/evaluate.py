@@ -32,7 +32,7 @@ def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, 
     print(f"{'autoencoder':<44} {-10 * torch.log10(error):.1f} dB", flush=True)
     for figure in figures.reward_figures(clip, tokenizer, 1000, seed):
         print(figure, flush=True)
-    for kind in ("one", "two", "unseen"):
+    for kind in figures.KINDS:
         captions = figures.captions_of(kind, count, seed)
         prompts = [str(caption) for caption in captions]
         images = figures.sample(pipeline, prompts, seed, steps, guidance)

@@ -19,6 +19,7 @@ from tta_plugins.shapes.render import render
 from tta_plugins.shapes.scenes import arrange, draw_pairs
 from tta_plugins.shapes.tokenizer import CONTEXT
 
+KINDS = ("one", "two", "unseen")
 STEPS, GUIDANCE = 20, 4.5
 BATCH = 64
 

@@ -20,11 +20,11 @@ class Plans:
 
 FULL = Plans(
     vae=Plan(steps=3600, batch=16, rate=2e-3, average=0.995),
-    polish=Plan(steps=3000, batch=16, rate=1e-3, average=0.995),
+    polish=Plan(steps=4400, batch=16, rate=1e-3, average=0.995),
     pool=64_000,
     text=Plan(steps=400, batch=128, rate=1e-3, average=0.98),
-    unet=Plan(steps=6000, batch=64, rate=1.5e-3, warmup=200, keep=True),
-    clip=Plan(steps=8000, batch=64, rate=1e-3, warmup=300, keep=True),
+    unet=Plan(steps=8600, batch=64, rate=1.5e-3, warmup=200, keep=True),
+    clip=Plan(steps=5000, batch=64, rate=1e-3, warmup=300, keep=True),
     judge=Plan(steps=1500, batch=64, rate=2e-3, average=0.99),
 )
 SMOKE = Plans(

@@ -1,22 +1,26 @@
 """Sharper pictures from the same latents: the decoder goes on learning with the encoder frozen.
 
-Its latents carry errors as large as the denoiser makes, so it learns to draw the nearest clean outlines.
+Its latents carry errors as large as sampling makes, so it learns to draw the nearest clean outlines: noise, and the
+exaggeration of classifier-free guidance, which overshoots away from the other shapes (circles become diamonds).
 """
 
 import random
 from pathlib import Path
 
 import torch
+from attrs import evolve
 from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional
 
+from tta_plugins.shapes.grammar import SHAPES
 from tta_plugins.shapes.models import SIZE
-from tta_plugins.shapes.render import render
+from tta_plugins.shapes.render import Scene, render
 from tta_plugins.shapes.scenes import draw_pairs
 from tta_plugins.shapes.stages.loop import Loop, Plan
 
 ERRORS = 0.3  # the largest deviation of the noise, each picture's drawn between 0 and this; latents have deviation 1
+OVERSHOOT = 0.4  # the largest exaggeration, as a share of the way from the same scene with other shapes
 
 
 def polish_decoder(vae: AutoencoderTiny, out: Path, plan: Plan, seed: int, device: str) -> None:
@@ -24,9 +28,12 @@ def polish_decoder(vae: AutoencoderTiny, out: Path, plan: Plan, seed: int, devic
     vae.to(device)
 
     def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
-        images = render(draw_pairs(rng, plan.batch)[1], SIZE).to(device) * 2 - 1
+        scenes = draw_pairs(rng, plan.batch)[1]
+        images, others = (render(drawn, SIZE).to(device) * 2 - 1 for drawn in (scenes, [reshape(rng, scene) for scene in scenes]))
         with torch.no_grad():
             latents = vae.encoder(images)
+            away = latents - vae.encoder(others)
+        latents = latents + OVERSHOOT * torch.rand(len(latents), 1, 1, 1, device=device) * away
         errors = ERRORS * torch.rand(len(latents), 1, 1, 1, device=device) * torch.randn_like(latents)
         decoded = vae.decoder(latents + errors)
         square = functional.mse_loss(decoded, images)
@@ -34,3 +41,10 @@ def polish_decoder(vae: AutoencoderTiny, out: Path, plan: Plan, seed: int, devic
 
     Loop("polish", vae.decoder, plan, out / "polish.pt", seed).run(losses)
     vae.eval()
+
+
+def reshape(rng: random.Random, scene: Scene) -> Scene:
+    """The same scene with every shape drawn anew."""
+    things = (evolve(placed.thing, shape=rng.choice(SHAPES)) for placed in scene.objects)
+    objects = (evolve(placed, thing=thing) for placed, thing in zip(scene.objects, things, strict=True))
+    return Scene(tuple(objects), scene.background)
