@@ -3,6 +3,8 @@
 import copy
 import pickle
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -84,7 +86,14 @@ def test_subclasses_are_recognised(pipelines):
 
 
 def state(pipe):
-    """Everything about a pipeline that a run might change."""
+    """Everything about a pipeline that a run might change.
+
+    Text encoders are asked once before: transformers 5 leaves hooks of its own at the first call that wants hidden states.
+    """
+    encoder = pipe.text_encoder
+    encoder(torch.zeros(1, 8, dtype=torch.long), output_hidden_states=True)
+    if getattr(pipe, "text_encoder_2", None) is not None:
+        pipe.text_encoder_2(torch.zeros(1, 8, dtype=torch.long), output_hidden_states=True)
     parts = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
     return {
         "scheduler": (id(pipe.scheduler), pickle.dumps(pipe.scheduler)),
@@ -125,6 +134,18 @@ def test_a_run_leaves_the_pipeline_as_it_was(name, pipelines):
     assert state(pipe) == before
     pipe.vae.eval()
     next(pipe.vae.parameters()).requires_grad_(True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("memory", "tolerance"), [("bf16", 0.1), ("checkpointing", 1e-5)])
+def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines):
+    pipe = pipelines(name)
+    before = state(pipe)
+    options = {"backbone": backbone(name, pipe), "method": DATE(rho=0.1), "reward": brightness, "steps": 2, "height": 32, "width": 32}
+    plain, saved = tta_core.align(PROMPTS, **options), tta_core.align(PROMPTS, memory=memory, **options)
+    assert (saved.result.pixels - plain.result.pixels).norm() <= tolerance * plain.result.pixels.norm()
+    after = state(pipe)
+    assert (after if memory != "bf16" else {**after, "parameters": ()}) == (before if memory != "bf16" else {**before, "parameters": ()})
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -201,6 +222,33 @@ def test_flux_has_no_null_unless_asked(pipelines):
         tta_core.prepare(PROMPTS, backbone=pipelines("flux-dev"), method="fixed", reward=brightness, guidance=3.0),
     ):
         pass
+
+
+def test_sd3_draws_without_t5(pipelines):
+    pipe = pipelines("sd3")
+    without = type(pipe)(**{**pipe.components, "text_encoder_3": None, "tokenizer_3": None})
+    made = resolved(without)
+    tokens = made.encode(PROMPTS, 32, 32).tokens
+    assert set(made.networks) == {"denoiser", "decoder", "text_encoder", "text_encoder_2"}
+    assert not tokens[:, 77:].any()
+
+
+def test_a_pipeline_is_recognised_without_diffusers():
+    script = """
+import sys, types
+from tta_core.resolve import backbone
+
+class FluxPipeline:
+    vae_scale_factor, default_sample_size = 8, 128
+    vae = types.SimpleNamespace(config={})
+    transformer = types.SimpleNamespace(config=types.SimpleNamespace(guidance_embeds=True))
+
+class Mine(FluxPipeline): pass
+
+assert backbone(Mine()).defaults.height == 1024
+assert "diffusers" not in sys.modules and "transformers" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_networks_that_need_more_than_text_are_refused(pipelines):
