@@ -48,7 +48,7 @@ class RandomDirection:
     """
 
     rho: float = 0.5
-    updates: Schedule = attrs.field(factory=lambda: Every(10))
+    updates: Schedule = attrs.field(factory=Every)
     start: Literal["current", "original"] = "current"
     relative: bool = False
     variable: ControllableVariable = attrs.field(factory=TextEmbedding)

@@ -28,7 +28,7 @@ class DATE:
     Attributes:
         rho: length of a step; in units of the embedding's own norm if `relative`, else absolute. The embedding of SD v1.5 has a norm
             of about 250, so rho 0.5 is 0.002 of it.
-        updates: the steps that update; the papers' tables take every tenth of 50.
+        updates: the steps that update, all by default; the paper's tables take every tenth of 50.
         start: "current" steps from the current embedding and may wander far; "original" stays in the ball of radius rho.
         iterations: gradient steps per update.
         prior: weight of the mean squared distance to the original embedding, subtracted from the reward.
@@ -44,7 +44,7 @@ class DATE:
     """
 
     rho: float = 0.5
-    updates: Schedule = attrs.field(factory=lambda: Every(10))
+    updates: Schedule = attrs.field(factory=Every)
     start: Literal["current", "original"] = "current"
     iterations: int = 1
     prior: float = 0.0
@@ -63,7 +63,7 @@ class DATE:
     @classmethod
     def released(cls) -> "DATE":
         """The settings of the authors' code, switch for switch."""
-        return cls(clamp=False)
+        return cls(updates=Every(10), clamp=False)
 
     def __attrs_post_init__(self) -> None:
         if self.rho < 0 or self.iterations < 1:
