@@ -13,6 +13,9 @@ PROMPT ?= a red circle and a blue square
 OUT ?= runs/demo
 WORKERS ?= 2
 
+# torch's threads sleep while they wait for each other: on a busy machine, spinning costs several times the work.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: demo test lint types docs check-oldest test-oldest clean
 
 demo: $(VENV)/.ready
@@ -31,7 +34,8 @@ types: $(VENV)/.ready-dev
 	$(IN)/mypy
 
 docs: $(VENV)/.ready-dev
-	NO_MKDOCS_2_WARNING=1 $(IN)/mkdocs build --strict --quiet
+	@echo "mkdocs build"
+	@NO_MKDOCS_2_WARNING=1 $(IN)/mkdocs build --strict --quiet
 
 test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/pytest -n $(WORKERS) tests/backbones
@@ -40,15 +44,18 @@ clean:
 	rm -rf $(VENV) $(OLDEST) site dist
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable .
+	@echo "Installing into $(VENV); the first time takes some minutes."
+	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs]'
+	@echo "Installing into $(VENV), with the tools of the tests; the first time takes some minutes."
+	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $(VENV)/.ready $@
 
 $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt | $(OLDEST)/bin/python
-	$(OLDEST)/bin/pip install $(PIP_FLAGS) --constraint constraints-oldest.txt --editable '.[testing]' pytest-xdist
+	@echo "Installing the oldest supported model libraries into $(OLDEST); the first time takes some minutes."
+	@$(OLDEST)/bin/pip install $(PIP_FLAGS) --constraint constraints-oldest.txt --editable '.[testing]' pytest-xdist
 	@touch $@
 
 %/bin/python:
