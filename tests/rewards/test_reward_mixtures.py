@@ -5,7 +5,7 @@ import torch
 from tiny_rewards import clip
 
 from tta_core.errors import IncompatibleError, InputError, RewardError
-from tta_core.reward import Card, card_of, checked, networks_of
+from tta_core.reward import Card, Mixed, card_of, checked, judged, networks_of
 from tta_plugins.rewards.jpeg import Compressibility, Incompressibility
 from tta_plugins.rewards.mixtures import Minimum, Product, WeightedSum
 from tta_plugins.rewards.pixels import Brightness, Contrast, Darkness
@@ -39,6 +39,22 @@ def test_parts_are_unweighted_and_by_name():
     parts = WeightedSum({"bright": (Brightness(), 5.0), "dark": Darkness()}).parts(IMAGES, PROMPTS)
     assert list(parts) == ["bright", "dark"]
     torch.testing.assert_close(parts["bright"], -parts["dark"])
+
+
+@pytest.mark.parametrize("mixture", [WeightedSum, Minimum, Product])
+def test_the_border_gets_the_parts_from_the_same_evaluation(mixture):
+    calls = []
+
+    def counted(images, prompts):
+        calls.append(1)
+        return plain(images, prompts)
+
+    reward = mixture({"bright": Brightness(), "counted": (counted, 0.5)})
+    assert isinstance(reward, Mixed)
+    scores, parts = judged(reward, IMAGES, PROMPTS)
+    assert list(parts) == ["bright", "counted"]
+    assert len(calls) == 1
+    torch.testing.assert_close(scores, reward(IMAGES, PROMPTS))
 
 
 @pytest.mark.parametrize("mixture", [WeightedSum, Minimum, Product])
