@@ -18,8 +18,7 @@ from attrs import frozen
 
 import tta_core as tta
 from tta_core._typing import evolve
-from tta_core.estimators import Hybrid2
-from tta_core.schedules import Every, Fraction
+from tta_core.schedules import Fraction
 from tta_core.steering import Adam, AdamW
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE
@@ -44,24 +43,22 @@ class Row:
     reward: str = "clip"
 
 
-NULL_TTA = NullTTA(inner_min=2, inner_max=8, rate=0.035, reward_weight=100.0, optimizer=Adam(lr=0.03))
+NULL_TTA = NullTTA(inner_min=2, inner_max=6, rate=0.035, optimizer=Adam(lr=0.01))
 DNO_SMALL = DNO(iterations=30, optimizer=AdamW(lr=0.02), shuffles=20)
 
 ROWS = (
     Row("fixed", Fixed()),
     Row("fixed, 8 times the steps", Fixed(), steps=8 * STEPS),
-    Row("random direction, every step", RandomDirection(rho=0.04, relative=True, updates=Every(1))),
-    Row("best of 4", BestOfN(4)),
-    Row("best of 16", BestOfN(16)),
-    Row("DATE, 10 % of the steps", DATE(rho=0.04, relative=True, updates=Fraction(0.1))),
-    Row("DATE, every step", DATE(rho=0.04, relative=True, updates=Every(1))),
-    Row("DATE, every step, original start", DATE(rho=0.04, relative=True, updates=Every(1), start="original")),
+    Row("random direction, every step", RandomDirection()),
+    Row("best of 2 (DATE's cost)", BestOfN(2)),
+    Row("best of 8 (Null-TTA's cost)", BestOfN(8)),
+    Row("DATE, 10 % of the steps", DATE(updates=Fraction(0.1))),
+    Row("DATE, every step", DATE()),
     Row("Null-TTA, no inner steps (selection only)", NullTTA(inner_min=0, inner_max=0)),
     Row("Null-TTA, K = 1", evolve(NULL_TTA, particles=1)),
     Row("Null-TTA, K = 3", NULL_TTA),
     Row("DNO, no regularisation", evolve(DNO_SMALL, regularisation=0.0)),
     Row("DNO, regularised", DNO_SMALL),
-    Row("DNO, hybrid-2, JPEG size", evolve(DNO_SMALL, iterations=10, estimator=Hybrid2()), reward="jpeg"),
 )
 
 

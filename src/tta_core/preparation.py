@@ -95,6 +95,8 @@ def prepare(
         source = noises or keyed_noises(prompts, seed, shape, drawing.device)
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
         if latents is not None:
+            if latents.shape != rows[0].shape:
+                raise InputError(f"latents have the shape {tuple(latents.shape)}, but this run starts from {tuple(rows[0].shape)}.")
             rows[0] = latents
         if pixels is not None:
             rows[0] = noised(drawing, pixels, rows[0], setup.scheduler)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tta_core._typing import Images, Scores, frozen
-from tta_core.errors import RewardError
+from tta_core.errors import InputError, RewardError
 from tta_core.provenance import describe
 
 
@@ -83,7 +83,7 @@ def networks_of(thing: object) -> Mapping[str, nn.Module]:
 
 
 def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
-    """`judged`, the scores alone."""
+    """The scores of `judged`, for those who have no use for a mixture's parts. Raises what it raises."""
     return judged(reward, images, prompts)[0]
 
 
@@ -91,10 +91,13 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scor
     """The border: call a reward and refuse anything but one finite float score per image. Gives a mixture's parts too.
 
     Raises:
+        InputError: there are not as many prompts as images.
         RewardError: it raised, returned no tensor, a wrong shape, an integer dtype or a NaN; the message names the reward, its
             package, the value and the remedy. Nothing is replaced by zero and no row is dropped.
     """
     who = describe(reward)
+    if len(prompts) != images.shape[0]:
+        raise InputError(f"{who} was given {images.shape[0]} images and {len(prompts)} prompts. Give one prompt for each image.")
     parts: Mapping[str, Scores] = {}
     try:
         if isinstance(reward, Mixed):

@@ -28,6 +28,7 @@ REFUSED = {
     "negatives": ({"prompts": ["a", "b"], "negative": ["x"]}, InputError, "1 negative prompts for 2 prompts"),
     "steps": ({"steps": 0, "scheduler": "ddim"}, InputError, "steps is 0"),
     "eta": ({"eta": 1.5, "scheduler": "ddim"}, InputError, r"eta is 1\.5"),
+    "latents": ({"latents": torch.zeros(1, 4, 4, 5)}, InputError, r"\(1, 4, 4, 5\), but this run starts from \(1, 4, 4, 4\)"),
     "size": ({"height": 7}, InputError, "7 x 8"),
     "backbone": ({"backbone": object()}, InputError, "object is not a backbone"),
     "reward": ({"reward": 3}, InputError, "3 is not a reward"),

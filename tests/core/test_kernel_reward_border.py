@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tta_core.errors import RewardError
+from tta_core.errors import InputError, RewardError
 from tta_core.reward import Card, card_of, checked, networks_of
 
 IMAGES, PROMPTS = torch.full((2, 3, 8, 8), 0.5), ["a red circle", "a blue square"]
@@ -75,3 +75,8 @@ def test_cards_and_networks_are_optional():
     assert card_of(returning(0)) == Card()
     assert networks_of(returning(0)) == {}
     assert networks_of(module) == {"reward": module}
+
+
+def test_every_image_has_a_prompt():
+    with pytest.raises(InputError, match="3 images and 1 prompts"):
+        checked(lambda images, prompts: images.mean((1, 2, 3)), torch.rand(3, 3, 4, 4), ["a"])
