@@ -63,8 +63,8 @@ ROWS = (
 
 
 def captions(pairs: int) -> list[Caption]:
-    """Half with two things, a quarter with two that training never paired, a quarter with one."""
-    kinds = {"two": pairs - pairs // 4 * 2, "unseen": pairs // 4, "one": pairs // 4}
+    """Two things each, since one is drawn right already; a quarter are pairs that training never saw."""
+    kinds = {"two": pairs - pairs // 4, "unseen": pairs // 4}
     drawn = [caption for kind, count in kinds.items() for caption in captions_of(kind, count, seed=11)]
     random.Random(0).shuffle(drawn)
     return drawn
