@@ -15,7 +15,7 @@ from tta_core.errors import InputError, RewardError
 from tta_core.provenance import describe
 from tta_core.reward import Card
 
-Judge = Callable[[list[Image.Image], list[str]], Sequence[float]]
+Judge = Callable[[list[Image.Image], list[str]], Sequence[float | int]]
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +81,7 @@ class BlackBox:
             "time or retries (timeout=..., retries=...)."
         )
 
-    def _accepted(self, answer: Sequence[float], count: int, rows: str) -> list[float]:
+    def _accepted(self, answer: Sequence[float | int], count: int, rows: str) -> list[float]:
         scores = [float(score) for score in answer]
         if len(scores) != count or not all(map(math.isfinite, scores)):
             raise RewardError(f"{describe(self.judge)} answered {scores} for {rows}. It must give {count} finite numbers, one per picture.")
@@ -94,11 +94,11 @@ def pictures(images: Images) -> list[Image.Image]:
     return [Image.fromarray(level.numpy()) for level in levels.cpu()]
 
 
-def _answer(judge: Judge, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float]:
+def _answer(judge: Judge, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float | int]:
     """The judge's answer, or its exception, or `TimeoutError`; a daemon thread, so that a hanging call does not keep the process."""
     if timeout is None:
         return judge(batch, prompts)
-    outcome: list[Sequence[float] | Exception] = []
+    outcome: list[Sequence[float | int] | Exception] = []
 
     def call() -> None:
         try:
