@@ -155,4 +155,4 @@ def _read(embedding: Embedding, pooled: bool, branch: str) -> tuple[Tensor, ...]
 
 
 def _written(embedding: Embedding, value: tuple[Tensor, ...]) -> Embedding:
-    return evolve(embedding, tokens=value[0], **({"pooled": value[1]} if len(value) > 1 else {}))
+    return evolve(embedding.repeated(value[0].shape[0]), tokens=value[0], **({"pooled": value[1]} if len(value) > 1 else {}))
