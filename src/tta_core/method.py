@@ -65,11 +65,13 @@ class Needs:
     Attributes:
         variable: what it steers, if anything.
         gradient: whether it differentiates the reward.
+        betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not.
         eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
     """
 
     variable: ControllableVariable | None = None
     gradient: bool = False
+    betas: bool = False
     eta: float | Schedule | None = None
 
 

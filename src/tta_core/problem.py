@@ -171,6 +171,11 @@ class Problem:
                     "embedding there. Use a guidance above 1, or steer TextEmbedding() or Noise()."
                 )
             variable.read(self.controls)
+        if needs.betas and any(step.alpha is None for step in self.steps):
+            raise IncompatibleError(
+                "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
+                "is made of them. Use kernel='sampler'."
+            )
         if needs.gradient and not self._differentiable():
             raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
         return evolve(self, differentiable=needs.gradient)

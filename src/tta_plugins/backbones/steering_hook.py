@@ -38,7 +38,7 @@ def steered(
     eta: float | None,
     seed: int,
 ) -> Iterator[list[Snapshot]]:
-    """`tta_core.steering_hook` for Stable Diffusion 1 to 3, SDXL and PixArt: denoisers that see spatial latents. Not FLUX, which packs them.
+    """`tta_core.steering_hook` for Stable Diffusion 1 to 3, SDXL and PixArt: denoisers that see spatial latents, so not FLUX.
 
     Raises:
         IncompatibleError: for packed latents, particles, a sampler outside the family.

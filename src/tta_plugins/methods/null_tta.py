@@ -6,7 +6,7 @@ rate -> gamma, step.alpha -> alpha_t, reference -> the prediction at the unsteer
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import attrs
 import torch
@@ -14,7 +14,7 @@ import torch
 from tta_core import steering
 from tta_core._typing import Scores, frozen
 from tta_core.controls import Controls
-from tta_core.errors import IncompatibleError, InputError
+from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.method import Needs, Snapshot
 from tta_core.position import Position
@@ -78,7 +78,7 @@ class NullTTA:
     @property
     def needs(self) -> Needs:
         """DDIM with eta 1, whose children differ."""
-        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=1.0)
+        return Needs(self.variable, gradient=self.estimator.needs_gradient, betas=self.kernel == "training", eta=1.0)
 
     def inner(self, index: int, total: int) -> int:
         """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1))."""
@@ -129,12 +129,8 @@ class NullTTA:
             deterministic_end = step.index + 1 == len(problem.steps) and prediction.transition.std == 0
             kl = 0 if deterministic_end else prediction.transition.kl(reference.transition.repeated(rows))
             return factor * kl + torch.zeros(rows).to(prediction.x0)
-        if step.alpha is None:
-            raise IncompatibleError(
-                "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
-                "is made of them. Use kernel='sampler'."
-            )
-        coefficient = (1 - step.alpha) / (2 * step.alpha * (step.s**2 / (step.a**2 + step.s**2)))
+        alpha = cast(float, step.alpha)
+        coefficient = (1 - alpha) / (2 * alpha * (step.s**2 / (step.a**2 + step.s**2)))
         return factor * coefficient * (prediction.eps - as_batch(reference.eps, rows)).square().flatten(1).sum(1)
 
     @staticmethod

@@ -40,7 +40,12 @@ class Then:
                 f"Cannot use {' then '.join(type(method).__name__ for method in self.methods)}. This is because they need samplers of "
                 f"different eta ({', '.join(map(str, etas))}), but one problem has one sampler. Give all of them the same eta."
             )
-        return Needs(Product(variables) if variables else None, any(needs.gradient for needs in each), etas[0] if etas else None)
+        return Needs(
+            Product(variables) if variables else None,
+            gradient=any(needs.gradient for needs in each),
+            betas=any(needs.betas for needs in each),
+            eta=etas[0] if etas else None,
+        )
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """One after another."""
