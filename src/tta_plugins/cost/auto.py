@@ -124,5 +124,5 @@ def _named(choice: Choice) -> str:
     return " + ".join(name + "".join(f" ({field}={value})" for field, value in settings) for name, settings in choice) or "no policy"
 
 
-def _size(count: float) -> str:
+def _size(count: int | float) -> str:
     return f"{count / 1e9:.3g} GB"

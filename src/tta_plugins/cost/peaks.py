@@ -35,10 +35,17 @@ def foretold(setup: Setup) -> Peaks:
         parameters, kept = parameter_bytes(lab), lab.segment or len(lab.scheduler.steps)
         if not is_chain(lab):
             return Peaks(parameters, _phases(lab))
+        if lab.segment is None:
+            return Peaks(parameters, _extended(_phases(_shortened(lab, 2)), _phases(_shortened(lab, 3)), kept - 2))
+        one = _phases(evolve(_shortened(lab, 2), segment=1))
         if kept == 1:
-            return Peaks(parameters, _phases(_shortened(lab, 2)))
-        two, three = (_phases(evolve(_shortened(lab, steps), segment=None)) for steps in (2, 3))
-        return Peaks(parameters, {phase: two[phase] + (kept - 2) * max(0, three[phase] - two[phase]) for phase in two})
+            return Peaks(parameters, one)
+        return Peaks(parameters, _extended(one, _phases(evolve(_shortened(lab, 4), segment=2)), kept - 1))
+
+
+def _extended(few: dict[str, int], one_more: dict[str, int], steps: int) -> dict[str, int]:
+    """The phases of a chain that keeps so many steps more than `few` does; memory grows evenly with them."""
+    return {phase: few[phase] + steps * max(0, one_more[phase] - few[phase]) for phase in few}
 
 
 def _phases(lab: Setup) -> dict[str, int]:

@@ -13,7 +13,7 @@ from tta_core._typing import Images, Latents, Scores
 from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.memory import Decoder
-from tta_core.reward import Reward
+from tta_core.reward import Card, Reward, card_of
 from tta_core.scheduler import Step
 from tta_plugins.cost.standin import Silent, StandIn
 from tta_plugins.memory.around import BackboneAround
@@ -24,7 +24,7 @@ Lit = tuple[Backbone, Reward, Decoder | None]
 
 @attrs.define
 class Lamp:
-    """What has been lit so far. `with_gradients`: calls with gradients seen since the last `snapshot`."""
+    """What has been lit so far. `with_gradients`: the denoiser's calls with gradients."""
 
     seen: set[tuple[str, int]] = attrs.field(factory=set)
     with_gradients: int = 0
@@ -33,7 +33,7 @@ class Lamp:
     def lights(self, component: str, rows: int, differentiated: bool) -> bool:
         """Whether a call of so many rows is to be run for real."""
         if torch.is_grad_enabled() and differentiated:
-            self.with_gradients += 1
+            self.with_gradients += component == "denoiser"
             return not self.spent
         new = (component, rows) not in self.seen
         self.seen.add((component, rows))
@@ -90,6 +90,11 @@ class LitReward:
     reward: Reward
     dark: Silent
     lamp: Lamp
+
+    @property
+    def card(self) -> Card:
+        """The reward's."""
+        return card_of(self.reward)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """The real scores or low ones."""
