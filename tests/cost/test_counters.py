@@ -58,8 +58,8 @@ def test_flops_are_torchs_own():
     network(images)
 
     def work():
-        leaf = (images * 1).requires_grad_()
-        torch.autograd.grad(network(leaf).sum(), leaf)
+        leaf = images.clone().requires_grad_()
+        torch.autograd.grad(network(leaf * 1).sum(), leaf)
 
     with Flops() as mine:
         work()

@@ -26,9 +26,9 @@ NULL_TTA, CHAIN = NullTTA(particles=2, inner_min=1, inner_max=1), DNO(1, shuffle
 RUNS = [
     (DATE(updates=Window(0.5, 1.0)), (FrozenConvolutions(), Checkpointing())),
     (CHAIN, (Segments(),)),
-    (NULL_TTA, (FrozenConvolutions(), Chunked())),
 ]
 MORE_RUNS = [
+    (NULL_TTA, (FrozenConvolutions(), Chunked())),
     (DATE(updates=Every(2)), ()),
     (NULL_TTA, ()),
     (CHAIN, ()),
