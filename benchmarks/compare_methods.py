@@ -18,7 +18,7 @@ from attrs import frozen
 
 import tta_core as tta
 from tta_core._typing import evolve
-from tta_core.schedules import Fraction
+from tta_core.schedules import Every, Fraction
 from tta_core.steering import Adam, AdamW
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE
@@ -49,11 +49,13 @@ DNO_SMALL = DNO(iterations=30, optimizer=AdamW(lr=0.02), shuffles=20)
 ROWS = (
     Row("fixed", Fixed()),
     Row("fixed, 8 times the steps", Fixed(), steps=8 * STEPS),
-    Row("random direction, every step", RandomDirection()),
+    Row("random direction", RandomDirection()),
     Row("best of 2 (DATE's cost)", BestOfN(2)),
     Row("best of 8 (Null-TTA's cost)", BestOfN(8)),
     Row("DATE, 10 % of the steps", DATE(updates=Fraction(0.1))),
-    Row("DATE, every step", DATE()),
+    Row("DATE, every step, rho 0.2", DATE(rho=0.2, updates=Every())),
+    Row("DATE, every step, rho 0.5", DATE(rho=0.5, updates=Every())),
+    Row("DATE, the last 70 %, rho 0.5 (default)", DATE()),
     Row("Null-TTA, no inner steps (selection only)", NullTTA(inner_min=0, inner_max=0)),
     Row("Null-TTA, K = 1", evolve(NULL_TTA, particles=1)),
     Row("Null-TTA, K = 3", NULL_TTA),

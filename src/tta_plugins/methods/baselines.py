@@ -11,7 +11,7 @@ from tta_core._typing import evolve, frozen
 from tta_core.errors import InputError
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
-from tta_core.schedules import Every, Schedule
+from tta_core.schedules import Schedule, Window
 from tta_core.variables import ControllableVariable, TextEmbedding
 from tta_plugins.methods.date import DATE
 
@@ -48,7 +48,7 @@ class RandomDirection:
     """
 
     rho: float = 0.5
-    updates: Schedule = attrs.field(factory=Every)
+    updates: Schedule = attrs.field(factory=lambda: Window(0.3, 1.0))
     start: Literal["current", "original"] = "current"
     relative: bool = False
     variable: ControllableVariable = attrs.field(factory=TextEmbedding)
