@@ -16,7 +16,7 @@ WORKERS ?= 2
 # torch's threads sleep while they wait for each other: on a busy machine, spinning costs several times the work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types docs check-oldest test-oldest clean
+.PHONY: demo test lint types docs test-oldest clean
 
 demo: $(VENV)/.ready
 	$(IN)/tta align "$(PROMPT)" --out $(OUT)
@@ -38,7 +38,8 @@ docs: $(VENV)/.ready-dev
 	@NO_MKDOCS_2_WARNING=1 $(IN)/mkdocs build --strict --quiet
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/pytest -n $(WORKERS) tests/backbones
+	PYTHONPATH=$(OLDEST) $(IN)/python -c 'import diffusers, transformers; print("diffusers", diffusers.__version__, "transformers", transformers.__version__)'
+	PYTHONPATH=$(OLDEST) $(IN)/pytest -n $(WORKERS) tests/backbones
 
 clean:
 	rm -rf $(VENV) $(OLDEST) site dist
@@ -53,11 +54,12 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $(VENV)/.ready $@
 
-$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt | $(OLDEST)/bin/python
-	@echo "Installing the oldest supported model libraries into $(OLDEST); the first time takes some minutes."
-	@$(OLDEST)/bin/pip install $(PIP_FLAGS) --constraint constraints-oldest.txt --editable '.[testing]' pytest-xdist
+$(OLDEST)/.ready: constraints-oldest.txt $(VENV)/.ready-dev
+	@echo "Installing the oldest supported model libraries into $(OLDEST)."
+	@rm -rf $(OLDEST)
+	@$(IN)/pip install $(PIP_FLAGS) --no-deps --target $(OLDEST) --requirement constraints-oldest.txt
 	@touch $@
 
-%/bin/python:
+$(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found. Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv $* || { rm -rf $*; echo "$(PYTHON) could not make an environment. On Debian: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) could not make an environment. On Debian: apt install python3-venv" >&2; exit 1; }
