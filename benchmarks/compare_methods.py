@@ -55,7 +55,7 @@ ROWS = (
     Row("DATE, 10 % of the steps", DATE(updates=Fraction(0.1))),
     Row("DATE, every step, rho 0.2", DATE(rho=0.2, updates=Every())),
     Row("DATE, every step, rho 0.5", DATE(rho=0.5, updates=Every())),
-    Row("DATE, the last 70 %, rho 0.5 (default)", DATE()),
+    Row("DATE, the second half, rho 0.5 (default)", DATE()),
     Row("Null-TTA, no inner steps (selection only)", NullTTA(inner_min=0, inner_max=0)),
     Row("Null-TTA, K = 1", evolve(NULL_TTA, particles=1)),
     Row("Null-TTA, K = 3", NULL_TTA),

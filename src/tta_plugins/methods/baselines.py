@@ -48,7 +48,7 @@ class RandomDirection:
     """
 
     rho: float = 0.5
-    updates: Schedule = attrs.field(factory=lambda: Window(0.3, 1.0))
+    updates: Schedule = attrs.field(factory=lambda: Window(0.5, 1.0))
     start: Literal["current", "original"] = "current"
     relative: bool = False
     variable: ControllableVariable = attrs.field(factory=TextEmbedding)

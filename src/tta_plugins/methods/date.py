@@ -28,7 +28,7 @@ class DATE:
     Attributes:
         rho: length of a step; in units of the embedding's own norm if `relative`, else absolute. The embedding of SD v1.5 has a norm
             of about 250, so rho 0.5 is 0.002 of it.
-        updates: the steps that update: by default the last 70 %, since early look-aheads say little; the paper's tables take every tenth
+        updates: the steps that update: by default the second half, since early look-aheads say little; the paper's tables take every tenth
             of 50.
         start: "current" steps from the current embedding and may wander far; "original" stays in the ball of radius rho.
         iterations: gradient steps per update.
@@ -45,7 +45,7 @@ class DATE:
     """
 
     rho: float = 0.5
-    updates: Schedule = attrs.field(factory=lambda: Window(0.3, 1.0))
+    updates: Schedule = attrs.field(factory=lambda: Window(0.5, 1.0))
     start: Literal["current", "original"] = "current"
     iterations: int = 1
     prior: float = 0.0
