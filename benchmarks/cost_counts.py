@@ -8,6 +8,7 @@ reward forward, is in the totals; the text towers of rewards and the plain basel
 
 import sys
 
+from tta_core.schedules import Every
 from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
@@ -28,17 +29,17 @@ SD15 = [
     ("Null-TTA 5..55, look-ahead", NullTTA(inner_max=55), "hpsv2", 100, (LookAhead(),), 11_000, None),
     ("Null-TTA 5..55, frozen convolutions", NullTTA(inner_max=55), "hpsv2", 100, (FrozenConvolutions(),), 24_400, None),
     ("Null-TTA 5..25, lean", NullTTA(), "hpsv2", 100, LEAN, None, 1_700),
-    ("DATE", DATE(), "clip", 50, (), 118.5 + JUDGED, None),
-    ("DATE, frozen convolutions", DATE(), "clip", 50, (FrozenConvolutions(),), 118.5 + JUDGED, None),
-    ("DATE, lean", DATE(), "clip", 50, LEAN, None, 1_200),
+    ("DATE", DATE(updates=Every(10)), "clip", 50, (), 118.5 + JUDGED, None),
+    ("DATE, frozen convolutions", DATE(updates=Every(10)), "clip", 50, (FrozenConvolutions(),), 118.5 + JUDGED, None),
+    ("DATE, lean", DATE(updates=Every(10)), "clip", 50, LEAN, None, 1_200),
     ("DNO, an iteration, graphs kept", DNO(1), Darkness(), 50, (), 185, None),
     ("DNO, an iteration, a step a segment", DNO(1), Darkness(), 50, (Segments(),), 265, None),
     ("DNO, an iteration, lean", DNO(1), Darkness(), 50, (Segments(), *LEAN), None, None),
 ]
 OTHERS = [
-    ("DATE", DATE(), "clip", None, (), None, None),
-    ("DATE, lean", DATE(), "clip", None, LEAN, None, None),
-    ("DATE, lean, look-ahead", DATE(), "clip", None, (*LEAN, LookAhead()), None, None),
+    ("DATE", DATE(updates=Every(10)), "clip", None, (), None, None),
+    ("DATE, lean", DATE(updates=Every(10)), "clip", None, LEAN, None, None),
+    ("DATE, lean, look-ahead", DATE(updates=Every(10)), "clip", None, (*LEAN, LookAhead()), None, None),
 ]
 
 

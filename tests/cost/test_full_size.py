@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from tta_core.schedules import Every
 from tta_plugins.cost.blueprint import blueprint, made_in, shipped_names, unbuilt
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.plan import planned
@@ -31,7 +32,7 @@ def test_null_tta(memory, most):
 
 @pytest.mark.slow
 def test_date_needs_no_more_work_than_released():
-    plan = planned(method=DATE(), reward="clip", steps=50).forecast
+    plan = planned(method=DATE(updates=Every(10)), reward="clip", steps=50).forecast
     assert 118e12 < plan.total_flops - JUDGED <= 118.55e12
 
 
