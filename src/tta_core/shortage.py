@@ -35,15 +35,18 @@ def attempted(preparing: Preparing, policies: Policies, running: Running) -> "Al
     """
     retries = 0
     while True:
-        with preparing(memory=policies) as prepared:
-            try:
-                return running(prepared, retries=retries)
-            except Exception as error:
-                if not ran_out(error):
+        following = leaner(policies)
+        try:
+            with preparing(memory=policies) as prepared:
+                try:
+                    return running(prepared, retries=retries)
+                except Exception as error:
+                    if ran_out(error) and following is None:
+                        raise explained(prepared.setup) from error
                     raise
-                following = leaner(policies)
-                if following is None:
-                    raise explained(prepared.setup) from error
+        except Exception as error:
+            if not ran_out(error) or following is None:
+                raise
         policies, retries = following, retries + 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
