@@ -10,8 +10,10 @@ PIP_FLAGS := -qq --disable-pip-version-check
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 # A prompt and a seed that plain sampling gets wrong, chosen for that; others: make demo PROMPT="..." SEED=...
-PROMPT ?= a green circle and a purple square
-SEED ?= 1
+PROMPT ?= an orange triangle and a red square
+SEED ?= 22
+# Null-TTA with the few inner steps that suit so small a model
+METHOD ?= --method null-tta --set method.inner_min=2 --set method.inner_max=6 --set method.rate=0.035
 OUT ?= runs/demo
 WORKERS ?= 2
 
@@ -21,7 +23,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test lint types docs test-oldest clean
 
 demo: $(VENV)/.ready
-	$(IN)/tta align "$(PROMPT)" --seed $(SEED) --out $(OUT)
+	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT)
 	@echo "The pictures are in $(OUT): grid.png shows plain sampling (left) beside the aligned picture (right)."
 
 test: $(VENV)/.ready-dev lint types docs
