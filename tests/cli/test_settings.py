@@ -130,6 +130,11 @@ def test_parameters_of_a_plain_class_are_settings():
         made(Plain, size="x")
 
 
+def test_what_has_no_default_must_be_given():
+    with pytest.raises(InputError, match="without size"):
+        made(Plain, scale="2")
+
+
 def test_what_a_repr_prints_can_be_typed_back():
     from tta_plugins.methods.date import DATE
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import InputError
-from tta_core.registry import KINDS, Entry
+from tta_core.registry import KINDS, Collision, Entry
 
 
 def cite(
@@ -26,6 +26,4 @@ def cite(
 
 
 def _is_claimed_twice(entry: Entry) -> bool:
-    from tta_core.registry import Collision
-
     return isinstance(entry.target, Collision)

@@ -30,6 +30,9 @@ def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
     for name, text in chosen.items():
         setting = settings[one_of(name, settings, f"setting of {entry.name} (from {entry.plugin})")]
         values[setting.name] = _structured(text, setting, entry, _classes(target, setting.annotation))
+    missing = [name for name, setting in settings.items() if not setting.default and name not in values]
+    if missing:
+        raise InputError(f"{entry.name} (from {entry.plugin}) cannot be made without {', '.join(missing)}: give each with --set.")
     return target(**values) if isinstance(target, type) else target
 
 
