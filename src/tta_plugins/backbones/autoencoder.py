@@ -40,9 +40,14 @@ def encode(vae: VAE, images: Images) -> Latents:
     return _scaled(vae.config, latents.float())
 
 
+def overflows(vae: VAE) -> bool:
+    """Whether it says that it overflows in float16: `force_upcast` in its file (SDXL's), not merely the class's default (SD v1.5's)."""
+    return bool(vae.config.get("force_upcast", False)) and "force_upcast" not in vae.config.get("_use_default_values", ())
+
+
 def _safe(vae: VAE) -> VAE:
-    """A float16 autoencoder that says `force_upcast` overflows: a float32 copy of it, so that the pipeline's own stays as it is."""
-    return copy.deepcopy(vae).float() if vae.dtype == torch.float16 and vae.config.get("force_upcast", False) else vae
+    """For a float16 autoencoder that overflows a float32 copy of it, so that the pipeline's own stays as it is."""
+    return copy.deepcopy(vae).float() if vae.dtype == torch.float16 and overflows(vae) else vae
 
 
 def _unscaled(config: Config, z: Latents) -> Latents:

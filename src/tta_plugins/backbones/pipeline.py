@@ -76,7 +76,7 @@ class PipelineBackbone:
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch."""
-        dtype = cast(torch.dtype, self._denoiser.dtype)
+        dtype = next(self._denoiser.parameters()).dtype
         return self.family.predict(self.pipeline, (x * step.input_scale).to(dtype), step.time, in_dtype(embedding, dtype)).float()
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -115,7 +115,7 @@ def backbone(
         height=side,
         width=side,
         rewards=rewards or {},
-        float32=("decoder",) if pipeline.vae.config.get("force_upcast") else (),
+        float32=("decoder",) if autoencoder.overflows(pipeline.vae) else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
 
