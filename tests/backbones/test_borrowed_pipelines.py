@@ -163,7 +163,7 @@ def test_half_precision_networks_take_float32_and_give_it(name, pipelines):
         half = half_backbone.predict(x, step, text)
         images, half_images = exact.backbone.decode(x), half_backbone.decode(x)
         assert half_backbone.encode(PROMPTS, 32, 32).tokens.dtype == half.dtype == half_images.dtype == torch.float32
-        assert (half - full).norm() <= 0.05 * full.norm()
+        assert (half - full).norm() <= 0.08 * full.norm()  # FLUX in bfloat16 on the oldest diffusers: 0.062, on the newest below 0.05
         assert (half_images - images).norm() <= 0.03 * images.norm()
         gradients = [torch.autograd.grad(output.square().sum(), tokens)[0] for output in (half, full)]
     assert gradients[0].dtype == torch.float32
