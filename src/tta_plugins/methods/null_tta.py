@@ -11,18 +11,13 @@ from typing import ClassVar, Literal, cast
 import attrs
 import torch
 
-from tta_core import steering
+from tta_core import ControllableVariable, Controls, Needs, NullEmbedding, Prediction, Problem, Snapshot, Step, steering
 from tta_core._typing import Scores, frozen
-from tta_core.controls import Controls
 from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
-from tta_core.method import Needs, Snapshot
 from tta_core.position import Position
-from tta_core.problem import Problem
-from tta_core.scheduler import Prediction, Step
 from tta_core.schedules import Geometric, GeometricDecay
 from tta_core.transition import as_batch
-from tta_core.variables import ControllableVariable, NullEmbedding
 
 
 @frozen
