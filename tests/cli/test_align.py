@@ -3,7 +3,6 @@
 import inspect
 import json
 import re
-import signal
 
 import pytest
 from PIL import Image
@@ -126,24 +125,69 @@ def test_an_unwritable_folder_is_refused_before_the_run(tta, tmp_path):
 
 
 def test_a_spent_budget_keeps_the_best_so_far(tta, tmp_path):
-    result = tta("align", "one", *QUICK, "--method", "greedy", "--budget-seconds", "0", "--out", tmp_path)
+    result = tta("align", "one", *QUICK, "--method", "greedy", "--budget-seconds", "1e-9", "--out", tmp_path)
     assert result.exit_code == 0
-    assert "budget of 0 s spent; the best so far was kept" in result.stderr
+    assert "budget of 1e-09 s spent; the best so far was kept" in result.stderr
     assert len(json.loads((tmp_path / "run.json").read_text())["trace"]) == 1
 
 
-def test_ctrl_c_keeps_the_best_so_far(spawned, tmp_path):
-    process = spawned("align", "one", "--backbone", "colours", "--reward", "edges", "--steps", 300, "--method", "greedy", "--out", tmp_path)
-    for line in process.stderr:
-        if line.startswith("step"):
-            process.send_signal(signal.SIGINT)
-            break
-    out, err = process.communicate(timeout=60)
+HALTING = """
+import signal
+from tta_core import hookimpl
+
+class Halting:
+    \"\"\"Presses Ctrl-C when it is asked for the sixth time: once for the baseline, once to try it, then within the run.\"\"\"
+    def __init__(self):
+        self.asked = 0
+    def __call__(self, images, prompts):
+        self.asked += 1
+        if self.asked == AT:
+            signal.raise_signal(signal.SIGINT)
+        return images.mean((1, 2, 3))
+
+@hookimpl
+def tta_register_rewards(register):
+    register("halting", Halting)
+"""
+
+
+def test_ctrl_c_keeps_the_best_so_far(spawned, site, tmp_path):
+    site.add("tta-halting", "tta_halting", HALTING.replace("AT", "6"))
+    arguments = ("--backbone", "colours", "--reward", "halting", "--steps", 10, "--method", "greedy", "--out", tmp_path)
+    process = spawned("align", "one", *arguments)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert re.search(r"tta: interrupted at \d+ of 300; the best so far was kept", err)
-    assert "interrupted" in json.loads((tmp_path / "run.json").read_text())["stopped"]
+    assert re.search(r"tta: interrupted at [1-5] of 10; the best so far was kept", err)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["stopped"].startswith("interrupted")
+    assert 0 < len(record["trace"]) < 6
     assert f"in {tmp_path}" in out
     assert (tmp_path / "aligned.png").exists()
+
+
+def test_ctrl_c_before_the_first_step_has_nothing_to_keep(spawned, site, tmp_path):
+    site.add("tta-halting", "tta_halting", HALTING.replace("AT", "1"))
+    process = spawned("align", "one", "--backbone", "colours", "--reward", "halting", "--method", "greedy", "--out", tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "interrupted before there was anything to keep" in err
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_run_starts_from_a_picture(tta, tmp_path):
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(tmp_path / "red.png")
+    arguments = ("--steps", 5, "--reward", "brightness", "--method", "fixed", "--out", tmp_path)
+    near, far = (tta("align", "one", *arguments, "--image", tmp_path / "red.png", "--strength", strength) for strength in (0.4, 1.0))
+    assert near.exit_code == far.exit_code == 0, near.output + far.output
+    assert near.stdout != far.stdout
+
+
+def test_pictures_of_two_sizes_are_refused(tta, tmp_path):
+    for size in (8, 16):
+        Image.new("RGB", (size, size)).save(tmp_path / f"{size}.png")
+    result = tta("align", "one", "two", *QUICK, "--image", tmp_path / "8.png", "--image", tmp_path / "16.png", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "2 sizes" in result.stderr
 
 
 def test_the_command_offers_what_align_takes():
@@ -152,5 +196,5 @@ def test_the_command_offers_what_align_takes():
     typed = inspect.signature(command.align).parameters
     objects = {"latents", "noises", "text", "null", "budget", "observers"}
     assert set(front) - set(typed) == objects
-    for name in ("method", "reward", "backbone", "scheduler", "steps", "guidance", "eta", "negative", "height", "width"):
+    for name in ("method", "reward", "backbone", "scheduler", "steps", "guidance", "eta", "negative", "height", "width", "strength"):
         assert typed[name].default == front[name].default, name

@@ -28,6 +28,8 @@ def align(
     negative: Annotated[str | None, typer.Option(help="A negative prompt.")] = None,
     height: Whole = None,
     width: Whole = None,
+    image: Annotated[list[Path] | None, typer.Option(help="A picture to start from; one for all prompts, or one for each.")] = None,
+    strength: Annotated[float, typer.Option(help="With --image: the share of the steps taken from there; 1 keeps least.")] = 0.8,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("tta-out"),
     budget_seconds: Annotated[float | None, typer.Option(help="Stop after so long, with the best so far.")] = None,
     settings: Annotated[
@@ -44,6 +46,7 @@ def align(
     import tta_core
     from tta_core.alignment import writable
     from tta_plugins.cli.parts import parts
+    from tta_plugins.cli.pictures import read_pictures
     from tta_plugins.cli.progress import watched
 
     texts = _texts(prompts or [], prompts_file)
@@ -64,6 +67,8 @@ def align(
             negative=negative,
             height=height,
             width=width,
+            image=read_pictures(image) if image else None,
+            strength=strength,
             budget=None if budget_seconds is None else tta_core.Budget(seconds=budget_seconds),
             observers=[observer],
         )
