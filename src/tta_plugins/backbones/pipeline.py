@@ -121,7 +121,9 @@ def backbone(
 
 
 def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
-    """Every tensor but the mask in a dtype."""
+    """Every tensor but the mask in a dtype; the same object when all are already."""
+    if all(tensor.dtype == dtype for tensor in (*embedding.leaves, *embedding.extra.values())):
+        return embedding
     extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
     pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)
     return Embedding(embedding.tokens.to(dtype), pooled, embedding.mask, extra)
