@@ -73,8 +73,17 @@ class Registry:
 
     def create(self, kind: str, name: str) -> object:
         """What the name stands for, made with its defaults. A plain function is itself as a reward, and a factory otherwise."""
-        loaded = self.find(kind, name).load()
-        return loaded() if callable(loaded) and (isinstance(loaded, type) or kind != "rewards") else loaded
+        entry = self.find(kind, name)
+        loaded = entry.load()
+        if not callable(loaded) or (kind == "rewards" and not isinstance(loaded, type)):
+            return loaded
+        try:
+            return loaded()
+        except TypeError as error:
+            raise LoadError(
+                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {error}. Make it yourself and pass "
+                "it; a backbone that adapts a pipeline is given the pipeline, its folder or its hub id instead of a name."
+            ) from error
 
 
 @attrs.frozen

@@ -21,7 +21,8 @@ def backbone(source: object) -> Backbone:
     A pipeline is recognised by the names of its classes, so subclasses work and diffusers need not be imported for it.
     """
     registry = plugins().registry
-    if isinstance(source, str) and not Path(source).is_dir() and "/" not in source:
+    named = isinstance(source, str) and source in {entry.name for entry in registry.entries("backbones")}
+    if isinstance(source, str) and (named or not (Path(source).is_dir() or "/" in source)):
         return backbone(registry.create("backbones", source))
     if isinstance(source, str | Path):
         load = cast(Callable[[str], object], registry.find("backbones", "diffusers").load())

@@ -22,7 +22,7 @@ class Schedule(Protocol):
         ...
 
 
-def _unit(instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+def _unit(instance: object, attribute: "attrs.Attribute[float]", value: float | int) -> None:
     if not 0 <= value <= 1:
         raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, but it is a share of the run: give a number in [0, 1].")
 

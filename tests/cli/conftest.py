@@ -1,6 +1,7 @@
 """A folder of installed plugins, as pip would leave it, and the command line run in and out of this process."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,12 @@ def spawned(site):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heeds_ctrl_c,
         )
 
     return start
+
+
+def _heeds_ctrl_c():
+    """Tests started in the background by a shell inherit that Ctrl-C is ignored; the command must not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -57,3 +57,10 @@ def test_classes_are_constructed_and_functions_are_themselves():
 
 def test_entries_are_sorted():
     assert [entry.name for entry in registry("b", "c", "a").entries("rewards")] == ["a", "b", "c"]
+
+
+def test_what_cannot_be_made_with_its_defaults_names_its_plugin():
+    made = Registry()
+    made.add(Entry("methods", "needy", lambda value: value, "", (), "lab 1.0"))
+    with pytest.raises(LoadError, match=r"'needy' of lab 1\.0 could not be made with its defaults: .*'value'"):
+        made.create("methods", "needy")
