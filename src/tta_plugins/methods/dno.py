@@ -42,8 +42,8 @@ class DNO:
 
     Source: DNO (arXiv 2405.18881), algorithm 1 and section 4.
     Differs: gradients are clipped per sample, so that a batch is each alone; weight decay is off by default; the last transition draws
-    noise as its sampler says; nothing is decoded but the result of each iteration. `DNO.released()` sets the first transition to last
-    without noise, the decay and the unclamped reward as the authors' code has them.
+    noise as its sampler says; nothing is decoded but the result of each iteration. `DNO.released()` draws no noise at the last
+    transition, decays the noise and leaves the reward's pictures unclamped, as the authors' code does.
     """
 
     iterations: int = 100
