@@ -33,6 +33,20 @@ def test_wrong_shapes_and_choices_are_refused_at_construction(make):
         make()
 
 
+def test_a_form_that_passed_does_not_let_another_pass():
+    good = torch.zeros(2, 4, 4, 4)
+    tta.GaussianTransition(good, 1.0)
+    for mean, std in ((good[0], 1.0), (good.int(), 1.0), (good, "1"), (good, None), (None, 1.0)):
+        with pytest.raises(TypeCheckError):
+            tta.GaussianTransition(mean, std)
+    tta.Embedding(TOKENS, extra={"time_ids": torch.zeros(2, 6)})
+    with pytest.raises(TypeCheckError):
+        tta.Embedding(TOKENS, extra={"time_ids": None})
+    assert DATE(start="original")
+    with pytest.raises(TypeCheckError):
+        DATE(start="middle")
+
+
 def test_whole_numbers_are_floats():
     assert DATE(rho=1) == DATE(rho=1.0)
 
