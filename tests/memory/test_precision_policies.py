@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from tta_core._typing import evolve
+from tta_core.around import BackboneAround
 from tta_core.errors import InputError
 from tta_core.memory import Setup
 from tta_core.testing import NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
-from tta_plugins.memory.around import BackboneAround
 from tta_plugins.memory.precision import BF16, FP16
 from tta_plugins.methods.date import DATE
 

@@ -6,11 +6,11 @@ import torch
 
 import tta_core
 from tta_core._typing import evolve
+from tta_core.around import BackboneAround
 from tta_core.memory import Setup
 from tta_core.schedules import Every
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
-from tta_plugins.memory.around import BackboneAround
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.look_ahead import LookAhead
 from tta_plugins.memory.updates import UpdateFraction, UpdateWindow

@@ -14,10 +14,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tta_core import resolve
+from tta_core.around import BackboneAround
 from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.errors import LoadError, UnknownNameError
-from tta_plugins.memory.around import BackboneAround
 
 Config = Mapping[str, Any]
 SHIPPED = Path(__file__).parent / "blueprints"

@@ -10,13 +10,13 @@ import attrs
 import torch
 
 from tta_core._typing import Images, Latents, Scores
+from tta_core.around import BackboneAround
 from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.memory import Decoder
 from tta_core.reward import Card, Reward, card_of
 from tta_core.scheduler import Step
 from tta_plugins.cost.standin import Silent, StandIn
-from tta_plugins.memory.around import BackboneAround
 
 Size = tuple[int, int]
 Lit = tuple[Backbone, Reward, Decoder | None]

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from tta_core._typing import Images, Latents, Scores, evolve, frozen
+from tta_core.around import BackboneAround, RewardAround
 from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.errors import InputError
 from tta_core.memory import Setup
 from tta_core.reward import Reward, checked
 from tta_core.scheduler import Step
-from tta_plugins.memory.around import BackboneAround, RewardAround
 
 
 @frozen

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import attrs
 
 from tta_core._typing import evolve, frozen
+from tta_core.around import BackboneAround
 from tta_core.borrowed import on_device
 from tta_core.controls import Embedding
 from tta_core.memory import Setup
-from tta_plugins.memory.around import BackboneAround
 from tta_plugins.memory.components import chosen_networks, refusal
 
 
