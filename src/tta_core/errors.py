@@ -6,7 +6,7 @@ class TTAError(Exception):
 
 
 class InputError(TTAError, ValueError):
-    """An argument is not of the kind asked for: an empty prompt list, a negative number of steps, an unwritable folder."""
+    """An argument is not of the kind asked for: an empty prompt list, a setting of another type or shape, an unwritable folder."""
 
 
 class UnknownNameError(TTAError, LookupError):

@@ -10,6 +10,7 @@ from jaxtyping import TypeCheckError
 import tta_core as tta
 from tta_core._typing import evolve
 from tta_core.borrowed import frozen_networks
+from tta_core.errors import InputError
 from tta_core.testing import NetworkedMixture
 from tta_plugins.methods.date import DATE
 
@@ -29,7 +30,7 @@ TOKENS = torch.zeros(2, 3, 8)
     ],
 )
 def test_wrong_shapes_and_choices_are_refused_at_construction(make):
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(InputError):
         make()
 
 
@@ -37,14 +38,34 @@ def test_a_form_that_passed_does_not_let_another_pass():
     good = torch.zeros(2, 4, 4, 4)
     tta.GaussianTransition(good, 1.0)
     for mean, std in ((good[0], 1.0), (good.int(), 1.0), (good, "1"), (good, None), (None, 1.0)):
-        with pytest.raises(TypeCheckError):
+        with pytest.raises(InputError):
             tta.GaussianTransition(mean, std)
     tta.Embedding(TOKENS, extra={"time_ids": torch.zeros(2, 6)})
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(InputError):
         tta.Embedding(TOKENS, extra={"time_ids": None})
     assert DATE(start="original")
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(InputError):
         DATE(start="middle")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DATE(start="middle"), "DATE.start takes Literal['current', 'original'], but 'middle' was given."),
+        (lambda: DATE(0.5, 3), "DATE.updates takes tta_core.schedules.Schedule, but 3 was given."),
+        (lambda: tta.Budget(flops="much"), "Budget.flops takes float | None, but 'much' was given."),
+        (
+            lambda: tta.Embedding(TOKENS, pooled=torch.zeros(3, 5)),
+            "Embedding.pooled takes jaxtyping.Float[Tensor, 'b p'] | None, but a torch.float32 tensor of shape (3, 5) was given. "
+            "Dimensions of one name must be equal in all fields.",
+        ),
+    ],
+)
+def test_a_refusal_names_class_field_what_it_takes_and_what_was_given(make, message):
+    with pytest.raises(InputError) as refusal:
+        make()
+    assert str(refusal.value) == message
+    assert isinstance(refusal.value.__cause__, TypeCheckError)
 
 
 def test_whole_numbers_are_floats():
