@@ -67,12 +67,14 @@ class Needs:
         gradient: whether it differentiates the reward.
         betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not.
         eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
+        chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
     """
 
     variable: ControllableVariable | None = None
     gradient: bool = False
     betas: bool = False
     eta: float | Schedule | None = None
+    chain: bool = False
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from tta_core.testing.problems import Likeness
 from tta_plugins.cost.auto import Auto
 from tta_plugins.cost.peaks import Peaks, foretold
 from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,9 @@ def sized(monkeypatch):
     return asked
 
 
-def setup_for(policy):
+def setup_for(policy, method=None):
     backbone = NetworkedMixture()
-    setup = Setup(backbone, vp_scheduler(3), Likeness(), DATE(), height=8, width=8, guidance=2.0)
+    setup = Setup(backbone, vp_scheduler(3), Likeness(), method or DATE(), height=8, width=8, guidance=2.0)
     with setup.undo:
         under = policy(setup)
         dtypes = {tensor.dtype for tensor in backbone.denoiser.parameters()}
@@ -70,6 +71,11 @@ def test_exact_choices_come_before_half_precision(sized):
     halved, dtypes = setup_for(Auto(5 * 10**8))
     assert "bf16 + frozen-convolutions + checkpointing (components=('decoder',)) 0.45 GB predicted" in halved
     assert dtypes == {torch.bfloat16}
+
+
+def test_a_chain_is_cut_where_there_is_one(sized):
+    assert "segments" not in setup_for(Auto(6 * 10**8))[0]
+    assert "frozen-convolutions + segments + checkpointing + chunked 0.5 GB" in setup_for(Auto(6 * 10**8), DNO(1))[0]
 
 
 def test_nothing_fits(sized):
@@ -126,8 +132,11 @@ def test_auto_gives_up_in_the_end(sized):
         run(NetworkedMixture(), Auto(2 * 10**9), reward=Full(times=10**9), scheduler=vp_scheduler(2, 0.0))
 
 
+_ADVICE = r"cpu ran out of memory. .* to need 0.0.* Try memory='auto'.*memory=\['frozen-convolutions', 'checkpointing', 'chunked'\]"
+
+
 def test_another_run_gets_one_message(shapes):
-    with pytest.raises(ShortageError, match=r"cpu ran out of memory. The run was predicted to need 0.0.* Try memory='auto'"):
+    with pytest.raises(ShortageError, match=_ADVICE):
         run(shapes, reward=Full(times=10**9))
 
 

@@ -3,9 +3,12 @@
 import pytest
 
 from tta_core.errors import IncompatibleError, InputError
+from tta_core.estimators import Hybrid2, ZerothOrder
 from tta_core.memory import Setup
+from tta_core.preparation import prepare
 from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
+from tta_core.variables import Noise
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
 from tta_plugins.memory.compiled import Compiled
@@ -18,7 +21,9 @@ from tta_plugins.memory.segments import Segments
 from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
 from tta_plugins.methods.baselines import Fixed
 from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.methods.then import Then
 
 
 def setup(backbone=None, method=None):
@@ -40,9 +45,23 @@ def test_without_a_schedule_of_updates(policy):
         policy(setup(method=NullTTA()))
 
 
-def test_segments_without_anything_steered():
-    with pytest.raises(IncompatibleError, match="Fixed steers nothing"):
-        Segments()(setup(method=Fixed()))
+CHAINLESS = [Fixed(), DATE(), NullTTA(), DATE(variable=Noise()), DNO(estimator=ZerothOrder()), Then((DATE(), Fixed()))]
+
+
+@pytest.mark.parametrize("method", CHAINLESS, ids=repr)
+def test_segments_without_a_differentiated_chain(method):
+    with pytest.raises(IncompatibleError, match=rf"Cannot use Segments\(every=1\) .* because .* {type(method).__name__} declares none"):
+        Segments()(setup(method=method))
+
+
+@pytest.mark.parametrize("method", [DNO(), DNO(estimator=Hybrid2()), Then((DATE(), DNO()))], ids=repr)
+def test_segments_of_a_differentiated_chain(method):
+    assert Segments()(setup(method=method)).segment == 1
+
+
+def test_a_named_policy_is_refused_before_the_first_step():
+    with pytest.raises(IncompatibleError, match=r"Segments.*DATE declares none"), prepare("a", method="date", memory="segments"):
+        pytest.fail("it was prepared")
 
 
 def test_offload_where_everything_is_in_host_memory_already():

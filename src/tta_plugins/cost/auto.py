@@ -14,7 +14,7 @@ from tta_core.errors import IncompatibleError, InputError, ShortageError
 from tta_core.memory import MemoryPolicy, Setup
 from tta_core.plugins import plugins
 from tta_plugins.cost.laboratory import laboratory
-from tta_plugins.cost.peaks import foretold, is_chain
+from tta_plugins.cost.peaks import foretold
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,10 @@ class Auto:
     def advice(self, setup: Setup) -> str:
         """The prediction for this setup, and the least of the ladder."""
         now = foretold(setup).total
-        leanest = [name for name, _ in _LADDER[-1]]
+        with laboratory(setup) as lab:
+            choice, trial = _applicable(lab, _LADDER[-1])
+            trial.undo.close()
+        leanest = [name for name, _ in choice]
         return (
             f"The run was predicted to need {_size(now)} (allocators and libraries need more). Try memory='auto', which chooses; the "
             f"leanest exact choice is memory={leanest!r}, before it 'bf16'. Or draw fewer prompts at once."
@@ -94,10 +97,8 @@ class Auto:
 
 def _applicable(lab: Setup, choice: Choice) -> tuple[Choice, Setup]:
     """The policies of a choice that do something here, and a setup under them with an undo of its own."""
-    trial, kept, chain = evolve(lab, undo=ExitStack()), [], is_chain(lab)
+    trial, kept = evolve(lab, undo=ExitStack()), []
     for named in choice:
-        if named[0] == "segments" and not chain:
-            continue
         (policy,) = _made((named,))
         try:
             trial = policy(trial)

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import attrs
 import torch
 
-from tta_core import steering
 from tta_core._typing import evolve, frozen
 from tta_core.memory import Setup
 from tta_core.scheduler import Prediction, Scheduler, State, Step
 from tta_plugins.cost.laboratory import laboratory, parameter_bytes
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.spotlight import Lamp, lit
-from tta_plugins.cost.standin import Silent, StandIn, posed, size_of
+from tta_plugins.cost.standin import posed, size_of
 
 
 @frozen
@@ -33,7 +32,7 @@ def foretold(setup: Setup) -> Peaks:
     """The peaks of a run of the setup."""
     with laboratory(setup) as lab:
         parameters, kept = parameter_bytes(lab), lab.segment or len(lab.scheduler.steps)
-        if not is_chain(lab):
+        if not lab.method.needs.chain:
             return Peaks(parameters, _phases(lab))
         if lab.segment is None:
             return Peaks(parameters, _extended(_phases(_shortened(lab, 2)), _phases(_shortened(lab, 3)), kept - 2))
@@ -68,18 +67,6 @@ def _phases(lab: Setup) -> dict[str, int]:
                 break
         phases["method"] = held + live.peak
     return phases
-
-
-def is_chain(setup: Setup) -> bool:
-    """Whether the method differentiates the sampling chain: x itself depends on what it steers."""
-    variable = setup.method.needs.variable
-    if variable is None:
-        return False
-    backbone = StandIn(setup.backbone)
-    problem = posed(setup, backbone, Silent(setup.reward), backbone.latent_shape(*size_of(setup)))
-    with torch.enable_grad():
-        controls = variable.write(problem.controls, steering.leaves(variable.read(problem.controls)))
-        return problem.start(controls).x.requires_grad
 
 
 def _shortened(setup: Setup, steps: int) -> Setup:

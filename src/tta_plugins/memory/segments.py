@@ -32,8 +32,9 @@ class Segments:
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose chain is cut in segments."""
-        if setup.method.needs.variable is None:
-            raise refusal(self, setup, f"it cuts a differentiated chain, and {name_of(setup.method)} steers nothing through one")
+        if not setup.method.needs.chain:
+            reason = f"it cuts a chain that is differentiated as a whole, and {name_of(setup.method)} declares none"
+            raise refusal(self, setup, reason, "Leave the policy out; a method that differentiates one declares Needs(chain=True).")
         total = len(setup.scheduler.steps)
         sizes = {"sqrt": math.ceil(math.sqrt(total)), "all": total, "none": None}
         return evolve(setup, segment=self.every if isinstance(self.every, int) else sizes[self.every])

@@ -15,7 +15,7 @@ from torch import Tensor
 from tta_core import steering
 from tta_core._typing import evolve, frozen
 from tta_core.errors import InputError
-from tta_core.estimators import Estimator, Exact, Objective
+from tta_core.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
 from tta_core.schedules import AllButLast, Schedule
@@ -74,8 +74,9 @@ class DNO:
 
     @property
     def needs(self) -> Needs:
-        """The whole chain is differentiated: see the trajectory policies for its memory."""
-        return Needs(Noise(), gradient=self.estimator.needs_gradient, eta=self.eta)
+        """The whole chain is differentiated, unless by finite differences: see the policy "segments" for its memory."""
+        chain = not isinstance(self.estimator, ZerothOrder)
+        return Needs(Noise(), gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Iterate; each snapshot's x0 is the best so far."""
