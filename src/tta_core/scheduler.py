@@ -12,6 +12,7 @@ import attrs
 from torch import Tensor
 
 from tta_core._typing import Latents, evolve, frozen
+from tta_core.errors import IncompatibleError
 from tta_core.schedules import Schedule
 from tta_core.transition import GaussianTransition, as_batch, log_snr_half, posterior_std
 
@@ -116,6 +117,9 @@ class GaussianScheduler:
         initial_std: standard deviation of x_T.
         renoise: forget x and noise x0 afresh at each step (`stochastic_sampling` of diffusers' flow-matching Euler).
 
+    Raises:
+        IncompatibleError: for a step from clean latents, and for one from noise alone if the network predicts the noise.
+
     Source: DDIM (arXiv 2010.02502) eq. 12 and 16; DPM-Solver++ (arXiv 2211.01095) algorithm 2 for the second order.
     """
 
@@ -124,6 +128,20 @@ class GaussianScheduler:
     eta: float | Schedule = 0.0
     initial_std: float = 1.0
     renoise: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        for step in self.steps:
+            if step.s <= 0:
+                raise IncompatibleError(
+                    f"Cannot use a table whose step {step.index} starts at s = {step.s:g}. This is because x is clean there, and there is "
+                    "no noise to take away. Leave that step out."
+                )
+            if step.a <= 0 and self.output == "epsilon":
+                raise IncompatibleError(
+                    f"Cannot use output 'epsilon' with a table whose step {step.index} starts at a = {step.a:g}. This is because x is "
+                    "noise alone there, and the noise does not tell x0. Use a network that predicts 'flow', 'v_prediction' or 'sample', or a "
+                    "table that starts at less noise."
+                )
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""

@@ -85,7 +85,6 @@ def test_the_posterior_is_that_of_two_noisy_views(step):
 @drawn(scheduler=tables(), x=latents(), output=latents())
 def test_eta_scales_the_noise_alone_between_its_ends(scheduler, x, output):
     step = scheduler.steps[0]
-    assume(step.a > 0)
     stds = [GaussianScheduler(scheduler.steps, scheduler.output, eta).predict(State(x), output, step).transition.std for eta in (0, 0.3, 1)]
     assert stds[0] == 0
     assert stds[1] == pytest.approx(0.3 * stds[2])
@@ -111,6 +110,26 @@ def test_the_known_kl_of_a_training_step():
     variance = (1 - there) / (1 - here) * (1 - alpha)
     assert first.kl(second).item() == pytest.approx((1 - alpha) ** 2 / (2 * variance * alpha * (1 - here)), rel=1e-3)
     assert first.kl(second).item() == pytest.approx(0.003347, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("output", "a", "s", "message"),
+    [
+        ("epsilon", 0.0, 1.0, r"output 'epsilon' .* step 0 starts at a = 0\. .* the noise does not tell x0"),
+        ("sample", 1.0, 0.0, r"step 0 starts at s = 0\. .* x is clean there"),
+        ("flow", 1.0, 0.0, r"step 0 starts at s = 0\. .* x is clean there"),
+    ],
+)
+def test_a_table_that_divides_by_zero_is_refused(output, a, s, message):
+    with pytest.raises(IncompatibleError, match=message):
+        GaussianScheduler((Step(0, 1.0, a, s, 1.0, 0.0),), output)
+
+
+@pytest.mark.parametrize("output", ["v_prediction", "flow", "sample"])
+def test_from_noise_alone_other_outputs_tell_x0(output):
+    step, zeros = Step(0, 1.0, 0.0, 1.0, 0.5, 0.5), torch.zeros(1, 4, 4, 4)
+    x0 = GaussianScheduler((step,), output).predict(State(zeros), torch.ones(1, 4, 4, 4), step).x0
+    assert x0.unique().item() == (1 if output == "sample" else -1)
 
 
 @drawn(x=latents())
