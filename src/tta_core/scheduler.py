@@ -139,8 +139,8 @@ class GaussianScheduler:
             if step.a <= 0 and self.output == "epsilon":
                 raise IncompatibleError(
                     f"Cannot use output 'epsilon' with a table whose step {step.index} starts at a = {step.a:g}. This is because x is "
-                    "noise alone there, and the noise does not tell x0. Use a network that predicts 'flow', 'v_prediction' or 'sample', or a "
-                    "table that starts at less noise."
+                    "noise alone there, and the noise does not tell x0. Use a network that predicts 'flow', 'v_prediction' or 'sample', "
+                    "or a table that starts at less noise."
                 )
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
