@@ -67,6 +67,7 @@ class Needs:
         gradient: whether it differentiates the reward.
         betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not.
         eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
+        stochastic: whether it compares transitions by their KL divergence, for which every step but the last must draw noise.
         chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
     """
 
@@ -74,6 +75,7 @@ class Needs:
     gradient: bool = False
     betas: bool = False
     eta: float | Schedule | None = None
+    stochastic: bool = False
     chain: bool = False
 
 

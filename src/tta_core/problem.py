@@ -19,7 +19,7 @@ from tta_core.noise import NoiseSource
 from tta_core.position import Position
 from tta_core.provenance import name_of
 from tta_core.reward import Reward, card_of, checked, judged
-from tta_core.scheduler import Scheduler, State, Step
+from tta_core.scheduler import GaussianScheduler, Scheduler, State, Step
 
 
 @frozen
@@ -176,6 +176,14 @@ class Problem:
                 "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
                 "is made of them. Use kernel='sampler'."
             )
+        if needs.stochastic and isinstance(self.scheduler, GaussianScheduler):
+            still = next((step.index for step in self.steps[:-1] if self.scheduler.std(step) == 0), None)
+            if still is not None:
+                raise IncompatibleError(
+                    f"Cannot use a KL divergence of transitions with this sampler. This is because step {still} draws no noise (std 0), "
+                    "and the KL of two point masses is infinite or 0. Use a stochastic sampler (eta > 0), or a penalty that needs no "
+                    "transition (kernel='training')."
+                )
         if needs.gradient and not self._differentiable():
             raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
         return evolve(self, differentiable=needs.gradient)

@@ -146,12 +146,16 @@ class GaussianScheduler:
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
         x0, eps = self._believed(state.x, output, step)
-        eta = self.eta if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
-        std = step.s_next if self.renoise else eta * posterior_std(step.a, step.s, step.a_next, step.s_next)
+        std = self.std(step)
         k = math.sqrt(max(0.0, step.s_next**2 - std**2))
         direction = self._second_order(x0, state.history, step)
         mean = (k / step.s) * state.x + (step.a_next - step.a * k / step.s) * direction
         return Prediction(x0, eps, GaussianTransition(mean, std), History(x0, step.a, step.s))
+
+    def std(self, step: Step) -> float:
+        """The standard deviation of the transition from a step, which depends on the table and eta alone."""
+        eta = self.eta if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
+        return step.s_next if self.renoise else eta * posterior_std(step.a, step.s, step.a_next, step.s_next)
 
     def _believed(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
         a, s = step.a, step.s

@@ -8,10 +8,11 @@ import torch
 
 from tta_core import NullEmbedding, TextEmbedding
 from tta_core.errors import IncompatibleError
-from tta_core.schedules import GeometricDecay
+from tta_core.schedules import AllButLast, Every, GeometricDecay
 from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import problem_for, solved
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.methods.then import Then
 
 SMALL = {"inner_min": 2, "inner_max": 2}
 
@@ -176,6 +177,17 @@ def test_the_training_kernel_needs_betas():
     method = NullTTA(1, 1, 1)
     with pytest.raises(IncompatibleError, match="kernel='sampler'"):
         solved(method, problem_for(method, backbone=GaussianMixture(output="flow"), scheduler=flow_scheduler(3, 1.0)))
+
+
+def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
+    """A deterministic sampler is refused before the first step; the training kernel takes it."""
+    method = NullTTA(1, 1, 1, kernel="sampler")
+    for eta in (0.0, Every(2)):
+        for refused in (method, Then((method,))):
+            with pytest.raises(IncompatibleError, match=r"draws no noise.*eta > 0.*kernel='training'"):
+                problem_for(refused, scheduler=vp_scheduler(3, eta))
+    assert problem_for(method, scheduler=vp_scheduler(3, AllButLast()))
+    assert problem_for(NullTTA(1, 1, 1), scheduler=vp_scheduler(3, 0.0))
 
 
 def test_the_sampler_kernel_serves_every_family():

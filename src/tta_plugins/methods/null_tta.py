@@ -73,7 +73,8 @@ class NullTTA:
     @property
     def needs(self) -> Needs:
         """DDIM with eta 1, whose children differ."""
-        return Needs(self.variable, gradient=self.estimator.needs_gradient, betas=self.kernel == "training", eta=1.0)
+        training = self.kernel == "training"
+        return Needs(self.variable, gradient=self.estimator.needs_gradient, betas=training, eta=1.0, stochastic=not training)
 
     def inner(self, index: int, total: int) -> int:
         """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1))."""

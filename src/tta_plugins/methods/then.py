@@ -45,6 +45,7 @@ class Then:
             gradient=any(needs.gradient for needs in each),
             betas=any(needs.betas for needs in each),
             eta=etas[0] if etas else None,
+            stochastic=any(needs.stochastic for needs in each),
             chain=any(needs.chain for needs in each),
         )
 
