@@ -20,12 +20,13 @@ OWN = "tta-align"
 
 @attrs.frozen
 class Found:
-    """One entry point: where it came from, and why it is not in use (empty: it is)."""
+    """One entry point: where it came from, what is wrong with it (empty: nothing), and whether an environment variable leaves it out."""
 
     name: str
     distribution: str
     version: str
     problem: str = ""
+    blocked: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
@@ -33,7 +34,7 @@ class Found:
 
 @attrs.define
 class Plugins:
-    """The plugins in use: their hooks, the names they registered, and what is broken."""
+    """The plugins in use: their hooks, the names they registered; and all that were found."""
 
     hooks: pluggy.PluginManager
     registry: Registry
@@ -54,7 +55,7 @@ def plugins() -> Plugins:
 def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
     found = Found(point.name, point.dist.name, point.dist.version) if point.dist else Found(point.name, "unknown", "")
     if not _selected(found.distribution):
-        return attrs.evolve(found, problem="blocked by TTA_PLUGINS or TTA_PLUGINS_BLOCK")
+        return attrs.evolve(found, blocked=True)
     try:
         plugin = point.load()
         made.hooks.register(plugin, name=str(found))

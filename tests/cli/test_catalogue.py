@@ -145,5 +145,6 @@ def test_a_blocked_plugin_is_not_a_broken_one(tta, monkeypatch):
     plugins.cache_clear()
     result = tta("doctor")
     assert result.exit_code == 0
-    assert "blocked  tta_edges (tta-edges 1.0)" in result.stdout
+    assert "blocked  tta_edges (tta-edges 1.0): by TTA_PLUGINS" in result.stdout
+    assert f"All {len(plugins().found) - 1} plugins in use are sound." in result.stdout
     assert "edges" not in tta("list", "rewards").stdout

@@ -121,7 +121,9 @@ def test_the_environment_chooses(installed, monkeypatch, variable, value, left):
     # monkeypatch of the fixture deleted both; this one is set for the loading alone
     found = installed(lab=rewards("a"), rival=rewards("b"), tta_align=rewards("own"))
     assert names(found) == left
-    assert all("blocked" in one.problem for one in found.found if one.name not in {"lab": "lab"} and one.problem)
+    own = {"lab": "a", "rival": "b", "tta_align": "own"}
+    assert [one.blocked for one in found.found] == [own[one.name] not in left for one in found.found]
+    assert not any(one.problem for one in found.found)
 
 
 def test_plugins_are_loaded_once(installed):

@@ -19,23 +19,20 @@ def doctor(
         entries = [entry for kind in KINDS for entry in loaded.registry.entries(kind) if entry.plugin == str(found)]
         failures = [failure for entry in entries if load for failure in _failures(entry)]
         typer.echo(_line(found, entries, failures))
-        problems += [found.problem] if is_broken(found) else failures
+        problems += [found.problem] if found.problem else failures
     for collision in loaded.registry.collisions:
         typer.echo(f"collision  {collision}")
     if problems:
         typer.echo(f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package named in each.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"All {len(loaded.found)} plugins are sound.")
-
-
-def is_broken(found: Found) -> bool:
-    """Whether a plugin failed to load; one that an environment variable blocks did not."""
-    return bool(found.problem) and not found.problem.startswith("blocked by")
+    typer.echo(f"All {sum(not found.blocked for found in loaded.found)} plugins in use are sound.")
 
 
 def _line(found: Found, entries: list[Entry], failures: list[str]) -> str:
+    if found.blocked:
+        return f"blocked  {found}: by TTA_PLUGINS or TTA_PLUGINS_BLOCK"
     if found.problem:
-        return f"{'broken' if is_broken(found) else 'blocked':<8} {found}: {found.problem}"
+        return f"broken   {found}: {found.problem}"
     names = ", ".join(entry.name for entry in entries) or "no names"
     return "\n".join([f"{'broken' if failures else 'ok':<8} {found}: {names}", *(f"         {failure}" for failure in failures)])
 

@@ -7,7 +7,6 @@ import typer
 
 from tta_core.plugins import plugins
 from tta_core.registry import KINDS, Collision, Entry
-from tta_plugins.cli.doctor import is_broken
 from tta_plugins.cli.near import one_of
 
 
@@ -28,7 +27,7 @@ def list_entries(
         for entry in entries:
             origin = "" if "(tta-align " in entry.plugin else f"  [{entry.plugin}]"
             typer.echo(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
-    broken = [found for found in plugins().found if is_broken(found)]
+    broken = [found for found in plugins().found if found.problem]
     if broken or registry.collisions:
         typer.echo(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
 
