@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tta_core
+from tta_core.noise import KeyedNoise
 from tta_core.preparation import prepare
 from tta_core.schedules import Every, Window
 from tta_plugins.cost.counted import Counted
@@ -13,6 +14,7 @@ from tta_plugins.cost.flops import Flops
 from tta_plugins.cost.forecast import forecast
 from tta_plugins.cost.laboratory import laboratory
 from tta_plugins.cost.peaks import foretold
+from tta_plugins.cost.standin import Still
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
 from tta_plugins.memory.convolutions import FrozenConvolutions
@@ -20,6 +22,7 @@ from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.methods.then import Then
 
 PROMPTS = ("a red circle", "a blue square")
 NULL_TTA, CHAIN = NullTTA(particles=2, inner_min=1, inner_max=1), DNO(1, shuffles=2)
@@ -48,6 +51,32 @@ def test_the_peak_is_within_fifteen_percent(shapes, run):
         predicted = foretold(prepared.setup)
     for phase in ("baseline", "method"):
         assert predicted.phases[phase] == pytest.approx(measured.phases[phase].peak_bytes, rel=0.15), phase
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["chain last", "chain first"])
+def test_methods_in_turn_need_what_the_one_that_needs_most_does(shapes, order):
+    def peak(method):
+        with prepare("a red circle", backbone=shapes, method=method, steps=4) as prepared:
+            return foretold(prepared.setup).phases["method"]
+
+    each = DATE(updates=Every(2)), CHAIN
+    assert peak(Then(tuple(each[i] for i in order))) == pytest.approx(peak(CHAIN), rel=0.01)
+    assert peak(each[0]) < 0.7 * peak(CHAIN)
+
+
+def test_a_segment_is_no_longer_than_the_run(shapes):
+    peaks = []
+    for every in ("all", 1000):
+        with prepare("a red circle", backbone=shapes, method=CHAIN, memory=Segments(every), steps=4) as prepared:
+            peaks.append(foretold(prepared.setup).phases)
+    assert peaks[0] == peaks[1]
+
+
+def test_noises_without_data_take_as_many_bytes():
+    still, keyed = Still(2, (4, 8, 8)), KeyedNoise((0, 1), (0, 0), (4, 8, 8), torch.device("cpu"))
+    for ask in (lambda noises: noises(0, 1), lambda noises: noises.like(torch.ones(2, 3), 7), lambda noises: noises.permutations(5, 9, 7)):
+        assert ask(still).shape == ask(keyed).shape
+        assert ask(still).untyped_storage().nbytes() == ask(keyed).untyped_storage().nbytes()
 
 
 def test_the_flops_are_those_of_the_run(shapes):

@@ -1,12 +1,14 @@
 """How much memory a run needs at once, phase by phase, found by running the method itself on tensors without data."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import attrs
 import torch
 
 from tta_core._typing import evolve, frozen
 from tta_core.memory import Setup
+from tta_core.method import Method
 from tta_core.scheduler import Prediction, Scheduler, State, Step
 from tta_plugins.cost.laboratory import laboratory, parameter_bytes
 from tta_plugins.cost.live import LiveBytes
@@ -28,18 +30,32 @@ class Peaks:
         return self.parameters + max(self.phases.values())
 
 
+@runtime_checkable
+class InTurn(Protocol):
+    """A method that is others, one after another: each needs memory of its own."""
+
+    methods: tuple[Method, ...]
+
+
 def foretold(setup: Setup) -> Peaks:
     """The peaks of a run of the setup."""
     with laboratory(setup) as lab:
-        parameters, kept = parameter_bytes(lab), lab.segment or len(lab.scheduler.steps)
-        if not lab.method.needs.chain:
-            return Peaks(parameters, _phases(lab))
-        if lab.segment is None:
-            return Peaks(parameters, _extended(_phases(_shortened(lab, 2)), _phases(_shortened(lab, 3)), kept - 2))
-        one = _phases(evolve(_shortened(lab, 2), segment=1))
-        if kept == 1:
-            return Peaks(parameters, one)
-        return Peaks(parameters, _extended(one, _phases(evolve(_shortened(lab, 4), segment=2)), kept - 1))
+        return Peaks(parameter_bytes(lab), _foretold(lab))
+
+
+def _foretold(lab: Setup) -> dict[str, int]:
+    if isinstance(lab.method, InTurn):
+        each = [_foretold(evolve(lab, method=method)) for method in lab.method.methods]
+        return {phase: max(phases[phase] for phases in each) for phase in each[0]}
+    if not lab.method.needs.chain:
+        return _phases(lab)
+    total = len(lab.scheduler.steps)
+    if lab.segment is None:
+        return _extended(_phases(_shortened(lab, 2)), _phases(_shortened(lab, 3)), total - 2)
+    kept, one = min(lab.segment, total), _phases(evolve(_shortened(lab, 2), segment=1))
+    if kept == 1:
+        return one
+    return _extended(one, _phases(evolve(_shortened(lab, 4), segment=2)), kept - 1)
 
 
 def _extended(few: dict[str, int], one_more: dict[str, int], steps: int) -> dict[str, int]:
