@@ -9,7 +9,7 @@ import attrs
 import torch
 
 from tta_core._typing import Images, Scores, frozen
-from tta_core.errors import InputError
+from tta_core.folder import writable
 from tta_core.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -135,19 +135,6 @@ def to_picture(image: torch.Tensor) -> "Image":
 
     levels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy(), mode=None)
-
-
-def writable(folder: str | Path) -> Path:
-    """The folder, made if need be. Raises `InputError` if nothing can be written there."""
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".tta-write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"Cannot write to {path}: {error.strerror or error}. Give another output folder.") from error
-    return path
 
 
 def as_floats(scores: Scores) -> tuple[float, ...]:

@@ -14,9 +14,12 @@ main()
 HEAVY = {"torch", "diffusers", "transformers", "numpy", "rich", "cattrs", "PIL", "jaxtyping", "beartype"}
 
 
-@pytest.mark.parametrize("command", ["--help", "list", "align --help", "--version", "list rewards --json", "doctor --no-load"])
-def test_nothing_heavy_is_imported(spawned, command):
-    process = spawned(*command.split(), code=REPORT)
+LIGHT = ["--help", "list", "align --help", "--version", "list rewards --json", "doctor --no-load", "new reward sharp-edges --out {folder}"]
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_nothing_heavy_is_imported(spawned, command, tmp_path):
+    process = spawned(*(word.format(folder=tmp_path) for word in command.split()), code=REPORT)
     out, err = process.communicate(timeout=60)
     modules = set(json.loads(err.splitlines()[-1]))
     assert process.returncode == 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tta_core.errors import InputError, LoadError
+from tta_core.folder import writable
 
 if TYPE_CHECKING:
     from tta_core.alignment import Alignment
@@ -44,7 +45,6 @@ def align(
     Writes aligned.png, baseline.png, grid.png (baseline left, aligned right) and run.json. Ctrl-C keeps the best so far.
     """
     import tta_core
-    from tta_core.alignment import writable
     from tta_plugins.cli.parts import parts
     from tta_plugins.cli.pictures import read_pictures
     from tta_plugins.cli.progress import watched

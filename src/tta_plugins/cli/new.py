@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import InputError
+from tta_core.folder import writable
 from tta_core.plugins import plugins
 from tta_plugins.cli.near import one_of
 
@@ -25,8 +26,6 @@ def new(
 
     It holds the entry point, the plugin, its tests and a README; it installs and passes as written.
     """
-    from tta_core.alignment import writable
-
     one_of(kind, KINDS, "kind of package")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise InputError(f"{name!r} cannot be a name. Use lower-case letters and digits in words joined by dashes, such as edge-density.")
