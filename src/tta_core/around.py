@@ -16,8 +16,11 @@ from tta_core.scheduler import Step
 Encode = Callable[[Sequence[str], int, int], Embedding]
 EncodeNull = Callable[[Sequence[str | None], int, int], Embedding | None]
 Predict = Callable[[Latents, Step, Embedding], Latents]
+Combine = Callable[[Latents, Latents, float], Latents]
 Decode = Callable[[Latents], Images]
 Score = Callable[[Images, Sequence[str]], Scores]
+ScoreParts = Callable[[Images, Sequence[str]], Mapping[str, Scores]]
+Mix = Callable[[Mapping[str, Scores]], Scores]
 
 
 @frozen
@@ -28,6 +31,7 @@ class BackboneAround:
     encoding: Encode | None = attrs.field(default=None, repr=False)
     encoding_null: EncodeNull | None = attrs.field(default=None, repr=False)
     predicting: Predict | None = attrs.field(default=None, repr=False)
+    combining: Combine | None = attrs.field(default=None, repr=False)
     decoding: Decode | None = attrs.field(default=None, repr=False)
     device: torch.device = attrs.field(default=attrs.Factory(lambda self: self.backbone.device, takes_self=True), init=False, repr=False)
 
@@ -73,8 +77,8 @@ class BackboneAround:
         return (self.predicting or self.backbone.predict)(x, step, embedding)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """The original's."""
-        return self.backbone.combine(text, null, guidance)
+        """The guided output."""
+        return (self.combining or self.backbone.combine)(text, null, guidance)
 
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB."""
@@ -106,3 +110,31 @@ class RewardAround:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Scores of images."""
         return self.scoring(images, prompts)
+
+
+@frozen
+class MixtureAround:
+    """A mixture whose parts are scored another way; its card and its networks are the original's, and `mixed` should be."""
+
+    reward: Reward
+    parts: ScoreParts = attrs.field(repr=False)
+    mixed: Mix = attrs.field(repr=False)
+
+    @property
+    def __name__(self) -> str:
+        """The original's, so that messages name what the user gave."""
+        return name_of(self.reward)
+
+    @property
+    def card(self) -> Card:
+        """The original's."""
+        return card_of(self.reward)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The original's."""
+        return networks_of(self.reward)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Scores of images."""
+        return self.mixed(self.parts(images, prompts))

@@ -8,6 +8,8 @@ import tta_core
 from tta_core._typing import evolve
 from tta_core.around import BackboneAround
 from tta_core.memory import Setup
+from tta_core.provenance import name_of
+from tta_core.reward import Mixed, card_of, networks_of
 from tta_core.schedules import Every
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
@@ -16,6 +18,8 @@ from tta_plugins.memory.look_ahead import LookAhead
 from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.rewards.mixtures import Minimum, Product, WeightedSum
+from tta_plugins.rewards.pixels import Brightness, Contrast
 
 
 @attrs.define(eq=False)
@@ -54,6 +58,30 @@ def test_chunks_have_at_most_so_many_rows_and_give_the_same():
     assert {shape[0] for shape in decoded} == {1, 2}
     assert set(judged) == {(1, 1)}
     torch.testing.assert_close(run.result.pixels, plain.result.pixels)
+
+
+@pytest.mark.parametrize("mixture", [WeightedSum, Minimum, Product], ids=lambda mixture: mixture.__name__)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_mixture_in_chunks_keeps_its_parts(mixture, rows):
+    reward, chunks = mixture({"bright": (Brightness(), 2.0), "contrast": Contrast()}), Chunked(reward=rows)
+    scheduler, method = vp_scheduler(4, 1.0), NullTTA(particles=2, inner_min=1, inner_max=1)
+    plain, under = (
+        tta_core.align(["a", "b", "c"], backbone=GaussianMixture(), method=method, reward=reward, scheduler=scheduler, memory=memory)
+        for memory in ((), chunks)
+    )
+    assert set(plain.trace[-1].parts) == {"bright", "contrast"}
+    for expected, seen in zip(plain.trace, under.trace, strict=True):
+        assert seen.scores == pytest.approx(expected.scores, abs=1e-5)
+        assert seen.parts.keys() == expected.parts.keys()
+        for name, scores in expected.parts.items():
+            assert seen.parts[name] == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_reward_in_chunks_is_the_same_reward():
+    for reward in (Brightness(), Minimum({"bright": Brightness()})):
+        around = Chunked()(Setup(GaussianMixture(), vp_scheduler(2), reward, DATE())).reward
+        assert isinstance(around, Mixed) == isinstance(reward, Mixed)
+        assert (name_of(around), card_of(around), networks_of(around)) == (name_of(reward), card_of(reward), networks_of(reward))
 
 
 def test_slicing_touches_the_decoder_alone():

@@ -1,18 +1,18 @@
 """A batch through a network a few rows at a time: the transient memory of a few rows instead of all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
 from torch import Tensor
 
 from tta_core._typing import Images, Latents, Scores, evolve, frozen
-from tta_core.around import BackboneAround, RewardAround
+from tta_core.around import BackboneAround, MixtureAround, RewardAround
 from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.errors import InputError
 from tta_core.memory import Setup
-from tta_core.reward import Reward, checked
+from tta_core.reward import Mixed, Reward, checked
 from tta_core.scheduler import Step
 
 
@@ -40,7 +40,7 @@ class Chunked:
             predicting=_Predict(backbone, self.denoiser) if self.denoiser else None,
             decoding=_Decode(backbone, self.decoder) if self.decoder else None,
         )
-        return evolve(setup, backbone=around, reward=RewardAround(reward, _Score(reward, self.reward)) if self.reward else reward)
+        return evolve(setup, backbone=around, reward=_scoring(reward, self.reward) if self.reward else reward)
 
 
 @frozen
@@ -53,6 +53,13 @@ class VAESlicing:
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose decoder sees a few rows at a time."""
         return Chunked(denoiser=None, decoder=self.rows, reward=None)(setup)
+
+
+def _scoring(reward: Reward, size: int) -> Reward:
+    """The reward, a few rows at a time; a mixture stays one, so that its parts are still in the trace."""
+    if isinstance(reward, Mixed):
+        return MixtureAround(reward, _ScoreParts(reward, size), reward.mixed)
+    return RewardAround(reward, _Score(reward, size))
 
 
 @attrs.frozen(eq=False)
@@ -82,7 +89,19 @@ class _Score:
         return _in_chunks(lambda rows: checked(self.reward, images[rows], prompts[rows]), images.shape[0], self.size)
 
 
+@attrs.frozen(eq=False)
+class _ScoreParts:
+    mixture: Mixed
+    size: int
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Mapping[str, Scores]:
+        chunks = [self.mixture.parts(images[rows], prompts[rows]) for rows in _chunks(images.shape[0], self.size)]
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
 def _in_chunks(call: Callable[[slice], Tensor], rows: int, size: int) -> Tensor:
-    if rows <= size:
-        return call(slice(None))
-    return torch.cat([call(slice(first, first + size)) for first in range(0, rows, size)])
+    return torch.cat([call(chunk) for chunk in _chunks(rows, size)])
+
+
+def _chunks(rows: int, size: int) -> list[slice]:
+    return [slice(first, first + size) for first in range(0, rows, size)]
