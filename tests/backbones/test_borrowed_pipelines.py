@@ -1,6 +1,7 @@
 """A pipeline is read, never changed: embeddings are its own, its parts come back as they were, any dtype goes in."""
 
 import copy
+import inspect
 import pickle
 import shutil
 import subprocess
@@ -8,16 +9,20 @@ import sys
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline
 from PIL import Image
 from stock import NEGATIVE, PROMPTS, SHORT, backbone, brightness, drawn, prepared
+from tiny_pipelines import REFINER, unet
 from torch.utils.checkpoint import checkpoint
 
 import tta_core
 from tta_core.errors import IncompatibleError, InputError, LoadError, RewardError
+from tta_core.from_image import last_steps
 from tta_core.resolve import backbone as resolved
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pretrained import load_pipeline
 from tta_plugins.methods.date import DATE
+from tta_plugins.schedulers.native import native
 
 ALL = ["sd", "sd-v", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart-alpha", "pixart-sigma"]
 FAMILIES = ["sd", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "pixart-alpha"]
@@ -251,18 +256,25 @@ assert "diffusers" not in sys.modules and "transformers" not in sys.modules
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_networks_that_need_more_than_text_are_refused(pipelines):
+def test_pipelines_that_tell_their_denoiser_more_than_text_are_refused(pipelines):
+    def refused(pipe, why, name="sd"):
+        options = {"method": "fixed", "reward": brightness, "steps": 1, "height": 32, "width": 32}
+        with pytest.raises(IncompatibleError, match=why) as caught:
+            tta_core.align(PROMPTS, backbone=backbone(name, pipe), **options)
+        assert "steering_hook" in str(caught.value)
+
     pipe = copy.deepcopy(pipelines("sd"))
-    for setting, value, why in (
-        ("in_channels", 9, "9 input channels"),
-        ("time_cond_proj_dim", 8, "guidance-distilled"),
-        ("encoder_hid_dim_type", "ip_image_proj", "IP-Adapter"),
-    ):
+    for setting, value, why in (("in_channels", 9, "9 input channels"), ("time_cond_proj_dim", 8, "guidance-distilled")):
         kept = pipe.unet.config[setting]
         pipe.unet.register_to_config(**{setting: value})
-        with pytest.raises(IncompatibleError, match=why):
-            resolved(pipe)
+        refused(pipe, why)
         pipe.unet.register_to_config(**{setting: kept})
+    pipe.unet.encoder_hid_proj = torch.nn.Identity()
+    refused(pipe, "IP-Adapter")
+    for name in ("sd", "flux-dev", "sd3"):
+        pipe = copy.deepcopy(pipelines(name))
+        pipe.controlnet = torch.nn.Identity()
+        refused(pipe, "ControlNet", name)
 
 
 def test_what_is_no_pipeline_is_refused_with_its_name(tmp_path, folders):
@@ -322,6 +334,42 @@ def test_starting_from_latents_of_a_picture_draws_what_stock_image_to_image_draw
             noise[0] += moved
             ours = problem.sample(tta_core.Controls(problem.controls.text, problem.controls.null, noise))
         assert (ours - theirs).abs().max() <= 3e-6 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("refiner", [False, True])
+def test_sdxl_image_to_image_and_the_refiner_are_told_what_stock_tells(pipelines, refiner):
+    parts = dict(pipelines("sdxl").components)
+    if refiner:
+        torch.manual_seed(1)
+        parts |= {"text_encoder": None, "tokenizer": None, "unet": unet(**REFINER).eval()}
+    other = StableDiffusionXLImg2ImgPipeline(
+        **parts, add_watermarker=False, requires_aesthetics_score=refiner, force_zeros_for_empty_prompt=not refiner
+    )
+    other.set_progress_bar_config(disable=True)
+    made, x0, noise = resolved(other), drawn("sdxl", 1)[1] * 0.5, drawn("sdxl", 0)[0]
+    call = {"strength": 0.6, "num_inference_steps": 8, "guidance_scale": 5.0, "output_type": "latent"}
+    theirs = other(
+        PROMPTS, image=x0, generator=torch.Generator().manual_seed(0), original_size=(32, 32), target_size=(32, 32), **call
+    ).images
+    sampler = last_steps(native(other.scheduler, 8, None, (4, 16, 16)), 0.6)
+    start = (sampler.steps[0].a * x0 + sampler.steps[0].s * noise) / sampler.initial_std
+    options = {"method": "fixed", "reward": brightness, "guidance": 5.0, "scheduler": sampler, "latents": start, "height": 32, "width": 32}
+    with tta_core.prepare(PROMPTS, backbone=made, **options) as prepared, torch.no_grad():
+        ours = prepared.problem.sample(prepared.problem.controls)
+    assert (ours - theirs).abs().max() <= 3e-6 * theirs.abs().max()
+    assert prepared.problem.controls.null.extra["time_ids"][0, -1] == (2.5 if refiner else 32)
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-dev"])
+def test_image_to_image_classes_are_recognised(name, pipelines):
+    import diffusers
+
+    pipe = pipelines(name)
+    cls = getattr(diffusers, type(pipe).__name__.replace("Pipeline", "Img2ImgPipeline"))
+    names = inspect.signature(cls.__init__).parameters
+    made = resolved(cls(**{name: part for name, part in pipe.components.items() if name in names}))
+    assert made.family == resolved(pipe).family
+    assert made.defaults == resolved(pipe).defaults
 
 
 def test_pictures_that_do_not_fit_are_refused(pipelines):

@@ -1,19 +1,43 @@
 """A method inside the pipeline's own call is the same as our own loop."""
 
+import copy
+
 import pytest
 import torch
-from stock import PROMPTS, brightness, close, drawn, prepared, stock
+from diffusers import (
+    ControlNetModel,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLControlNetPipeline,
+)
+from stock import NEGATIVE, PROMPTS, backbone, brightness, close, drawn, prepared, stock
+from tiny_pipelines import unet
 
+import tta_core
 from tta_core import steering_hook
+from tta_core.around import BackboneAround
 from tta_core.errors import IncompatibleError, InputError
+from tta_core.from_image import last_steps
 from tta_core.schedules import Every
+from tta_plugins.backbones.stable_diffusion import stable_diffusion
+from tta_plugins.backbones.stable_diffusion_xl import stable_diffusion_xl
+from tta_plugins.methods.baselines import BestOfN
 from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.methods.then import Then
+from tta_plugins.schedulers.native import native
 
 METHODS = {
     "date": DATE(rho=2.0, updates=Every(2), start="original", prior=0.01),
     "null-tta": NullTTA(particles=1, inner_min=1, inner_max=2),
 }
+SIZE = {"num_inference_steps": 4, "height": 32, "width": 32, "output_type": "latent"}
 
 
 def aligned(name, pipe, method, **options):
@@ -30,19 +54,203 @@ def aligned(name, pipe, method, **options):
         ("sd", "null-tta", 1.0),
         ("sdxl", "date", None),
         ("sd3", "date", None),
+        ("flux-dev", "date", None),
+        ("flux-schnell", "date", None),
         ("pixart-alpha", "date", None),
     ],
 )
 def test_steering_equals_our_own_loop(pipelines, name, method, eta):
     pipe, method = pipelines(name), METHODS[method]
-    plain = stock(name, pipe, 4, eta=eta)
-    with steering_hook(pipe, method, brightness, prompts=PROMPTS, eta=eta, guidance=5.0) as snapshots:
-        steered = stock(name, pipe, 4, eta=eta)
-    ours = aligned(name, pipe, method, eta=eta)
+    guidance = 1.0 if "flux" in name else 5.0
+    plain = stock(name, pipe, 4, eta=eta, guidance=guidance)
+    with steering_hook(backbone(name, pipe), method, brightness, prompts=PROMPTS, eta=eta, guidance=guidance) as snapshots:
+        steered = stock(name, pipe, 4, eta=eta, guidance=guidance)
+    ours = aligned(name, pipe, method, eta=eta, guidance=guidance)
     assert close(ours, steered, 1e-5)
-    assert not close(plain, steered, 1e-3), "the method did nothing"
+    assert not close(plain, steered, 1e-4), "the method did nothing"
     assert {snapshot.index for snapshot in snapshots} >= {0, 2}
-    assert torch.equal(stock(name, pipe, 4, eta=eta), plain), "the hook was left behind"
+    assert torch.equal(stock(name, pipe, 4, eta=eta, guidance=guidance), plain), "the hook was left behind"
+
+
+def quiet(pipe):
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def check_steered(pipe, call, method, ours, tolerance=1e-5):
+    """The call draws what our loop drew under the hook, and something else without it, before and after."""
+    plain = pipe(PROMPTS, generator=torch.Generator().manual_seed(0), **call).images
+    with steering_hook(pipe, method, brightness, prompts=PROMPTS, eta=call.get("eta")) as snapshots:
+        steered = pipe(PROMPTS, generator=torch.Generator().manual_seed(0), **call).images
+    assert close(ours, steered, tolerance)
+    assert not close(plain, steered, 1e-3), "the method did nothing"
+    assert snapshots
+    assert torch.equal(pipe(PROMPTS, generator=torch.Generator().manual_seed(0), **call).images, plain)
+
+
+def in_our_loop(pipe, method, more, **options):
+    """The method's result in our own loop, where the U-Net is told `more(x, time, unsteered embedding)` than the embedding."""
+    plain = (stable_diffusion_xl if hasattr(pipe, "text_encoder_2") else stable_diffusion)(pipe)
+    text, null = plain.encode(PROMPTS, 32, 32), plain.encode_null([None] * 2, 32, 32)
+
+    def predict(x, step, embedding):
+        kept, steered = (text, null) if isinstance(method, NullTTA) else (null, text)
+        x, unsteered = x * step.input_scale, kept if torch.equal(embedding.tokens, kept.tokens) else steered
+        told, also = plain.family.conditioning(embedding), more(x, step.time, plain.family.conditioning(unsteered))
+        x = torch.cat([x, *also.pop("beside", [])], dim=1)
+        added = {**told.pop("added_cond_kwargs", {}), **also.pop("added_cond_kwargs", {})}
+        return pipe.unet(x, step.time, **told, **also, added_cond_kwargs=added, return_dict=False)[0]
+
+    noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
+    options |= {"steps": 4, "guidance": 5.0, "height": 32, "width": 32, "noises": noises}
+    shown = BackboneAround(plain, predicting=predict)
+    with tta_core.prepare(PROMPTS, backbone=shown, method=method, reward=brightness, **options) as prepared:
+        *_, last = method.align(prepared.problem)
+    return last.x0
+
+
+@pytest.fixture
+def borrowed(pipelines):
+    """A pipeline's parts with a U-Net of their own, to be changed."""
+
+    def parts(name):
+        pipe = pipelines(name)
+        return {**pipe.components, "unet": copy.deepcopy(pipe.unet)}
+
+    return parts
+
+
+def random_controlnet(unet):
+    torch.manual_seed(1)
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8)).eval()
+    for parameter in (*controlnet.controlnet_down_blocks.parameters(), *controlnet.controlnet_mid_block.parameters()):
+        torch.nn.init.normal_(parameter, std=0.3)
+    for parameter in controlnet.controlnet_cond_embedding.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return controlnet
+
+
+@pytest.mark.parametrize(
+    ("name", "cls", "method"),
+    [
+        ("sd", StableDiffusionControlNetPipeline, "date"),
+        ("sd", StableDiffusionControlNetPipeline, "null-tta"),
+        ("sdxl", StableDiffusionXLControlNetPipeline, "date"),
+    ],
+)
+def test_a_controlnet_is_steered(borrowed, name, cls, method):
+    parts, method = borrowed(name), METHODS[method]
+    controlnet = random_controlnet(parts["unet"])
+    pipe = quiet(cls(**parts, controlnet=controlnet, **({"requires_safety_checker": False} if name == "sd" else {})))
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    call = {"image": picture, "guidance_scale": 5.0, "controlnet_conditioning_scale": 0.8, **SIZE, **({"eta": 1.0} if name == "sd" else {})}
+
+    def more(x, time, conditioning):
+        down, middle = controlnet(x, time, controlnet_cond=picture, conditioning_scale=0.8, return_dict=False, **conditioning)
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+    check_steered(pipe, call, method, in_our_loop(pipe, method, more, eta=call.get("eta")))
+
+
+def test_an_ip_adapter_is_steered(borrowed):
+    parts = borrowed("sd")
+    unet = parts["unet"]
+    torch.manual_seed(1)
+    names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    widths = {name: unet.get_submodule(name.removesuffix(".processor")).to_k.out_features for name in names}
+    keys = {2 * row + 1: widths[name] for row, name in enumerate(names)}
+    weights = {f"{key}.to_{kind}_ip.weight": torch.randn(width, 32) * 0.3 for key, width in keys.items() for kind in "kv"}
+    projection = {
+        "proj.weight": torch.randn(4 * 32, 16),
+        "proj.bias": torch.randn(4 * 32),
+        "norm.weight": torch.ones(32),
+        "norm.bias": torch.zeros(32),
+    }
+    pipe = quiet(StableDiffusionPipeline(**parts, requires_safety_checker=False))
+    unet._load_ip_adapter_weights([{"image_proj": projection, "ip_adapter": weights}], low_cpu_mem_usage=False)
+    pictures = torch.randn(2, 1, 1, 16)  # null, text
+    call = {"ip_adapter_image_embeds": [pictures.flatten(0, 1)], "guidance_scale": 5.0, **SIZE}
+    with pytest.raises(IncompatibleError, match="IP-Adapter"):
+        tta_core.align(PROMPTS, backbone=pipe, method="fixed", reward=brightness, steps=2)
+    nulls = stable_diffusion(pipe).encode_null([None] * 2, 32, 32).tokens
+
+    def more(x, time, conditioning):
+        picture = pictures[0 if torch.equal(conditioning["encoder_hidden_states"], nulls) else 1]
+        return {"added_cond_kwargs": {"image_embeds": [picture.expand(2, 1, 16)]}}
+
+    check_steered(pipe, call, METHODS["date"], in_our_loop(pipe, METHODS["date"], more))
+
+
+def test_a_mask_in_further_channels_is_steered(borrowed):
+    parts = borrowed("sd")
+    torch.manual_seed(1)
+    parts["unet"] = unet(in_channels=9).eval()
+    pipe = quiet(StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False))
+    generator = torch.Generator().manual_seed(3)
+    picture, masked = torch.rand(2, 3, 32, 32, generator=generator), torch.randn(2, 4, 16, 16, generator=generator)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[..., 16:] = 1
+    call = {
+        "image": picture,
+        "mask_image": mask,
+        "masked_image_latents": masked,
+        "strength": 1.0,
+        "guidance_scale": 5.0,
+        "eta": 0.0,
+        **SIZE,
+    }
+    with pytest.raises(IncompatibleError, match="a mask"):
+        tta_core.align(PROMPTS, backbone=pipe, method="fixed", reward=brightness, steps=2, height=32, width=32)
+
+    def more(x, time, conditioning):
+        return {"beside": [mask[..., ::2, ::2], masked]}
+
+    check_steered(pipe, {**call, **SIZE, "latents": drawn("sd", 0)[0]}, METHODS["date"], in_our_loop(pipe, METHODS["date"], more, eta=0.0))
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler, DPMSolverMultistepScheduler])
+def test_an_image_to_image_call_is_steered(pipelines, scheduler):
+    pipe = pipelines("sd")
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    other, method = quiet(StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)), METHODS["date"]
+    x0, (noise, *_) = drawn("sd", 1)[1] * 0.5, drawn("sd", 0)
+    table = native(pipe.scheduler, 8, None, (4, 16, 16))
+    sampler = last_steps(table, 0.6)
+    first = sampler.steps[0]
+    options = {"guidance": 5.0, "scheduler": sampler, "latents": (first.a * x0 + first.s * noise) / table.initial_std}
+    with tta_core.prepare(PROMPTS, backbone=pipe, method=method, reward=brightness, **options) as prepared:
+        *_, last = method.align(prepared.problem)
+    call = {"image": x0, "strength": 0.6, "num_inference_steps": 8, "guidance_scale": 5.0, "output_type": "latent"}
+    check_steered(other, call, method, last.x0)
+
+
+class Custom:
+    """A pipeline that is no diffusers class: its own loop, arguments by position, a compiled U-Net."""
+
+    def __init__(self, pipe):
+        self.text, self.unet, self.vae = pipe, torch.compile(pipe.unet, backend="eager"), pipe.vae
+        self.scheduler, self.vae_scale_factor = pipe.scheduler, pipe.vae_scale_factor
+
+    @torch.no_grad()
+    def __call__(self, prompts, x):
+        text, null = self.text.encode_prompt(prompts, "cpu", 1, True, [NEGATIVE] * 2)
+        self.scheduler.set_timesteps(4)
+        for time in self.scheduler.timesteps:
+            without, given = self.unet(torch.cat([x, x]), time, torch.cat([null, text])).sample.chunk(2)
+            x = self.scheduler.step(without + 5.0 * (given - without), time, x).prev_sample
+        return x
+
+
+def test_a_pipeline_of_ones_own_is_steered(pipelines):
+    pipe, method = pipelines("sd"), METHODS["date"]
+    own, x = Custom(pipe), drawn("sd", 0)[0]
+    plain = own(PROMPTS, x)
+    with pytest.raises(InputError, match="Custom"):
+        steering_hook(own, method, brightness, prompts=PROMPTS)
+    with steering_hook(stable_diffusion(own), method, brightness, prompts=PROMPTS, guidance=5.0):
+        steered = own(PROMPTS, x)
+    assert close(aligned("sd", pipe, method), steered, 1e-5)
+    assert not close(plain, steered, 1e-3)
 
 
 def test_a_second_call_is_steered_afresh(pipelines):
@@ -86,23 +294,31 @@ def test_an_interrupted_call_hands_everything_back(pipelines):
     assert not pipe.unet._forward_pre_hooks
 
 
+def refused(pipe, method, error, match, call):
+    with pytest.raises(error, match=match), steering_hook(pipe, method, brightness, prompts=PROMPTS, guidance=5.0):
+        call()
+
+
 def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
+    pipe, flux = pipelines("sd"), pipelines("flux-dev")
+    refused(pipe, DNO(), IncompatibleError, "more than once", lambda: pytest.fail("the call was made"))
+    refused(pipe, Then((METHODS["date"], METHODS["date"])), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
+    refused(pipe, BestOfN(n=2), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
+    refused(pipe, NullTTA(particles=2), IncompatibleError, "several particles", lambda: stock("sd", pipe, 2))
+    refused(backbone("flux-dev", flux), DATE(), InputError, "one call a step", lambda: stock("flux-dev", flux, 2, guidance=2.0))
+    with torch.inference_mode():
+        refused(pipe, DATE(), InputError, "inference_mode", lambda: stock("sd", pipe, 2))
+    refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe(["a"] * 3, num_inference_steps=2, height=32, width=32))
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    refused(pipe, DATE(), IncompatibleError, "at these times", lambda: pipe(PROMPTS, timesteps=[900, 10], height=32, width=32))
+
+
+def test_guidance_that_ends_midway_is_refused(pipelines):
     pipe = pipelines("sd")
-    with (
-        pytest.raises(IncompatibleError, match="packed into tokens"),
-        steering_hook(pipelines("flux-dev"), "date", brightness, prompts="a"),
-    ):
-        pass
-    with (
-        pytest.raises(IncompatibleError, match="several particles"),
-        steering_hook(pipe, NullTTA(particles=2), brightness, prompts=PROMPTS),
-    ):
-        stock("sd", pipe, 2)
-    with (
-        pytest.raises(InputError, match="inference_mode"),
-        steering_hook(pipe, DATE(), brightness, prompts=PROMPTS),
-        torch.inference_mode(),
-    ):
-        stock("sd", pipe, 2)
-    with pytest.raises(InputError, match="one for each sample"), steering_hook(pipe, DATE(), brightness, prompts=["a"] * 3):
-        stock("sd", pipe, 2)
+
+    def unguided(pipe, index, time, tensors):
+        pipe._guidance_scale = 0.0
+        return {"prompt_embeds": tensors["prompt_embeds"].chunk(2)[1]}
+
+    ending = {"callback_on_step_end": unguided, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+    refused(pipe, DATE(), InputError, "ends midway", lambda: pipe(PROMPTS, num_inference_steps=3, height=32, width=32, **ending))

@@ -106,6 +106,17 @@ def unet(**options):
     return UNet2DConditionModel(**{**defaults, **options})
 
 
+SDXL = {
+    "cross_attention_dim": 64,
+    "transformer_layers_per_block": (1, 2),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 6 * 8 + 32,
+}
+# The refiner hears the second text encoder alone, and aesthetics in place of the target size.
+REFINER = {**SDXL, "cross_attention_dim": 32, "projection_class_embeddings_input_dim": 5 * 8 + 32}
+
+
 def ddim(**options):
     return DDIMScheduler(**CURVE, clip_sample=False, set_alpha_to_one=False, steps_offset=1, **options)
 
@@ -155,13 +166,7 @@ def stable_diffusion_xl(folder):
         text_encoder_2=clip_encoder(second, projection=32),
         tokenizer=first,
         tokenizer_2=second,
-        unet=unet(
-            cross_attention_dim=64,
-            transformer_layers_per_block=(1, 2),
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 32,
-        ),
+        unet=unet(**SDXL),
         scheduler=EulerDiscreteScheduler(**CURVE, timestep_spacing="leading", steps_offset=1),
         add_watermarker=False,
     )

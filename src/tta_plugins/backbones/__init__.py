@@ -1,4 +1,7 @@
-"""diffusers pipelines as backbones. A pipeline is recognised by the names of its classes; subclasses are too."""
+"""diffusers pipelines as backbones. A pipeline is recognised by the names of its classes; subclasses are too.
+
+Those that draw with a ControlNet, an adapter or a mask are steered inside their own call: `tta_core.steering_hook`.
+"""
 
 from tta_core.hookspecs import Register, hookimpl
 
@@ -13,19 +16,45 @@ def tta_register_backbones(register: Register) -> None:
         "stable-diffusion",
         f"{_HERE}.stable_diffusion:stable_diffusion",
         "Stable Diffusion 1.x and 2.x, and what shares its pipeline",
-        pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
+        pipelines=(
+            "StableDiffusionPipeline",
+            "StableDiffusionImg2ImgPipeline",
+            "StableDiffusionInpaintPipeline",
+            "StableDiffusionControlNetPipeline",
+            "StableDiffusionControlNetImg2ImgPipeline",
+            "StableDiffusionControlNetInpaintPipeline",
+            "StableDiffusionAdapterPipeline",
+        ),
     )
     register(
         "stable-diffusion-xl",
         f"{_HERE}.stable_diffusion_xl:stable_diffusion_xl",
         "Stable Diffusion XL",
-        pipelines=("StableDiffusionXLPipeline",),
+        pipelines=(
+            "StableDiffusionXLPipeline",
+            "StableDiffusionXLImg2ImgPipeline",
+            "StableDiffusionXLInpaintPipeline",
+            "StableDiffusionXLControlNetPipeline",
+            "StableDiffusionXLControlNetImg2ImgPipeline",
+            "StableDiffusionXLControlNetInpaintPipeline",
+            "StableDiffusionXLAdapterPipeline",
+        ),
     )
     register(
         "stable-diffusion-3",
         f"{_HERE}.stable_diffusion_3:stable_diffusion_3",
         "Stable Diffusion 3 and 3.5",
-        pipelines=("StableDiffusion3Pipeline",),
+        pipelines=(
+            "StableDiffusion3Pipeline",
+            "StableDiffusion3Img2ImgPipeline",
+            "StableDiffusion3InpaintPipeline",
+            "StableDiffusion3ControlNetPipeline",
+        ),
     )
-    register("flux", f"{_HERE}.flux:flux", "FLUX.1 dev and schnell", pipelines=("FluxPipeline",))
+    register(
+        "flux",
+        f"{_HERE}.flux:flux",
+        "FLUX.1 dev and schnell",
+        pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxControlNetPipeline"),
+    )
     register("pixart", f"{_HERE}.pixart:pixart", "PixArt-alpha and PixArt-Sigma", pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"))

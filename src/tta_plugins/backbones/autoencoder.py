@@ -14,8 +14,8 @@ VAE = Any
 Config = Mapping[str, Any]
 
 
-def latent_shape(pipeline: Any, channels: int, patch: int, height: int, width: int) -> tuple[int, int, int]:
-    """(c, h, w) of the latents. Raises `InputError` for sizes that are no whole number of latent pixels (and of patches of them)."""
+def latent_size(pipeline: Any, patch: int, height: int, width: int) -> tuple[int, int]:
+    """(h, w) of the latents. Raises `InputError` for sizes that are no whole number of latent pixels (and of patches of them)."""
     pixels = pipeline.vae_scale_factor * patch
     if height <= 0 or width <= 0 or height % pixels or width % pixels:
         nearest = tuple(max(pixels, round(side / pixels) * pixels) for side in (height, width))
@@ -23,7 +23,7 @@ def latent_shape(pipeline: Any, channels: int, patch: int, height: int, width: i
             f"Cannot draw {height} x {width} pixels with {type(pipeline).__name__}: height and width must be multiples of {pixels}. "
             f"The nearest is {nearest[0]} x {nearest[1]}."
         )
-    return channels, height // pipeline.vae_scale_factor, width // pipeline.vae_scale_factor
+    return height // pipeline.vae_scale_factor, width // pipeline.vae_scale_factor
 
 
 def decode(vae: VAE, x0: Latents) -> Images:

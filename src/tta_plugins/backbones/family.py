@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from tta_core._typing import Latents
 from tta_core.controls import Embedding
@@ -54,10 +55,6 @@ class Family(Protocol):
         """Pixels of the square that its own pipeline draws by default."""
         ...
 
-    def channels(self, pipeline: Pipeline) -> int:
-        """Channels of the latents."""
-        ...
-
     def timing(self, pipeline: Pipeline) -> Timing | None:
         """What its own pipeline hands `set_timesteps`; None for the number of steps alone."""
         ...
@@ -78,6 +75,14 @@ class Family(Protocol):
         """The inverse of `conditioning`: the embedding in the keyword arguments of a call."""
         ...
 
-    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
-        """The denoiser's output at x (scaled for it, and in its dtype)."""
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x (scaled for the denoiser, and in its dtype) and the time as the denoiser's keyword arguments."""
+        ...
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """The inverse of `shown`: x in the keyword arguments of a call, with the channels of a picture or a mask after its own, if any."""
+        ...
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """What the denoiser gave at x, as latents."""
         ...

@@ -24,11 +24,11 @@ class Flux:
     """The family of `FluxPipeline`.
 
     Attributes:
-        embedded: the guidance that dev's network is told; schnell has no such input.
+        embedded: the guidance that dev's network is told; None for schnell's, which has no such input.
         has_null: whether there is an unconditional branch: "true" guidance, a second evaluation at each step.
     """
 
-    embedded: float = 3.5
+    embedded: float | None = 3.5
     has_null: bool = False
     max_sequence_length: int = 512
     steps: int = 28
@@ -44,10 +44,6 @@ class Flux:
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels."""
         return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
-
-    def channels(self, pipeline: Pipeline) -> int:
-        """A quarter of what the transformer takes, which is a packed token."""
-        return int(pipeline.transformer.config.in_channels) // 4
 
     def timing(self, pipeline: Pipeline) -> Timing:
         """Even sigmas from 1 to 1 / steps, and the shift of time."""
@@ -73,19 +69,23 @@ class Flux:
         """The tokens and the pooled vector."""
         return Embedding(conditioning["encoder_hidden_states"], conditioning["pooled_projections"])
 
-    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
-        """The transformer's velocity; its time is sigma."""
-        network, rows = pipeline.transformer, x.shape[0]
-        guidance = torch.full((rows,), self.embedded, device=x.device) if network.config.guidance_embeds else None
-        output = network(
-            hidden_states=packed(x),
-            timestep=torch.full((rows,), time, device=x.device).to(x.dtype) / 1000,
-            guidance=guidance,
-            img_ids=_positions(x),
-            **self.conditioning(embedding),
-            return_dict=False,
-        )[0]
-        return unpacked(output, x.shape[2] // 2)
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x as tokens and where they stand; the time is sigma; the embedded guidance, if there is one."""
+        rows = x.shape[0]
+        return {
+            "hidden_states": packed(x),
+            "timestep": torch.full((rows,), time, device=x.device).to(x.dtype) / 1000,
+            "guidance": None if self.embedded is None else torch.full((rows,), self.embedded, device=x.device),
+            "img_ids": _positions(x),
+        }
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x, its rows counted by the positions."""
+        return unpacked(arguments["hidden_states"], int(arguments["img_ids"][:, 1].max()) + 1)
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The transformer's velocity."""
+        return unpacked(raw, x.shape[2] // 2)
 
 
 def flux(
@@ -103,8 +103,8 @@ def flux(
     `true_guidance` adds the unconditional branch that the distilled network lacks, so that `guidance` and null embeddings mean
     something; dev's own guidance is `embedded_guidance` either way.
     """
-    distilled_steps = 28 if pipeline.transformer.config.guidance_embeds else 4
-    family = Flux(embedded_guidance, true_guidance, max_sequence_length, distilled_steps)
+    dev = pipeline.transformer.config.guidance_embeds
+    family = Flux(embedded_guidance if dev else None, true_guidance, max_sequence_length, steps=28 if dev else 4)
     return backbone(pipeline, family, steps, guidance, rewards)
 
 

@@ -1,23 +1,25 @@
 """A method that follows a trajectory somebody else samples: its networks and its sampler see the other's x at every step.
 
 The method runs its own loop, in its own thread, and believes that it samples. When it first asks for a prediction at a step it waits
-until the other has come there, and is given the other's x. What it last predicted with at the step is its answer.
+until the other has come there, and is given the other's call of the denoiser. It evaluates that call again, told other embeddings;
+what it last predicted with at the step is its answer.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 import attrs
 import torch
-from torch import nn
 
-from tta_core._typing import Images, Latents, evolve
-from tta_core.backbone import Backbone, Defaults
+from tta_core._typing import Latents, evolve
+from tta_core.around import BackboneAround
 from tta_core.controls import Embedding
 from tta_core.errors import IncompatibleError
 from tta_core.scheduler import Prediction, Scheduler, State, Step
 from tta_core.transition import as_batch
+from tta_plugins.backbones.denoiser_call import DenoiserCall
+from tta_plugins.backbones.pipeline import PipelineBackbone
 
 Answer = tuple[Embedding, Embedding | None]  # text, null
 
@@ -26,23 +28,31 @@ class Abandoned(BaseException):
     """Ends the method's thread when nobody will ask it again. No `Exception`, so that no method swallows it."""
 
 
+@attrs.frozen(eq=False)
+class Place:
+    """Where the other is: x there, and its call of the denoiser."""
+
+    x: Latents
+    call: DenoiserCall
+
+
 class Follower:
-    """A method's run in lock-step with another trajectory: `answer(x)` is called once for each step, in sampling order."""
+    """A method's run in lock-step with another trajectory: `answer(place)` is called once for each step, in sampling order."""
 
     def __init__(self, run: Callable[["Follower"], None], device: torch.device) -> None:
         self._run, self._device = run, device
-        self._asked: SimpleQueue[Latents | None] = SimpleQueue()
+        self._asked: SimpleQueue[Place | None] = SimpleQueue()
         self._answered: SimpleQueue[Answer | BaseException] = SimpleQueue()
         self._step = -1
-        self._x: Latents | None = None
+        self._place: Place | None = None
         self._said: list[tuple[Latents, Embedding]] = []
         self._last: Answer | None = None
         self.thread = threading.Thread(target=self._work, name="tta-follower", daemon=True)
         self.thread.start()
 
-    def answer(self, x: Latents) -> Answer:
-        """The embeddings that the method uses at x. Re-raises what the method raises."""
-        self._asked.put(x)
+    def answer(self, place: Place) -> Answer:
+        """The embeddings that the method uses there. Re-raises what the method raises."""
+        self._asked.put(place)
         answer = self._answered.get()
         if isinstance(answer, BaseException):
             raise answer
@@ -53,17 +63,22 @@ class Follower:
         self._asked.put(None)
         self.thread.join()
 
-    def arrived(self, step: Step) -> Latents:
-        """The other's x at a step; the first call at a step gives the answer of the one before and waits."""
-        if step.index != self._step:
+    def arrived(self, step: Step) -> Place:
+        """Where the other is; the first call at a step gives the answer of the one before and waits.
+
+        Raises `IncompatibleError` for a step that lies behind: the method samples its chain again.
+        """
+        if step.index < self._step:
+            raise IncompatibleError(ONE_PASS)
+        if step.index > self._step:
             if self._step >= 0:
                 self._answered.put(self._answer())
-            self._x = self._asked.get()
-            if self._x is None:
+            self._place = self._asked.get()
+            if self._place is None:
                 raise Abandoned
             self._step, self._said, self._last = step.index, [], None
-        assert self._x is not None
-        return self._x
+        assert self._place is not None
+        return self._place
 
     def said(self, output: Latents, embedding: Embedding) -> None:
         """A branch was evaluated: remembers which embedding an output came from."""
@@ -77,9 +92,9 @@ class Follower:
         return next(embedding for known, embedding in self._said if known is output)
 
     def _answer(self) -> Answer:
-        assert self._x is not None
+        assert self._place is not None
         assert self._last is not None
-        if self._last[0].tokens.shape[0] != self._x.shape[0]:
+        if self._last[0].tokens.shape[0] != self._place.x.shape[0]:
             raise IncompatibleError(_PARTICLES)
         return self._last
 
@@ -95,67 +110,22 @@ class Follower:
             self._answered.put(error)
 
 
-@attrs.frozen
-class FollowingBackbone:
-    """A backbone that evaluates its branches at the other's x."""
+def following(drawing: PipelineBackbone, follower: Follower) -> BackboneAround:
+    """A backbone that evaluates its branches in the other's calls. Its `predict` refuses particles, which are several trajectories."""
 
-    backbone: Backbone
-    follower: Follower = attrs.field(repr=False)
-
-    @property
-    def has_null(self) -> bool:
-        """The original's."""
-        return self.backbone.has_null
-
-    @property
-    def defaults(self) -> Defaults:
-        """The original's."""
-        return self.backbone.defaults
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """The original's."""
-        return self.backbone.networks
-
-    @property
-    def device(self) -> torch.device:
-        """The original's."""
-        return self.backbone.device
-
-    @property
-    def sampler(self) -> object:
-        """The original's."""
-        return self.backbone.sampler
-
-    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The original's."""
-        return self.backbone.latent_shape(height, width)
-
-    def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
-        """The original's."""
-        return self.backbone.encode(prompts, height, width)
-
-    def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """The original's."""
-        return self.backbone.encode_null(prompts, height, width)
-
-    def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
-        """The output at the other's x. Raises `IncompatibleError` for particles, which are several trajectories."""
-        theirs = self.follower.arrived(step)
-        if not torch.equal(x, as_batch(x[: theirs.shape[0]], x.shape[0])):
+    def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
+        place = follower.arrived(step)
+        if not torch.equal(x, as_batch(x[: place.x.shape[0]], x.shape[0])):
             raise IncompatibleError(_PARTICLES)
-        output = self.backbone.predict(as_batch(theirs, x.shape[0]), step, embedding)
-        self.follower.said(output, embedding)
+        output = place.call.output(embedding)
+        follower.said(output, embedding)
         return output
 
-    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """The original's."""
-        self.follower.predicted(text, null)
-        return self.backbone.combine(text, null, guidance)
+    def combine(text: Latents, null: Latents, guidance: float) -> Latents:
+        follower.predicted(text, null)
+        return drawing.combine(text, null, guidance)
 
-    def decode(self, x0: Latents) -> Images:
-        """The original's."""
-        return self.backbone.decode(x0)
+    return BackboneAround(drawing, predicting=predict, combining=combine)
 
 
 @attrs.frozen
@@ -180,10 +150,14 @@ class FollowingScheduler:
         """The prediction at the other's x; the history is the method's own, which was made there."""
         if not self.guided:
             self.follower.predicted(output, None)
-        x = as_batch(self.follower.arrived(step), state.x.shape[0])
+        x = as_batch(self.follower.arrived(step).x, state.x.shape[0])
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
 
+ONE_PASS = (
+    "Cannot use a method that samples the chain more than once inside a pipeline's own call. This is because the call samples it once, "
+    "and goes no step back. Use a method that updates step by step (date, null-tta), or tta_core.align, which samples itself."
+)
 _PARTICLES = (
     "Cannot use a method with several particles inside a pipeline's own call. This is because the call samples one trajectory of each "
     "prompt. Use particles=1, or tta_core.align, which samples itself."

@@ -16,6 +16,7 @@ from tta_core.native_sampler import NativeSampler
 from tta_core.scheduler import Step
 from tta_plugins.backbones import autoencoder
 from tta_plugins.backbones.family import Family, Pipeline
+from tta_plugins.backbones.more_than_text import check
 
 _NETWORKS = {
     "decoder": "vae",
@@ -56,14 +57,24 @@ class PipelineBackbone:
         return torch.device(self.pipeline._execution_device if offloaded else cast(torch.device, self._denoiser.device))
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the denoiser's parameters."""
+        return next(self._denoiser.parameters()).dtype
+
+    @property
     def sampler(self) -> object:
         """The pipeline's scheduler, with the pipeline's timing where it has one."""
         timing = self.family.timing(self.pipeline)
         return self.pipeline.scheduler if timing is None else NativeSampler(self.pipeline.scheduler, timing)
 
+    @property
+    def channels(self) -> int:
+        """Of the latents."""
+        return int(self.pipeline.vae.config.latent_channels)
+
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(c, h, w) of the latents. Raises `InputError` for a size that the networks cannot draw."""
-        return autoencoder.latent_shape(self.pipeline, self.family.channels(self.pipeline), self.family.patch, height, width)
+        return self.channels, *autoencoder.latent_size(self.pipeline, self.family.patch, height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
         """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it."""
@@ -75,9 +86,11 @@ class PipelineBackbone:
         return null and in_dtype(null, torch.float32)
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
-        """The denoiser's raw output for one guidance branch."""
-        dtype = next(self._denoiser.parameters()).dtype
-        return self.family.predict(self.pipeline, (x * step.input_scale).to(dtype), step.time, in_dtype(embedding, dtype)).float()
+        """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` where the denoiser needs more than text."""
+        check(self.pipeline, self.family)
+        shown = self.family.shown((x * step.input_scale).to(self.dtype), step.time)
+        told = self.family.conditioning(in_dtype(embedding, self.dtype))
+        return self.family.output(self._denoiser(**shown, **told, return_dict=False)[0], x).float()
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
         """Classifier-free guidance."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from tta_core._typing import Latents, evolve, frozen
 from tta_core.controls import Embedding
@@ -39,10 +40,6 @@ class PixArt:
         """512 or 1024 pixels: the transformer's sample size."""
         return int(pipeline.transformer.config.sample_size * pipeline.vae_scale_factor)
 
-    def channels(self, pipeline: Pipeline) -> int:
-        """As many as the transformer takes."""
-        return int(pipeline.transformer.config.in_channels)
-
     def timing(self, pipeline: Pipeline) -> None:
         """The number of steps alone."""
 
@@ -73,11 +70,17 @@ class PixArt:
         extra = {name: tensor for name, tensor in conditioning["added_cond_kwargs"].items() if tensor is not None}
         return Embedding(conditioning["encoder_hidden_states"], mask=conditioning["encoder_attention_mask"], extra=extra)
 
-    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the time."""
+        return {"hidden_states": x, "timestep": torch.full((x.shape[0],), time, device=x.device)}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x."""
+        return arguments["hidden_states"]
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
         """The transformer's noise; the second half of its channels, a learned variance, is left aside."""
-        times = torch.full((x.shape[0],), time, device=x.device)
-        output = pipeline.transformer(x, timestep=times, **self.conditioning(embedding), return_dict=False)[0]
-        return output[:, : x.shape[1]]
+        return raw[:, : x.shape[1]]
 
 
 def pixart(

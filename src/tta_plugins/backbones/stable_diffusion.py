@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tta_core._typing import Latents, frozen
 from tta_core.controls import Embedding
@@ -30,10 +31,6 @@ class StableDiffusion:
         """512 or 768 pixels: the U-Net's sample size."""
         return unet.side(pipeline)
 
-    def channels(self, pipeline: Pipeline) -> int:
-        """As many as the U-Net takes."""
-        return int(pipeline.unet.config.in_channels)
-
     def timing(self, pipeline: Pipeline) -> None:
         """The number of steps alone."""
 
@@ -54,14 +51,21 @@ class StableDiffusion:
         """The tokens."""
         return Embedding(conditioning["encoder_hidden_states"])
 
-    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
-        """The U-Net's output."""
-        return pipeline.unet(x, time, **self.conditioning(embedding), return_dict=False)[0]
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the time."""
+        return {"sample": x, "timestep": time}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x."""
+        return arguments["sample"]
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The U-Net's output as it is."""
+        return raw
 
 
 def stable_diffusion(
     pipeline: Pipeline, *, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
 ) -> PipelineBackbone:
-    """A `StableDiffusionPipeline`, or one that inherits from it. Raises `IncompatibleError` where its U-Net needs more than text."""
-    unet.check(pipeline)
+    """A `StableDiffusionPipeline`, or one that inherits from it."""
     return backbone(pipeline, StableDiffusion(), steps, guidance, rewards)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tta_core._typing import Latents, frozen
 from tta_core.controls import Embedding
@@ -32,10 +33,6 @@ class StableDiffusion3:
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the transformer's sample size."""
         return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
-
-    def channels(self, pipeline: Pipeline) -> int:
-        """As many as the transformer takes."""
-        return int(pipeline.transformer.config.in_channels)
 
     def timing(self, pipeline: Pipeline) -> Timing:
         """The shift of time, where the scheduler asks for one."""
@@ -65,10 +62,17 @@ class StableDiffusion3:
         """The tokens and the pooled vector."""
         return Embedding(conditioning["encoder_hidden_states"], conditioning["pooled_projections"])
 
-    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
-        """The transformer's velocity; its time is that of the scheduler, 1000 sigma."""
-        times = torch.full((x.shape[0],), time, device=x.device)
-        return pipeline.transformer(hidden_states=x, timestep=times, **self.conditioning(embedding), return_dict=False)[0]
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the time, that of the scheduler: 1000 sigma."""
+        return {"hidden_states": x, "timestep": torch.full((x.shape[0],), time, device=x.device)}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x."""
+        return arguments["hidden_states"]
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The transformer's velocity as it is."""
+        return raw
 
 
 def stable_diffusion_3(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tta_core._typing import Latents, frozen
+from tta_core._typing import Latents, evolve, frozen
 from tta_core.controls import Embedding
 from tta_plugins.backbones import unet
 from tta_plugins.backbones.family import Pipeline, Size
@@ -31,24 +31,20 @@ class StableDiffusionXL:
         """1024 pixels: the U-Net's sample size."""
         return unet.side(pipeline)
 
-    def channels(self, pipeline: Pipeline) -> int:
-        """As many as the U-Net takes."""
-        return int(pipeline.unet.config.in_channels)
-
     def timing(self, pipeline: Pipeline) -> None:
         """The number of steps alone."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """The encoders' last hidden states but one, the second's pooled vector, and the size: original, crop, target."""
+        """The encoders' last hidden states but one, the second's pooled vector, and the size."""
         tokens, _, pooled, _ = pipeline.encode_prompt(
             list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
-        sizes = torch.tensor([[*size, 0, 0, *size]], dtype=tokens.dtype, device=tokens.device)
-        return Embedding(tokens, pooled.to(tokens.dtype), extra={"time_ids": sizes.repeat(len(prompts), 1)})
+        return Embedding(tokens, pooled.to(tokens.dtype), extra=_told(pipeline, size, 6.0, tokens))
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
         """The negative prompt's embedding; without one zeros, unless the pipeline is told to encode the empty text."""
         null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+        null = evolve(null, extra=_told(pipeline, size, 2.5, null.tokens))
         if not pipeline.config.force_zeros_for_empty_prompt or null.pooled is None:
             return null
         given = torch.tensor([prompt is not None for prompt in prompts], device=null.tokens.device)
@@ -66,17 +62,30 @@ class StableDiffusionXL:
         added = conditioning["added_cond_kwargs"]
         return Embedding(conditioning["encoder_hidden_states"], added["text_embeds"], extra={"time_ids": added["time_ids"]})
 
-    def predict(self, pipeline: Pipeline, x: Latents, time: float, embedding: Embedding) -> Latents:
-        """The U-Net's output."""
-        return pipeline.unet(x, time, **self.conditioning(embedding), return_dict=False)[0]
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the time."""
+        return {"sample": x, "timestep": time}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x."""
+        return arguments["sample"]
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The U-Net's output as it is."""
+        return raw
 
 
 def stable_diffusion_xl(
     pipeline: Pipeline, *, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
 ) -> PipelineBackbone:
-    """A `StableDiffusionXLPipeline`, or one that inherits from it. Raises `IncompatibleError` where its U-Net needs more than text."""
-    unet.check(pipeline)
+    """A `StableDiffusionXLPipeline`, or one that inherits from it."""
     return backbone(pipeline, StableDiffusionXL(), steps, guidance, rewards)
+
+
+def _told(pipeline: Pipeline, size: Size, aesthetics: float, tokens: Tensor) -> Mapping[str, Tensor]:
+    """The size: original, crop, target; the refiner is told aesthetics, the diffusers pipeline's own defaults, in place of the target."""
+    last = (aesthetics,) if pipeline.config.get("requires_aesthetics_score") else size
+    return {"time_ids": torch.tensor([[*size, 0, 0, *last]], dtype=tokens.dtype, device=tokens.device).repeat(tokens.shape[0], 1)}
 
 
 def _zeroed(tensor: Tensor, kept: Tensor) -> Tensor:

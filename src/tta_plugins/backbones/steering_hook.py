@@ -1,7 +1,8 @@
 """A per-step method inside the user's own `pipeline(...)` call, by a hook before the denoiser.
 
-The pipeline keeps its loop, its scheduler and its noise; the method sees x at every step, the first included, and the denoiser is called
-with the embeddings that the method arrives at. Whole-chain methods (DNO, best-of-n) and particles need a loop of their own: `align`.
+The pipeline keeps its loop, its scheduler and its noise, and whatever it tells its denoiser beside the text; the method sees x at every
+step, the first included, and the denoiser is called with the embeddings that the method arrives at. Whole-chain methods (DNO, best-of-n)
+and particles need a loop of their own: `align`.
 """
 
 import threading
@@ -11,17 +12,20 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tta_core._typing import Latents
 from tta_core.controls import Embedding
 from tta_core.errors import IncompatibleError, InputError
+from tta_core.from_image import LastSteps
 from tta_core.method import Method, Snapshot
 from tta_core.plugins import plugins
 from tta_core.preparation import as_prompts, prepare
 from tta_core.provenance import name_of
 from tta_core.scheduler import Scheduler, Step
-from tta_plugins.backbones.following import Follower, FollowingBackbone, FollowingScheduler
+from tta_core.variables import Noise, Product
+from tta_plugins.backbones.denoiser_call import DenoiserCall
+from tta_plugins.backbones.following import ONE_PASS, Follower, FollowingScheduler, Place, following
 from tta_plugins.backbones.pipeline import PipelineBackbone, in_dtype
 
 Arguments = tuple[Any, ...]
@@ -38,17 +42,15 @@ def steered(
     eta: float | None,
     seed: int,
 ) -> Iterator[list[Snapshot]]:
-    """`tta_core.steering_hook` for Stable Diffusion 1 to 3, SDXL and PixArt: denoisers that see spatial latents, so not FLUX.
+    """`tta_core.steering_hook` for every family: pipelines that call their denoiser once a step, both branches in one batch.
 
     Raises:
-        IncompatibleError: for packed latents, particles, a sampler outside the family.
+        IncompatibleError: for a whole-chain method, particles, a sampler outside the family.
         InputError: in the pipeline's call, under `torch.inference_mode()`, or if the prompts are not as many as its samples.
     """
-    if drawing.family.packs:
-        raise IncompatibleError(
-            f"Cannot steer {name_of(drawing)} by a hook. This is because its denoiser is not shown the latents as they are sampled, but "
-            "packed into tokens. Use tta_core.align."
-        )
+    variable = method.needs.variable
+    if any(isinstance(part, Noise) for part in (variable.parts if isinstance(variable, Product) else (variable,))):
+        raise IncompatibleError(ONE_PASS)
     steering = _Steering(drawing, method, reward, as_prompts(prompts), guidance, eta, seed)
     hook = drawing.networks["denoiser"].register_forward_pre_hook(steering.before, with_kwargs=True)
     try:
@@ -63,6 +65,7 @@ class _Run:
     """One call of the pipeline, followed."""
 
     steps: tuple[Step, ...]
+    guided: bool
     follower: Follower
 
 
@@ -81,7 +84,7 @@ class _Steering:
     run: _Run | None = None
     index: int = 0
 
-    def before(self, denoiser: nn.Module, args: Arguments, kwargs: dict[str, Any]) -> tuple[Arguments, dict[str, Any]] | None:
+    def before(self, denoiser: nn.Module, args: Arguments, kwargs: Mapping[str, Any]) -> tuple[Arguments, dict[str, Any]] | None:
         """Called before the denoiser: its arguments, with the method's embeddings in place of the pipeline's."""
         if self.run is not None and threading.current_thread() is self.run.follower.thread:
             return None
@@ -90,23 +93,27 @@ class _Steering:
                 "Cannot steer under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad(), which "
                 "the pipeline's call brings by itself."
             )
-        (sample, time), rows = _seen(args, kwargs), len(self.prompts)
-        if sample.shape[0] not in (rows, 2 * rows):
+        call = DenoiserCall.made(self.drawing, args, kwargs)
+        told, rows = call.embedding, len(self.prompts)
+        if told.tokens.shape[0] not in (rows, 2 * rows):
             raise InputError(
-                f"The pipeline draws {sample.shape[0]} rows, but steering_hook has {rows} prompts. Give it one for each sample."
+                f"The pipeline draws {told.tokens.shape[0]} rows, but steering_hook has {rows} prompts. Give it one for each sample."
             )
-        told = self.drawing.family.embedding(kwargs)
-        null = told[:rows] if sample.shape[0] > rows else None
+        x = call.x[:rows].float()
+        null = told[:rows] if told.tokens.shape[0] > rows else None
         if self.run is None or self.index == len(self.run.steps):
             self.end()
-            self.run, self.index = self._started(sample[:rows], told[-rows:], null), 0
+            self.run, self.index = self._started(call, x, told[-rows:], null), 0
         step = self.run.steps[self.index]
-        if step.time != time:
-            raise InputError(f"The pipeline is at time {time:g}, but {step.time:g} comes next. After an interrupted call, open a new hook.")
+        if not call.is_at(step.time) or self.run.guided is (null is None):
+            raise InputError(
+                f"The denoiser is called at time {call.time:g} with {told.tokens.shape[0]} rows, where {step.time:g} and "
+                f"{2 * rows if self.run.guided else rows} rows come next. Steering needs one call a step, both guidance branches in it: no "
+                "true guidance of FLUX, no skipped layers, no guidance that ends midway. After an interrupted call, open a new hook."
+            )
         self.index += 1
-        steered = self.run.follower.answer(sample[:rows].float() / step.input_scale)
-        embedding = in_dtype(_stacked(*steered), told.tokens.dtype)
-        return args, {**kwargs, **self.drawing.family.conditioning(embedding)}
+        steered_text, steered_null = self.run.follower.answer(Place(x / step.input_scale, call))
+        return (), call.told(_stacked(steered_text, steered_null or null))
 
     def end(self) -> None:
         """Ends a run, and waits until it has handed everything back."""
@@ -114,14 +121,14 @@ class _Steering:
             self.run.follower.abandon()
         self.run = None
 
-    def _started(self, x: Latents, text: Embedding, null: Embedding | None) -> _Run:
-        scheduler = self._scheduler((x.shape[1], x.shape[2], x.shape[3]))
+    def _started(self, call: DenoiserCall, x: Latents, text: Embedding, null: Embedding | None) -> _Run:
+        scheduler = self._from(call, self._scheduler((x.shape[1], x.shape[2], x.shape[3])))
         guidance, pixels = 1.0 if null is None else self._guidance(), int(self.drawing.pipeline.vae_scale_factor)
 
         def run(follower: Follower) -> None:
             with prepare(
                 self.prompts,
-                backbone=FollowingBackbone(self.drawing, follower),
+                backbone=following(self.drawing, follower),
                 scheduler=FollowingScheduler(scheduler, follower, guided=guidance != 1),
                 method=self.method,
                 reward=self.reward,
@@ -136,7 +143,7 @@ class _Steering:
                     if snapshot.images is None:  # the end of the method's own chain is not the pipeline's
                         self.snapshots.append(snapshot)
 
-        return _Run(tuple(scheduler.steps), Follower(run, self.drawing.device))
+        return _Run(scheduler.steps, null is not None, Follower(run, self.drawing.device))
 
     def _scheduler(self, shape: tuple[int, int, int]) -> Scheduler:
         """The pipeline's sampler as a table, checked against the times that the pipeline has set."""
@@ -152,18 +159,21 @@ class _Steering:
             )
         return scheduler
 
+    def _from(self, call: DenoiserCall, scheduler: Scheduler) -> LastSteps:
+        """The steps from a call on: all of them, or those that an image-to-image pipeline takes."""
+        skipped = next((step.index for step in scheduler.steps if call.is_at(step.time)), None)
+        if skipped is None:
+            raise IncompatibleError(
+                f"Cannot steer a denoiser that is called at time {call.time:g}. This is because it is none of the sampler's times. Use a "
+                "pipeline that tells its denoiser the times of its scheduler."
+            )
+        return LastSteps(scheduler, len(scheduler.steps) - skipped)
+
     def _guidance(self) -> float:
         guidance = getattr(self.drawing.pipeline, "guidance_scale", None) if self.guidance is None else self.guidance
         if guidance is None:
             raise InputError(f"{name_of(self.drawing)} does not tell its guidance. Give steering_hook the guidance of the call.")
         return float(guidance)
-
-
-def _seen(args: Arguments, kwargs: Mapping[str, Any]) -> tuple[Latents, float]:
-    """What the denoiser is shown, and the time."""
-    sample = args[0] if args else kwargs["hidden_states"]
-    time = args[1] if len(args) > 1 else kwargs["timestep"]
-    return sample, float(time.flatten()[0] if isinstance(time, Tensor) else time)
 
 
 def _stacked(text: Embedding, null: Embedding | None) -> Embedding:

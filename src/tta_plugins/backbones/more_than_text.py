@@ -1,0 +1,32 @@
+"""Pipelines whose denoiser is told more than x, the time and the text: only their own call brings the rest."""
+
+from tta_core.errors import IncompatibleError
+from tta_plugins.backbones.family import Family, Pipeline
+
+_PARTS = {
+    "controlnet": ("a ControlNet", "its denoiser is also told what the ControlNet sees in a picture"),
+    "adapter": ("a T2I-Adapter", "its denoiser is also told what the adapter sees in a picture"),
+    "mask_processor": ("a mask", "it draws anew inside the mask alone"),
+}
+
+
+def check(pipeline: Pipeline, family: Family) -> None:
+    """Raises `IncompatibleError` for a pipeline of which our own loop would leave a part out."""
+    denoiser = getattr(pipeline, family.denoiser)
+    channels, told = denoiser.config.in_channels, pipeline.vae.config.latent_channels * (4 if family.packs else 1)
+    for part, (what, why) in _PARTS.items():
+        if getattr(pipeline, part, None) is not None:
+            raise _refusal(pipeline, what, why)
+    if getattr(denoiser, "encoder_hid_proj", None) is not None and denoiser.config.get("encoder_hid_dim_type") != "text_proj":
+        raise _refusal(pipeline, "an IP-Adapter", "its denoiser is also shown a picture's embedding, until pipeline.unload_ip_adapter()")
+    if channels != told:
+        raise _refusal(pipeline, f"{channels} input channels", f"it is also shown a picture or a mask beside {told} channels of latents")
+    if denoiser.config.get("time_cond_proj_dim") is not None:
+        raise _refusal(pipeline, "a guidance-distilled U-Net (LCM)", "it has guidance as an input and no unconditional branch")
+
+
+def _refusal(pipeline: Pipeline, what: str, why: str) -> IncompatibleError:
+    return IncompatibleError(
+        f"Cannot use {type(pipeline).__name__} with {what} in our own loop. This is because {why}. Use tta_core.steering_hook, which "
+        "steers inside the pipeline's own call; or load a plain text-to-image pipeline."
+    )
