@@ -7,6 +7,7 @@ from tta_core.testing import MemoryPolicySuite
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.compiled import Compiled
+from tta_plugins.memory.convolutions import FrozenConvolutions
 from tta_plugins.memory.layout import ChannelsLast
 from tta_plugins.memory.look_ahead import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
@@ -15,7 +16,7 @@ from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 
-EXACT = [Checkpointing(), Chunked(), VAESlicing(), ChannelsLast()]
+EXACT = [Checkpointing(), FrozenConvolutions(), Chunked(), VAESlicing(), ChannelsLast()]
 
 
 class TestOnPredictions(MemoryPolicySuite):

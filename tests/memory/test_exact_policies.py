@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from tta_core.schedules import Every
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.convolutions import FrozenConvolutions
 from tta_plugins.memory.layout import ChannelsLast
 from tta_plugins.memory.segments import Segments
+from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 
 EXACT = [
@@ -35,6 +37,13 @@ def test_a_chain_in_segments_has_the_gradient_of_the_whole(solve, every):
     method = DNO(1, shuffles=2)
     (plain, *_), (under, *_) = solve(method=method), solve(Segments(every), method=method)
     torch.testing.assert_close(under.gradient[0], plain.gradient[0], rtol=1e-4, atol=1e-5)
+
+
+def test_convolutions_that_pad_by_name_are_left_as_they_are(solve, reward):
+    reward.networks["vision"].blocks[0][0].padding = "same"
+    method = DATE(rho=0.5, updates=Every(1))
+    for expected, seen in zip(solve(method=method), solve(FrozenConvolutions(("reward",)), method=method), strict=True):
+        torch.testing.assert_close(seen.x0, expected.x0)
 
 
 def test_a_frozen_convolution_still_serves_a_gradient_of_its_weights():

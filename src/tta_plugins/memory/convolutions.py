@@ -40,7 +40,10 @@ class FrozenConvolutions:
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
-    return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and "forward" not in vars(layer)
+    """Whether this layer computes what torch's own does; one that is frozen already does too."""
+    own = vars(layer).get("forward")
+    untouched = own is None or (isinstance(own, partial) and own.func is _forward)
+    return type(layer) is nn.Conv2d and untouched and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def _forward(layer: nn.Conv2d, images: Tensor) -> Tensor:
