@@ -6,6 +6,8 @@ import numpy
 import pytest
 from PIL import Image
 
+from tta_plugins.cli.assignments import assigned
+
 
 @pytest.fixture
 def pictures(tmp_path):
@@ -63,6 +65,13 @@ def test_a_transparent_picture_is_refused(tta, tmp_path):
     result = tta("score", tmp_path / "ghost.png", "-r", "edges", "-p", "a")
     assert result.exit_code == 1
     assert "partly transparent" in result.stderr
+
+
+def test_a_name_with_a_dot_can_be_set():
+    assert assigned(["hpsv2.1.preprocess=official", "clip.scale=1.5"], ["hpsv2.1", "clip"]) == {
+        "hpsv2.1": {"preprocess": "official"},
+        "clip": {"scale": "1.5"},
+    }
 
 
 def test_a_settings_value_reaches_the_reward(tta, tmp_path):

@@ -135,6 +135,12 @@ def test_what_has_no_default_must_be_given():
         made(Plain, scale="2")
 
 
+def test_a_plan_sets_the_method_and_policies_alone(tta):
+    refused = tta("plan", "--backbone", "sd15", "--set", "reward.scale=cos")
+    assert refused.exit_code == 1
+    assert "No place for --set is called 'reward'. Known: method." in refused.stderr
+
+
 def test_what_a_repr_prints_can_be_typed_back():
     from tta_plugins.methods.date import DATE
 

@@ -12,7 +12,7 @@ def assigned(texts: Sequence[str], places: Iterable[str]) -> dict[str, dict[str,
     chosen: dict[str, dict[str, str]] = {place: {} for place in places}
     for text in texts:
         left, equals, value = text.partition("=")
-        place, dot, field = left.strip().partition(".")
+        place, dot, field = left.strip().rpartition(".")  # a name may have a dot: hpsv2.1
         if not (equals and dot and field):
             raise InputError(f"--set {text!r} is not PLACE.FIELD=VALUE, such as --set method.rho=0.7. Places: {', '.join(places)}.")
         chosen[one_of(place, places, "place for --set")][field] = value.strip()

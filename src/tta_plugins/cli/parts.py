@@ -22,23 +22,30 @@ class Parts:
     memory: tuple[object, ...]
 
 
-def parts(backbone: str, method: str, reward: str, memory: Sequence[str], settings: Sequence[str]) -> Parts:
+def parts(
+    backbone: str,
+    method: str,
+    reward: str,
+    memory: Sequence[str],
+    settings: Sequence[str],
+    settable: Sequence[str] = ("backbone", "method", "reward"),
+) -> Parts:
     """The parts. A policy's settings go by its name, or by "memory" where there is only one.
 
     A backbone may bring its own reward of a name; that one is then set.
     """
-    places = ("backbone", "method", "reward", *memory, *(["memory"] if len(memory) == 1 else []))
+    places = (*settable, *memory, *(["memory"] if len(memory) == 1 else []))
     chosen = assigned(settings, places)
     for policy in memory:
         chosen[policy] |= chosen.get("memory", {})
-    made_backbone = _backbone(backbone, chosen["backbone"])
-    if chosen["reward"]:
+    made_backbone = _backbone(backbone, chosen.get("backbone", {}))
+    if chosen.get("reward"):
         made_backbone = drawing = resolve.backbone(made_backbone)
         reward = drawing.defaults.rewards.get(reward, reward)
     return Parts(
         backbone=made_backbone,
         method=_made("methods", method, chosen["method"]),
-        reward=_made("rewards", reward, chosen["reward"]),
+        reward=_made("rewards", reward, chosen.get("reward", {})),
         memory=tuple(_made("memory", policy, chosen[policy]) for policy in memory),
     )
 

@@ -24,7 +24,7 @@ def plan(
     dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Of networks that are not loaded.")] = "bfloat16",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of a part, as in method.inner_max=55."),
+        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of the method or of a policy, as in method.inner_max=55."),
     ] = None,
 ) -> None:
     """Foretell a run: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
@@ -34,7 +34,7 @@ def plan(
     from tta_plugins.cli.parts import parts
     from tta_plugins.cost.plan import DTYPES, planned
 
-    made = parts(backbone, method, reward, memory or [], settings or [])
+    made = parts(backbone, method, reward, memory or [], settings or [], settable=["method"])
     foreseen = planned(
         backbone=backbone,
         method=made.method,
