@@ -20,10 +20,20 @@ def brightness(images, prompts):
     return images.mean((1, 2, 3))
 
 
+def draws_by_itself(name):
+    """Whether the pipeline hands its scheduler no generator, so that a stochastic step draws from torch's own, as FLUX does in tokens."""
+    return name.startswith(("sd3", "flux"))
+
+
 def drawn(name, steps):
-    """The noises that a stock pipeline draws from its generator: x_T, then one for each step."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.stack([torch.randn(2, LATENTS.get(name, 4), 16, 16, generator=generator) for _ in range(steps + 1)])
+    """The noises that a stock call draws: x_T from its generator (seed 0), then one for each step, from there or from torch's own (1)."""
+    first = torch.Generator().manual_seed(0)
+    after = torch.Generator().manual_seed(1) if draws_by_itself(name) else first
+    shape = (2, LATENTS.get(name, 4), 16, 16)
+    start = torch.randn(shape, generator=first)
+    if name.startswith("flux"):
+        return torch.stack([start, *(unpacked(torch.randn(2, 64, 64, generator=after), 8) for _ in range(steps))])
+    return torch.stack([start, *(torch.randn(shape, generator=after) for _ in range(steps))])
 
 
 def backbone(name, pipe, true_guidance=False):
@@ -53,7 +63,9 @@ def arguments(name, steps, guidance, negative, eta=None):
 def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="latent"):
     """What the pipeline's own call draws."""
     seeded = torch.Generator().manual_seed(0)
-    images = pipe(**arguments(name, steps, guidance, negative, eta), generator=seeded, output_type=kind).images
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        images = pipe(**arguments(name, steps, guidance, negative, eta), generator=seeded, output_type=kind).images
     return unpacked(images, 8) if kind == "latent" and name.startswith("flux") else images
 
 
