@@ -94,9 +94,10 @@ def prepare(
             setup = policy(setup)
         source = noises or keyed_noises(prompts, seed, shape, drawing.device)
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
+        for name, given in (("noises", rows[0]), ("latents", latents)):
+            if given is not None and given.shape != (len(prompts), *shape):
+                raise InputError(f"{name} have the shape {tuple(given.shape)}, but this run starts from {(len(prompts), *shape)}.")
         if latents is not None:
-            if latents.shape != rows[0].shape:
-                raise InputError(f"latents have the shape {tuple(latents.shape)}, but this run starts from {tuple(rows[0].shape)}.")
             rows[0] = latents
         if pixels is not None:
             rows[0] = noised(drawing, pixels, rows[0], setup.scheduler)
@@ -156,6 +157,9 @@ def _encode(
     text: Embedding | None,
     null: Embedding | None,
 ) -> Controls:
+    for name, given in (("text", text), ("null", null)):
+        if given is not None and given.tokens.shape[0] != len(prompts):
+            raise InputError(f"{name} has {given.tokens.shape[0]} rows, but there are {len(prompts)} prompts. Give one row for each.")
     with torch.no_grad():
         text = text or backbone.encode(prompts, height, width)
         null = null or backbone.encode_null(negatives, height, width)

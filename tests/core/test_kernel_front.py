@@ -127,6 +127,18 @@ def test_given_embeddings_replace_the_encoding():
     assert not torch.equal(aligned(null=other, method=Fixed()).result.pixels, aligned(method=Fixed()).result.pixels)
 
 
+def test_what_is_given_has_a_row_for_each_prompt():
+    two = GaussianMixture().encode(["a", "b"], 8, 8)
+    for given, message in (
+        ({"text": two}, "text has 2 rows, but there are 1 prompts"),
+        ({"null": two}, "null has 2 rows, but there are 1 prompts"),
+        ({"noises": tta.GivenNoise((torch.zeros(1, 2, 4, 4, 4),) * 5)}, r"noises have the shape \(2, 4, 4, 4\), but .* \(1, 4, 4, 4\)"),
+        ({"latents": torch.zeros(1, 4, 8, 8)}, r"latents have the shape \(1, 4, 8, 8\), but .* \(1, 4, 4, 4\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            aligned("a", **given)
+
+
 def test_a_negative_prompt_changes_the_picture():
     assert not torch.equal(aligned(negative="blurry").baseline.pixels, aligned().baseline.pixels)
 
