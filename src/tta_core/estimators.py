@@ -4,8 +4,9 @@ An objective is `weight * reward - penalties`. Notation (name -> DNO paper): mu 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import attrs
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from tta_core import steering
 from tta_core._typing import Images, Scores, evolve, frozen
 from tta_core.controls import Controls
+from tta_core.errors import InputError
 from tta_core.method import Snapshot
 from tta_core.problem import Look, Problem
 from tta_core.steering import Tensors
@@ -59,6 +61,11 @@ class Estimator(Protocol):
         ...
 
 
+def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float | int) -> None:
+    if value <= 0:
+        raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, which perturbs nothing: give a number above 0.")
+
+
 @frozen
 class Exact:
     """Backpropagation."""
@@ -82,8 +89,8 @@ class ZerothOrder:
     Source: Null-TTA (arXiv 2511.20889), the gradient-free variant; Nesterov and Spokoiny (2017), Gaussian smoothing.
     """
 
-    mu: float = 0.02
-    directions: int = 4
+    mu: float = attrs.field(default=0.02, validator=_positive)
+    directions: int = attrs.field(default=4, validator=_positive)
 
     @property
     def needs_gradient(self) -> bool:
@@ -108,8 +115,8 @@ class Hybrid1:
     Source: DNO (arXiv 2405.18881), hybrid gradient 1. The perturbed images are clamped to [0, 1], where rewards are defined.
     """
 
-    mu: float = 0.01
-    directions: int = 16
+    mu: float = attrs.field(default=0.01, validator=_positive)
+    directions: int = attrs.field(default=16, validator=_positive)
 
     @property
     def needs_gradient(self) -> bool:
@@ -135,8 +142,8 @@ class Hybrid2:
     Source: DNO (arXiv 2405.18881), hybrid gradient 2, the paper's best for rewards without gradients.
     """
 
-    mu: float = 0.01
-    directions: int = 4
+    mu: float = attrs.field(default=0.01, validator=_positive)
+    directions: int = attrs.field(default=4, validator=_positive)
 
     @property
     def needs_gradient(self) -> bool:

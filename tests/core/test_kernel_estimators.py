@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.estimators import Exact, Hybrid1, Hybrid2, Objective, ZerothOrder
 from tta_core.problem import Look
 from tta_core.testing.problems import Opaque, problem_for
@@ -71,6 +71,13 @@ def test_directions_are_keyed_and_not_drawn_by_call_order(problem, estimator):
 @pytest.mark.parametrize(("estimator", "needs"), [(Exact(), True), (ZerothOrder(), False), (Hybrid1(), False), (Hybrid2(), False)])
 def test_what_they_need_of_the_reward(estimator, needs):
     assert estimator.needs_gradient is needs
+
+
+@pytest.mark.parametrize("estimator", [ZerothOrder, Hybrid1, Hybrid2])
+def test_without_perturbations_there_is_no_estimate(estimator):
+    for setting in ({"mu": 0.0}, {"directions": 0}):
+        with pytest.raises(InputError, match="give a number above 0"):
+            estimator(**setting)
 
 
 def test_an_objective_without_a_graph_is_refused():

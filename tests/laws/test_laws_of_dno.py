@@ -7,7 +7,7 @@ import torch
 
 from tta_core.errors import InputError
 from tta_core.noise import KeyedNoise
-from tta_core.steering import AdamW
+from tta_core.steering import AdamW, leaves
 from tta_core.testing.problems import problem_for, solved
 from tta_plugins.methods.concentration import improbability
 from tta_plugins.methods.dno import DNO
@@ -125,6 +125,20 @@ def law_only_the_last_noises_move(method):
     same = [torch.equal(last.controls.noise[row], problem.controls.noise[row]) for row in range(6)]
     assert same[:3] == [True] * 3, same
     assert not any(same[4:5]), same
+
+
+@pytest.mark.parametrize(("opt_steps", "first"), [(None, 0), (7, 0), (5, 0), (4, 1), (1, 4)])
+def test_more_last_steps_than_there_are_is_all_of_them(opt_steps, first):
+    """Of 6 rows of noise; the last does nothing, since the last step draws none."""
+    method = DNO(1, regularisation=0.0, opt_steps=opt_steps)
+    value = leaves((torch.zeros(2, 6, 4, 4, 4),))
+    (gradient,) = torch.autograd.grad(method.objective(problem_for(method), 0, value).total.sum(), value)
+    assert (gradient.flatten(2).abs().sum((0, 2)) > 0).tolist() == [row >= first for row in range(5)] + [False]
+
+
+def test_no_last_steps_are_refused():
+    with pytest.raises(InputError, match="opt_steps of at least 1"):
+        DNO(opt_steps=0)
 
 
 def law_the_ode_steers_x_t_alone(method):

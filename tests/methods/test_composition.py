@@ -8,6 +8,7 @@ from tta_core.errors import IncompatibleError
 from tta_core.schedules import Every
 from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.tables import vp_scheduler
+from tta_core.variables import NullEmbedding, Product, TextEmbedding
 from tta_plugins.methods.baselines import Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
@@ -47,6 +48,12 @@ def test_one_method_after_another_starts_where_the_first_ended():
     handed_over = snapshots[len(alone)]
     assert torch.equal(handed_over.controls.text.tokens, alone[-1].controls.text.tokens)
     assert not torch.equal(handed_over.controls.text.tokens, prepared.problem.controls.text.tokens)
+
+
+def test_methods_may_steer_the_same_control_in_turn():
+    both = NullEmbedding() & TextEmbedding()
+    assert Then((DATE(variable=both), DATE())).needs.variable == both
+    assert Then((DATE(), Fixed(), DATE())).needs.variable == Product((TextEmbedding(),))
 
 
 def test_methods_that_need_different_samplers_are_refused():

@@ -31,7 +31,7 @@ class DNO:
     Attributes:
         iterations: updates; one more evaluation judges the last.
         regularisation: gamma; 0 lets noise leave the typical set, and the picture with it.
-        opt_steps: steer only the noises of the last so many steps; None: all, and x_T.
+        opt_steps: steer only the noises of the last so many steps, and of the one before them; None: all, and x_T.
         eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
         optimizer: ascends; `AdamW(weight_decay=0.01)` is the released code's, which shrinks the noise itself.
         clip: longest gradient, per sample.
@@ -69,8 +69,11 @@ class DNO:
         return cls(eta=AllButLast(), optimizer=steering.AdamW(lr=0.01, weight_decay=0.01), clamp=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.iterations < 0 or self.regularisation < 0 or self.clip <= 0:
-            raise InputError(f"{self!r} cannot run: it takes iterations and a regularisation of at least 0, and a clip above 0.")
+        if self.iterations < 0 or self.regularisation < 0 or self.clip <= 0 or (self.opt_steps is not None and self.opt_steps < 1):
+            raise InputError(
+                f"{self!r} cannot run: it takes iterations and a regularisation of at least 0, a clip above 0, and opt_steps of at least 1 "
+                "or None."
+            )
 
     @property
     def needs(self) -> Needs:
@@ -101,7 +104,8 @@ class DNO:
     def objective(self, problem: Problem, iteration: int, value: steering.Tensors) -> Objective:
         """R(M(z)) - gamma Reg(z) at noises of `(b, steps, c, h, w)`; only the steered rows are differentiated and regularised."""
         z = value[0]
-        steered = slice(0, 1) if self.eta == 0 else slice(z.shape[1] - self.opt_steps - 1 if self.opt_steps else 0, None)
+        steps = z.shape[1] - 1
+        steered = slice(0, 1) if self.eta == 0 else slice(max(0, steps - (self.opt_steps or steps)), None)
         live = torch.zeros(z.shape[1], dtype=torch.bool, device=z.device)
         live[steered] = True
         x0 = problem.sample(Noise().write(problem.controls, (torch.where(live.view(1, -1, 1, 1, 1), z, z.detach()),)))

@@ -33,7 +33,8 @@ class Then:
     def needs(self) -> Needs:
         """All that any of them needs."""
         each = [method.needs for method in self.methods]
-        variables = tuple({type(needs.variable): needs.variable for needs in each if needs.variable is not None}.values())
+        parts = [part for needs in each if needs.variable is not None for part in Product((needs.variable,)).parts]
+        variables = tuple({type(part): part for part in parts}.values())
         etas = [needs.eta for needs in each if needs.eta is not None]
         if any(eta != etas[0] for eta in etas):
             raise IncompatibleError(
