@@ -59,7 +59,7 @@ def frozen(cls: type[T]) -> type[T]:
                 check(self, *args, **kwargs)
             except TypeCheckError as error:
                 given = inspect.signature(trusted).bind(self, *args, **kwargs).arguments
-                raise InputError(_refusal(made, given, trusted.__annotations__)) from error
+                raise InputError(_refusal(made, given, trusted.__annotations__) or f"{made.__name__}: {error}") from error
             if form is not None:
                 passed.add(form)
         trusted(self, *args, **kwargs)
@@ -69,9 +69,13 @@ def frozen(cls: type[T]) -> type[T]:
     return made
 
 
-def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, Any]) -> str:
+def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, Any]) -> str | None:
+    """What is wrong with which field; None where it is not seen again, since of a container one part is looked at, by chance."""
     with jaxtyped("context"):
-        field = next(name for name, value in given.items() if not is_bearable(value, annotations.get(name, object), conf=_conf))
+        wrong = (name for name, value in given.items() if not is_bearable(value, annotations.get(name, object), conf=_conf))
+        field = next(wrong, None)
+    if field is None:
+        return None
     value, taken = given[field], inspect.formatannotation(annotations[field])
     if isinstance(value, Tensor):
         shown = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
