@@ -98,10 +98,12 @@ class Alignment:
         return self.result.scores
 
     def grid(self, enlarge: int = 1) -> "Image":
-        """Baseline (left) beside aligned (right), one row a prompt; each pixel drawn `enlarge` times as large."""
+        """Baseline (left) beside aligned (right), one row a prompt; smoothly enlarged so many times."""
+        from PIL.Image import Resampling
+
         pairs = torch.cat([self.baseline.pixels, self.result.pixels], dim=3)
         picture = to_picture(torch.cat(list(pairs), dim=1))
-        return picture.resize((picture.width * enlarge, picture.height * enlarge), resample=1) if enlarge > 1 else picture
+        return picture.resize((picture.width * enlarge, picture.height * enlarge), Resampling.LANCZOS)
 
     def record(self) -> dict[str, Any]:
         """Everything but the pixels, as plain data for JSON."""
@@ -134,7 +136,7 @@ def to_picture(image: torch.Tensor) -> "Image":
     from PIL import Image
 
     levels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy(), mode=None)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
 
 
 def as_floats(scores: Scores) -> tuple[float, ...]:

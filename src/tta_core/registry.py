@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -63,9 +63,7 @@ class Registry:
         """The entry of that name. Raises `UnknownNameError` with the nearest names."""
         entry = self._entries.get((kind, name))
         if entry is None:
-            names = [known.name for known in self.entries(kind)]
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(names) or 'none'}."
+            hint = nearest(name, [known.name for known in self.entries(kind)])
             raise UnknownNameError(f"No {kind} entry is called {name!r}. {hint} `tta list {kind}` lists them all.")
         if isinstance(entry.target, Collision):
             raise LoadError(entry.target.message)
@@ -84,6 +82,12 @@ class Registry:
                 f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {error}. Make it yourself and pass "
                 "it; a backbone that adapts a pipeline is given the pipeline, its folder or its hub id instead of a name."
             ) from error
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The known names that come near, as a question; all of them where none does."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(known) or 'none'}."
 
 
 @attrs.frozen

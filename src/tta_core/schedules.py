@@ -27,8 +27,15 @@ def _unit(instance: object, attribute: "attrs.Attribute[float]", value: float | 
         raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, but it is a share of the run: give a number in [0, 1].")
 
 
+class _Multiplies:
+    __slots__ = ()
+
+    def __mul__(self, other: Schedule) -> "Multiplied":
+        return Multiplied(self, other)  # type: ignore[arg-type]
+
+
 @frozen
-class Multiplied:
+class Multiplied(_Multiplies):
     """The product of two schedules."""
 
     first: Schedule
@@ -37,16 +44,6 @@ class Multiplied:
     def __call__(self, index: int, total: int) -> float:
         """Their values multiplied."""
         return self.first(index, total) * self.second(index, total)
-
-    def __mul__(self, other: Schedule) -> "Multiplied":
-        return Multiplied(self, other)
-
-
-class _Multiplies:
-    __slots__ = ()
-
-    def __mul__(self, other: Schedule) -> Multiplied:
-        return Multiplied(self, other)  # type: ignore[arg-type]
 
 
 @frozen
@@ -86,7 +83,7 @@ class GeometricDecay(_Multiplies):
 class Every(_Multiplies):
     """1 at steps 0, n, 2n ..., else 0."""
 
-    n: int = attrs.field(default=1)
+    n: int = 1
 
     def __attrs_post_init__(self) -> None:
         if self.n < 1:

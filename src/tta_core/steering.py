@@ -2,7 +2,6 @@
 
 from typing import Protocol, runtime_checkable
 
-import attrs
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -117,7 +116,7 @@ class AdamW:
 class SGD:
     """Plain gradient ascent; `momentum` is off by default."""
 
-    lr: float = attrs.field(default=1.0)
+    lr: float = 1.0
     momentum: float = 0.0
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:

@@ -33,8 +33,15 @@ class ControllableVariable(Protocol):
         ...
 
 
+class _Joins:
+    __slots__ = ()
+
+    def __and__(self, other: ControllableVariable) -> "Product":
+        return Product((self, other))  # type: ignore[arg-type]
+
+
 @frozen
-class TextEmbedding:
+class TextEmbedding(_Joins):
     """The text embedding's tokens (DATE), and its pooled vector too where asked."""
 
     pooled: bool = False
@@ -48,12 +55,9 @@ class TextEmbedding:
         """Controls with this text embedding."""
         return evolve(controls, text=_written(controls.text, value))
 
-    def __and__(self, other: ControllableVariable) -> "Product":
-        return Product((self, other))
-
 
 @frozen
-class NullEmbedding:
+class NullEmbedding(_Joins):
     """The null embedding of classifier-free guidance (Null-TTA), and its pooled vector too where asked."""
 
     pooled: bool = False
@@ -67,12 +71,9 @@ class NullEmbedding:
         """Controls with this null embedding."""
         return evolve(controls, null=_written(_null(controls), value))
 
-    def __and__(self, other: ControllableVariable) -> "Product":
-        return Product((self, other))
-
 
 @frozen
-class Noise:
+class Noise(_Joins):
     """The injected noise (DNO): x_T and every step's, or only those of the last `last` steps. Rows: samples first, `(b, steps, ...)`."""
 
     last: int | None = None
@@ -92,16 +93,13 @@ class Noise:
     def _first(self, controls: Controls) -> int:
         return 0 if self.last is None else max(0, controls.noise.shape[0] - self.last)
 
-    def __and__(self, other: ControllableVariable) -> "Product":
-        return Product((self, other))
-
 
 def _flat(parts: tuple[ControllableVariable, ...]) -> tuple[ControllableVariable, ...]:
     return tuple(inner for part in parts for inner in (part.parts if isinstance(part, Product) else (part,)))
 
 
 @frozen
-class Product:
+class Product(_Joins):
     """Several variables steered as one; written `NullEmbedding() & TextEmbedding()`. Raises `IncompatibleError` for two of one kind."""
 
     parts: tuple[ControllableVariable, ...] = attrs.field(converter=_flat)
@@ -129,9 +127,6 @@ class Product:
             size = len(part.read(controls))
             controls, value = part.write(controls, value[:size]), value[size:]
         return controls
-
-    def __and__(self, other: ControllableVariable) -> "Product":
-        return Product((self, other))
 
 
 def _null(controls: Controls) -> Embedding:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tta_core._typing import Images, Scores, frozen
+from tta_core.alignment import to_picture
 from tta_core.errors import InputError, RewardError
 from tta_core.provenance import describe
 from tta_core.reward import Card
@@ -90,8 +91,7 @@ class BlackBox:
 
 def pictures(images: Images) -> list[Image.Image]:
     """Images in [0, 1] as 8-bit RGB PIL images, `round(255 x)`."""
-    levels = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return [Image.fromarray(level.numpy()) for level in levels.cpu()]
+    return [to_picture(image) for image in images]
 
 
 def _answer(judge: Judge, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float | int]:
