@@ -4,6 +4,7 @@ from typing import Literal
 
 import attrs
 import torch
+from torch._dynamo import config
 
 from tta_core._typing import frozen
 from tta_core.memory import Setup
@@ -30,7 +31,12 @@ class Compiled:
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose blocks are compiled when they are first called."""
-        for network in chosen_networks(setup, self.components, self):
-            for piece in pieces(network):
-                replace(setup.undo, piece, "forward", torch.compile(piece.forward, backend=self.backend, mode=self.mode))
+        found = [piece for network in chosen_networks(setup, self.components, self) for piece in pieces(network)]
+        # torch counts what it compiles of one function, which all blocks of a kind share, and stops compiling above a limit
+        most = len(found) * config.cache_size_limit
+        setup.undo.enter_context(
+            config.patch(cache_size_limit=most, accumulated_cache_size_limit=max(most, config.accumulated_cache_size_limit))
+        )
+        for piece in found:
+            replace(setup.undo, piece, "forward", torch.compile(piece.forward, backend=self.backend, mode=self.mode))
         return setup
