@@ -19,6 +19,9 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
     return {
         **{kind: repr(part) for kind, part in parts.items()},
         "memory": list(prepared.memory),
+        "negative": list(prepared.negatives),
+        "height": prepared.setup.height,
+        "width": prepared.setup.width,
         "guidance": problem.guidance,
         "steps": len(problem.steps),
         "seed": seed if isinstance(seed, int) or seed is None else list(seed),  # type: ignore[call-overload]

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -91,6 +92,19 @@ class GivenNoise:
                 "to step i; K particles need K children in every row. Give more, or a `rest` to draw from."
             )
         return self.rest
+
+
+def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
+    """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
+    seeds = (seed,) * len(prompts) if isinstance(seed, int) else tuple(seed)
+    if len(seeds) != len(prompts):
+        raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
+    seen: Counter[tuple[str, int]] = Counter()
+    samples = []
+    for key in zip(prompts, seeds, strict=True):
+        samples.append(seen[key])
+        seen[key] += 1
+    return KeyedNoise(seeds, tuple(samples), shape, device)
 
 
 def keyed_normal(key: tuple[int | str, ...], shape: Sequence[int]) -> Tensor:

@@ -1,6 +1,5 @@
 """From a user's words to a problem, ready to run, and everything handed back afterwards."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import cast
@@ -17,7 +16,7 @@ from tta_core.from_image import as_pixels, last_steps, noised
 from tta_core.ledger import CudaMeter, Ledger, Meter
 from tta_core.memory import Setup
 from tta_core.method import Method
-from tta_core.noise import KeyedNoise, NoiseSource
+from tta_core.noise import NoiseSource, keyed_noises
 from tta_core.plugins import plugins
 from tta_core.problem import Problem
 from tta_core.provenance import name_of
@@ -30,12 +29,16 @@ MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, 
 
 @frozen
 class Prepared:
-    """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave."""
+    """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave.
+
+    `negatives` are the negative prompts that the null embedding was asked for.
+    """
 
     problem: Problem
     method: Method
     setup: Setup
     memory: tuple[str, ...] = ()
+    negatives: tuple[str | None, ...] = ()
 
 
 @contextmanager
@@ -68,6 +71,7 @@ def prepare(
     if torch.is_inference_mode_enabled():
         raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
     prompts = as_prompts(prompts)
+    negatives = _negatives(negative, prompts)
     drawing = resolve.backbone(backbone)
     judge, solver = resolve.reward(reward, drawing), resolve.method(method)
     pixels = None if image is None else as_pixels(image, len(prompts))
@@ -101,7 +105,7 @@ def prepare(
             rows[0] = latents
         if pixels is not None:
             rows[0] = noised(drawing, pixels, rows[0], setup.scheduler)
-        controls = _encode(setup.backbone, prompts, _negatives(negative, prompts), height, width, rows, text, null)
+        controls = _encode(setup.backbone, prompts, negatives, height, width, rows, text, null)
         problem = Problem(
             backbone=setup.backbone,
             scheduler=setup.scheduler,
@@ -116,7 +120,7 @@ def prepare(
             ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
         )
         problem.check(setup.method.needs)
-        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks))
+        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks), negatives)
 
 
 def _meter(device: torch.device) -> Meter | None:
@@ -132,19 +136,6 @@ def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     if wrong is not None:
         raise InputError(f"A prompt is a text, but one is {wrong!r} ({type(wrong).__name__}).")
     return prompts
-
-
-def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
-    """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
-    seeds = (seed,) * len(prompts) if isinstance(seed, int) else tuple(seed)
-    if len(seeds) != len(prompts):
-        raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
-    seen: Counter[tuple[str, int]] = Counter()
-    samples = []
-    for key in zip(prompts, seeds, strict=True):
-        samples.append(seen[key])
-        seen[key] += 1
-    return KeyedNoise(seeds, tuple(samples), shape, device)
 
 
 def _encode(

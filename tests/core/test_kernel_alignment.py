@@ -46,10 +46,11 @@ def test_pictures_are_eight_bit_rgb():
 
 
 def test_the_manifest_is_enough_to_run_it_again():
-    manifest = aligned(seed=3).manifest
+    manifest = aligned(seed=3, negative="blurred").manifest
     assert manifest["method"] == repr(DATE())
     assert manifest["seed"] == 3
-    assert manifest["guidance"] == 2.0
+    assert manifest["negative"] == ["blurred"]
+    assert (manifest["height"], manifest["width"], manifest["guidance"]) == (8, 8, 2.0)
     assert manifest["steps"] == 4
     assert manifest["versions"]["torch"] == torch.__version__
     assert any("2510.23974" in citation for citation in manifest["citations"])

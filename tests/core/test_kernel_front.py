@@ -8,7 +8,8 @@ import torch
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError, InputError, RewardError, UnknownNameError
-from tta_core.preparation import as_prompts, keyed_noises
+from tta_core.noise import keyed_noises
+from tta_core.preparation import as_prompts
 from tta_core.schedules import Every
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, Opaque, Undefined

@@ -3,8 +3,7 @@ import torch
 from hypothesis import strategies as st
 
 from tta_core.errors import InputError
-from tta_core.noise import GivenNoise, KeyedNoise, NoiseSource, hashed, keyed_normal
-from tta_core.preparation import keyed_noises
+from tta_core.noise import GivenNoise, KeyedNoise, NoiseSource, hashed, keyed_noises, keyed_normal
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import seeds
 
