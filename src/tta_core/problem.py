@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from tta_core import steering
+from tta_core import misfits, steering
 from tta_core._typing import Images, Latents, Noises, Scores, evolve, frozen
 from tta_core.backbone import Backbone
 from tta_core.controls import Controls
-from tta_core.errors import IncompatibleError, NotFiniteError
+from tta_core.errors import NotFiniteError
 from tta_core.ledger import Ledger
 from tta_core.memory import Decoder
 from tta_core.method import Needs, Snapshot
 from tta_core.noise import NoiseSource
 from tta_core.position import Position
 from tta_core.provenance import name_of
-from tta_core.reward import Reward, card_of, checked, judged
-from tta_core.scheduler import GaussianScheduler, Scheduler, State, Step
+from tta_core.reward import Reward, judged
+from tta_core.scheduler import Scheduler, State, Step
 
 
 @frozen
@@ -142,7 +142,7 @@ class Problem:
     def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""
         if not objective.requires_grad:
-            raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
+            raise misfits.not_differentiable(self.reward)
         gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
         gradient = tuple(tensor / self.loss_scale for tensor in gradient)
         if not all(torch.isfinite(tensor).all() for tensor in gradient):
@@ -158,48 +158,5 @@ class Problem:
         Raises:
             IncompatibleError: with the reason and a remedy.
         """
-        variable = needs.variable
-        if variable is not None:
-            if variable.needs_null and not self.backbone.has_null:
-                raise IncompatibleError(
-                    f"Cannot use {variable} with {name_of(self.backbone)}. This is because the variable steers the null embedding of "
-                    "classifier-free guidance, but the backbone has none. Steer TextEmbedding() or Noise()."
-                )
-            if variable.needs_null and self.guidance == 1:
-                raise IncompatibleError(
-                    f"Cannot use {variable} with guidance 1. This is because null + guidance * (text - null) does not depend on the null "
-                    "embedding there. Use a guidance above 1, or steer TextEmbedding() or Noise()."
-                )
-            variable.read(self.controls)
-        if needs.betas and any(step.alpha is None for step in self.steps):
-            raise IncompatibleError(
-                "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
-                "is made of them. Use kernel='sampler'."
-            )
-        if needs.stochastic and isinstance(self.scheduler, GaussianScheduler):
-            still = next((step.index for step in self.steps[:-1] if self.scheduler.std(step) == 0), None)
-            if still is not None:
-                raise IncompatibleError(
-                    f"Cannot use a KL divergence of transitions with this sampler. This is because step {still} draws no noise (std 0), "
-                    "and the KL of two point masses is infinite or 0. Use a stochastic sampler (eta > 0), or a penalty that needs no "
-                    "transition (kernel='training')."
-                )
-        if needs.gradient and not self._differentiable():
-            raise IncompatibleError(_NOT_DIFFERENTIABLE.format(reward=name_of(self.reward)))
+        misfits.refuse(self, needs)
         return evolve(self, differentiable=needs.gradient)
-
-    def _differentiable(self) -> bool:
-        declared = card_of(self.reward).differentiable
-        if declared is not None:
-            return declared
-        with torch.no_grad():
-            image = self.backbone.decode(torch.zeros_like(self.controls.noise[0, :1])).clamp(0, 1)
-        with torch.enable_grad():
-            return checked(self.reward, image.detach().requires_grad_(), self.prompts[:1]).requires_grad
-
-
-_NOT_DIFFERENTIABLE = (
-    "Cannot use {reward} with a method that follows its gradient. This is because the scores do not depend differentiably on the images "
-    "(no_grad, numpy, rounding or 8-bit pictures inside it). Use an estimator without gradients (estimator=ZerothOrder() or Hybrid2() on "
-    "date, null-tta or dno), or best-of-n; or write the reward in torch operations on the images."
-)

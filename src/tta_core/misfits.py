@@ -1,0 +1,66 @@
+"""What cannot work together: found before the first step, and refused with the reason and a remedy."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from tta_core.errors import IncompatibleError
+from tta_core.method import Needs
+from tta_core.provenance import name_of
+from tta_core.reward import Reward, card_of, checked
+from tta_core.scheduler import GaussianScheduler
+
+if TYPE_CHECKING:
+    from tta_core.problem import Problem
+
+
+def refuse(problem: "Problem", needs: Needs) -> None:
+    """Raises `IncompatibleError` if the problem's parts do not give what a method needs."""
+    variable = needs.variable
+    if variable is not None:
+        if variable.needs_null and not problem.backbone.has_null:
+            raise IncompatibleError(
+                f"Cannot use {variable} with {name_of(problem.backbone)}. This is because the variable steers the null embedding of "
+                "classifier-free guidance, but the backbone has none. Steer TextEmbedding() or Noise()."
+            )
+        if variable.needs_null and problem.guidance == 1:
+            raise IncompatibleError(
+                f"Cannot use {variable} with guidance 1. This is because null + guidance * (text - null) does not depend on the null "
+                "embedding there. Use a guidance above 1, or steer TextEmbedding() or Noise()."
+            )
+        variable.read(problem.controls)
+    if needs.betas and any(step.alpha is None for step in problem.steps):
+        raise IncompatibleError(
+            "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
+            "is made of them. Use kernel='sampler'."
+        )
+    if needs.stochastic and isinstance(problem.scheduler, GaussianScheduler):
+        still = next((step.index for step in problem.steps[:-1] if problem.scheduler.std(step) == 0), None)
+        if still is not None:
+            raise IncompatibleError(
+                f"Cannot use a KL divergence of transitions with this sampler. This is because step {still} draws no noise (std 0), "
+                "and the KL of two point masses is infinite or 0. Use a stochastic sampler (eta > 0), or a penalty that needs no "
+                "transition (kernel='training')."
+            )
+    if needs.gradient and not _is_differentiable(problem):
+        raise not_differentiable(problem.reward)
+
+
+def not_differentiable(reward: Reward) -> IncompatibleError:
+    """The refusal of a reward whose gradient is asked for and does not exist."""
+    return IncompatibleError(
+        f"Cannot use {name_of(reward)} with a method that follows its gradient. This is because the scores do not depend differentiably on "
+        "the images (no_grad, numpy, rounding or 8-bit pictures inside it). Use an estimator without gradients (estimator=ZerothOrder() or "
+        "Hybrid2() on date, null-tta or dno), or best-of-n; or write the reward in torch operations on the images."
+    )
+
+
+def _is_differentiable(problem: "Problem") -> bool:
+    """As the card says; where it does not, by one trial on a decoded picture."""
+    declared = card_of(problem.reward).differentiable
+    if declared is not None:
+        return declared
+    with torch.no_grad():
+        image = problem.backbone.decode(torch.zeros_like(problem.controls.noise[0, :1])).clamp(0, 1)
+    with torch.enable_grad():
+        return checked(problem.reward, image.detach().requires_grad_(), problem.prompts[:1]).requires_grad
