@@ -75,8 +75,10 @@ def prepare(
     drawing = resolve.backbone(backbone)
     judge, solver = resolve.reward(reward, drawing), resolve.method(method)
     pixels = None if image is None else as_pixels(image, len(prompts))
-    height = height or (drawing.defaults.height if pixels is None else pixels.shape[2])
-    width = width or (drawing.defaults.width if pixels is None else pixels.shape[3])
+    if height is None:
+        height = drawing.defaults.height if pixels is None else pixels.shape[2]
+    if width is None:
+        width = drawing.defaults.width if pixels is None else pixels.shape[3]
     shape = drawing.latent_shape(height, width)
     if not isinstance(scheduler, str) and not (steps is None and eta is None):
         raise InputError(
@@ -182,8 +184,6 @@ def _guidance(guidance: float | None, backbone: Backbone) -> float:
 
 
 def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule | None, shape: tuple[int, int, int]) -> Scheduler:
-    if isinstance(eta, int | float) and not 0 <= eta <= 1:
-        raise InputError(f"eta is {eta}, but it is the share of the posterior's noise that is drawn: give a number in [0, 1].")
     if not isinstance(source, str):
         return cast(Scheduler, source)
     make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())

@@ -12,7 +12,7 @@ import attrs
 from torch import Tensor
 
 from tta_core._typing import Latents, evolve, frozen
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.schedules import Schedule
 from tta_core.transition import GaussianTransition, as_batch, log_snr_half, posterior_std
 
@@ -119,6 +119,7 @@ class GaussianScheduler:
 
     Raises:
         IncompatibleError: for a step from clean latents, and for one from noise alone if the network predicts the noise.
+        InputError: for an eta outside [0, 1].
 
     Source: DDIM (arXiv 2010.02502) eq. 12 and 16; DPM-Solver++ (arXiv 2211.01095) algorithm 2 for the second order.
     """
@@ -142,6 +143,11 @@ class GaussianScheduler:
                     "noise alone there, and the noise does not tell x0. Use a network that predicts 'flow', 'v_prediction' or 'sample', "
                     "or a table that starts at less noise."
                 )
+            if not 0 <= self._eta(step) <= 1:
+                raise InputError(
+                    f"eta is {self._eta(step):g} at step {step.index}, but it is the share of the posterior's noise that is drawn: give "
+                    "numbers in [0, 1]."
+                )
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
@@ -154,8 +160,10 @@ class GaussianScheduler:
 
     def std(self, step: Step) -> float:
         """The standard deviation of the transition from a step, which depends on the table and eta alone."""
-        eta = self.eta if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
-        return step.s_next if self.renoise else eta * posterior_std(step.a, step.s, step.a_next, step.s_next)
+        return step.s_next if self.renoise else self._eta(step) * posterior_std(step.a, step.s, step.a_next, step.s_next)
+
+    def _eta(self, step: Step) -> float:
+        return float(self.eta) if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
 
     def _believed(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
         a, s = step.a, step.s

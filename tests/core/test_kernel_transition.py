@@ -7,9 +7,9 @@ import torch
 from hypothesis import assume
 
 from tta_core import GaussianScheduler, GaussianTransition, State, Step
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.scheduler import History
-from tta_core.schedules import AllButLast
+from tta_core.schedules import AllButLast, Constant, Steps
 from tta_core.testing import vp_scheduler
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import latents, noises, steps, tables, transitions
@@ -123,6 +123,14 @@ def test_the_known_kl_of_a_training_step():
 def test_a_table_that_divides_by_zero_is_refused(output, a, s, message):
     with pytest.raises(IncompatibleError, match=message):
         GaussianScheduler((Step(0, 1.0, a, s, 1.0, 0.0),), output)
+
+
+@pytest.mark.parametrize(
+    ("eta", "message"), [(1.5, "eta is 1.5 at step 0"), (-0.1, "eta is -0.1"), (Steps((2,)) * Constant(3.0), "3 at step 2")]
+)
+def test_eta_is_a_share(eta, message):
+    with pytest.raises(InputError, match=message):
+        vp_scheduler(4, eta)
 
 
 @pytest.mark.parametrize("output", ["v_prediction", "flow", "sample"])

@@ -179,6 +179,12 @@ def test_the_training_kernel_needs_betas():
         solved(method, problem_for(method, backbone=GaussianMixture(output="flow"), scheduler=flow_scheduler(3, 1.0)))
 
 
+def test_the_released_factor_needs_guidance():
+    method = NullTTA(1, 1, 1, guidance_factor="released", variable=TextEmbedding())
+    with pytest.raises(IncompatibleError, match="guidance_factor='exact'"):
+        solved(method, problem_for(method, guidance=1.0))
+
+
 def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
     """A deterministic sampler is refused before the first step; the training kernel takes it."""
     method = NullTTA(1, 1, 1, kernel="sampler")

@@ -13,7 +13,7 @@ import torch
 
 from tta_core import ControllableVariable, Controls, Needs, NullEmbedding, Prediction, Problem, Snapshot, Step, steering
 from tta_core._typing import Scores, frozen
-from tta_core.errors import InputError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.position import Position
 from tta_core.schedules import Geometric, GeometricDecay
@@ -83,6 +83,11 @@ class NullTTA:
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Choose a start; at each step ascend J, draw K children, keep the best."""
         problem = problem.check(self.needs)
+        if self.guidance_factor == "released" and problem.guidance == 1:
+            raise IncompatibleError(
+                "Cannot use guidance_factor='released' with guidance 1. This is because it multiplies the penalty by s^2 / (s - 1)^2. Use "
+                "guidance_factor='exact', or another guidance."
+            )
         total, controls = len(problem.steps), problem.controls
         here = self._best(problem, problem.at(problem.start(controls, self.particles), problem.steps[0]), controls)
 
