@@ -151,10 +151,9 @@ def measured(run, device):
     return time.perf_counter() - begun, torch.cuda.max_memory_allocated(device) / 1e9
 
 
-def ours(backbone, method, reward, memory, batch, embedding):
-    with prepare(
-        ["a"] * batch, backbone=backbone, method=method, reward=reward, memory=memory, steps=STEPS, text=embedding, null=embedding
-    ) as prepared:
+def ours(backbone, method, reward, memory, batch, text, null):
+    branches = {"text": Embedding(text), "null": Embedding(null)}  # two: one embedding would be evaluated once for both
+    with prepare(["a"] * batch, backbone=backbone, method=method, reward=reward, memory=memory, steps=STEPS, **branches) as prepared:
         for _ in prepared.method.align(prepared.problem):
             pass
 
@@ -175,7 +174,7 @@ def main(batches, repeats):
     lean = (FrozenConvolutions(), Checkpointing())
     print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}; seconds and peak GB, medians of {repeats} after one warm-up")
     for (name, (method, reward, precision)), batch in itertools.product(cases.items(), batches):
-        tokens = torch.randn(batch, 77, 768, device=device)
+        text, null = torch.randn(2, batch, 77, 768, device=device)
         x = torch.randn(batch, 4, 64, 64, device=device)
         segments = (Segments(),) if name == "dno" else ()
         runs = {
@@ -190,11 +189,11 @@ def main(batches, repeats):
             unet.to(precision if memory is None else torch.float32)
             released = Released(unet, vae, reward)
 
-            def run(memory=memory, released=released, name=name, x=x, tokens=tokens, method=method, reward=reward, batch=batch):
+            def run(memory=memory, released=released, name=name, x=x, text=text, null=null, method=method, reward=reward, batch=batch):
                 if memory is None:
-                    getattr(released, name)(x, tokens, tokens)
+                    getattr(released, name)(x, text, null)
                 else:
-                    ours(backbone, method, reward, memory, batch, Embedding(tokens))
+                    ours(backbone, method, reward, memory, batch, text, null)
 
             try:
                 measured(run, device)
