@@ -77,6 +77,7 @@ class Alignment:
         cost: the method's ledger; the baseline's cost is not in it.
         manifest: versions, seed, the repr of everything, citations: enough to run it again.
         stopped: why the run ended early; empty if it did not.
+        interrupted: whether that was Ctrl-C.
     """
 
     prompts: tuple[str, ...]
@@ -86,6 +87,7 @@ class Alignment:
     cost: Ledger
     manifest: Mapping[str, Any] = attrs.field(repr=False)
     stopped: str = ""
+    interrupted: bool = False
 
     @property
     def images(self) -> "list[Image]":

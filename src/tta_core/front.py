@@ -124,7 +124,7 @@ def run(
         plain = baseline.look(baseline.sample(baseline.controls))
     problem = evolve(problem, ledger=ledger.restarted())
     hooks.tta_run_started(problem=problem)
-    last, trace, stopped = None, [], ""
+    last, trace, stopped, interrupted = None, [], "", False
     try:
         with torch.enable_grad(), ledger.phase("method"):
             for snapshot in prepared.method.align(problem):
@@ -133,13 +133,13 @@ def run(
                 for observer in observers:
                     observer(snapshot)
                 hooks.tta_snapshot(snapshot=snapshot)
-                stopped = budget.spent(ledger) if budget else ""
+                stopped = budget.spent(ledger) if budget and snapshot.index + 1 < snapshot.total else ""
                 if stopped:
                     break
     except KeyboardInterrupt:
         if last is None:
             raise
-        stopped = f"interrupted at {last.index + 1} of {last.total}"
+        stopped, interrupted = f"interrupted at {last.index + 1} of {last.total}", True
     with ledger.phase("result"):
         result = _result(problem, last) if last else plain
     alignment = Alignment(
@@ -150,6 +150,7 @@ def run(
         cost=ledger,
         manifest=manifest_of(prepared, seed),
         stopped=stopped,
+        interrupted=interrupted,
     )
     hooks.tta_run_finished(alignment=alignment)
     return alignment

@@ -173,6 +173,7 @@ def test_a_budget_stops_at_the_first_snapshot_beyond():
     assert len(done.trace) == 3  # 8 evaluations a sample: 4 steps, 2 branches
     assert done.trace[-1].index == 2
     assert aligned(method=BestOfN(2), budget=tta.Budget(evaluations=1000)).stopped == ""
+    assert aligned(method=BestOfN(1), budget=tta.Budget(seconds=1e-9)).stopped == "", "its only snapshot is its last"
     assert aligned(method=BestOfN(5), budget=tta.Budget(seconds=1e-9)).stopped == "budget of 1e-09 s spent"
 
 

@@ -77,7 +77,7 @@ def align(
     typer.echo(f"Saved aligned.png, baseline.png, grid.png and run.json in {folder}")
     if alignment.stopped:
         typer.echo(f"tta: {alignment.stopped}; the best so far was kept.", err=True)
-    if alignment.stopped.startswith("interrupted"):
+    if alignment.interrupted:
         raise typer.Exit(130)
 
 
