@@ -84,10 +84,9 @@ def test_scheduler_steps_give_the_same_bits(row):
     """The networks are called exactly as stock calls them: driven by its own scheduler, the difference is zero."""
     name, pipe, options = row
     theirs = stock(name, pipe, 4, **options)
-    with prepared(name, pipe, 4, **options) as problem, torch.no_grad():
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            assert torch.equal(stepped(name, pipe.scheduler, problem, options), theirs)
+    with prepared(name, pipe, 4, **options) as problem, torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        assert torch.equal(stepped(name, pipe.scheduler, problem, options), theirs)
 
 
 @pytest.mark.parametrize("name", ["sd", "sd-v", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart-alpha", "pixart-sigma"])
