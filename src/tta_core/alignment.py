@@ -75,7 +75,8 @@ class Alignment:
         result, baseline: aligned images with scores, and plain sampling's from the same noise.
         trace: one row per snapshot.
         cost: the method's ledger; the baseline's cost is not in it.
-        manifest: versions, seed, the repr of everything, citations: enough to run it again.
+        manifest: versions, seed, the repr of everything, citations: enough to run it again, but for tensors and pictures that were
+            handed in, which it names (`given`).
         stopped: why the run ended early; empty if it did not.
         interrupted: whether that was Ctrl-C.
     """

@@ -20,6 +20,7 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
         **{kind: repr(part) for kind, part in parts.items()},
         "memory": list(prepared.memory),
         "negative": list(prepared.negatives),
+        "given": list(prepared.given),
         "height": prepared.setup.height,
         "width": prepared.setup.width,
         "guidance": problem.guidance,

@@ -31,7 +31,7 @@ MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, 
 class Prepared:
     """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave.
 
-    `negatives` are the negative prompts that the null embedding was asked for.
+    `negatives` are the negative prompts that the null embedding was asked for; `given` names the tensors and pictures that were handed in.
     """
 
     problem: Problem
@@ -39,6 +39,7 @@ class Prepared:
     setup: Setup
     memory: tuple[str, ...] = ()
     negatives: tuple[str | None, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -122,7 +123,9 @@ def prepare(
             ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
         )
         problem.check(setup.method.needs)
-        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks), negatives)
+        handed = {"latents": latents, "noises": noises, "text": text, "null": null, f"image, strength {strength:g}": image}
+        names = tuple(name for name, value in handed.items() if value is not None)
+        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks), negatives, names)
 
 
 def _meter(device: torch.device) -> Meter | None:

@@ -50,11 +50,13 @@ def test_the_manifest_is_enough_to_run_it_again():
     assert manifest["method"] == repr(DATE())
     assert manifest["seed"] == 3
     assert manifest["negative"] == ["blurred"]
+    assert manifest["given"] == []
     assert (manifest["height"], manifest["width"], manifest["guidance"]) == (8, 8, 2.0)
     assert manifest["steps"] == 4
     assert manifest["versions"]["torch"] == torch.__version__
     assert any("2510.23974" in citation for citation in manifest["citations"])
     json.dumps(dict(manifest))
+    assert aligned(latents=torch.zeros(1, *GaussianMixture().latent_shape(8, 8))).manifest["given"] == ["latents"]
 
 
 def test_scores_read_as_numbers_and_as_words():
