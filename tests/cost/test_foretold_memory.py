@@ -28,13 +28,14 @@ PROMPTS = ("a red circle", "a blue square")
 NULL_TTA, CHAIN = NullTTA(particles=2, inner_min=1, inner_max=1), DNO(1, shuffles=2)
 RUNS = [
     (DATE(updates=Window(0.5, 1.0)), (FrozenConvolutions(), Checkpointing())),
-    (CHAIN, (Segments(),)),
+    (DNO(1), (Segments(),)),
 ]
 MORE_RUNS = [
     (NULL_TTA, (FrozenConvolutions(), Chunked())),
     (DATE(updates=Every(2)), ()),
     (NULL_TTA, ()),
     (CHAIN, ()),
+    (CHAIN, (Segments(),)),
     (CHAIN, (Segments(2), FrozenConvolutions())),
 ]
 

@@ -51,11 +51,11 @@ def _foretold(lab: Setup) -> dict[str, int]:
         return _phases(lab)
     total = len(lab.scheduler.steps)
     if lab.segment is None:
-        return _extended(_phases(_shortened(lab, 2)), _phases(_shortened(lab, 3)), total - 2)
-    kept, one = min(lab.segment, total), _phases(evolve(_shortened(lab, 2), segment=1))
+        return _extended(_phases(lab, 2), _phases(lab, 3), total - 2)
+    kept, one = min(lab.segment, total), _phases(evolve(lab, segment=1), 2)
     if kept == 1:
         return one
-    return _extended(one, _phases(evolve(_shortened(lab, 4), segment=2)), kept - 1)
+    return _extended(one, _phases(evolve(lab, segment=2), 4), kept - 1)
 
 
 def _extended(few: dict[str, int], one_more: dict[str, int], steps: int) -> dict[str, int]:
@@ -63,11 +63,14 @@ def _extended(few: dict[str, int], one_more: dict[str, int], steps: int) -> dict
     return {phase: few[phase] + steps * max(0, one_more[phase] - few[phase]) for phase in few}
 
 
-def _phases(lab: Setup) -> dict[str, int]:
+def _phases(lab: Setup, steps: int | None = None) -> dict[str, int]:
+    """The phases of a run; of its last steps alone, if a number is given, with all of its noises."""
     lamp, size = Lamp(), size_of(lab)
     backbone, reward, decoder = lit(lab.backbone, lab.reward, lab.look_ahead, lamp, size)
     problem = posed(lab, backbone, reward, lab.backbone.latent_shape(*size))
     problem = evolve(problem, look_ahead_decoder=decoder, loss_scale=lab.loss_scale)
+    if steps is not None:
+        problem = evolve(problem, scheduler=LastSteps(lab.scheduler, problem.steps[-steps:]))
     held = sum(tensor.nbytes for tensor in (problem.controls.noise, *problem.controls.text.leaves))
     phases = {}
     with LiveBytes() as live:
@@ -85,13 +88,9 @@ def _phases(lab: Setup) -> dict[str, int]:
     return phases
 
 
-def _shortened(setup: Setup, steps: int) -> Setup:
-    return evolve(setup, scheduler=FirstSteps(setup.scheduler, tuple(setup.scheduler.steps)[:steps]))
-
-
 @attrs.frozen
-class FirstSteps:
-    """A scheduler of which only the first steps are taken."""
+class LastSteps:
+    """A scheduler of which only the last steps are taken."""
 
     scheduler: Scheduler
     steps: Sequence[Step]
