@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 import tta_core
 from tta_plugins.cli import align as command
 
+TINY_SD = Path(__file__).parents[1] / "methods" / "fixtures" / "tiny-sd"
 QUICK = ("--backbone", "colours", "--reward", "edges", "--steps", 3)
 
 
@@ -188,6 +190,19 @@ def test_pictures_of_two_sizes_are_refused(tta, tmp_path):
     result = tta("align", "one", "two", *QUICK, "--image", tmp_path / "8.png", "--image", tmp_path / "16.png", "--out", tmp_path)
     assert result.exit_code == 1
     assert "2 sizes" in result.stderr
+
+
+def test_a_folder_is_drawn_in_the_dtype_asked_for(tta, tmp_path):
+    arguments = ("--backbone", TINY_SD, "--device", "cpu", "--dtype", "bfloat16", "--height", 32, "--width", 32)
+    result = tta("align", "one", *arguments, "--reward", "edges", "--method", "date", "--steps", 2, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "run.json").read_text())["manifest"]["device"] == "cpu"
+
+
+def test_a_name_takes_neither_device_nor_dtype(tta, tmp_path):
+    refused = tta("align", "one", *QUICK, "--dtype", "bfloat16", "--out", tmp_path)
+    assert refused.exit_code == 1
+    assert "colours is a backbone's name" in refused.stderr
 
 
 def test_the_command_offers_what_align_takes():

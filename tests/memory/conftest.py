@@ -42,7 +42,7 @@ class Vision(nn.Module):
 
 @pytest.fixture(scope="session")
 def pipeline():
-    return load_pipeline(str(TINY_SD))
+    return load_pipeline(str(TINY_SD), torch.float32, "cpu")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`tta align`: draw prompts so that they score higher, and save what came of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tta_core.alignment import Alignment
 
 Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 def align(
@@ -20,6 +21,8 @@ def align(
     method: Annotated[str, typer.Option(help="A name from `tta list methods`.")] = "date",
     reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
     backbone: Annotated[str, typer.Option(help="A name, or a folder or hub id in diffusers' layout.")] = "shapes",
+    device: Annotated[str | None, typer.Option(help="For a folder or hub id: cpu, cuda, cuda:1.", show_default="cuda if there")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="For a folder or hub id.", show_default="bfloat16 on cuda, else float32")] = None,
     memory: Annotated[list[str] | None, typer.Option(help="A memory policy; repeat it for several, applied in order.")] = None,
     scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
     steps: Whole = None,
@@ -45,13 +48,13 @@ def align(
     Writes aligned.png, baseline.png, grid.png (baseline left, aligned right) and run.json. Ctrl-C keeps the best so far.
     """
     import tta_core
-    from tta_plugins.cli.parts import parts
+    from tta_plugins.cli.parts import parts, placed
     from tta_plugins.cli.pictures import read_pictures
     from tta_plugins.cli.progress import watched
 
     texts = _texts(prompts or [], prompts_file)
     folder = writable(out)
-    made = parts(backbone, method, reward, memory or [], settings or [])
+    made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
     with watched() as observer:
         alignment = tta_core.align(
             texts,

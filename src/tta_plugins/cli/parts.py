@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -22,8 +23,23 @@ class Parts:
     memory: tuple[object, ...]
 
 
+def placed(name: str, device: str | None, dtype: str | None) -> object:
+    """The name itself; with a device or a dtype, the pipeline of a folder or hub id, loaded so."""
+    if device is None and dtype is None:
+        return name
+    if not _is_source(name):
+        raise InputError(
+            f"{name} is a backbone's name, which decides on its device and dtype itself. Leave --device and --dtype out; they are for a "
+            "folder or a hub id (owner/name)."
+        )
+    import torch
+
+    load: Any = plugins().registry.find("backbones", "diffusers").load()
+    return load(name, device=device, dtype=dtype and getattr(torch, dtype))
+
+
 def parts(
-    backbone: str,
+    backbone: object,
     method: str,
     reward: str,
     memory: Sequence[str],
@@ -54,7 +70,14 @@ def _made(kind: str, name: str, chosen: Mapping[str, str]) -> object:
     return construct(plugins().registry.find(kind, name), chosen) if chosen else name
 
 
-def _backbone(name: str, chosen: Mapping[str, str]) -> object:
-    if chosen and (Path(name).is_dir() or "/" in name):
-        raise InputError(f"{name} is a folder or a hub id, which takes no --set backbone settings: they belong to a backbone's name.")
-    return _made("backbones", name, chosen)
+def _backbone(source: object, chosen: Mapping[str, str]) -> object:
+    if isinstance(source, str) and not _is_source(source):
+        return _made("backbones", source, chosen)
+    if chosen:
+        raise InputError("A folder or a hub id takes no --set backbone settings: they belong to a backbone's name.")
+    return source
+
+
+def _is_source(name: str) -> bool:
+    """Whether it is a folder or a hub id, as `tta_core.resolve` tells them from names."""
+    return Path(name).is_dir() or "/" in name

@@ -51,6 +51,7 @@ def plan(
     _report(foreseen.forecast)
     for line in foreseen.memory:
         typer.echo(line)
+    typer.echo(f"Networks that are not loaded count as {dtype}; `tta align` loads bfloat16 on CUDA and float32 elsewhere, unless told.")
 
 
 def _report(forecast: "Forecast") -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import attrs
+import torch
 from torch import nn
 
 from tta_core._typing import Images, Scores, frozen
@@ -18,8 +19,9 @@ from tta_plugins.shapes.load import clip_folder, judge, pipeline_folder
 
 
 def shapes() -> Backbone:
-    """The embedded pipeline as a backbone. `clip` means its own CLIP here, since OpenAI's has never seen such pictures."""
-    return stable_diffusion(load_pipeline(str(pipeline_folder())), steps=STEPS, guidance=GUIDANCE, rewards={"clip": "shapes-clip"})
+    """The embedded pipeline as a backbone, on the CPU. `clip` means its own CLIP here, since OpenAI's has never seen such pictures."""
+    pipeline = load_pipeline(str(pipeline_folder()), torch.float32, "cpu")
+    return stable_diffusion(pipeline, steps=STEPS, guidance=GUIDANCE, rewards={"clip": "shapes-clip"})
 
 
 @frozen
