@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tta_core import hookspecs
 from tta_core.plugins import plugins
@@ -72,8 +73,20 @@ def test_every_exit_code_and_command_is_documented():
 
 
 def test_the_reward_on_the_page_is_the_one_that_tta_new_writes():
-    written = rendered("reward", "sharpness")["tta_sharpness.py"]
+    written = rendered("reward", "edge-density")["tta_edge_density.py"]
     assert written.strip() in (DOCS / "write-a-reward.md").read_text()
+
+
+def test_every_tta_new_on_a_page_is_accepted(tmp_path):
+    from tta_plugins.cli.app import app
+
+    texts = [page.read_text() for page in [ROOT / "README.md", *DOCS.rglob("*.md")]]
+    commands = {(kind, name) for text in texts for kind, name in re.findall(r"^tta new (\S+) (\S+)", text, re.MULTILINE)}
+    assert {kind for kind, _ in commands} == {"reward", "method", "backbone"}
+    for kind, name in sorted(commands):
+        written = CliRunner().invoke(app, ["new", kind, name, "--out", str(tmp_path)])
+        assert written.exit_code == 0, written.output
+        assert f'pip install -e "{tmp_path / f"tta-{name}"}[dev]"' in written.output
 
 
 def test_every_page_is_in_the_navigation():

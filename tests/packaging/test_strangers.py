@@ -97,7 +97,7 @@ def test_what_is_there_is_not_overwritten(tta, tmp_path):
 
 
 def test_a_reward_is_registered_in_under_15_lines():
-    source = rendered("reward", "sharpness")["tta_sharpness.py"]
+    source = rendered("reward", "edge-density")["tta_edge_density.py"]
     assert len([line for line in source.splitlines() if line.strip()]) < 15
 
 

@@ -38,7 +38,7 @@ def new(
     for path, text in rendered(kind, name).items():
         (package / path).parent.mkdir(parents=True, exist_ok=True)
         (package / path).write_text(text, encoding="utf-8")
-    typer.echo(f"Wrote {package}. Next:\n  pip install -e {package}\n  pytest {package}\n  tta show {name}")
+    typer.echo(f'Wrote {package}. Next:\n  pip install -e "{package}[dev]"\n  pytest {package}\n  tta show {name}')
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:
