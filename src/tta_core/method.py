@@ -65,9 +65,11 @@ class Needs:
     Attributes:
         variable: what it steers, if anything.
         gradient: whether it differentiates the reward.
-        betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not.
+        betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not, and
+            divides by it, which a terminal SNR of zero forbids.
         eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
         stochastic: whether it compares transitions by their KL divergence, for which every step but the last must draw noise.
+        children: whether it chooses among several children of a step, for which some step must draw noise.
         chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
     """
 
@@ -76,6 +78,7 @@ class Needs:
     betas: bool = False
     eta: float | Schedule | None = None
     stochastic: bool = False
+    children: bool = False
     chain: bool = False
 
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from tta_core.errors import IncompatibleError
+from tta_core.from_image import LastSteps
 from tta_core.method import Needs
 from tta_core.provenance import name_of
 from tta_core.reward import Reward, card_of, checked
-from tta_core.scheduler import GaussianScheduler
+from tta_core.scheduler import GaussianScheduler, Scheduler
 
 if TYPE_CHECKING:
     from tta_core.problem import Problem
@@ -34,14 +35,26 @@ def refuse(problem: "Problem", needs: Needs) -> None:
             "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
             "is made of them. Use kernel='sampler'."
         )
-    if needs.stochastic and isinstance(problem.scheduler, GaussianScheduler):
-        still = next((step.index for step in problem.steps[:-1] if problem.scheduler.std(step) == 0), None)
+    flat = next((step.index for step in problem.steps if step.alpha is not None and step.alpha <= 0), None) if needs.betas else None
+    if flat is not None:
+        raise IncompatibleError(
+            f"Cannot use kernel='training' with this sampler. This is because alpha is 0 at step {flat} (betas rescaled to a terminal SNR "
+            "of zero), and the kernel divides by it. Use kernel='sampler'."
+        )
+    stds = _stds(problem.scheduler)
+    if needs.stochastic:
+        still = next((index for index, std in enumerate(stds[:-1]) if std == 0), None)
         if still is not None:
             raise IncompatibleError(
                 f"Cannot use a KL divergence of transitions with this sampler. This is because step {still} draws no noise (std 0), "
                 "and the KL of two point masses is infinite or 0. Use a stochastic sampler (eta > 0), or a penalty that needs no "
                 "transition (kernel='training')."
             )
+    if needs.children and stds and not any(stds):
+        raise IncompatibleError(
+            "Cannot use several particles with this sampler. This is because no step draws noise (std 0), so the children of a step are "
+            "all equal and none is better. Use particles=1, or a stochastic sampler (eta > 0) of several steps."
+        )
     if needs.gradient and not _is_differentiable(problem):
         raise not_differentiable(problem.reward)
 
@@ -53,6 +66,13 @@ def not_differentiable(reward: Reward) -> IncompatibleError:
         "the images (no_grad, numpy, rounding or 8-bit pictures inside it). Use an estimator without gradients (estimator=ZerothOrder() or "
         "Hybrid2() on date, null-tta or dno), or best-of-n; or write the reward in torch operations on the images."
     )
+
+
+def _stds(scheduler: Scheduler) -> list[float]:
+    """The standard deviation of each step's transition, where the table tells; else nothing."""
+    if isinstance(scheduler, LastSteps):
+        return _stds(scheduler.scheduler)[-scheduler.count :]
+    return [scheduler.std(step) for step in scheduler.steps] if isinstance(scheduler, GaussianScheduler) else []
 
 
 def _is_differentiable(problem: "Problem") -> bool:

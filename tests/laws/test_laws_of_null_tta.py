@@ -5,14 +5,17 @@ import math
 import attrs
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from tta_core import NullEmbedding, TextEmbedding
 from tta_core.errors import IncompatibleError
-from tta_core.schedules import AllButLast, Every, GeometricDecay
+from tta_core.from_image import last_steps
+from tta_core.schedules import AllButLast, Every, GeometricDecay, Steps
 from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import problem_for, solved
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.methods.then import Then
+from tta_plugins.schedulers.native import native
 
 SMALL = {"inner_min": 2, "inner_max": 2}
 
@@ -179,6 +182,18 @@ def test_the_training_kernel_needs_betas():
         solved(method, problem_for(method, backbone=GaussianMixture(output="flow"), scheduler=flow_scheduler(3, 1.0)))
 
 
+def test_the_training_kernel_refuses_a_terminal_snr_of_zero():
+    """Betas rescaled to a terminal SNR of zero end at beta = 1, and alpha = 0 would be divided by; refused before the baseline."""
+    config = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction", "clip_sample": False}
+    scheduler = native(DDIMScheduler(**config), 3, 1.0, (4, 4, 4))
+    assert scheduler.steps[0].alpha == 0
+    backbone = GaussianMixture(output="v_prediction")
+    with pytest.raises(IncompatibleError, match=r"alpha is 0 at step 0.*kernel='sampler'"):
+        problem_for(NullTTA(1, 1, 1), backbone=backbone, scheduler=scheduler)
+    method = NullTTA(1, 1, 1, kernel="sampler")
+    assert torch.isfinite(solved(method, problem_for(method, backbone=backbone, scheduler=scheduler)).x0).all()
+
+
 def test_the_released_factor_needs_guidance():
     method = NullTTA(1, 1, 1, guidance_factor="released", variable=TextEmbedding())
     with pytest.raises(IncompatibleError, match="guidance_factor='exact'"):
@@ -194,6 +209,24 @@ def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
                 problem_for(refused, scheduler=vp_scheduler(3, eta))
     assert problem_for(method, scheduler=vp_scheduler(3, AllButLast()))
     assert problem_for(NullTTA(1, 1, 1), scheduler=vp_scheduler(3, 0.0))
+
+
+def test_particles_need_noise_at_some_step():
+    """Without noise the children of a step are equal: K > 1 is refused, and K = 1 is not."""
+    for refused in (NullTTA(2, 1, 1), Then((NullTTA(2, 1, 1),))):
+        with pytest.raises(IncompatibleError, match=r"children of a step are all equal.*particles=1.*eta > 0"):
+            problem_for(refused, scheduler=vp_scheduler(3, 0.0))
+    assert problem_for(NullTTA(2, 1, 1), scheduler=vp_scheduler(3, Every(2)))
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [(NullTTA(1, 1, 1, kernel="sampler"), "step 0 draws no noise"), (NullTTA(2), "several particles")]
+)
+def test_the_refusals_see_the_steps_that_a_picture_leaves(method, said):
+    """Only steps 0 and 1 of 4 draw noise; from a picture, steps 2 and 3 are taken."""
+    problem = problem_for(NullTTA(2), scheduler=vp_scheduler(4, Steps((0, 1))))
+    with pytest.raises(IncompatibleError, match=said):
+        attrs.evolve(problem, scheduler=last_steps(problem.scheduler, 0.5)).check(method.needs)
 
 
 def test_the_sampler_kernel_serves_every_family():

@@ -74,7 +74,14 @@ class NullTTA:
     def needs(self) -> Needs:
         """DDIM with eta 1, whose children differ."""
         training = self.kernel == "training"
-        return Needs(self.variable, gradient=self.estimator.needs_gradient, betas=training, eta=1.0, stochastic=not training)
+        return Needs(
+            self.variable,
+            gradient=self.estimator.needs_gradient,
+            betas=training,
+            eta=1.0,
+            stochastic=not training,
+            children=self.particles > 1,
+        )
 
     def inner(self, index: int, total: int) -> int:
         """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1))."""

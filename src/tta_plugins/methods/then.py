@@ -47,6 +47,7 @@ class Then:
             betas=any(needs.betas for needs in each),
             eta=etas[0] if etas else None,
             stochastic=any(needs.stochastic for needs in each),
+            children=any(needs.children for needs in each),
             chain=any(needs.chain for needs in each),
         )
 
