@@ -1,23 +1,40 @@
 """The record of an experiment: enough to run it again, and whom to cite."""
 
+import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
+import torch
+from torch import nn
+
+from tta_core.native_sampler import NativeSampler
 from tta_core.preparation import Prepared
-from tta_core.provenance import distribution
+from tta_core.provenance import distribution, name_of
 from tta_core.reward import card_of
+from tta_core.scheduler import Step
 
 
 def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
-    """The `repr` of every part, settings, versions, device and citations, as plain data for JSON."""
-    problem, method = prepared.problem, prepared.method
+    """The `repr` of every part, settings, versions, device, dtypes and citations, as plain data for JSON.
+
+    `sampler`: the name that was asked for (empty: an object was given), the backbone's own, and a digest of the table of steps.
+    """
+    problem, method, sampler = prepared.problem, prepared.method, prepared.problem.backbone.sampler
     parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
     packages = ("tta-align", "torch", "diffusers", "transformers")
     known = {name: importlib.metadata.version(name) for name in packages if _installed(name)}
     citations = [getattr(type(method), "citation", ""), card_of(problem.reward).citation]
     return {
         **{kind: repr(part) for kind, part in parts.items()},
+        "sampler": {
+            "asked": prepared.asked,
+            "native": name_of(sampler.scheduler if isinstance(sampler, NativeSampler) else sampler),
+            "table": _digest(problem.steps),
+        },
+        "dtypes": {role: str(_dtype(network)) for role, network in problem.backbone.networks.items()},
         "memory": list(prepared.memory),
         "negative": list(prepared.negatives),
         "given": list(prepared.given),
@@ -34,6 +51,16 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
         "device": str(problem.backbone.device),
         "citations": [citation for citation in citations if citation],
     }
+
+
+def _digest(steps: Sequence[Step]) -> str:
+    """Of a sampler's table to six digits: two runs that differ in it do not sample alike."""
+    rows = [[f"{value:.6g}" if isinstance(value, float) else str(value) for value in attrs.astuple(step)] for step in steps]  # type: ignore[arg-type]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
+
+
+def _dtype(network: nn.Module) -> torch.dtype | None:
+    return next((parameter.dtype for parameter in network.parameters()), None)
 
 
 def _installed(name: str) -> bool:

@@ -31,7 +31,8 @@ MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, 
 class Prepared:
     """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave.
 
-    `negatives` are the negative prompts that the null embedding was asked for; `given` names the tensors and pictures that were handed in.
+    `negatives` are the negative prompts that the null embedding was asked for; `given` names the tensors and pictures that were handed in,
+    `asked` the scheduler, if a name was given.
     """
 
     problem: Problem
@@ -40,6 +41,7 @@ class Prepared:
     memory: tuple[str, ...] = ()
     negatives: tuple[str | None, ...] = ()
     given: tuple[str, ...] = ()
+    asked: str = ""
 
 
 @contextmanager
@@ -125,7 +127,8 @@ def prepare(
         problem.check(setup.method.needs)
         handed = {"latents": latents, "noises": noises, "text": text, "null": null, f"image, strength {strength:g}": image}
         names = tuple(name for name, value in handed.items() if value is not None)
-        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks), negatives, names)
+        asked = scheduler if isinstance(scheduler, str) else ""
+        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks), negatives, names, asked)
 
 
 def _meter(device: torch.device) -> Meter | None:

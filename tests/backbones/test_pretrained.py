@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import tta_core
 from tta_core.errors import InputError
 from tta_core.resolve import backbone as resolved
 from tta_plugins.backbones.pretrained import load_pipeline
@@ -22,6 +23,20 @@ def test_a_folder_is_loaded_in_the_dtype_and_onto_the_device_asked_for(folders):
     assert resolved(by_default).device.type == ("cuda" if has_gpu else "cpu")
     with pytest.raises(InputError, match="'cudda' is no device"):
         load_pipeline(str(folders("sd")), device="cudda")
+
+
+def test_the_record_tells_the_folder_the_sampler_and_the_dtype(folders):
+    loaded = load_pipeline(str(folders("sd")), torch.bfloat16, "cpu")
+
+    def manifest(scheduler):
+        return tta_core.align("a red circle", backbone=loaded, method="fixed", reward="brightness", steps=3, scheduler=scheduler).manifest
+
+    ddim, dpm = manifest("ddim"), manifest("dpm++2m")
+    assert f"StableDiffusionPipeline from {folders('sd')}" in ddim["backbone"]
+    assert ddim["dtypes"] == dict.fromkeys(("denoiser", "decoder", "text_encoder"), "torch.bfloat16")
+    assert (ddim["sampler"]["asked"], ddim["sampler"]["native"]) == ("ddim", "DDIMScheduler")
+    assert (dpm["sampler"]["asked"], dpm["sampler"]["native"]) == ("dpm++2m", "DDIMScheduler")
+    assert ddim["sampler"]["table"] != dpm["sampler"]["table"]
 
 
 def test_a_folder_of_one_variant_is_read_as_that_variant(tmp_path, pipelines):

@@ -196,7 +196,8 @@ def test_a_folder_is_drawn_in_the_dtype_asked_for(tta, tmp_path):
     arguments = ("--backbone", TINY_SD, "--device", "cpu", "--dtype", "bfloat16", "--height", 32, "--width", 32)
     result = tta("align", "one", *arguments, "--reward", "edges", "--method", "date", "--steps", 2, "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "run.json").read_text())["manifest"]["device"] == "cpu"
+    manifest = json.loads((tmp_path / "run.json").read_text())["manifest"]
+    assert (manifest["device"], manifest["dtypes"]["denoiser"]) == ("cpu", "torch.bfloat16")
 
 
 def test_a_name_takes_neither_device_nor_dtype(tta, tmp_path):

@@ -30,7 +30,7 @@ _NETWORKS = {
 class PipelineBackbone:
     """A pipeline of some family. float32 goes in and comes out; the networks compute in the dtype they have when they are called."""
 
-    pipeline: Pipeline = attrs.field(repr=lambda pipeline: type(pipeline).__name__)
+    pipeline: Pipeline = attrs.field(repr=lambda pipeline: _named(pipeline))
     family: Family
     defaults: Defaults
 
@@ -131,6 +131,12 @@ def backbone(
         float32=("decoder",) if autoencoder.overflows(pipeline.vae) else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
+
+
+def _named(pipeline: Pipeline) -> str:
+    """The class, and the folder or hub id that it was loaded from, if it was."""
+    source = pipeline.config.get("_name_or_path")
+    return f"{type(pipeline).__name__} from {source}" if source else type(pipeline).__name__
 
 
 def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
