@@ -55,8 +55,8 @@ def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
     return LastSteps(scheduler, count)
 
 
-def noised(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: Latents, scheduler: Scheduler) -> Latents:
-    """a x0 + s noise at the sampler's first step, in units of its initial std, x0 being the pictures' latents."""
+def origin(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: Latents) -> Latents:
+    """The pictures' clean latents, one for each sample's noise."""
     if not isinstance(backbone, EncodesImages):
         raise IncompatibleError(
             f"Cannot start {name_of(backbone)} from a picture. This is because it does not encode pictures: it has no `encode_image`. "
@@ -69,8 +69,7 @@ def noised(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: L
             f"The picture is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but the run draws "
             f"{tuple(noise.shape[1:])}. Leave height and width out, or resize the picture to them."
         )
-    step = scheduler.steps[0]
-    return (step.a * x0.expand_as(noise) + step.s * noise) / scheduler.initial_std
+    return x0.expand_as(noise)
 
 
 def as_pixels(image: object, samples: int) -> Images:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from tta_core import resolve
-from tta_core._typing import Latents, evolve
+from tta_core._typing import Latents, Scores, evolve
 from tta_core.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
 from tta_core.budget import Budget
 from tta_core.controls import Embedding
@@ -70,12 +70,12 @@ def align(
         eta: 0 deterministic to 1 ancestral sampling; None: what the method's paper uses.
         seed: one for all prompts or one each. Noise is keyed by (seed, sample, step): batches do not change it.
         negative: negative prompt(s) for the null embedding.
-        latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise.
+        latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise; further particles draw their own.
         noises: all noises, for repeating a published trajectory; see `GivenNoise`.
         text, null: embeddings to start from, instead of encoding the prompts.
-        image: picture(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one serves all prompts.
+        image: picture(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one serves all prompts. Each particle noises it anew.
         strength: the share of the steps that are taken from there: 1 takes all, and keeps least of the picture.
-        budget: stop at the first snapshot that exceeds it, with the best so far.
+        budget: stop at the first snapshot that exceeds it, with the clean estimate that scored best so far, sample by sample.
         observers: called with every snapshot.
 
     Returns:
@@ -112,6 +112,9 @@ def align(
     return attempted(preparing, policies, partial(run, budget=budget, observers=observers, seed=seed))
 
 
+Best = tuple[Latents, Scores]
+
+
 def run(
     prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None, retries: int = 0
 ) -> Alignment:
@@ -124,11 +127,11 @@ def run(
         plain = baseline.look(baseline.sample(baseline.controls))
     problem = evolve(problem, ledger=ledger.restarted())
     hooks.tta_run_started(problem=problem)
-    last, trace, stopped, interrupted = None, [], "", False
+    last, best, trace, stopped, interrupted = None, None, [], "", False
     try:
         with torch.enable_grad(), ledger.phase("method"):
             for snapshot in prepared.method.align(problem):
-                last = snapshot
+                last, best = snapshot, _better(best, snapshot)
                 trace.append(_row(snapshot, ledger))
                 for observer in observers:
                     observer(snapshot)
@@ -141,7 +144,7 @@ def run(
             raise
         stopped, interrupted = f"interrupted at {last.index + 1} of {last.total}", True
     with ledger.phase("result"):
-        result = _result(problem, last) if last else plain
+        result = _result(problem, last, best) if last else plain
     alignment = Alignment(
         prompts=problem.prompts,
         result=_outcome(result, problem.reward),
@@ -156,11 +159,23 @@ def run(
     return alignment
 
 
-def _result(problem: Problem, last: Snapshot) -> Look:
+def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
+    """What the method ended with; of one that was stopped before, the clean estimate that scored best, decoded in full."""
     if last.images is not None and last.scores is not None:
         return Look(last.x0.detach(), last.images.detach(), last.scores.detach())
     with torch.no_grad():
-        return problem.look(last.x0.detach())
+        return problem.look(best[0] if best else last.x0.detach())
+
+
+def _better(best: Best | None, snapshot: Snapshot) -> Best | None:
+    """Each sample's clean latents with the highest score so far; of equals, the later ones."""
+    if snapshot.scores is None:
+        return best
+    x0, scores = snapshot.x0.detach(), snapshot.scores.detach()
+    if best is None:
+        return x0, scores
+    rows = scores >= best[1]
+    return torch.where(rows.view(-1, 1, 1, 1), x0, best[0]), torch.where(rows, scores, best[1])
 
 
 def _outcome(look: Look, reward: Reward) -> Outcome:

@@ -5,13 +5,17 @@ from contextlib import ExitStack
 from typing import Protocol, runtime_checkable
 
 import attrs
+import torch
 
 from tta_core._typing import Images, Latents, frozen
 from tta_core.backbone import Backbone
 from tta_core.ledger import Meter
 from tta_core.method import Method
-from tta_core.reward import Reward
+from tta_core.reward import Reward, networks_of
 from tta_core.scheduler import Scheduler
+
+# A cosine's slope with respect to a pixel is 1e-5 to 1e-4, mostly below what float16 holds in full.
+HALF_LOSS_SCALE = 1024.0
 
 
 @runtime_checkable
@@ -30,7 +34,8 @@ class Setup:
     Attributes:
         look_ahead: decodes what a reward sees inside the optimisation; None: the backbone's own decoder.
         segment: how many steps of a differentiated chain share one checkpoint; None keeps all activations.
-        loss_scale: multiplies the objective before its backward, and is divided out again (half precision).
+        loss_scale: multiplies the objective before its backward, and is divided out again; `HALF_LOSS_SCALE` where a network came in
+            float16, 1 elsewhere.
         prompts, height, width, guidance: of the run: what is drawn at once, pixels, weight of the guidance; None: the backbone's default.
         prices, meter: what the run's ledger counts FLOPs and peak memory with.
         remarks: what a policy has to say to the run's record: which policies "auto" chose, and why.
@@ -43,7 +48,7 @@ class Setup:
     method: Method
     look_ahead: Decoder | None = None
     segment: int | None = None
-    loss_scale: float = 1.0
+    loss_scale: float = attrs.field(default=attrs.Factory(lambda self: HALF_LOSS_SCALE if _in_half(self) else 1.0, takes_self=True))
     prompts: tuple[str, ...] = ("",)
     height: int | None = None
     width: int | None = None
@@ -52,6 +57,11 @@ class Setup:
     meter: Meter | None = attrs.field(default=None, repr=False)
     remarks: tuple[str, ...] = ()
     undo: ExitStack = attrs.field(factory=ExitStack, repr=False)
+
+
+def _in_half(setup: Setup) -> bool:
+    networks = (*setup.backbone.networks.values(), *networks_of(setup.reward).values())
+    return any(parameter.dtype == torch.float16 for network in networks for parameter in network.parameters())
 
 
 @runtime_checkable

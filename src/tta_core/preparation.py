@@ -12,7 +12,7 @@ from tta_core.backbone import Backbone
 from tta_core.borrowed import frozen_networks, on_device
 from tta_core.controls import Controls, Embedding
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.from_image import as_pixels, last_steps, noised
+from tta_core.from_image import as_pixels, last_steps, origin
 from tta_core.ledger import CudaMeter, Ledger, Meter
 from tta_core.memory import Setup
 from tta_core.method import Method
@@ -92,9 +92,9 @@ def prepare(
     if pixels is not None:
         sampler = last_steps(sampler, strength)
     guidance = _guidance(guidance, drawing)
+    networks = [*drawing.networks.values(), *networks_of(judge).values()]
     setup = Setup(drawing, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(memory)
-    networks = [*drawing.networks.values(), *networks_of(judge).values()]
     with ExitStack() as stack:
         stack.enter_context(frozen_networks(networks))
         stack.enter_context(on_device(networks_of(judge).values(), drawing.device))
@@ -108,8 +108,6 @@ def prepare(
                 raise InputError(f"{name} have the shape {tuple(given.shape)}, but this run starts from {(len(prompts), *shape)}.")
         if latents is not None:
             rows[0] = latents
-        if pixels is not None:
-            rows[0] = noised(drawing, pixels, rows[0], setup.scheduler)
         controls = _encode(setup.backbone, prompts, negatives, height, width, rows, text, null)
         problem = Problem(
             backbone=setup.backbone,
@@ -118,6 +116,7 @@ def prepare(
             prompts=prompts,
             controls=controls,
             noises=source,
+            origin=None if pixels is None else origin(drawing, pixels, rows[0]),
             guidance=guidance,
             look_ahead_decoder=setup.look_ahead,
             segment=setup.segment,

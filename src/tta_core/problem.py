@@ -20,6 +20,7 @@ from tta_core.position import Position
 from tta_core.provenance import name_of
 from tta_core.reward import Reward, judged
 from tta_core.scheduler import Scheduler, State, Step
+from tta_core.transition import as_batch
 
 
 @frozen
@@ -45,6 +46,7 @@ class Problem:
         prompts: one per sample; every tensor's rows follow them.
         controls: the unsteered controls. Methods return new ones and never change these.
         noises: where the children's noises come from.
+        origin: clean latents that the trajectory starts from, noised to the first step; None: it starts from noise alone.
         guidance: weight of classifier-free guidance; 1 is no guidance, and then the null branch is not evaluated.
         look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
@@ -59,6 +61,7 @@ class Problem:
     controls: Controls
     noises: NoiseSource
     guidance: float
+    origin: Latents | None = None
     look_ahead_decoder: Decoder | None = None
     segment: int | None = None
     loss_scale: float = 1.0
@@ -72,8 +75,11 @@ class Problem:
 
     def start(self, controls: Controls, copies: int = 1) -> State:
         """x_T of each sample; with `copies` k of them, rows `(k b)`, the first from the controls."""
-        noises = self.children(controls, 0, copies)
-        return State(self.scheduler.initial_std * noises.flatten(0, 1))
+        noise = self.children(controls, 0, copies).flatten(0, 1)
+        if self.origin is None:
+            return State(self.scheduler.initial_std * noise)
+        first = self.steps[0]
+        return State(first.a * as_batch(self.origin, noise.shape[0]) + first.s * noise)
 
     def children(self, controls: Controls, row: int, copies: int) -> Noises:
         """k noises of one row for each sample: the controls' own first, then fresh ones. Row i + 1 belongs to step i."""

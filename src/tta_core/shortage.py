@@ -44,12 +44,22 @@ def attempted(preparing: Preparing, policies: Policies, running: Running) -> "Al
                     if ran_out(error) and following is None:
                         raise explained(prepared.setup) from error
                     raise
+        except ShortageError:
+            raise
         except Exception as error:
-            if not ran_out(error) or following is None:
+            if not ran_out(error):
                 raise
+            if following is None:
+                raise ShortageError(_BEFORE) from error
         policies, retries = following, retries + 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+_BEFORE = (
+    "The device ran out of memory before the run began: its networks and the encoded prompts do not fit beside each other. Give the policy "
+    "'offload', load the pipeline in half precision, or give fewer prompts at once."
+)
 
 
 def ran_out(error: BaseException | None) -> bool:

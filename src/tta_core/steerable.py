@@ -42,7 +42,7 @@ def steering_hook(
         method, reward: as in `align`; a method that updates step by step, without particles.
         prompts: what the pipeline is called with, for the reward.
         guidance: what the pipeline is called with; None reads its own.
-        eta: what the pipeline is called with; None: the method's need, or the sampler's own.
+        eta: what the pipeline is called with, which it does not tell; None: the sampler's own (0 for DDIM), as in a call without eta.
         seed: of the method's own random directions, if it draws any.
 
     Raises:

@@ -21,10 +21,19 @@ from tta_core.from_image import last_steps
 from tta_core.resolve import backbone as resolved
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pretrained import load_pipeline
+from tta_plugins.methods.baselines import BestOfN
 from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.schedulers.native import native
 
 ALL = ["sd", "sd-v", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart-alpha", "pixart-sigma"]
+METHODS = {
+    "best-of-n": BestOfN(3),
+    "date": DATE(rho=0.1),
+    "dno": DNO(2),
+    "null-tta": NullTTA(particles=3, inner_min=1, inner_max=1),
+}
 FAMILIES = ["sd", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "pixart-alpha"]
 
 
@@ -70,7 +79,7 @@ def test_sdxl_nulls_are_zeros_only_where_no_negative_is_given(pipelines):
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-schnell", "pixart-sigma"])
 def test_a_folder_draws_what_the_object_draws(name, folders, pipelines):
-    loaded = load_pipeline(str(folders(name)))
+    loaded = load_pipeline(str(folders(name)), torch.float32, "cpu")
     with prepared(name, loaded, 2, guidance=1.0 if "flux" in name else 5.0) as ours, torch.no_grad():
         from_folder = ours.sample(ours.controls)
     with prepared(name, pipelines(name), 2, guidance=1.0 if "flux" in name else 5.0) as ours, torch.no_grad():
@@ -215,6 +224,36 @@ def test_a_float16_sdxl_decodes_in_float32_and_stays_float16(pipelines):
     assert torch.equal(*gradients)
 
 
+def test_a_float16_sdxl_is_foretold_and_run(pipelines):
+    pipe = copy.deepcopy(pipelines("sdxl")).to(torch.float16)
+    made = resolved(pipe)
+    assert made.networks["decoder"] is made.networks["decoder"]
+    assert made.networks["decoder"].dtype == torch.float32
+    assert pipe.vae.dtype == torch.float16
+    alignment = tta_core.align(PROMPTS, backbone=pipe, method=DATE(rho=0.1), reward=brightness, steps=2, memory="16GB")
+    assert "auto" in str(alignment.manifest["memory"]).lower()
+    assert pipe.vae.dtype == torch.float16
+
+
+def test_a_float16_pipeline_has_its_loss_scaled(pipelines):
+    def faint(images, prompts):
+        return 1e-3 * images.mean((1, 2, 3))
+
+    gradients = []
+    for pipe in (pipelines("sd"), copy.deepcopy(pipelines("sd")).to(torch.float16)):
+        with tta_core.prepare(PROMPTS, backbone=pipe, method=DATE(rho=0.1), reward=faint, steps=2, height=32, width=32) as prepared:
+            gradients.append(next(snapshot.gradient[0] for snapshot in prepared.method.align(prepared.problem) if snapshot.gradient))
+    exact, half = (gradient.flatten(1) for gradient in gradients)
+    assert torch.cosine_similarity(exact, half).min() > 0.98  # unscaled, all of it is 0
+
+
+def test_force_upcast_is_heard_where_the_familys_own_pipeline_hears_it(pipelines, tmp_path):
+    pipe = copy.deepcopy(pipelines("sd"))
+    pipe.vae.register_to_config(force_upcast=True)
+    assert resolved(pipe).defaults.float32 == ()
+    assert resolved(pipelines("sdxl")).defaults.float32 == ("decoder",)
+
+
 def test_sizes_that_cannot_be_drawn_are_refused(pipelines):
     assert resolved(pipelines("sd")).latent_shape(32, 48) == (4, 16, 24)
     with pytest.raises(InputError, match="multiples of 2"):
@@ -335,7 +374,7 @@ def test_starting_from_latents_of_a_picture_draws_what_stock_image_to_image_draw
             problem = prepared.problem
             assert len(problem.steps) == 4
             step, x0 = problem.steps[0], made.encode_image(image)
-            moved = step.a * (latents - x0) / problem.scheduler.initial_std
+            moved = step.a * (latents - x0) / step.s
             noise = problem.controls.noise.clone()
             noise[0] += moved
             ours = problem.sample(tta_core.Controls(problem.controls.text, problem.controls.null, noise))
@@ -376,6 +415,19 @@ def test_image_to_image_classes_are_recognised(name, pipelines):
     made = resolved(cls(**{name: part for name, part in pipe.components.items() if name in names}))
     assert made.family == resolved(pipe).family
     assert made.defaults == resolved(pipe).defaults
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_starts_from_the_picture_with_every_particle(name, pipelines):
+    picture = torch.full((1, 3, 32, 32), 0.7)
+    options = {"backbone": pipelines("sd"), "reward": brightness, "steps": 5, "guidance": 2.0, "image": picture, "strength": 0.6}
+    with tta_core.prepare(PROMPTS, method=METHODS[name], **options) as prepared:
+        problem, method = prepared.problem, prepared.method
+        first, x0 = problem.steps[0], problem.backbone.encode_image(picture)
+        for copy_, start in enumerate(problem.start(problem.controls, 3).x.split(2)):
+            torch.testing.assert_close((start - first.a * x0) / first.s, problem.noises(0, copy_))
+        *_, last = method.align(problem)
+        assert torch.isfinite(last.x0).all()
 
 
 def test_pictures_that_do_not_fit_are_refused(pipelines):

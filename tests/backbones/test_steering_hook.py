@@ -309,6 +309,8 @@ def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
     with torch.inference_mode():
         refused(pipe, DATE(), InputError, "inference_mode", lambda: stock("sd", pipe, 2))
     refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe(["a"] * 3, num_inference_steps=2, height=32, width=32))
+    refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe("a", guidance_scale=5.0, **SIZE))
+    refused(pipe, DATE(), InputError, "guidance 5, but the pipeline is called with 3", lambda: stock("sd", pipe, 2, guidance=3.0))
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     refused(pipe, DATE(), IncompatibleError, "at these times", lambda: pipe(PROMPTS, timesteps=[900, 10], height=32, width=32))
 
@@ -320,5 +322,11 @@ def test_guidance_that_ends_midway_is_refused(pipelines):
         pipe._guidance_scale = 0.0
         return {"prompt_embeds": tensors["prompt_embeds"].chunk(2)[1]}
 
-    ending = {"callback_on_step_end": unguided, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
-    refused(pipe, DATE(), InputError, "ends midway", lambda: pipe(PROMPTS, num_inference_steps=3, height=32, width=32, **ending))
+    ending = {"guidance_scale": 5.0, "callback_on_step_end": unguided, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+    refused(
+        pipe,
+        DATE(),
+        InputError,
+        "ends midway",
+        lambda: pipe(PROMPTS, num_inference_steps=3, height=32, width=32, **ending),
+    )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tta_core as tta
-from tta_core.errors import IncompatibleError, InputError, RewardError, UnknownNameError
+from tta_core.errors import IncompatibleError, InputError, RewardError, ShortageError, UnknownNameError
 from tta_core.noise import keyed_noises
 from tta_core.preparation import as_prompts
 from tta_core.schedules import Every
@@ -154,6 +154,41 @@ def test_ctrl_c_keeps_the_best_so_far():
     assert len(done.trace) == 3
     assert torch.isfinite(done.result.pixels).all()
     assert len(done.scores) == 1
+
+
+def test_memory_that_runs_out_before_the_run_says_so():
+    @attrs.frozen
+    class Greedy:
+        tolerance = 0.0
+
+        def __call__(self, setup):
+            raise torch.OutOfMemoryError("full")
+
+    with pytest.raises(ShortageError, match="before the run began"):
+        aligned(memory=Greedy())
+
+
+def test_what_is_kept_is_the_estimate_that_scored_best_sample_by_sample():
+    @attrs.frozen
+    class Wandering:
+        needs = tta.Needs()
+
+        def align(self, problem):
+            for index, levels in enumerate(((0.1, 0.9), (0.5, 0.2), (0.3, 0.3), (0.0, 0.0))):
+                x0 = torch.tensor(levels).view(2, 1, 1, 1).expand_as(problem.controls.noise[0])
+                yield tta.Snapshot(index, 4, problem.controls, x0, problem.look(x0).scores)
+
+    def interrupt(snapshot):
+        if snapshot.index == 2:
+            raise KeyboardInterrupt
+
+    def brightness(images, prompts):
+        return images.mean((1, 2, 3))
+
+    done = aligned(["a", "b"], method=Wandering(), reward=brightness, observers=[interrupt])
+    best = [max(row.scores[sample] for row in done.trace) for sample in range(2)]
+    assert list(done.scores) == pytest.approx(best)
+    assert done.trace[2].scores[0] < best[0]
 
 
 def test_ctrl_c_before_anything_is_a_ctrl_c():

@@ -1,6 +1,5 @@
 """The autoencoder: which sizes it can draw, clean latents to pixels and back. What a pipeline does around its VAE, differentiable."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,26 +27,14 @@ def latent_size(pipeline: Any, patch: int, height: int, width: int) -> tuple[int
 
 def decode(vae: VAE, x0: Latents) -> Images:
     """Clean latents to RGB in [0, 1], not clamped, float32."""
-    vae = _safe(vae)
     return vae.decode(_unscaled(vae.config, x0).to(vae.dtype), return_dict=False)[0].float() / 2 + 0.5
 
 
 def encode(vae: VAE, images: Images) -> Latents:
     """RGB in [0, 1] to clean latents: the posterior's mode, where diffusers' image-to-image pipelines draw from it."""
-    vae = _safe(vae)
     encoded = vae.encode((2 * images - 1).to(vae.dtype), return_dict=False)[0]
     latents = encoded if isinstance(encoded, Tensor) else encoded.mode()
     return _scaled(vae.config, latents.float())
-
-
-def overflows(vae: VAE) -> bool:
-    """Whether it says that it overflows in float16: `force_upcast` in its file (SDXL's), not merely the class's default (SD v1.5's)."""
-    return bool(vae.config.get("force_upcast", False)) and "force_upcast" not in vae.config.get("_use_default_values", ())
-
-
-def _safe(vae: VAE) -> VAE:
-    """For a float16 autoencoder that overflows a float32 copy of it, so that the pipeline's own stays as it is."""
-    return copy.deepcopy(vae).float() if vae.dtype == torch.float16 and overflows(vae) else vae
 
 
 def _unscaled(config: Config, z: Latents) -> Latents:

@@ -37,6 +37,11 @@ class Family(Protocol):
         ...
 
     @property
+    def upcasts(self) -> bool:
+        """Whether its own pipeline decodes in float32 where the autoencoder's configuration says `force_upcast`."""
+        ...
+
+    @property
     def steps(self) -> int:
         """How many steps its own pipeline takes by default."""
         ...

@@ -35,6 +35,7 @@ class Flux:
     denoiser: str = "transformer"
     patch: int = 2
     packs: bool = True
+    upcasts: bool = False
 
     @property
     def guidance(self) -> float:

@@ -1,5 +1,6 @@
 """A loaded diffusers pipeline as a backbone. It is read, never changed."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import cast
@@ -18,12 +19,7 @@ from tta_plugins.backbones import autoencoder
 from tta_plugins.backbones.family import Family, Pipeline
 from tta_plugins.backbones.more_than_text import check
 
-_NETWORKS = {
-    "decoder": "vae",
-    "text_encoder": "text_encoder",
-    "text_encoder_2": "text_encoder_2",
-    "text_encoder_3": "text_encoder_3",
-}
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 @attrs.frozen(eq=False)
@@ -33,6 +29,7 @@ class PipelineBackbone:
     pipeline: Pipeline = attrs.field(repr=lambda pipeline: _named(pipeline))
     family: Family
     defaults: Defaults
+    _float32: list[nn.Module] = attrs.field(factory=list, init=False, repr=False)
 
     @property
     def __name__(self) -> str:
@@ -47,7 +44,8 @@ class PipelineBackbone:
     @property
     def networks(self) -> Mapping[str, nn.Module]:
         """The denoiser, the decoder, and the text encoders that the pipeline has."""
-        held = {"denoiser": self._denoiser, **{role: getattr(self.pipeline, name, None) for role, name in _NETWORKS.items()}}
+        encoders = {role: getattr(self.pipeline, role, None) for role in _TEXT_ENCODERS}
+        held = {"denoiser": self._denoiser, "decoder": self._autoencoder, **encoders}
         return {role: network for role, network in held.items() if network is not None}
 
     @property
@@ -98,11 +96,11 @@ class PipelineBackbone:
 
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB in [0, 1], not clamped."""
-        return autoencoder.decode(self.pipeline.vae, x0)
+        return autoencoder.decode(self._autoencoder, x0)
 
     def encode_image(self, images: Images) -> Latents:
         """RGB in [0, 1] to clean latents."""
-        return autoencoder.encode(self.pipeline.vae, images)
+        return autoencoder.encode(self._autoencoder, images)
 
     def steered(
         self, method: Method, reward: object, *, prompts: Sequence[str] | str, guidance: float | None, eta: float | None, seed: int
@@ -111,6 +109,16 @@ class PipelineBackbone:
         from tta_plugins.backbones.steering_hook import steered
 
         return steered(self, method, reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)
+
+    @property
+    def _autoencoder(self) -> nn.Module:
+        """The pipeline's; of one that overflows in float16 a float32 copy, made once, so that the pipeline's own stays as it is."""
+        own: nn.Module = self.pipeline.vae
+        if own.dtype != torch.float16 or not self.defaults.float32:
+            return own
+        if not self._float32:
+            self._float32.append(copy.deepcopy(own).float())
+        return self._float32[0] if self._float32[0].device == own.device else self._float32[0].to(cast(torch.device, own.device))
 
     @property
     def _denoiser(self) -> nn.Module:
@@ -128,7 +136,7 @@ def backbone(
         height=side,
         width=side,
         rewards=rewards or {},
-        float32=("decoder",) if autoencoder.overflows(pipeline.vae) else (),
+        float32=("decoder",) if family.upcasts and pipeline.vae.config.get("force_upcast") else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
 

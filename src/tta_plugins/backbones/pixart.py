@@ -35,6 +35,7 @@ class PixArt:
     guidance: float = 4.5
     has_null: bool = True
     packs: bool = False
+    upcasts: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """512 or 1024 pixels: the transformer's sample size."""

@@ -26,6 +26,7 @@ class StableDiffusion:
     guidance: float = 7.5
     has_null: bool = True
     packs: bool = False
+    upcasts: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """512 or 768 pixels: the U-Net's sample size."""

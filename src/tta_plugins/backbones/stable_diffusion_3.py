@@ -29,6 +29,7 @@ class StableDiffusion3:
     guidance: float = 7.0
     has_null: bool = True
     packs: bool = False
+    upcasts: bool = False
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the transformer's sample size."""

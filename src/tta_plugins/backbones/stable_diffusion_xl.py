@@ -26,6 +26,7 @@ class StableDiffusionXL:
     guidance: float = 5.0
     has_null: bool = True
     packs: bool = False
+    upcasts: bool = True
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the U-Net's sample size."""

@@ -95,9 +95,10 @@ class _Steering:
             )
         call = DenoiserCall.made(self.drawing, args, kwargs)
         told, rows = call.embedding, len(self.prompts)
-        if told.tokens.shape[0] not in (rows, 2 * rows):
+        if told.tokens.shape[0] not in [branches * rows for branches in self._branches()]:
             raise InputError(
-                f"The pipeline draws {told.tokens.shape[0]} rows, but steering_hook has {rows} prompts. Give it one for each sample."
+                f"The denoiser is called with {told.tokens.shape[0]} rows, but steering_hook has {rows} prompts. Give it one for each "
+                "sample, and the guidance of the call."
             )
         x = call.x[:rows].float()
         null = told[:rows] if told.tokens.shape[0] > rows else None
@@ -150,7 +151,7 @@ class _Steering:
         native = self.drawing.pipeline.scheduler
         times = [float(time) for time in native.timesteps]
         make: Any = plugins().registry.find("schedulers", "native").load()
-        scheduler: Scheduler = make(self.drawing.sampler, len(times), self.method.needs.eta if self.eta is None else self.eta, shape)
+        scheduler: Scheduler = make(self.drawing.sampler, len(times), self.eta, shape)
         if [step.time for step in scheduler.steps] != times:
             raise IncompatibleError(
                 f"Cannot steer {type(native).__name__} at these times. This is because they are not what it sets for this number of steps: "
@@ -169,10 +170,22 @@ class _Steering:
             )
         return LastSteps(scheduler, len(scheduler.steps) - skipped)
 
+    def _branches(self) -> tuple[int, ...]:
+        """How many guidance branches the pipeline's calls may have, as far as it tells; FLUX's have one."""
+        if self.drawing.family.packs:
+            return (1,)
+        guided = getattr(self.drawing.pipeline, "do_classifier_free_guidance", None)
+        if guided is None and self.guidance is not None:
+            guided = self.guidance != 1
+        return (1, 2) if guided is None else (2,) if guided else (1,)
+
     def _guidance(self) -> float:
-        guidance = getattr(self.drawing.pipeline, "guidance_scale", None) if self.guidance is None else self.guidance
+        told, given = getattr(self.drawing.pipeline, "guidance_scale", None), self.guidance
+        guidance = told if given is None else given
         if guidance is None:
             raise InputError(f"{name_of(self.drawing)} does not tell its guidance. Give steering_hook the guidance of the call.")
+        if told not in (None, guidance):
+            raise InputError(f"steering_hook was given guidance {given:g}, but the pipeline is called with {told:g}. Leave it out.")
         return float(guidance)
 
 

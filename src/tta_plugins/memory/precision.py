@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tta_core._typing import evolve, frozen
 from tta_core.errors import InputError
-from tta_core.memory import Setup
+from tta_core.memory import HALF_LOSS_SCALE, Setup
 from tta_core.reward import networks_of
 from tta_plugins.memory.components import COMPONENTS, Component, chosen_networks, refusal
 
@@ -26,14 +26,13 @@ class FP16:
 
     Attributes:
         components: which networks are cast. Those that a backbone declares to overflow (`Defaults.float32`) stay float32.
-        loss_scale: multiplies the objective before its backward and is divided out of the gradient: a cosine's slope with respect to a
-            pixel is 1e-5 to 1e-4, mostly below what float16 holds in full.
+        loss_scale: multiplies the objective before its backward and is divided out of the gradient, which float16 would else lose.
 
     Approximate: a prediction differs by about 0.1 to 1 %.
     """
 
     components: tuple[Component, ...] = COMPONENTS
-    loss_scale: float = 1024.0
+    loss_scale: float = HALF_LOSS_SCALE
     tolerance: float = attrs.field(default=0.02, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -43,7 +42,7 @@ class FP16:
     def __call__(self, setup: Setup) -> Setup:
         """The setup with its networks cast, and the loss scaled."""
         _cast(setup, self.components, torch.float16, self)
-        return evolve(setup, loss_scale=setup.loss_scale * self.loss_scale)
+        return evolve(setup, loss_scale=self.loss_scale)
 
 
 @frozen
