@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tta_core._typing import evolve, frozen
 from tta_core.controls import Controls, Embedding
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 
 
 @runtime_checkable
@@ -74,24 +74,34 @@ class NullEmbedding(_Joins):
 
 @frozen
 class Noise(_Joins):
-    """The injected noise (DNO): x_T and every step's, or only those of the last `last` steps. Rows: samples first, `(b, steps, ...)`."""
+    """The injected noise (DNO): x_T and every step's; or the last `last` rows alone, or the first `first` (1: x_T).
+
+    Rows: samples first, `(b, steps, ...)`. Raises `InputError` for both.
+    """
 
     last: int | None = None
+    first: int | None = None
     needs_null: bool = attrs.field(default=False, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.last is not None and self.first is not None:
+            raise InputError(f"{self!r} steers the last rows and the first. Give one of the two.")
 
     def read(self, controls: Controls) -> tuple[Tensor, ...]:
         """The steered noises, `(b, steps, c, h, w)`."""
-        return (controls.noise[self._first(controls) :].transpose(0, 1),)
+        return (controls.noise[self._rows(controls)].transpose(0, 1),)
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
-        """Controls with these noises; earlier rows stay."""
-        noise = value[0].transpose(0, 1)
+        """Controls with these noises; the other rows stay."""
+        noise, rows = value[0].transpose(0, 1), self._rows(controls)
         copies = noise.shape[1] // controls.noise.shape[1]
-        kept = controls.noise[: self._first(controls)].repeat(1, copies, 1, 1, 1)
-        return evolve(controls, noise=torch.cat([kept, noise]))
+        before, after = (controls.noise[kept].repeat(1, copies, 1, 1, 1) for kept in (slice(rows.start), slice(rows.stop, None)))
+        return evolve(controls, noise=torch.cat([before, noise, after]))
 
-    def _first(self, controls: Controls) -> int:
-        return 0 if self.last is None else max(0, controls.noise.shape[0] - self.last)
+    def _rows(self, controls: Controls) -> slice:
+        total = controls.noise.shape[0]
+        start = 0 if self.last is None else max(0, total - self.last)
+        return slice(start, total if self.first is None else min(self.first, total))
 
 
 def _flat(parts: tuple[ControllableVariable, ...]) -> tuple[ControllableVariable, ...]:

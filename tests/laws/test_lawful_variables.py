@@ -3,6 +3,7 @@
 import pytest
 
 from tta_core import Noise, NullEmbedding, TextEmbedding
+from tta_core.errors import InputError
 from tta_core.testing import VariableSuite
 
 
@@ -23,9 +24,14 @@ class TestNull(VariableSuite):
 class TestNoise(VariableSuite):
     steers = frozenset({"noise"})
 
-    @pytest.fixture(params=[None, 2, 99])
+    @pytest.fixture(params=[Noise(), Noise(last=2), Noise(last=99), Noise(first=1), Noise(first=99)], ids=repr)
     def variable(self, request):
-        return Noise(last=request.param)
+        return request.param
+
+
+def test_noise_is_steered_from_one_end():
+    with pytest.raises(InputError, match="one of the two"):
+        Noise(last=1, first=1)
 
 
 class TestProduct(VariableSuite):

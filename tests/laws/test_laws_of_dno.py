@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 
+from tta_core._typing import evolve
 from tta_core.errors import InputError
 from tta_core.noise import KeyedNoise
 from tta_core.steering import AdamW, leaves
+from tta_core.testing import GaussianMixture, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import problem_for, solved
 from tta_plugins.methods.concentration import improbability
 from tta_plugins.methods.dno import DNO
@@ -118,22 +120,60 @@ def test_a_length_that_k_does_not_divide_is_refused():
         improbability(torch.zeros(1, 10))
 
 
-def law_only_the_last_noises_move(method):
-    """opt_steps = 2: x_T and the noises of all but the last steps stay as they were, bit for bit; the last ones move."""
-    problem = problem_for(method)
+def moved(method, **options):
+    """Which of the 6 rows of noise (x_T, then one for each step) a run changed in both samples; those it did not are the same bits."""
+    problem = problem_for(method, **options)
     *_, last = (snapshot for snapshot in method.align(problem) if snapshot.gradient)
-    same = [torch.equal(last.controls.noise[row], problem.controls.noise[row]) for row in range(6)]
-    assert same[:3] == [True] * 3, same
-    assert not any(same[4:5]), same
+    before, after = problem.controls.noise, last.controls.noise
+    rows = [(before[row] != after[row]).flatten(1).any(1).tolist() for row in range(6)]
+    assert all(row in ([True] * 2, [False] * 2) for row in rows), rows
+    return [row[0] for row in rows]
+
+
+def law_only_the_last_noises_move(method):
+    """opt_steps = 2 of 5: the noises of the last 3 steps move; x_T's and the earlier ones stay as they were, bit for bit."""
+    assert moved(method, scheduler=vp_scheduler(5, 1.0, last_alpha_bar=0.999)) == [False] * 3 + [True] * 3
+
+
+def law_only_the_last_steps_are_differentiated(method):
+    """opt_steps = 2 of 5: of each branch, 3 evaluations come before the first steered noise, once; 2 follow it, in each iteration."""
+    problem = problem_for(method)
+    list(method.align(problem))
+    counts = {name: problem.ledger.counts[name] / 2 for name in ("text", "text.backward", "null", "null.backward")}
+    assert counts == {"text": 3 + 2 * 4, "text.backward": 2 * 3, "null": 3 + 2 * 4, "null.backward": 2 * 3}
 
 
 @pytest.mark.parametrize(("opt_steps", "first"), [(None, 0), (7, 0), (5, 0), (4, 1), (1, 4)])
 def test_more_last_steps_than_there_are_is_all_of_them(opt_steps, first):
     """Of 6 rows of noise; the last does nothing, since the last step draws none."""
     method = DNO(1, regularisation=0.0, opt_steps=opt_steps)
-    value = leaves((torch.zeros(2, 6, 4, 4, 4),))
-    (gradient,) = torch.autograd.grad(method.objective(problem_for(method), 0, value).total.sum(), value)
-    assert (gradient.flatten(2).abs().sum((0, 2)) > 0).tolist() == [row >= first for row in range(5)] + [False]
+    problem = problem_for(method)
+    value = leaves(method.variable.read(problem.controls))
+    (gradient,) = torch.autograd.grad(method.objective(problem, method.chain(problem), 0, value).total.sum(), value)
+    assert (gradient.flatten(2).abs().sum((0, 2)) > 0).tolist() == [True] * (5 - first) + [False]
+
+
+SAMPLERS = {
+    "VP": (GaussianMixture(), vp_scheduler(5, 1.0)),
+    "VE": (GaussianMixture(), ve_scheduler(5, 1.0)),
+    "second order": (GaussianMixture(), vp_scheduler(5, 1.0, order=2)),
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("segment", [None, 1, 2])
+def test_the_last_steps_are_the_whole_chains(sampler, segment):
+    """Scores, and the gradients of the steered rows, are those of the whole chain, whatever a solver remembers and a segment recomputes."""
+    backbone, scheduler = sampler
+    part, whole = DNO(1, regularisation=0.0, opt_steps=2), DNO(1, regularisation=0.0)
+    problem = evolve(problem_for(whole, backbone=backbone, scheduler=scheduler), segment=segment)
+    seen = []
+    for method in (part, whole):
+        value = leaves(method.variable.read(problem.controls))
+        total = method.objective(problem, method.chain(problem), 0, value).total
+        seen.append((total.detach(), torch.autograd.grad(total.sum(), value)[0]))
+    assert torch.equal(seen[0][0], seen[1][0])
+    torch.testing.assert_close(seen[0][1], seen[1][1][:, 3:])
 
 
 def test_no_last_steps_are_refused():
@@ -143,10 +183,7 @@ def test_no_last_steps_are_refused():
 
 def law_the_ode_steers_x_t_alone(method):
     """eta = 0: the noises of the steps do nothing, and stay as they were."""
-    problem = problem_for(method)
-    *_, last = (snapshot for snapshot in method.align(problem) if snapshot.gradient)
-    assert torch.equal(last.controls.noise[1:], problem.controls.noise[1:])
-    assert not torch.equal(last.controls.noise[0], problem.controls.noise[0])
+    assert moved(method) == [True] + [False] * 5
 
 
 def law_the_kept_score_never_falls(method):
@@ -179,9 +216,13 @@ class Latest(DNO):
 
 
 BOLD = AdamW(lr=0.5)
+RELEASED = evolve(DNO.released(), iterations=3, shuffles=2)
 LAWS = [
     (law_only_the_last_noises_move, DNO(3, shuffles=2, opt_steps=2), DNO(3, shuffles=2)),
+    (law_only_the_last_noises_move, evolve(RELEASED, opt_steps=2), RELEASED),
+    (law_only_the_last_steps_are_differentiated, DNO(3, shuffles=2, opt_steps=2), DNO(3, shuffles=2)),
     (law_the_ode_steers_x_t_alone, DNO(3, shuffles=2, eta=0.0), DNO(3, shuffles=2)),
+    (law_the_ode_steers_x_t_alone, evolve(RELEASED, eta=0.0), RELEASED),
     (law_the_kept_score_never_falls, DNO(6, shuffles=2, optimizer=BOLD), Latest(12, shuffles=2, optimizer=AdamW(lr=3.0))),
     (law_gradients_are_clipped_per_sample, DNO(2, shuffles=2, clip=0.001), DNO(2, shuffles=2, clip=1000.0)),
     (law_it_stops_when_every_sample_is_good_enough, DNO(6, shuffles=2, stop_at=-10.0), DNO(2, shuffles=2, stop_at=10.0)),

@@ -1,7 +1,7 @@
 """DNO: the injected noise ascends the reward of the finished image, kept typical by a probability regulariser.
 
 Notation (name -> paper): value -> z = (x_T, z_1 .. z_T), problem.sample -> M, regularisation -> gamma, opt_steps ->
-the number of last noises that are steered.
+the released code's opt_time.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from tta_core.schedules import AllButLast, Schedule
 from tta_core.transition import as_batch
 from tta_core.variables import Noise
 from tta_plugins.methods.concentration import improbability
+from tta_plugins.methods.rest import Rest, rest
 
 
 @frozen
@@ -31,7 +32,8 @@ class DNO:
     Attributes:
         iterations: updates; one more evaluation judges the last.
         regularisation: gamma; 0 lets noise leave the typical set, and the picture with it.
-        opt_steps: steer only the noises of the last so many steps, and of the one before them; None: all, and x_T.
+        opt_steps: n steers the noises of the last n + 1 steps, of which most samplers draw n: none is drawn at the last step. The chain
+            before them is sampled once and keeps no graph. None, or the number of steps: all, and x_T.
         eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
         optimizer: ascends; `AdamW(weight_decay=0.01)` is the released code's, which shrinks the noise itself.
         clip: longest gradient, per sample.
@@ -43,7 +45,8 @@ class DNO:
     Source: DNO (arXiv 2405.18881), algorithm 1 and section 4.
     Differs: gradients are clipped per sample, so that a batch is each alone; weight decay is off by default; the last transition draws
     noise as its sampler says; nothing is decoded but the result of each iteration. `DNO.released()` draws no noise at the last
-    transition, decays the noise and leaves the reward's pictures unclamped, as the authors' code does.
+    transition, decays the noise and leaves the reward's pictures unclamped, as the authors' code does; but what `opt_steps` or eta 0
+    leave out is not decayed here, and is there.
     """
 
     iterations: int = 100
@@ -79,16 +82,23 @@ class DNO:
     def needs(self) -> Needs:
         """The whole chain is differentiated, unless by finite differences: see the policy "segments" for its memory."""
         chain = not isinstance(self.estimator, ZerothOrder)
-        return Needs(Noise(), gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain)
+        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain)
+
+    @property
+    def variable(self) -> Noise:
+        """The steered rows of the noise."""
+        if self.eta == 0:
+            return Noise(first=1)
+        return Noise(None if self.opt_steps is None else self.opt_steps + 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Iterate; each snapshot's x0 is the best so far."""
         problem = problem.check(self.needs)
-        variable, kept = Noise(), None
+        variable, kept, chain = self.variable, None, self.chain(problem)
         value = steering.leaves(variable.read(problem.controls))
         optimizer = self.optimizer(value)
         for iteration in range(self.iterations):
-            seen, gradient = self.estimator(partial(self.objective, problem, iteration), value, problem, (iteration,))
+            seen, gradient = self.estimator(partial(self.objective, problem, chain, iteration), value, problem, (iteration,))
             gradient = steering.clipped(gradient, self.clip)
             now = seen.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
             kept = kept.better(now) if kept else now
@@ -98,21 +108,20 @@ class DNO:
             steering.ascend(optimizer, value, gradient)
         controls = variable.write(problem.controls, steering.detached(value))
         with torch.no_grad():
-            last = problem.result(self.iterations, controls, problem.sample(controls), self.clamp)
+            last = problem.result(self.iterations, controls, chain.sample(controls), self.clamp)
         yield kept.better(last) if kept else last
 
-    def objective(self, problem: Problem, iteration: int, value: steering.Tensors) -> Objective:
-        """R(M(z)) - gamma Reg(z) at noises of `(b, steps, c, h, w)`; only the steered rows are differentiated and regularised."""
-        z = value[0]
-        steps = z.shape[1] - 1
-        steered = slice(0, 1) if self.eta == 0 else slice(max(0, steps - (self.opt_steps or steps)), None)
-        live = torch.zeros(z.shape[1], dtype=torch.bool, device=z.device)
-        live[steered] = True
-        x0 = problem.sample(Noise().write(problem.controls, (torch.where(live.view(1, -1, 1, 1, 1), z, z.detach()),)))
-        look = problem.look(x0, self.clamp)
+    def chain(self, problem: Problem) -> Rest:
+        """M, from the first steered noise on."""
+        steps = len(problem.controls.noise) - 1
+        return rest(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, steps - self.opt_steps))
+
+    def objective(self, problem: Problem, chain: Rest, iteration: int, value: steering.Tensors) -> Objective:
+        """R(M(z)) - gamma Reg(z) at the steered noises, `(b, rows, c, h, w)`."""
+        look = problem.look(chain.sample(self.variable.write(problem.controls, value)), self.clamp)
         penalties: dict[str, Tensor] = {}
         if self.regularisation:
-            flat = z[:, steered].flatten(1)
+            flat = value[0].flatten(1)
             shuffles = problem.noises.permutations(self.shuffles, flat.shape[1], iteration)
             penalties["improbability"] = self.regularisation * improbability(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
         return Objective(look, 1.0, penalties)
