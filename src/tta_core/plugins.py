@@ -5,7 +5,8 @@
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import attrs
@@ -16,6 +17,7 @@ from tta_core.registry import KINDS, Entry, Registry
 
 GROUP = "tta"
 OWN = "tta-align"
+CHOOSERS = ("TTA_PLUGINS", "TTA_PLUGINS_BLOCK")
 
 
 @attrs.frozen
@@ -64,6 +66,7 @@ def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
     except Exception as error:
         if made.hooks.has_plugin(str(found)):
             made.hooks.unregister(name=str(found))
+        made.registry.broken.append(str(found))
         return attrs.evolve(found, problem=f"{type(error).__name__}: {error}")
     for entry in entries:
         made.registry.add(entry)
@@ -89,10 +92,22 @@ def _collector(entries: list[Entry], kind: str, who: str) -> Callable[..., None]
     return register
 
 
+def unmatched(found: Iterable[Found]) -> dict[str, list[str]]:
+    """By environment variable, the names in it that no distribution with plugins has."""
+    known = {_canonical(one.distribution) for one in found}
+    return {variable: sorted(strange) for variable in CHOOSERS if (strange := _names(variable) - known)}
+
+
 def _selected(distribution: str) -> bool:
-    only, block = (_names(os.environ.get(variable, "")) for variable in ("TTA_PLUGINS", "TTA_PLUGINS_BLOCK"))
-    return distribution not in block and (not only or distribution == OWN or distribution in only)
+    only, block = map(_names, CHOOSERS)
+    name = _canonical(distribution)
+    return name not in block and (not only or name == OWN or name in only)
 
 
-def _names(value: str) -> set[str]:
-    return {name.strip() for name in value.split(",") if name.strip()}
+def _names(variable: str) -> set[str]:
+    return {_canonical(name.strip()) for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _canonical(distribution: str) -> str:
+    """As package indexes compare names."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -38,10 +38,11 @@ class Entry:
 
 @attrs.define
 class Registry:
-    """Everything registered, by kind and name."""
+    """Everything registered, by kind and name; `broken` are the plugins that could not register theirs."""
 
     _entries: dict[tuple[str, str], Entry] = attrs.field(factory=dict)
     collisions: list[str] = attrs.field(factory=list)
+    broken: list[str] = attrs.field(factory=list)
 
     def add(self, entry: Entry) -> None:
         """Add an entry. A name that another plugin took already makes both unusable by that name, and says so when asked for."""
@@ -64,7 +65,8 @@ class Registry:
         entry = self._entries.get((kind, name))
         if entry is None:
             hint = nearest(name, [known.name for known in self.entries(kind)])
-            raise UnknownNameError(f"No {kind} entry is called {name!r}. {hint} `tta list {kind}` lists them all.")
+            missing = f" Nothing is registered by {', '.join(self.broken)}: `tta doctor` says why." if self.broken else ""
+            raise UnknownNameError(f"No {kind} entry is called {name!r}. {hint} `tta list {kind}` lists them all.{missing}")
         if isinstance(entry.target, Collision):
             raise LoadError(entry.target.message)
         return entry

@@ -66,7 +66,7 @@ def policies(source: object) -> tuple[MemoryPolicy, ...]:
 
 
 def _policy(source: object, registry: Registry) -> MemoryPolicy:
-    limit = _bytes(source) if isinstance(source, str) else None
+    limit = size_in_bytes(source) if isinstance(source, str) else None
     if limit is not None:
         return cast(Callable[[int], MemoryPolicy], registry.find("memory", "auto").load())(limit)
     made = registry.create("memory", source) if isinstance(source, str) else source
@@ -75,7 +75,9 @@ def _policy(source: object, registry: Registry) -> MemoryPolicy:
     return made
 
 
-def _bytes(size: str) -> int | None:
-    """16GB, 800 MB, 11.5GiB: decimal and binary units; None for what is no size."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(i?)B", size)
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** (2 if found[2] == "M" else 3)) if found else None
+def size_in_bytes(text: str) -> int | None:
+    """16GB, 800 mb, 11.5GiB: decimal and binary units; None for what begins with no digit. Raises `InputError` for other sizes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(i?)B", text, re.IGNORECASE)
+    if found is None and text[:1].isdigit():
+        raise InputError(f"{text!r} is no size of memory. Write it as 16GB, 800MB or 11.5GiB.")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** (2 if found[2] in "Mm" else 3)) if found else None

@@ -4,6 +4,7 @@ A reward is any callable `(images, prompts) -> scores`, a plain function include
 falls as pictures improve is registered negated.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -110,7 +111,7 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scor
     except Exception as error:
         raise RewardError(
             f"{who} raised {type(error).__name__}: {error}. It was given images {tuple(images.shape)} in [0, 1] and "
-            f"{len(prompts)} prompts; the traceback above shows where in it."
+            f"{len(prompts)} prompts; it happened in {_place(error, reward)}."
         ) from error
     if not isinstance(scores, Tensor):
         raise RewardError(f"{who} returned {type(scores).__name__}, not a tensor. Return torch scores of shape ({len(prompts)},).")
@@ -129,3 +130,14 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scor
             "finite). Look for a division by zero, a logarithm or a square root at 0, or a half-precision overflow in the reward."
         )
     return scores.float(), parts
+
+
+def _place(error: Exception, reward: Reward) -> str:
+    """`file:line` of the innermost call in the reward's own package; the innermost of all for what is written elsewhere."""
+    package = (getattr(reward, "__module__", None) or type(reward).__module__).partition(".")[0]
+    calls = [
+        (frame.f_globals.get("__name__", "").partition(".")[0], f"{frame.f_code.co_filename}:{line}")
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    own = [place for home, place in calls if home == package]
+    return (own or [place for _, place in calls])[-1]

@@ -148,3 +148,11 @@ def test_a_blocked_plugin_is_not_a_broken_one(tta, monkeypatch):
     assert "blocked  tta_edges (tta-edges 1.0): by TTA_PLUGINS" in result.stdout
     assert f"All {len(plugins().found) - 1} plugins in use are sound." in result.stdout
     assert "edges" not in tta("list", "rewards").stdout
+
+
+def test_a_misspelt_choice_of_plugins_is_a_problem(tta, monkeypatch):
+    monkeypatch.setenv("TTA_PLUGINS_BLOCK", "tta-edgs")
+    plugins.cache_clear()
+    result = tta("doctor")
+    assert result.exit_code == 1
+    assert "TTA_PLUGINS_BLOCK names tta-edgs" in result.stdout

@@ -11,6 +11,7 @@ from tta_core.registry import Entry
 from tta_core.schedules import Every, Fraction, Schedule, Window
 from tta_core.steering import SGD, UpdateRule
 from tta_core.variables import NullEmbedding, TextEmbedding
+from tta_plugins.cli.parts import parts
 from tta_plugins.cli.structure import construct
 
 
@@ -148,3 +149,17 @@ def test_what_a_repr_prints_can_be_typed_back():
     texts = {field.name: repr(getattr(method, field.name)) for field in attrs.fields(DATE)}
     texts = {name: text.strip("'") for name, text in texts.items()}
     assert made(DATE, **texts) == method
+
+
+@pytest.mark.parametrize("name", ["sdx", "runwayml/stable-diffusion-v1-5"])
+def test_what_cannot_be_planned_with_is_refused_with_the_blueprints(tta, name):
+    refused = tta("plan", "--backbone", name)
+    assert refused.exit_code == 1
+    assert "sdxl" in refused.stderr
+
+
+def test_a_size_of_memory_takes_the_settings_of_auto(tta):
+    made = parts("shapes", "date", "clip", ["16gb"], ["16gb.share=0.5"]).memory
+    assert "limit=16000000000, share=0.5" in repr(made[0])
+    refused = tta("align", "one", "--backbone", "colours", "--reward", "edges", "--method", "date", "--memory", "3XB")
+    assert "'3XB' is no size of memory. Write it as 16GB" in refused.stderr

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tta_core import hookimpl
-from tta_core.plugins import plugins
+from tta_core.plugins import plugins, unmatched
 
 
 def plugin(**hooks):
@@ -112,6 +112,8 @@ def test_two_entry_points_of_one_plugin_module_are_two_plugins(installed):
         ("TTA_PLUGINS", "rival, lab", ["a", "b", "own"]),
         ("TTA_PLUGINS_BLOCK", "lab", ["b", "own"]),
         ("TTA_PLUGINS_BLOCK", "lab , rival", ["own"]),
+        ("TTA_PLUGINS_BLOCK", "Lab", ["b", "own"]),
+        ("TTA_PLUGINS_BLOCK", "tta_align", ["a", "b"]),
         ("TTA_PLUGINS_BLOCK", "tta-align", ["a", "b"]),
         ("TTA_PLUGINS", "", ["a", "b", "own"]),
     ],
@@ -124,6 +126,12 @@ def test_the_environment_chooses(installed, monkeypatch, variable, value, left):
     own = {"lab": "a", "rival": "b", "tta_align": "own"}
     assert [one.blocked for one in found.found] == [own[one.name] not in left for one in found.found]
     assert not any(one.problem for one in found.found)
+
+
+def test_names_that_choose_nothing_are_told(installed, monkeypatch):
+    monkeypatch.setenv("TTA_PLUGINS", "LAB")
+    monkeypatch.setenv("TTA_PLUGINS_BLOCK", "lab, lob")
+    assert unmatched(installed(lab=rewards("a")).found) == {"TTA_PLUGINS_BLOCK": ["lob"]}
 
 
 def test_plugins_are_loaded_once(installed):

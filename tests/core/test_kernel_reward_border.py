@@ -1,5 +1,7 @@
 """What a reward hands back is checked; the message names the reward and its package, the value and the remedy."""
 
+import re
+
 import pytest
 import torch
 
@@ -46,6 +48,15 @@ def test_the_cause_is_kept():
     with pytest.raises(RewardError) as caught:
         checked(returning(lambda images: 1 / 0), IMAGES, PROMPTS)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_an_exception_is_told_with_its_place_in_the_rewards_own_file():
+    def wrong(images, prompts):
+        return images.view(3)
+
+    line = wrong.__code__.co_firstlineno + 1
+    with pytest.raises(RewardError, match=rf"it happened in {re.escape(__file__)}:{line}\."):
+        checked(wrong, IMAGES, PROMPTS)
 
 
 def test_a_rewards_own_reward_error_passes():

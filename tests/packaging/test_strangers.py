@@ -63,6 +63,7 @@ def test_asking_for_a_broken_reward_says_where_to_look(tta, tmp_path):
     refused = tta("align", "p", "--backbone", "colours", "--reward", "broken", "--out", tmp_path)
     assert refused.exit_code == 1
     assert "No rewards entry is called 'broken'" in refused.stderr
+    assert "Nothing is registered by broken (tta-broken 0.1.0): `tta doctor` says why." in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -71,6 +72,7 @@ def test_a_reward_that_raises_is_named_with_its_package(tta, tmp_path):
     assert refused.exit_code == 1
     assert "Raising (from tta-raising 0.1.0) raised AttributeError" in refused.stderr
     assert "difference" in refused.stderr
+    assert re.search(r"it happened in \S+tta_raising\.py:\d+\.", refused.stderr)
 
 
 def test_a_name_that_is_taken_is_refused(tta, tmp_path):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import TTAError
-from tta_core.plugins import Found, plugins
+from tta_core.plugins import Found, plugins, unmatched
 from tta_core.registry import KINDS, Entry
 
 
@@ -22,8 +22,13 @@ def doctor(
         problems += [found.problem] if found.problem else failures
     for collision in loaded.registry.collisions:
         typer.echo(f"collision  {collision}")
+    for variable, names in unmatched(loaded.found).items():
+        problems += names
+        typer.echo(f"unknown    {variable} names {', '.join(names)}, which no installed package with plugins is called")
     if problems:
-        typer.echo(f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package named in each.", err=True)
+        typer.echo(
+            f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package, or mend the variable, named in each.", err=True
+        )
         raise typer.Exit(1)
     typer.echo(f"All {sum(not found.blocked for found in loaded.found)} plugins in use are sound.")
 

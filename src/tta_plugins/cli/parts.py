@@ -62,12 +62,17 @@ def parts(
         backbone=made_backbone,
         method=_made("methods", method, chosen["method"]),
         reward=_made("rewards", reward, chosen.get("reward", {})),
-        memory=tuple(_made("memory", policy, chosen[policy]) for policy in memory),
+        memory=tuple(_policy(policy, chosen[policy]) for policy in memory),
     )
 
 
 def _made(kind: str, name: str, chosen: Mapping[str, str]) -> object:
     return construct(plugins().registry.find(kind, name), chosen) if chosen else name
+
+
+def _policy(name: str, chosen: Mapping[str, str]) -> object:
+    limit = resolve.size_in_bytes(name)
+    return _made("memory", name, chosen) if limit is None or not chosen else _made("memory", "auto", {"limit": str(limit), **chosen})
 
 
 def _backbone(source: object, chosen: Mapping[str, str]) -> object:

@@ -1,5 +1,6 @@
 """`tta plan`: what a run would cost, before anything is loaded."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -31,9 +32,15 @@ def plan(
 
     The method really runs, on a stand-in that costs nothing; one row through each network is counted on tensors without data.
     """
+    from tta_core.plugins import plugins
+    from tta_plugins.cli.near import one_of
     from tta_plugins.cli.parts import parts
+    from tta_plugins.cost.blueprint import shipped_names
     from tta_plugins.cost.plan import DTYPES, planned
 
+    if not Path(backbone).is_dir():
+        whole = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines and entry.name != "diffusers"]
+        one_of(backbone, [*shipped_names(), *whole], "blueprint or small backbone")
     made = parts(backbone, method, reward, memory or [], settings or [], settable=["method"])
     foreseen = planned(
         backbone=backbone,
