@@ -56,6 +56,15 @@ def law_the_prior_is_the_papers(method):
     torch.testing.assert_close(evaluated(method, 0.1)[-1].penalties["prior"], torch.full((2,), expected), rtol=1e-4, atol=0)
 
 
+def law_the_pooled_prior_is_its_own(method):
+    """Tokens moved by 0.1 (3 x 8) and the pooled vector by 0.2 (5 numbers) cost l2 (0.24 / (2 0.02) + 0.2 / (2 0.5)) = 0.002 * 6.2."""
+    problem = problem_for(method, backbone=GaussianMixture(pooled=True), scheduler=vp_scheduler(5, 1.0))
+    here = problem.at(problem.start(problem.controls), problem.steps[0])
+    tokens, pooled = method.variable.read(problem.controls)
+    seen = method.objective(problem, here, here.predict(problem.controls), (tokens + 0.1, pooled + 0.2))
+    torch.testing.assert_close(seen.penalties["prior"], torch.full((2,), 0.0124), rtol=1e-4, atol=0)
+
+
 def law_the_samplers_kernel_is_the_kl_of_its_transitions(method):
     """kernel="sampler": ||mean' - mean||^2 / (2 std^2) of the sampler's own Gaussians, in nats, times l2."""
     _, reference, prediction, objective = evaluated(method, 0.2)
@@ -142,10 +151,12 @@ class Quiet(NullTTA):
         yield last
 
 
+POOLED = {"variable": NullEmbedding(pooled=True), "variance": 0.02}
 LAWS = [
     (law_without_reward_phi_stays, NullTTA(**SMALL, reward_weight=0.0), NullTTA(**SMALL)),
     (law_penalties_are_zero_at_phi_and_positive_elsewhere, NullTTA(), NullTTA(penalty_weight=0.0)),
     (law_the_prior_is_the_papers, NullTTA(variance=0.02), Unhalved()),
+    (law_the_pooled_prior_is_its_own, NullTTA(**POOLED, pooled_variance=0.5), NullTTA(**POOLED)),
     (law_the_samplers_kernel_is_the_kl_of_its_transitions, NullTTA(kernel="sampler"), NullTTA()),
     (law_the_training_kernel_is_one_training_steps, NullTTA(), NullTTA(kernel="sampler")),
     (law_the_released_factor_is_a_third_above, NullTTA.released(), NullTTA()),
@@ -192,6 +203,15 @@ def test_the_training_kernel_refuses_a_terminal_snr_of_zero():
         problem_for(NullTTA(1, 1, 1), backbone=backbone, scheduler=scheduler)
     method = NullTTA(1, 1, 1, kernel="sampler")
     assert torch.isfinite(solved(method, problem_for(method, backbone=backbone, scheduler=scheduler)).x0).all()
+
+
+def test_released_for_sdxl_steers_the_pooled_vector_too():
+    """Tokens and pooled vector both end elsewhere."""
+    method = attrs.evolve(NullTTA.released(pooled=True), particles=1, inner_min=1, inner_max=1)
+    problem = problem_for(method, backbone=GaussianMixture(pooled=True))
+    last = solved(method, problem)
+    assert not torch.equal(last.controls.null.tokens, problem.controls.null.tokens)
+    assert not torch.equal(last.controls.null.pooled, problem.controls.null.pooled)
 
 
 def test_the_released_factor_needs_guidance():

@@ -30,6 +30,7 @@ class NullTTA:
         rate: how fast inner steps grow and penalties decay, per step; both depend on the step's index, so 50 steps go half way.
         reward_weight: l1, for rewards of the size of a cosine; a reward of size 100 wants 1.
         penalty_weight, variance: l2 and sigma^2.
+        pooled_variance: sigma^2 of the pooled vector, whose prior is its own; None: as `variance`.
         kernel: whose KL: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in nats).
         guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
         estimator: `Exact()`, or `ZerothOrder()` and others for a reward without gradient.
@@ -40,7 +41,8 @@ class NullTTA:
     Differs: the text branch is evaluated once per step instead of in each inner step, and the chosen child's evaluation is the next step's
     first; the numbers are the same. Noise is keyed by (seed, sample, step) instead of by the time alone. The released code's penalty
     is 33 % above what guidance implies (s = 7.5); `NullTTA.released()` copies that. A last step without noise has no "sampler" KL: only
-    the prior acts there.
+    the prior acts there. Not copied: the U-Net in half precision with decoder and reward in float32 (the policies "fp16" and "bf16" are
+    near), negative prompts that are not truncated, and the one that the authors' script for SDXL has by default: give your own.
     """
 
     particles: int = 3
@@ -50,6 +52,7 @@ class NullTTA:
     reward_weight: float = 100.0
     penalty_weight: float = 0.002
     variance: float = 0.01
+    pooled_variance: float | None = None
     kernel: Literal["training", "sampler"] = "training"
     guidance_factor: Literal["exact", "released"] = "exact"
     estimator: Estimator = attrs.field(factory=Exact)
@@ -62,9 +65,13 @@ class NullTTA:
     )
 
     @classmethod
-    def released(cls) -> "NullTTA":
-        """The settings of the authors' code, switch for switch; run it with 100 steps."""
-        return cls(guidance_factor="released")
+    def released(cls, *, pooled: bool = False) -> "NullTTA":
+        """The settings of the authors' code, switch for switch; run it with 100 steps.
+
+        Their script for SDXL is `pooled=True`: the pooled null embedding is steered too, under a prior of its own and the same variance.
+        Its guidance is 5.
+        """
+        return cls(guidance_factor="released", variable=NullEmbedding(pooled=pooled))
 
     def __attrs_post_init__(self) -> None:
         if self.particles < 1 or not 0 <= self.inner_min <= self.inner_max or self.variance <= 0:
@@ -118,16 +125,21 @@ class NullTTA:
         yield problem.result(total, controls, children.x)
 
     def objective(self, problem: Problem, here: Position, reference: Prediction, value: steering.Tensors) -> Objective:
-        """J at a value of the variable: l1 R - decay l2 (KL + ||phi' - phi||^2 / (2 sigma^2))."""
+        """J at a value of the variable: l1 R - decay l2 (KL + sum ||phi' - phi||^2 / (2 sigma^2)), the sum over the steered tensors."""
         controls = self.variable.write(problem.controls, value)
         prediction = here.predict(controls)
         look = problem.look_ahead(prediction.x0)
         original = as_rows(self.variable.read(problem.controls), value)
         weight = self.penalty_weight * GeometricDecay(self.rate)(here.step.index, len(problem.steps))
         divergence = self._divergence(prediction, reference, here.step, problem)
-        distance = steering.norm_square(steering.difference(value, original)) / (2 * self.variance)
-        penalties = {"divergence": weight * divergence, "prior": weight * distance}
+        penalties = {"divergence": weight * divergence, "prior": weight * self._distance(steering.difference(value, original))}
         return Objective(look, self.reward_weight, penalties)
+
+    def _distance(self, moved: steering.Tensors) -> Scores:
+        """sum ||phi' - phi||^2 / (2 sigma^2): a pooled vector has two dimensions, tokens three and noises five."""
+        variances = [self.pooled_variance if tensor.dim() == 2 and self.pooled_variance else self.variance for tensor in moved]
+        priors = [steering.norm_square((tensor,)) / (2 * variance) for tensor, variance in zip(moved, variances, strict=True)]
+        return torch.stack(priors).sum(0)
 
     def _divergence(self, prediction: Prediction, reference: Prediction, step: Step, problem: Problem) -> Scores:
         """KL of the transitions; "training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2, the KL of one training step."""
