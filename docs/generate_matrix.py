@@ -21,6 +21,7 @@ from tta_plugins.backbones.pixart import pixart
 from tta_plugins.backbones.stable_diffusion_3 import stable_diffusion_3
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "matrix.md"
 SHORT = 32  # tokens of T5
 BACKBONES = {
     "Stable Diffusion 1, 2": ("sd", resolved),
@@ -30,7 +31,12 @@ BACKBONES = {
     "FLUX, true guidance": ("flux-dev", partial(flux, true_guidance=True, max_sequence_length=SHORT)),
     "PixArt": ("pixart-sigma", partial(pixart, max_sequence_length=SHORT)),
 }
-VARIABLES = {"text": tta_core.TextEmbedding(), "null": tta_core.NullEmbedding(), "noise": tta_core.Noise()}
+VARIABLES = {
+    "text": tta_core.TextEmbedding(),
+    "null": tta_core.NullEmbedding(),
+    "null, pooled too": tta_core.NullEmbedding(pooled=True),
+    "noise": tta_core.Noise(),
+}
 CHEAP = {"particles": 2, "inner_min": 1, "inner_max": 1, "iterations": 1, "n": 2}
 INTRODUCTION = """# What runs on what
 
@@ -72,7 +78,8 @@ def general(reason):
     return re.sub(r"Cannot use \w+\([^)]*\)", "Cannot use this variable", reason)
 
 
-def main():
+def page():
+    """The page's text."""
     sys.path.insert(0, str(ROOT / "tests" / "backbones"))
     from tiny_pipelines import build
 
@@ -92,9 +99,8 @@ def main():
             found.setdefault((method, variable), []).append(result)
         rows += [f"| {method} | {variable} |" + "".join(f" {cell} |" for cell in cells) for (method, variable), cells in found.items()]
     listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
-    page = "\n".join([INTRODUCTION, *rows, "", "## Reasons", "", *(listed or ["Nothing is refused."]), ""])
-    (ROOT / "docs" / "matrix.md").write_text(page, encoding="utf-8")
+    return "\n".join([INTRODUCTION, *rows, "", "## Reasons", "", *(listed or ["Nothing is refused."]), ""])
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page(), encoding="utf-8")
