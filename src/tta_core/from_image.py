@@ -3,6 +3,7 @@
 Source: SDEdit (arXiv 2108.01073), in the terms of diffusers' image-to-image pipelines.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,13 +46,13 @@ class LastSteps:
 
 def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
     """The share of the steps that a picture is drawn anew in: all at strength 1. Raises `InputError` for a share of no step."""
+    if not 0 < strength <= 1:
+        raise InputError(f"strength is {strength:g}, but it is the share of the steps that are taken. Give a number above 0 and at most 1.")
     total = len(scheduler.steps)
-    count = min(int(total * strength), total)
-    if not 0 < strength <= 1 or count == 0:
-        raise InputError(
-            f"strength is {strength}, which leaves none of {total} steps: it is the share of the steps that are taken, above 0 "
-            f"and at most 1. Give at least {1 / total:.2g}, or more steps."
-        )
+    count = int(total * strength)
+    if count == 0:
+        least = math.ceil(100 / total) / 100
+        raise InputError(f"strength is {strength:g}, which takes none of {total} steps. Give at least {least:g}, or more steps.")
     return LastSteps(scheduler, count)
 
 
@@ -84,7 +85,7 @@ def as_pixels(image: object, samples: int) -> Images:
             f"The picture has the shape {tuple(pixels.shape)}, but {samples} samples take (1, 3, H, W) or ({samples}, 3, H, W), RGB. "
             "Give PIL pictures of one size, or such a tensor."
         )
-    if pixels.min() < 0 or pixels.max() > 1:
+    if not (pixels.min() >= 0 and pixels.max() <= 1):  # a NaN is neither
         raise InputError(f"The picture's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels are numbers in [0, 1].")
     return pixels.float()
 
@@ -94,9 +95,10 @@ def _stacked(image: object) -> torch.Tensor:
     from PIL.Image import Image
 
     pictures: list[Any] = list(image) if isinstance(image, Sequence) else [image]
-    wrong = next((picture for picture in pictures if not isinstance(picture, Image)), None)
-    if wrong is not None or not pictures:
-        raise InputError(f"A picture is a PIL image or a (b, 3, H, W) tensor, but this is {wrong!r}. Open files with PIL.Image.open.")
+    wrong = [picture for picture in pictures if not isinstance(picture, Image)]
+    if wrong or not pictures:
+        given = wrong[0] if wrong else image
+        raise InputError(f"A picture is a PIL image or a (b, 3, H, W) tensor, but this is {given!r}. Open files with PIL.Image.open.")
     levels = [torch.from_numpy(numpy.array(picture.convert("RGB"))).permute(2, 0, 1) for picture in pictures]
     if len({level.shape for level in levels}) > 1:
         raise InputError(f"The pictures have different sizes: {[picture.size for picture in pictures]}. Resize them to one.")

@@ -11,6 +11,7 @@ from tta_core._typing import Latents, Scores, evolve
 from tta_core.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
 from tta_core.budget import Budget
 from tta_core.controls import Embedding
+from tta_core.errors import InputError
 from tta_core.ledger import Ledger
 from tta_core.manifest import manifest_of
 from tta_core.method import Snapshot
@@ -84,6 +85,10 @@ def align(
     Raises:
         TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave.
     """
+    if budget is not None and not isinstance(budget, Budget):
+        raise InputError(f"budget is {budget!r}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
+    if not isinstance(observers, Sequence) or not all(map(callable, observers)):
+        raise InputError(f"observers is {observers!r}, but it takes a list of functions of a snapshot, such as [print].")
     drawing = resolve.backbone(backbone)
     preparing = partial(
         prepare,

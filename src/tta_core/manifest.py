@@ -3,13 +3,14 @@
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 import torch
 from torch import nn
 
+from tta_core.arguments import whole
 from tta_core.native_sampler import NativeSampler
 from tta_core.preparation import Prepared
 from tta_core.provenance import distribution, name_of
@@ -42,7 +43,7 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
         "width": prepared.setup.width,
         "guidance": problem.guidance,
         "steps": len(problem.steps),
-        "seed": seed if isinstance(seed, int) or seed is None else list(seed),  # type: ignore[call-overload]
+        "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else None if seed is None else whole("seed", seed),
         "versions": {
             "python": platform.python_version(),
             **known,

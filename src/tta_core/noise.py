@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tta_core._typing import Latents, frozen
+from tta_core.arguments import whole
 from tta_core.errors import InputError
 
 
@@ -96,7 +97,7 @@ class GivenNoise:
 
 def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
     """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
-    seeds = (seed,) * len(prompts) if isinstance(seed, int) else tuple(seed)
+    seeds = tuple(whole("seed", one) for one in (seed if isinstance(seed, Iterable) else (seed,) * len(prompts)))
     if len(seeds) != len(prompts):
         raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
     seen: Counter[tuple[str, int]] = Counter()

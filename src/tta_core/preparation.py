@@ -1,6 +1,6 @@
 """From a user's words to a problem, ready to run, and everything handed back afterwards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import cast
 
@@ -8,6 +8,7 @@ import torch
 
 from tta_core import resolve
 from tta_core._typing import Latents, frozen
+from tta_core.arguments import number, whole
 from tta_core.backbone import Backbone
 from tta_core.borrowed import frozen_networks, on_device
 from tta_core.controls import Controls, Embedding
@@ -75,6 +76,12 @@ def prepare(
         raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
     prompts = as_prompts(prompts)
     negatives = _negatives(negative, prompts)
+    strength = number("strength", strength)
+    for name, given, kind in _kinds(latents, noises, text, null):
+        if given is not None and not isinstance(given, kind):
+            raise InputError(f"{name} is of type {type(given).__name__}, but it takes one of {kind.__name__}. Leave it out, or give one.")
+    if latents is not None and not latents.isfinite().all():
+        raise InputError("latents hold a NaN or an infinity. Give standard normal noise.")
     drawing = resolve.backbone(backbone)
     judge, solver = resolve.reward(reward, drawing), resolve.method(method)
     pixels = None if image is None else as_pixels(image, len(prompts))
@@ -82,6 +89,7 @@ def prepare(
         height = drawing.defaults.height if pixels is None else pixels.shape[2]
     if width is None:
         width = drawing.defaults.width if pixels is None else pixels.shape[3]
+    height, width = whole("height", height), whole("width", width)
     shape = drawing.latent_shape(height, width)
     if not isinstance(scheduler, str) and not (steps is None and eta is None):
         raise InputError(
@@ -101,7 +109,8 @@ def prepare(
         stack.enter_context(setup.undo)
         for policy in policies:
             setup = policy(setup)
-        source = noises or keyed_noises(prompts, seed, shape, drawing.device)
+        keyed = keyed_noises(prompts, seed, shape, drawing.device)
+        source = keyed if noises is None else noises
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
         for name, given in (("noises", rows[0]), ("latents", latents)):
             if given is not None and given.shape != (len(prompts), *shape):
@@ -136,6 +145,8 @@ def _meter(device: torch.device) -> Meter | None:
 
 def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     """One prompt or several, as a tuple. Raises `InputError` for none, or for what is not text."""
+    if not isinstance(prompts, Iterable):
+        raise InputError(f"Prompts are a text or several, but this is {prompts!r}. Give one text, or a list of them.")
     prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     if not prompts:
         raise InputError("There is no prompt. Give one text, or a list of at least one.")
@@ -143,6 +154,10 @@ def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     if wrong is not None:
         raise InputError(f"A prompt is a text, but one is {wrong!r} ({type(wrong).__name__}).")
     return prompts
+
+
+def _kinds(latents: object, noises: object, text: object, null: object) -> tuple[tuple[str, object, type], ...]:
+    return ("latents", latents, torch.Tensor), ("noises", noises, NoiseSource), ("text", text, Embedding), ("null", null, Embedding)
 
 
 def _encode(
@@ -167,13 +182,15 @@ def _encode(
 def _negatives(negative: str | Sequence[str] | None, prompts: tuple[str, ...]) -> tuple[str | None, ...]:
     if negative is None or isinstance(negative, str):
         return (negative,) * len(prompts)
+    if not isinstance(negative, Sequence):
+        raise InputError(f"Negative prompts are a text or several, but negative is {negative!r}. Give one for all, or one for each prompt.")
     if len(negative) != len(prompts):
         raise InputError(f"{len(negative)} negative prompts for {len(prompts)} prompts. Give one for all, or one for each prompt.")
     return tuple(negative)
 
 
 def _steps(steps: int | None, backbone: Backbone) -> int:
-    steps = backbone.defaults.steps if steps is None else steps
+    steps = backbone.defaults.steps if steps is None else whole("steps", steps)
     if steps < 1:
         raise InputError(f"steps is {steps}, but sampling takes at least 1 step.")
     return steps
@@ -185,7 +202,7 @@ def _guidance(guidance: float | None, backbone: Backbone) -> float:
             f"Cannot use guidance {guidance} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
             "against. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
         )
-    return float(backbone.defaults.guidance if guidance is None else guidance)
+    return number("guidance", backbone.defaults.guidance if guidance is None else guidance)
 
 
 def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule | None, shape: tuple[int, int, int]) -> Scheduler:

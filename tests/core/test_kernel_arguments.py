@@ -1,0 +1,94 @@
+"""What users hand in by mistake is refused with a message, before anything is computed; numpy's numbers are numbers."""
+
+import math
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tta_core as tta
+from tta_core.errors import InputError
+from tta_core.from_image import as_pixels, last_steps
+from tta_core.testing import GaussianMixture, vp_scheduler
+from tta_core.testing.problems import Likeness
+from tta_plugins.methods.date import DATE
+
+NAN = torch.full((1, *GaussianMixture().latent_shape(8, 8)), math.nan)
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it(monkeypatch):
+    """Without the checks of annotations that this project's tests switch on, which would refuse all of this first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def aligned(prompts="a red circle", **changes):
+    settings = {"backbone": GaussianMixture(), "method": DATE(), "reward": Likeness(), "scheduler": vp_scheduler(2)}
+    return tta.align(prompts, **{**settings, **changes})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompts": None}, r"Prompts are a text or several, but this is None"),
+        ({"negative": 3}, r"negative is 3"),
+        ({"seed": None}, r"seed is None, but it takes a whole number"),
+        ({"seed": 1.5}, r"seed is 1\.5"),
+        ({"seed": ["1"]}, r"seed is '1'"),
+        ({"height": "32"}, r"height is '32', but it takes a whole number"),
+        ({"width": 8.5}, r"width is 8\.5"),
+        ({"scheduler": "native", "steps": 2.5}, r"steps is 2\.5"),
+        ({"guidance": math.nan}, r"guidance is nan, but it takes a finite number"),
+        ({"guidance": "3"}, r"guidance is '3'"),
+        ({"strength": math.nan}, r"strength is nan"),
+        ({"budget": 3}, r"budget is 3, but it takes a tta_core\.Budget"),
+        ({"observers": print}, r"observers is <built-in function print>, but it takes a list"),
+        ({"observers": [3]}, r"observers is \[3\]"),
+        ({"noises": NAN}, r"noises is of type Tensor, but it takes one of NoiseSource"),
+        ({"latents": [1.0]}, r"latents is of type list"),
+        ({"latents": NAN}, r"latents hold a NaN"),
+        ({"text": torch.zeros(1)}, r"text is of type Tensor, but it takes one of Embedding"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_meant_is_refused_by_name(wrong, message):
+    with pytest.raises(InputError, match=message):
+        aligned(**wrong)
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.int64(0), np.arange(2), [np.int32(1), 2]], ids=repr)
+def test_seeds_of_numpy_are_seeds(seed):
+    numpys = aligned(["a", "b"], seed=seed)
+    plain = aligned(["a", "b"], seed=np.asarray(seed).tolist())
+    assert list(numpys.scores) == list(plain.scores)
+    assert numpys.record() | {"trace": 0, "cost": 0} == plain.record() | {"trace": 0, "cost": 0}
+    assert type(numpys.manifest["seed"]) in (int, list)
+
+
+@pytest.mark.parametrize("strength", [1.5, 0.0, -1.0])
+def test_a_strength_that_is_no_share_is_told_what_it_is(strength):
+    with pytest.raises(InputError, match=rf"strength is {strength:g}, but it is the share .* above 0 and at most 1"):
+        last_steps(vp_scheduler(3), strength)
+
+
+@pytest.mark.parametrize("total", [3, 7, 29, 50])
+def test_the_strength_that_is_advised_is_enough(total):
+    with pytest.raises(InputError, match=f"takes none of {total} steps") as caught:
+        last_steps(vp_scheduler(total), 0.001)
+    assert last_steps(vp_scheduler(total), float(str(caught.value).split("at least ")[1].split(",")[0])).count >= 1
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ([], r"this is \[\]"),
+        ([Image.new("RGB", (8, 8)), 3], "this is 3"),
+        (torch.full((1, 3, 8, 8), math.nan), r"values lie in \[nan, nan\]"),
+    ],
+    ids=["none", "number", "nan"],
+)
+def test_what_is_no_picture_is_shown(image, message):
+    with pytest.raises(InputError, match=message):
+        as_pixels(image, 1)
