@@ -4,7 +4,7 @@ An objective is `weight * reward - penalties`. Notation (name -> DNO paper): mu 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import attrs
 import torch
@@ -14,9 +14,9 @@ from torch import Tensor
 from tta_core import steering
 from tta_core._typing import Images, Scores, evolve, frozen
 from tta_core.controls import Controls
-from tta_core.errors import InputError
 from tta_core.method import Snapshot
 from tta_core.problem import Look, Problem
+from tta_core.ranges import above
 from tta_core.steering import Tensors
 from tta_core.transition import as_batch
 
@@ -61,11 +61,6 @@ class Estimator(Protocol):
         ...
 
 
-def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float | int) -> None:
-    if value <= 0:
-        raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, which perturbs nothing: give a number above 0.")
-
-
 @frozen
 class Exact:
     """Backpropagation."""
@@ -89,8 +84,8 @@ class ZerothOrder:
     Source: Null-TTA (arXiv 2511.20889), the gradient-free variant; Nesterov and Spokoiny (2017), Gaussian smoothing.
     """
 
-    mu: float = attrs.field(default=0.02, validator=_positive)
-    directions: int = attrs.field(default=4, validator=_positive)
+    mu: float = attrs.field(default=0.02, validator=above(0))
+    directions: int = attrs.field(default=4, validator=above(0))
 
     @property
     def needs_gradient(self) -> bool:
@@ -115,8 +110,8 @@ class Hybrid1:
     Source: DNO (arXiv 2405.18881), hybrid gradient 1. The perturbed images are clamped to [0, 1], where rewards are defined.
     """
 
-    mu: float = attrs.field(default=0.01, validator=_positive)
-    directions: int = attrs.field(default=16, validator=_positive)
+    mu: float = attrs.field(default=0.01, validator=above(0))
+    directions: int = attrs.field(default=16, validator=above(0))
 
     @property
     def needs_gradient(self) -> bool:
@@ -142,8 +137,8 @@ class Hybrid2:
     Source: DNO (arXiv 2405.18881), hybrid gradient 2, the paper's best for rewards without gradients.
     """
 
-    mu: float = attrs.field(default=0.01, validator=_positive)
-    directions: int = attrs.field(default=4, validator=_positive)
+    mu: float = attrs.field(default=0.01, validator=above(0))
+    directions: int = attrs.field(default=4, validator=above(0))
 
     @property
     def needs_gradient(self) -> bool:

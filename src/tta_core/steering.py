@@ -2,12 +2,15 @@
 
 from typing import Protocol, runtime_checkable
 
+import attrs
 import torch
+from attrs.validators import deep_iterable
 from einops import rearrange
 from torch import Tensor
 from torch.optim import Optimizer
 
 from tta_core._typing import Rows, Scores, frozen
+from tta_core.ranges import at_least, share
 
 Tensors = tuple[Tensor, ...]
 
@@ -89,9 +92,9 @@ class UpdateRule(Protocol):
 class Adam:
     """Adam (arXiv 1412.6980), ascending. `lr` is in the variable's own units, reached at the first step whatever the gradient's size."""
 
-    lr: float = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    lr: float = attrs.field(default=1e-2, validator=at_least(0))
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=deep_iterable(share))
+    eps: float = attrs.field(default=1e-8, validator=at_least(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""
@@ -102,10 +105,10 @@ class Adam:
 class AdamW:
     """AdamW (arXiv 1711.05101), ascending; `weight_decay` shrinks the variable itself and is off by default."""
 
-    lr: float = 1e-2
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    lr: float = attrs.field(default=1e-2, validator=at_least(0))
+    weight_decay: float = attrs.field(default=0.0, validator=at_least(0))
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=deep_iterable(share))
+    eps: float = attrs.field(default=1e-8, validator=at_least(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""
@@ -116,8 +119,8 @@ class AdamW:
 class SGD:
     """Plain gradient ascent; `momentum` is off by default."""
 
-    lr: float = 1.0
-    momentum: float = 0.0
+    lr: float = attrs.field(default=1.0, validator=at_least(0))
+    momentum: float = attrs.field(default=0.0, validator=at_least(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""

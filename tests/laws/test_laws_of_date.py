@@ -6,8 +6,9 @@ import torch
 
 from tta_core import steering
 from tta_core._typing import frozen
-from tta_core.estimators import Exact
+from tta_core.estimators import Exact, ZerothOrder
 from tta_core.schedules import Every
+from tta_core.testing import vp_scheduler
 from tta_core.testing.problems import problem_for, solved
 from tta_plugins.methods.date import DATE
 
@@ -67,6 +68,16 @@ def law_the_prior_is_the_mean_square_distance(method):
             torch.testing.assert_close(snapshot.objective, snapshot.scores - 0.7 * distance)
 
 
+def law_the_noisy_look_scores_the_next_x(method):
+    """look="noisy": the reward is that of the next x itself, drawn with the noise of its step, decoded."""
+    problem = problem_for(method, scheduler=vp_scheduler(5, 1.0))
+    first = next(iter(method.align(problem)))
+    with torch.no_grad():
+        prediction = problem.at(problem.start(problem.controls), problem.steps[0]).predict(problem.controls)
+    assert prediction.transition.std > 0
+    torch.testing.assert_close(first.scores, problem.look_ahead(prediction.sample(problem.controls.noise[1]).x).scores)
+
+
 def law_the_null_branch_is_evaluated_once_a_step(method):
     """Per step and sample: the null branch once; the text branch once for the gradient, and once with the new embedding."""
     problem = problem_for(method, steps=4)
@@ -102,6 +113,11 @@ LAWS = [
     (law_the_reward_rises_to_first_order, [DATE(rho=0.01, updates=Every(1))], DATE(rho=0.01, updates=Every(1), estimator=Descending())),
     (law_from_the_original_start_it_stays_in_the_ball, [DATE(**STEP, start="original")], DATE(**STEP, start="current")),
     (law_the_prior_is_the_mean_square_distance, [DATE(**STEP, prior=0.7)], DATE(**STEP, prior=0.1)),
+    (
+        law_the_noisy_look_scores_the_next_x,
+        [DATE(**STEP, look="noisy"), DATE(**STEP, look="noisy", estimator=ZerothOrder())],
+        DATE(**STEP),
+    ),
     (law_the_null_branch_is_evaluated_once_a_step, [DATE(**STEP)], DATE(**STEP, iterations=2)),
 ]
 

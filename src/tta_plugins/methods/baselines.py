@@ -8,9 +8,9 @@ import torch
 
 from tta_core import steering
 from tta_core._typing import evolve, frozen
-from tta_core.errors import InputError
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
+from tta_core.ranges import at_least
 from tta_core.schedules import Schedule, Window
 from tta_core.variables import ControllableVariable, TextEmbedding
 from tta_plugins.methods.date import DATE
@@ -47,7 +47,7 @@ class RandomDirection:
     Source: DATE (arXiv 2510.23974), the random-direction rows of its tables.
     """
 
-    rho: float = 0.5
+    rho: float = attrs.field(default=0.5, validator=at_least(0))
     updates: Schedule = attrs.field(factory=lambda: Window(0.5, 1.0))
     start: Literal["current", "original"] = "current"
     relative: bool = False
@@ -86,13 +86,9 @@ class BestOfN:
         n: samples per prompt; the first is the plain one, so the result is never worse than it.
     """
 
-    n: int = 4
+    n: int = attrs.field(default=4, validator=at_least(1))
 
     citation: ClassVar[str] = ""
-
-    def __attrs_post_init__(self) -> None:
-        if self.n < 1:
-            raise InputError(f"BestOfN(n={self.n}) draws nothing: n is the number of samples per prompt, so at least 1.")
 
     @property
     def needs(self) -> Needs:

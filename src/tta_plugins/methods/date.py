@@ -12,12 +12,13 @@ import torch
 
 from tta_core import steering
 from tta_core._typing import evolve, frozen
-from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.method import Needs, Snapshot
 from tta_core.position import Position
 from tta_core.problem import Problem
+from tta_core.ranges import at_least
 from tta_core.schedules import Every, Schedule, Window
+from tta_core.transition import as_batch
 from tta_core.variables import ControllableVariable, TextEmbedding
 
 
@@ -34,7 +35,7 @@ class DATE:
         iterations: gradient steps per update.
         prior: weight of the mean squared distance to the original embedding, subtracted from the reward.
         normalise: False takes rho * g itself, the unnormalised-gradient baseline.
-        look: "clean" scores the look-ahead x0^; "noisy" scores the next x itself, decoded with its noise: a baseline of the paper.
+        look: "clean" scores the look-ahead x0^; "noisy" scores the next x itself, noise and all, decoded: a baseline of the paper.
         clamp: clamp look-aheads to [0, 1] before the reward.
         estimator: `Exact()`; `Hybrid1()`, `Hybrid2()` or `ZerothOrder()` for a reward without gradient.
         variable: what is steered; any variable works.
@@ -44,11 +45,11 @@ class DATE:
     unguarded: a zero gradient changes nothing here and gives NaN there.
     """
 
-    rho: float = 0.5
+    rho: float = attrs.field(default=0.5, validator=at_least(0))
     updates: Schedule = attrs.field(factory=lambda: Window(0.5, 1.0))
     start: Literal["current", "original"] = "current"
-    iterations: int = 1
-    prior: float = 0.0
+    iterations: int = attrs.field(default=1, validator=at_least(1))
+    prior: float = attrs.field(default=0.0, validator=at_least(0))
     relative: bool = False
     normalise: bool = True
     look: Literal["clean", "noisy"] = "clean"
@@ -65,10 +66,6 @@ class DATE:
     def released(cls) -> "DATE":
         """The settings of the authors' code, switch for switch."""
         return cls(updates=Every(10), clamp=False)
-
-    def __attrs_post_init__(self) -> None:
-        if self.rho < 0 or self.iterations < 1:
-            raise InputError(f"{self!r} cannot run: rho is a length, so at least 0, and an update takes at least 1 iteration.")
 
     @property
     def needs(self) -> Needs:
@@ -103,8 +100,10 @@ class DATE:
 
     def objective(self, problem: Problem, here: Position, value: steering.Tensors) -> Objective:
         """h(x0^(x_t, c)) - prior * mean (c - c_org)^2 at a value of the variable."""
-        prediction = here.predict(self.variable.write(problem.controls, value))
-        look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.transition.mean, self.clamp)
+        controls = self.variable.write(problem.controls, value)
+        prediction = here.predict(controls)
+        noise = as_batch(controls.noise[here.step.index + 1], len(prediction.x0))
+        look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.sample(noise).x, self.clamp)
         original = as_rows(self.variable.read(problem.controls), value)
         prior = self.prior * steering.mean_square(steering.difference(value, original))
         return Objective(evolve(look, x0=prediction.x0), 1.0, {"prior": prior})

@@ -10,14 +10,15 @@ from typing import ClassVar
 
 import attrs
 import torch
+from attrs.validators import optional
 from torch import Tensor
 
 from tta_core import steering
 from tta_core._typing import evolve, frozen
-from tta_core.errors import InputError
 from tta_core.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.method import Needs, Snapshot
 from tta_core.problem import Problem
+from tta_core.ranges import above, at_least
 from tta_core.schedules import AllButLast, Schedule
 from tta_core.transition import as_batch
 from tta_core.variables import Noise
@@ -49,14 +50,14 @@ class DNO:
     leave out is not decayed here, and is there.
     """
 
-    iterations: int = 100
-    regularisation: float = 1.0
-    opt_steps: int | None = None
+    iterations: int = attrs.field(default=100, validator=at_least(0))
+    regularisation: float = attrs.field(default=1.0, validator=at_least(0))
+    opt_steps: int | None = attrs.field(default=None, validator=optional(at_least(1)))
     eta: float | Schedule = 1.0
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.AdamW(lr=0.01))
-    clip: float = 1.0
-    shuffles: int = 100
-    subsample: int = 1
+    clip: float = attrs.field(default=1.0, validator=above(0))
+    shuffles: int = attrs.field(default=100, validator=at_least(1))
+    subsample: int = attrs.field(default=1, validator=at_least(0))
     estimator: Estimator = attrs.field(factory=Exact)
     stop_at: float | None = None
     clamp: bool = True
@@ -70,13 +71,6 @@ class DNO:
     def released(cls) -> "DNO":
         """The settings of the authors' code, switch for switch; their guidance is 5."""
         return cls(eta=AllButLast(), optimizer=steering.AdamW(lr=0.01, weight_decay=0.01), clamp=False)
-
-    def __attrs_post_init__(self) -> None:
-        if self.iterations < 0 or self.regularisation < 0 or self.clip <= 0 or (self.opt_steps is not None and self.opt_steps < 1):
-            raise InputError(
-                f"{self!r} cannot run: it takes iterations and a regularisation of at least 0, a clip above 0, and opt_steps of at least 1 "
-                "or None."
-            )
 
     @property
     def needs(self) -> Needs:

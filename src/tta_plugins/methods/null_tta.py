@@ -10,12 +10,14 @@ from typing import ClassVar, Literal, cast
 
 import attrs
 import torch
+from attrs.validators import optional
 
 from tta_core import ControllableVariable, Controls, Needs, NullEmbedding, Prediction, Problem, Snapshot, Step, steering
 from tta_core._typing import Scores, frozen
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.position import Position
+from tta_core.ranges import above, at_least
 from tta_core.schedules import Geometric, GeometricDecay
 from tta_core.transition import as_batch
 
@@ -45,14 +47,14 @@ class NullTTA:
     near), negative prompts that are not truncated, and the one that the authors' script for SDXL has by default: give your own.
     """
 
-    particles: int = 3
-    inner_min: int = 5
+    particles: int = attrs.field(default=3, validator=at_least(1))
+    inner_min: int = attrs.field(default=5, validator=at_least(0))
     inner_max: int = 25
-    rate: float = 0.008
-    reward_weight: float = 100.0
-    penalty_weight: float = 0.002
-    variance: float = 0.01
-    pooled_variance: float | None = None
+    rate: float = attrs.field(default=0.008, validator=at_least(0))
+    reward_weight: float = attrs.field(default=100.0, validator=at_least(0))
+    penalty_weight: float = attrs.field(default=0.002, validator=at_least(0))
+    variance: float = attrs.field(default=0.01, validator=above(0))
+    pooled_variance: float | None = attrs.field(default=None, validator=optional(above(0)))
     kernel: Literal["training", "sampler"] = "training"
     guidance_factor: Literal["exact", "released"] = "exact"
     estimator: Estimator = attrs.field(factory=Exact)
@@ -74,8 +76,8 @@ class NullTTA:
         return cls(guidance_factor="released", variable=NullEmbedding(pooled=pooled))
 
     def __attrs_post_init__(self) -> None:
-        if self.particles < 1 or not 0 <= self.inner_min <= self.inner_max or self.variance <= 0:
-            raise InputError(f"{self!r} cannot run: it takes at least 1 particle, 0 <= inner_min <= inner_max, and a variance above 0.")
+        if self.inner_max < self.inner_min:
+            raise InputError(f"NullTTA.inner_max is {self.inner_max}, but inner steps grow from inner_min, {self.inner_min}: give no less.")
 
     @property
     def needs(self) -> Needs:
