@@ -133,6 +133,15 @@ def test_a_spent_budget_keeps_the_best_so_far(tta, tmp_path):
     assert len(json.loads((tmp_path / "run.json").read_text())["trace"]) == 1
 
 
+@pytest.mark.parametrize(("budget", "said"), [("evaluations", "budget of 1 evaluations spent"), ("flops", "budget of 1 FLOPs spent")])
+def test_other_budgets_end_a_run_too(tta, tmp_path, budget, said):
+    arguments = ("--reward", "brightness", "--method", "date", "--steps", 3, "--out", tmp_path)
+    result = tta("align", "one", *arguments, f"--budget-{budget}", 1)
+    assert result.exit_code == 0, result.output
+    assert said in result.stderr
+    assert len(json.loads((tmp_path / "run.json").read_text())["trace"]) == 1
+
+
 HALTING = """
 import signal
 from tta_core import hookimpl

@@ -89,6 +89,13 @@ def test_every_tta_new_on_a_page_is_accepted(tmp_path):
         assert f'pip install -e "{tmp_path / f"tta-{name}"}[dev]"' in written.output
 
 
+def test_every_module_that_a_page_imports_is_covered_by_the_promise():
+    covered = set(re.findall(r"tta_core\.[\w.]*\w", (DOCS / "compatibility.md").read_text()))
+    blocks = [block for page in PAGES for block in BLOCK.findall(page.read_text())]
+    imported = {module for block in blocks for module in re.findall(r"^from (tta_core\.[\w.]+) import", block, re.MULTILINE)}
+    assert imported <= covered
+
+
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
     for page in DOCS.rglob("*.md"):

@@ -36,6 +36,8 @@ def align(
     strength: Annotated[float, typer.Option(help="With --image: the share of the steps taken from there; 1 keeps least.")] = 0.8,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("tta-out"),
     budget_seconds: Annotated[float | None, typer.Option(help="Stop after so long, with the best so far.")] = None,
+    budget_evaluations: Annotated[int | None, typer.Option(help="Stop after so many rows through the denoiser.")] = None,
+    budget_flops: Annotated[float | None, typer.Option(help="Stop after so many floating-point operations, such as 1e15.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of a part, as in method.rho=0.7."),
@@ -72,7 +74,7 @@ def align(
             width=width,
             image=read_pictures(image) if image else None,
             strength=strength,
-            budget=None if budget_seconds is None else tta_core.Budget(seconds=budget_seconds),
+            budget=tta_core.Budget(seconds=budget_seconds, evaluations=budget_evaluations, flops=budget_flops),
             observers=[observer],
         )
     _report(alignment)

@@ -16,8 +16,8 @@ from tta_plugins.memory.components import chosen_networks, refusal
 class Offload:
     """Text encoders go to the device to encode the prompts and live in host memory otherwise.
 
-    Exact. Saves their parameters: 0.2 GB for SD v1.5 in float16, 1.6 GB for SDXL, 9.8 GB for SD3 and FLUX (T5-XXL). Rewards keep their
-    text towers in host memory by themselves.
+    Exact. Saves their parameters: 0.2 GB for SD v1.5 in float16, 1.6 GB for SDXL, 11.2 GB for SD3 and 9.8 GB for FLUX (T5-XXL).
+    Rewards keep their text towers in host memory by themselves.
     """
 
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
