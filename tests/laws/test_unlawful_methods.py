@@ -135,6 +135,14 @@ class WorstOfTwo(Method):
         return problem.result(1, problem.controls, x0)
 
 
+class NeverWorse(MethodSuite):
+    never_worse = True
+
+
+class Modest(MethodSuite):
+    improves = False
+
+
 BROKEN = {
     "test_settings_are_frozen_and_printed": Loose(),
     "test_snapshots_count_up_to_the_total": Endless(),
@@ -166,6 +174,13 @@ def test_the_law_catches(law):
 
 @pytest.mark.parametrize("law", [law for law in laws_of(MethodSuite) if "improves" not in law])
 def test_the_method_that_is_bent_here_is_lawful(law):
-    suite = MethodSuite()
+    suite = NeverWorse()
     subjects = {"method": Method(), "idle": Fixed()} if "idle" in law else {"method": Method()}
     getattr(suite, law)(**subjects)
+
+
+@pytest.mark.parametrize(("suite", "law"), [(Modest, "test_on_average_it_improves"), (MethodSuite, "test_the_worst_is_plain_sampling")])
+def test_what_is_not_declared_is_skipped(suite, law):
+    """A law that nothing could break under these flags does not count as passed."""
+    with pytest.raises(pytest.skip.Exception, match="declares"):
+        getattr(suite(), law)(BROKEN[law])

@@ -141,16 +141,20 @@ class MethodSuite(SnapshotLaws):
         assert all(module.training for module in modules.modules()), "a run left evaluation mode on"
 
     def test_on_average_it_improves(self, method: Method) -> None:
-        """Over eight seeds the mean score rises above plain sampling's, as the method declares."""
+        """Over eight seeds the mean score rises above plain sampling's, where the method declares it."""
+        if not self.improves:
+            pytest.skip("The suite declares improves = False: the method does not promise to beat plain sampling.")
         problem = problem_for(method, prompts=PROMPTS * 4, seed=range(8))
         gain = _scores(solved(method, problem)).mean() - _scores(plain(problem)).mean()
-        assert gain > 0 or not self.improves, f"the mean score fell by {-gain:.3g}"
+        assert gain > 0, f"the mean score fell by {-gain:.3g}"
 
     def test_the_worst_is_plain_sampling(self, method: Method) -> None:
-        """A method that keeps its best never gives a sample a lower score than plain sampling does."""
+        """A method that declares it never gives a sample a lower score than plain sampling does."""
+        if not self.never_worse:
+            pytest.skip("The suite declares never_worse = False: the method may lower a sample's score.")
         problem = problem_for(method, prompts=PROMPTS * 4, seed=range(8))
         loss = (_scores(plain(problem)) - _scores(solved(method, problem))).max()
-        assert loss <= 1e-6 or not self.never_worse, f"a sample lost {loss:.3g}"
+        assert loss <= 1e-6, f"a sample lost {loss:.3g}"
 
 
 def _unchecked(method: Method, reward: Opaque) -> Problem:
