@@ -51,7 +51,7 @@ def align(
     """
     import tta_core
     from tta_plugins.cli.parts import parts, placed
-    from tta_plugins.cli.pictures import read_pictures
+    from tta_plugins.cli.pictures import read_picture
     from tta_plugins.cli.progress import watched
 
     texts = _texts(prompts or [], prompts_file)
@@ -72,7 +72,7 @@ def align(
             negative=negative,
             height=height,
             width=width,
-            image=read_pictures(image) if image else None,
+            image=[read_picture(path) for path in image] if image else None,
             strength=strength,
             budget=tta_core.Budget(seconds=budget_seconds, evaluations=budget_evaluations, flops=budget_flops),
             observers=[observer],

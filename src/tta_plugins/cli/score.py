@@ -66,6 +66,7 @@ def _rows(images: list[Path], prompts: list[str], rewards: "dict[str, Reward]") 
     import torch
 
     from tta_core.borrowed import frozen_networks
+    from tta_core.from_image import as_pixels
     from tta_core.reward import checked, networks_of
     from tta_plugins.cli.pictures import read_picture
 
@@ -73,6 +74,6 @@ def _rows(images: list[Path], prompts: list[str], rewards: "dict[str, Reward]") 
     rows = []
     with torch.no_grad(), frozen_networks(networks):
         for path, prompt in zip(images, prompts, strict=True):
-            picture = read_picture(path)
+            picture = as_pixels(read_picture(path), 1)
             rows.append(Row(str(path), prompt, {name: checked(model, picture, [prompt]).item() for name, model in rewards.items()}))
     return rows

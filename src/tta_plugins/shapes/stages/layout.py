@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from tta_plugins.shapes.grammar import BACKGROUNDS, COLOURS, RELATIONS, SHAPES, Caption, Thing, draw_caption, every_caption
+from tta_plugins.shapes.grammar import BACKGROUNDS, COLOURS, RELATIONS, SHAPES, Caption, Thing, draw_caption
 from tta_plugins.shapes.stages.loop import Loop, Plan
 from tta_plugins.shapes.tokenizer import CONTEXT
 
@@ -34,11 +34,6 @@ class LayoutHead(nn.Module):
         logits = self.roles(states).unflatten(-1, (len(THINGS), len(ROLES)))
         each = functional.cross_entropy(logits.flatten(0, 1), roles.flatten())
         return each * len(THINGS) + functional.cross_entropy(self.ground(states), ground)
-
-    def correct(self, states: Tensor, roles: Tensor, ground: Tensor) -> Tensor:
-        """Per state, whether everything is read right."""
-        logits = self.roles(states).unflatten(-1, (len(THINGS), len(ROLES)))
-        return (logits.argmax(-1) == roles).all(-1) & (self.ground(states).argmax(-1) == ground)
 
 
 def layout_targets(captions: list[Caption]) -> tuple[Tensor, Tensor]:
@@ -88,17 +83,3 @@ def train_layout(
         return {"loss": layout_loss(head, states, tokens, tokenizer.eos_token_id, captions)}
 
     Loop("text", both, plan, out / "text.pt", seed).run(losses)
-
-
-@torch.no_grad()
-def layout_accuracy(text: nn.Module, head: LayoutHead, tokenizer: CLIPTokenizer, captions: list[Caption]) -> float:
-    """Share of captions whose end token holds the whole layout."""
-    device = str(next(head.parameters()).device)
-    states = text(input_ids=tokenize(tokenizer, captions, device)).pooler_output
-    roles, ground = (target.to(device) for target in layout_targets(captions))
-    return head.correct(states, roles, ground).float().mean().item()
-
-
-def held_out_captions(count: int, seed: int) -> list[Caption]:
-    """Captions that training never draws."""
-    return random.Random(seed).sample([caption for caption in every_caption() if caption.held_out], count)
