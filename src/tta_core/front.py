@@ -62,7 +62,8 @@ def align(
 
     Args:
         prompts: one text or several; each is aligned as if alone.
-        backbone: a name, a folder or hub id in diffusers' layout, a loaded diffusers pipeline, or a `Backbone`.
+        backbone: a name, a loaded diffusers pipeline, a `Backbone`, or a folder or hub id in diffusers' layout, which goes onto the GPU in
+            bfloat16 where there is one, else onto the CPU in float32.
         method: a name or a `Method`, such as `DATE(rho=0.5)`.
         reward: a name or any `(images, prompts) -> scores`, images `(b, 3, H, W)` in [0, 1]; higher is better.
         memory: a policy or several, by name or object, applied from left to right.
