@@ -158,8 +158,8 @@ def test_what_cannot_be_planned_with_is_refused_with_the_blueprints(tta, name):
     assert "sdxl" in refused.stderr
 
 
-def test_a_size_of_memory_takes_the_settings_of_auto(tta):
+def test_a_size_of_memory_takes_the_settings_of_auto(tta, tmp_path):
     made = parts("shapes", "date", "clip", ["16gb"], ["16gb.share=0.5"]).memory
     assert "limit=16000000000, share=0.5" in repr(made[0])
-    refused = tta("align", "one", "--backbone", "colours", "--reward", "edges", "--method", "date", "--memory", "3XB")
+    refused = tta("align", "one", "--backbone", "colours", "--reward", "edges", "--method", "date", "--memory", "3XB", "--out", tmp_path)
     assert "'3XB' is no size of memory. Write it as 16GB" in refused.stderr
