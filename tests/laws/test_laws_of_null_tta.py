@@ -10,9 +10,11 @@ from diffusers import DDIMScheduler
 from tta_core import NullEmbedding, TextEmbedding
 from tta_core.errors import IncompatibleError
 from tta_core.from_image import last_steps
+from tta_core.memory import Setup
 from tta_core.schedules import AllButLast, Every, GeometricDecay, Steps
 from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
-from tta_core.testing.problems import problem_for, solved
+from tta_core.testing.problems import Likeness, problem_for, solved
+from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.methods.then import Then
 from tta_plugins.schedulers.native import native
@@ -108,6 +110,13 @@ def law_as_many_gradients_as_inner_steps(method):
     assert places == [*expected, 4]
 
 
+def law_only_the_chosen_steps_update(method):
+    """updates = every second step: there phi' moves, elsewhere it stays; children are drawn and chosen at every step."""
+    problem = problem_for(method)
+    assert [snapshot.index for snapshot in method.align(problem)] == [0, 0, 2, 2, 4, 4, 4]
+    assert problem.ledger.counts["decode"] == 6 * method.particles * 2, problem.ledger.counts
+
+
 def law_inner_steps_cost_no_text_branch(method):
     """The text branch is evaluated once for each candidate and step, however many inner steps there are; the null branch in each."""
     problem = problem_for(method)
@@ -162,6 +171,7 @@ LAWS = [
     (law_the_released_factor_is_a_third_above, NullTTA.released(), NullTTA()),
     (law_inner_steps_grow_within_their_bounds, NullTTA(inner_min=3, inner_max=40), Shrinking(inner_min=3, inner_max=40)),
     (law_as_many_gradients_as_inner_steps, NullTTA(1, 1, 4, rate=0.5), Quiet(1, 1, 2)),
+    (law_only_the_chosen_steps_update, NullTTA(**SMALL, updates=Every(2)), NullTTA(**SMALL)),
     (law_inner_steps_cost_no_text_branch, NullTTA(**SMALL), NullTTA(**SMALL, variable=TextEmbedding())),
     (law_one_particle_selects_nothing, NullTTA(1, 2, 2), NullTTA(2, 2, 2)),
     (law_more_particles_score_higher, NullTTA(4, 0, 0), NullTTA(1, 0, 0)),
@@ -177,6 +187,14 @@ def test_null_tta_obeys(law, method, _broken):
 def test_the_law_catches(law, _method, broken):
     with pytest.raises(AssertionError):
         law(broken)
+
+
+def test_the_policies_choose_its_updates():
+    """A window multiplies its choice of steps, a share replaces it."""
+    inner = {"inner_min": 1, "inner_max": 1}
+    setup = Setup(GaussianMixture(), vp_scheduler(8, 1.0), Likeness(), NullTTA(**inner, updates=Every(2)))
+    counts = [[policy(setup).method.inner(step, 8) for step in range(8)] for policy in (UpdateWindow(0.5, 1.0), UpdateFraction(0.25))]
+    assert counts == [[0, 0, 0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 1, 0, 0, 0]]
 
 
 def test_published_decay_of_the_penalties():

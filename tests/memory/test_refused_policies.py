@@ -41,8 +41,8 @@ def test_without_networks(policy):
 
 @pytest.mark.parametrize("policy", [UpdateFraction(), UpdateWindow()], ids=lambda policy: type(policy).__name__)
 def test_without_a_schedule_of_updates(policy):
-    with pytest.raises(IncompatibleError, match="NullTTA has no `updates` schedule"):
-        policy(setup(method=NullTTA()))
+    with pytest.raises(IncompatibleError, match="DNO has no `updates` schedule"):
+        policy(setup(method=DNO()))
 
 
 CHAINLESS = [Fixed(), DATE(), NullTTA(), DATE(variable=Noise()), DNO(estimator=ZerothOrder()), Then((DATE(), Fixed()))]

@@ -18,7 +18,7 @@ from tta_core.errors import IncompatibleError, InputError
 from tta_core.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.position import Position
 from tta_core.ranges import above, at_least
-from tta_core.schedules import Geometric, GeometricDecay
+from tta_core.schedules import Every, Geometric, GeometricDecay, Schedule
 from tta_core.transition import as_batch
 
 
@@ -30,6 +30,7 @@ class NullTTA:
         particles: K, candidates at the start and children at each step; 1 selects nothing.
         inner_min, inner_max: inner steps of the first and of the last time steps.
         rate: how fast inner steps grow and penalties decay, per step; both depend on the step's index, so 50 steps go half way.
+        updates: the steps with an inner loop: all in the paper; children are drawn and chosen at every step.
         reward_weight: l1, for rewards of the size of a cosine; a reward of size 100 wants 1.
         penalty_weight, variance: l2 and sigma^2.
         pooled_variance: sigma^2 of the pooled vector, whose prior is its own; None: as `variance`.
@@ -60,6 +61,7 @@ class NullTTA:
     estimator: Estimator = attrs.field(factory=Exact)
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.Adam(lr=1e-2))
     variable: ControllableVariable = attrs.field(factory=NullEmbedding)
+    updates: Schedule = attrs.field(factory=Every)
 
     citation: ClassVar[str] = (
         "@inproceedings{nulltta2026, title={Test-Time Alignment of Text-to-Image Diffusion Models via Null-Text Embedding Optimisation}, "
@@ -93,7 +95,9 @@ class NullTTA:
         )
 
     def inner(self, index: int, total: int) -> int:
-        """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1))."""
+        """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1)) at the steps in `updates`, else 0."""
+        if not self.updates(index, total):
+            return 0
         return round(self.inner_min + (self.inner_max - self.inner_min) * Geometric(self.rate)(index, total))
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
@@ -108,17 +112,18 @@ class NullTTA:
         here = self._best(problem, problem.at(problem.start(controls, self.particles), problem.steps[0]), controls)
 
         for step in problem.steps:
-            with torch.no_grad():
-                reference = here.predict(problem.controls)
-            objective = partial(self.objective, problem, here, reference)
-            value = steering.leaves(self.variable.read(controls))
-            optimizer = self.optimizer(value)
-            for k in range(self.inner(step.index, total)):
-                seen, gradient = self.estimator(objective, value, problem, (step.index, k))
-                yield seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
-                steering.ascend(optimizer, value, gradient)
+            if inner := self.inner(step.index, total):
+                with torch.no_grad():
+                    reference = here.predict(problem.controls)
+                objective = partial(self.objective, problem, here, reference)
+                value = steering.leaves(self.variable.read(controls))
+                optimizer = self.optimizer(value)
+                for k in range(inner):
+                    seen, gradient = self.estimator(objective, value, problem, (step.index, k))
+                    yield seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
+                    steering.ascend(optimizer, value, gradient)
+                controls = self.variable.write(controls, steering.detached(value))
 
-            controls = self.variable.write(controls, steering.detached(value))
             with torch.no_grad():
                 children = here.predict(controls).branch(problem.children(controls, step.index + 1, self.particles))
             if step.index + 1 < total:
