@@ -1,7 +1,8 @@
-"""Numbers as users give them, checked where they enter."""
+"""Arguments as users give them, checked where they enter."""
 
 import math
 import operator
+from collections.abc import Iterable, Sequence
 from typing import SupportsFloat, SupportsIndex, cast
 
 from tta_core.errors import InputError
@@ -20,3 +21,33 @@ def number(name: str, value: object) -> float:
     if isinstance(value, SupportsFloat) and not isinstance(value, str) and math.isfinite(value):
         return float(value)
     raise InputError(f"{name} is {value!r}, but it takes a finite number, such as 0.8.")
+
+
+def of_kind(name: str, value: object, kind: type) -> None:
+    """Raises `InputError` for a value that is given and not of that kind."""
+    if value is not None and not isinstance(value, kind):
+        raise InputError(f"{name} is of type {type(value).__name__}, but it takes one of {kind.__name__}. Leave it out, or give one.")
+
+
+def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+    """One prompt or several, as a tuple. Raises `InputError` for none, or for what is not text."""
+    if not isinstance(prompts, Iterable):
+        raise InputError(f"Prompts are a text or several, but this is {prompts!r}. Give one text, or a list of them.")
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    if not prompts:
+        raise InputError("There is no prompt. Give one text, or a list of at least one.")
+    wrong = next((prompt for prompt in prompts if not isinstance(prompt, str)), None)
+    if wrong is not None:
+        raise InputError(f"A prompt is a text, but one is {wrong!r} ({type(wrong).__name__}).")
+    return prompts
+
+
+def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[str | None, ...]:
+    """A negative prompt for each sample; one text serves all, None is none. Raises `InputError` for another number of them."""
+    if negative is None or isinstance(negative, str):
+        return (negative,) * samples
+    if not isinstance(negative, Sequence):
+        raise InputError(f"Negative prompts are a text or several, but negative is {negative!r}. Give one for all, or one for each prompt.")
+    if len(negative) != samples:
+        raise InputError(f"{len(negative)} negative prompts for {samples} prompts. Give one for all, or one for each prompt.")
+    return tuple(negative)

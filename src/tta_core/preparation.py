@@ -1,6 +1,6 @@
 """From a user's words to a problem, ready to run, and everything handed back afterwards."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import cast
 
@@ -8,7 +8,7 @@ import torch
 
 from tta_core import resolve
 from tta_core._typing import Latents, frozen
-from tta_core.arguments import number, whole
+from tta_core.arguments import as_negatives, as_prompts, number, of_kind, whole
 from tta_core.backbone import Backbone
 from tta_core.borrowed import frozen_networks, on_device
 from tta_core.controls import Controls, Embedding
@@ -75,11 +75,11 @@ def prepare(
     if torch.is_inference_mode_enabled():
         raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
     prompts = as_prompts(prompts)
-    negatives = _negatives(negative, prompts)
+    negatives = as_negatives(negative, len(prompts))
     strength = number("strength", strength)
-    for name, given, kind in _kinds(latents, noises, text, null):
-        if given is not None and not isinstance(given, kind):
-            raise InputError(f"{name} is of type {type(given).__name__}, but it takes one of {kind.__name__}. Leave it out, or give one.")
+    kinds = {"latents": torch.Tensor, "noises": NoiseSource, "text": Embedding, "null": Embedding}
+    for (name, kind), given in zip(kinds.items(), (latents, noises, text, null), strict=True):
+        of_kind(name, given, kind)
     if latents is not None and not latents.isfinite().all():
         raise InputError("latents hold a NaN or an infinity. Give standard normal noise.")
     drawing = resolve.backbone(backbone)
@@ -143,23 +143,6 @@ def _meter(device: torch.device) -> Meter | None:
     return CudaMeter(device) if device.type == "cuda" else None
 
 
-def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
-    """One prompt or several, as a tuple. Raises `InputError` for none, or for what is not text."""
-    if not isinstance(prompts, Iterable):
-        raise InputError(f"Prompts are a text or several, but this is {prompts!r}. Give one text, or a list of them.")
-    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
-    if not prompts:
-        raise InputError("There is no prompt. Give one text, or a list of at least one.")
-    wrong = next((prompt for prompt in prompts if not isinstance(prompt, str)), None)
-    if wrong is not None:
-        raise InputError(f"A prompt is a text, but one is {wrong!r} ({type(wrong).__name__}).")
-    return prompts
-
-
-def _kinds(latents: object, noises: object, text: object, null: object) -> tuple[tuple[str, object, type], ...]:
-    return ("latents", latents, torch.Tensor), ("noises", noises, NoiseSource), ("text", text, Embedding), ("null", null, Embedding)
-
-
 def _encode(
     backbone: Backbone,
     prompts: tuple[str, ...],
@@ -177,16 +160,6 @@ def _encode(
         text = text or backbone.encode(prompts, height, width)
         null = null or backbone.encode_null(negatives, height, width)
     return Controls(text, null, noise)
-
-
-def _negatives(negative: str | Sequence[str] | None, prompts: tuple[str, ...]) -> tuple[str | None, ...]:
-    if negative is None or isinstance(negative, str):
-        return (negative,) * len(prompts)
-    if not isinstance(negative, Sequence):
-        raise InputError(f"Negative prompts are a text or several, but negative is {negative!r}. Give one for all, or one for each prompt.")
-    if len(negative) != len(prompts):
-        raise InputError(f"{len(negative)} negative prompts for {len(prompts)} prompts. Give one for all, or one for each prompt.")
-    return tuple(negative)
 
 
 def _steps(steps: int | None, backbone: Backbone) -> int:

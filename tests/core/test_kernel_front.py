@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import tta_core as tta
+from tta_core.arguments import as_prompts
 from tta_core.errors import IncompatibleError, InputError, RewardError, ShortageError, UnknownNameError
 from tta_core.noise import keyed_noises
-from tta_core.preparation import as_prompts
 from tta_core.schedules import Every
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, Opaque, Undefined

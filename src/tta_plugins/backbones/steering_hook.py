@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from tta_core._typing import Latents
+from tta_core.arguments import as_prompts
 from tta_core.controls import Embedding
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.from_image import LastSteps
 from tta_core.method import Method, Snapshot
 from tta_core.plugins import plugins
-from tta_core.preparation import as_prompts, prepare
+from tta_core.preparation import prepare
 from tta_core.provenance import name_of
 from tta_core.scheduler import Scheduler, Step
 from tta_core.variables import Noise, Product
