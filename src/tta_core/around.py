@@ -25,7 +25,7 @@ Mix = Callable[[Mapping[str, Scores]], Scores]
 
 @frozen
 class BackboneAround:
-    """A backbone some of whose calls go another way; None is the original's. `device` is fixed when it is made."""
+    """A backbone some of whose calls go another way; None is the original's. `device` is the original's when it is made, unless given."""
 
     backbone: Backbone
     encoding: Encode | None = attrs.field(default=None, repr=False)
@@ -33,7 +33,7 @@ class BackboneAround:
     predicting: Predict | None = attrs.field(default=None, repr=False)
     combining: Combine | None = attrs.field(default=None, repr=False)
     decoding: Decode | None = attrs.field(default=None, repr=False)
-    device: torch.device = attrs.field(default=attrs.Factory(lambda self: self.backbone.device, takes_self=True), init=False, repr=False)
+    device: torch.device = attrs.field(default=attrs.Factory(lambda self: self.backbone.device, takes_self=True), repr=False)
 
     @property
     def __name__(self) -> str:

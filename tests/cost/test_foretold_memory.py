@@ -1,9 +1,11 @@
 """What is foretold is what is measured, and foretelling leaves nothing behind."""
 
+import copy
 from functools import lru_cache
 
 import pytest
 import torch
+from torch import nn
 
 import tta_core
 from tta_core.noise import KeyedNoise
@@ -105,6 +107,27 @@ def test_the_laboratory_touches_nothing(shapes):
         assert [(id(tensor), tensor.data_ptr(), tensor.sum().item()) for tensor in tensors] == bits
         assert setup.reward._clip._cosine.text._known.keys() == known.keys()
         assert setup.reward(torch.rand(1, 3, 64, 64), ("three green triangles",)).isfinite().all()
+
+
+class Restless:
+    """A reward that moves, copies and casts its network whenever it is asked."""
+
+    def __init__(self):
+        self.networks = {"vision": nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3))}
+
+    def __call__(self, images, prompts):
+        network = self.networks["vision"].to(images.device)
+        return copy.deepcopy(network).double()(images.double()).mean((1, 2, 3)).float()
+
+
+def test_networks_may_be_moved_and_copied_and_cast(shapes):
+    method, reward = DATE(updates=Every(1)), Restless()
+    measured = tta_core.align("a", backbone=shapes, method=method, reward=reward, memory=Counted(peak=True), steps=2).cost
+    with prepare("a", backbone=shapes, method=method, reward=reward, steps=2) as prepared:
+        predicted = foretold(prepared.setup)
+    assert predicted.phases["method"] == pytest.approx(measured.peak_bytes, rel=0.15)
+    assert {type(tensor) for tensor in reward.networks["vision"].parameters()} == {nn.Parameter}
+    assert type(reward.networks["vision"]) is nn.Sequential
 
 
 def test_caches_do_not_remember_tensors_without_data(shapes):

@@ -55,8 +55,15 @@ def test_exact_policies_fit(method, reward, most):
 def test_every_blueprint_can_be_built(name):
     backbone = unbuilt(blueprint(name), torch.bfloat16)
     parameters = sum(parameter.numel() for parameter in backbone.networks["denoiser"].parameters())
-    published = {"sd15": 859_520_964, "sdxl": 2_567_463_684, "sd3": 2_028_328_000, "flux": 11_901_408_320}
+    published = {"sd15": 859_520_964, "sdxl": 2_567_463_684, "sd3": 2_028_328_000, "flux": 11_901_408_320, "pixart": 611_349_152}
     assert parameters == published[name]
+
+
+@pytest.mark.slow
+def test_an_autoencoder_that_overflows_is_foretold_in_float32():
+    peaks = [planned(backbone="sdxl", method=DATE(), steps=2, dtype=dtype).forecast.peaks for dtype in (torch.float16, torch.bfloat16)]
+    assert peaks[0].parameters > peaks[1].parameters
+    assert peaks[0].phases["baseline"] > 1.8 * peaks[1].phases["baseline"]
 
 
 @pytest.mark.slow

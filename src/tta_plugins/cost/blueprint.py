@@ -18,6 +18,7 @@ from tta_core.around import BackboneAround
 from tta_core.backbone import Backbone
 from tta_core.controls import Embedding
 from tta_core.errors import LoadError, UnknownNameError
+from tta_plugins.cost.weightless import weightless
 
 Config = Mapping[str, Any]
 SHIPPED = Path(__file__).parent / "blueprints"
@@ -56,12 +57,16 @@ def shipped_names() -> list[str]:
 
 def unbuilt(plan: Blueprint, dtype: torch.dtype) -> Backbone:
     """The backbone, with parameters that have a shape and a dtype and no data. It encodes any prompt to zeros."""
-    with FakeTensorMode(allow_non_fake_inputs=True), made_in(dtype):
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, made_in(dtype):
         denoiser, vae = (_class(config).from_config(dict(config)).eval() for config in (plan.denoiser, plan.vae))
         encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
+    for network in (denoiser, vae):
+        weightless(network, "cpu")
     pipeline = _assembled(plan, denoiser, vae)
     pipeline.text_encoder = encoders
-    backbone = resolve.backbone(pipeline)
+    with mode:
+        backbone = resolve.backbone(pipeline)
     encode = _Zeros(plan.denoiser, denoiser.config)
     return BackboneAround(backbone, encoding=encode, encoding_null=encode if backbone.has_null else _no_null)
 
@@ -117,9 +122,12 @@ class _Zeros:
             pooled = self.full["projection_class_embeddings_input_dim"] - 6 * self.full["addition_time_embed_dim"]
             return Embedding(tokens, torch.zeros(rows, pooled), extra={"time_ids": torch.zeros(rows, 6)})
         if kind == "PixArtTransformer2DModel":
-            length = 300 if self.full["sample_size"] == 128 and not self.full["use_additional_conditions"] else 120
+            large, told = self.full["sample_size"] == 128, self.full["use_additional_conditions"]
+            told = large if told is None else told
+            length = 300 if large and not told else 120
+            extra = {"resolution": torch.zeros(rows, 2), "aspect_ratio": torch.zeros(rows, 1)} if told else {}
             mask = torch.ones(rows, length, dtype=torch.long)
-            return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask)
+            return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask, extra=extra)
         if kind not in _LENGTHS:
             raise LoadError(f"{kind} is of no family whose text embeddings are known here. Plan with a loaded pipeline instead.")
         return Embedding(

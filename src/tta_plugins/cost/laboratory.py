@@ -11,38 +11,47 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tta_core._typing import evolve
+from tta_core.around import BackboneAround
 from tta_core.memory import Setup
 from tta_core.reward import networks_of
 from tta_plugins.cost.caches import unlearned_caches
+from tta_plugins.cost.weightless import place_of, tensors_of, weightless, without_data
 
 
 @contextmanager
 def laboratory(setup: Setup) -> Iterator[Setup]:
     """The setup's own backbone, reward and look-ahead, copied around fake parameters; the user's networks are not touched.
 
-    A setup whose networks were built fake (from configurations alone) is not copied. Checks such as "is everything finite" say yes.
+    Everything computes on the CPU here, whatever device the backbone says it is on: shapes and bytes are the same. A setup whose networks
+    were built fake (from configurations alone) is not copied. Checks such as "is everything finite" say yes.
     """
-    held = [*setup.backbone.networks.values(), *networks_of(setup.reward).values()]
-    tensors = [tensor for network in held for tensor in _tensors(network)]
+    held = _networks(setup)
+    tensors = [tensor for network in held for tensor in tensors_of(network)]
     known = next((tensor for tensor in tensors if isinstance(tensor, FakeTensor)), None)
     mode = known.fake_mode if known is not None else FakeTensorMode(allow_non_fake_inputs=True)
-    parts = (setup.backbone, setup.reward, setup.look_ahead)
+    lab = evolve(setup, undo=ExitStack())
     if known is None:
-        parts = copy.deepcopy(parts, {id(tensor): mode.from_tensor(tensor) for tensor in tensors})
-    backbone, reward, look_ahead = parts
+        with mode:
+            fake = {key: tensor for network in held for key, tensor in without_data(network).items()}
+        backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), fake)
+        lab = evolve(lab, backbone=BackboneAround(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
+        for original, network in zip(held, _networks(lab), strict=True):
+            if network is not original:
+                weightless(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
     with unlearned_caches(), mode, _Assuring():
-        yield evolve(setup, backbone=backbone, reward=reward, look_ahead=look_ahead, undo=ExitStack())
+        yield lab
 
 
-def parameter_bytes(setup: Setup) -> int:
-    """Bytes of all parameters and buffers that are on the backbone's device, each storage once."""
-    held = [*setup.backbone.networks.values(), *networks_of(setup.reward).values()]
-    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for network in held for tensor in _tensors(network)}
-    return sum(storages.values())
+def parameter_bytes(lab: Setup) -> int:
+    """Bytes of all parameters and buffers, each storage once, without the text encoders that are kept off the backbone's device."""
+    device, roles = lab.backbone.device.type, lab.backbone.networks.items()
+    away = [network for role, network in roles if role.startswith("text_encoder") and place_of(network) not in (None, device)]
+    tensors = [tensor for network in _networks(lab) if network not in away for tensor in tensors_of(network)]
+    return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}.values())
 
 
-def _tensors(network: nn.Module) -> list[torch.Tensor]:
-    return [*network.parameters(), *network.buffers()]
+def _networks(setup: Setup) -> list[nn.Module]:
+    return [network for thing in (setup.backbone, setup.reward, setup.look_ahead) for network in networks_of(thing).values()]
 
 
 class _Assuring(TorchDispatchMode):

@@ -1,11 +1,13 @@
 """A cheaper decoder for the look-aheads inside an optimisation; candidates and results are always decoded in full."""
 
+from collections.abc import Mapping
+
 import attrs
 from torch import nn
 from torch.nn.functional import interpolate
 
 from tta_core._typing import Images, Latents, evolve, frozen
-from tta_core.borrowed import frozen_networks
+from tta_core.borrowed import frozen_networks, on_device
 from tta_core.errors import InputError
 from tta_core.memory import Decoder, Setup
 
@@ -36,6 +38,7 @@ class LookAhead:
         if self.autoencoder is None:
             return evolve(setup, look_ahead=Reduced(setup.backbone.decode, self.scale))
         setup.undo.enter_context(frozen_networks([self.autoencoder]))
+        setup.undo.enter_context(on_device([self.autoencoder], setup.backbone.device))
         return evolve(setup, look_ahead=Tiny(self.autoencoder))
 
 
@@ -60,6 +63,11 @@ class Tiny:
     """Decodes by a tiny autoencoder, whose `decode` gives pixels in [-1, 1] in a one-element tuple, as diffusers' `AutoencoderTiny`."""
 
     autoencoder: nn.Module = attrs.field(repr=False)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The autoencoder."""
+        return {"autoencoder": self.autoencoder}
 
     def __call__(self, x0: Latents, /) -> Images:
         """The picture, 0 to 1."""

@@ -1,13 +1,15 @@
 """Networks in host memory while nobody asks them anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
+import torch
+from torch import nn
 
 from tta_core._typing import evolve, frozen
 from tta_core.around import BackboneAround
 from tta_core.borrowed import on_device
-from tta_core.controls import Embedding
 from tta_core.memory import Setup
 from tta_plugins.memory.components import chosen_networks, refusal
 
@@ -29,16 +31,22 @@ class Offload:
         if device.type == "cpu":
             raise refusal(self, setup, "it moves networks to host memory, and the backbone computes there already")
 
-        def encode(prompts: Sequence[str], height: int, width: int) -> Embedding:
-            with on_device(encoders, device):
-                return backbone.encode(prompts, height, width)
-
-        def encode_null(prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-            with on_device(encoders, device):
-                return backbone.encode_null(prompts, height, width)
-
+        encode, encode_null = (_Visited(ask, encoders, device) for ask in (backbone.encode, backbone.encode_null))
         around = BackboneAround(backbone, encoding=encode, encoding_null=encode_null)
         for encoder in encoders:
             setup.undo.callback(encoder.to, device)
             encoder.to("cpu")
         return evolve(setup, backbone=around)
+
+
+@attrs.frozen(eq=False)
+class _Visited:
+    """A call during which the encoders are on the device; a value rather than a closure, so that a copy asks the copies."""
+
+    ask: Callable[[Any, int, int], Any]
+    encoders: Sequence[nn.Module]
+    device: torch.device
+
+    def __call__(self, prompts: Sequence[str | None], height: int, width: int) -> Any:
+        with on_device(self.encoders, self.device):
+            return self.ask(prompts, height, width)

@@ -1,0 +1,110 @@
+"""Text encoders visit the device to encode and live in host memory otherwise. "meta" plays the device, so nothing is really moved."""
+
+import attrs
+import pytest
+from torch import nn
+
+from tta_core.memory import Setup
+from tta_core.testing import NetworkedMixture, vp_scheduler
+from tta_core.testing.problems import Likeness
+from tta_plugins.cost.auto import Auto
+from tta_plugins.cost.laboratory import parameter_bytes
+from tta_plugins.cost.peaks import foretold
+from tta_plugins.cost.prices import priced
+from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.offload import Offload
+from tta_plugins.methods.date import DATE
+
+SIZE = 4 * (1000 * 1000 + 1000)
+
+
+class Encoder(nn.Linear):
+    """Moves between a device and host memory, without data."""
+
+    def to(self, device):
+        return self.to_empty(device=device)
+
+    @property
+    def where(self):
+        return self.weight.device.type
+
+
+@attrs.frozen(eq=False)
+class Encoding(NetworkedMixture):
+    """A backbone with a text encoder; notes where the encoder was when it was asked."""
+
+    encoder: nn.Module = attrs.field(factory=lambda: Encoder(1000, 1000))
+    asked: list[str] = attrs.field(factory=list)
+
+    @property
+    def networks(self):
+        return {**super().networks, "text_encoder": self.encoder}
+
+    def encode(self, prompts, height, width):
+        self.asked.append(self.encoder.where)
+        if "fail" in prompts:
+            raise ValueError("no such text")
+        return super().encode(prompts, height, width)
+
+    def encode_null(self, prompts, height, width):
+        self.asked.append(self.encoder.where)
+        return super().encode_null(prompts, height, width)
+
+
+@pytest.fixture
+def setup():
+    backbone = Encoding()
+    for network in backbone.networks.values():
+        network.to("meta")
+    return Setup(backbone, vp_scheduler(3, 0.0), Likeness(), DATE(), height=8, width=8, guidance=2.0)
+
+
+def test_text_encoders_are_on_the_device_while_they_encode_and_after_the_run(setup):
+    encoder = setup.backbone.encoder
+    under = Offload()(Offload()(setup))
+    with under.undo:
+        assert encoder.where == "cpu"
+        under.backbone.encode(("a",), 8, 8)
+        under.backbone.encode_null((None,), 8, 8)
+        assert encoder.where == "cpu"
+        with pytest.raises(ValueError, match="no such text"):
+            under.backbone.encode(("fail",), 8, 8)
+        assert encoder.where == "cpu"
+    assert encoder.where == "meta"
+    assert setup.backbone.asked == ["meta"] * 3
+
+
+def test_what_is_in_host_memory_is_not_foretold_of_the_device(setup):
+    plain = foretold(setup)
+    under = Offload()(setup)
+    with under.undo:
+        assert foretold(under).parameters == plain.parameters - SIZE
+        assert priced(under) == priced(setup)
+        assert setup.backbone.encoder.where == "cpu"
+    assert foretold(setup) == plain
+
+
+def test_a_device_is_foretold_what_the_cpu_is(setup):
+    on_cpu = foretold(Setup(NetworkedMixture(), setup.scheduler, Likeness(), DATE(), height=8, width=8, guidance=2.0))
+    on_device = foretold(setup)
+    assert on_device.phases == on_cpu.phases
+    assert on_device.parameters == on_cpu.parameters + SIZE
+
+
+def test_auto_offloads_where_that_is_needed(setup):
+    with setup.undo:
+        assert "offload" not in Auto(2 * SIZE)(setup).remarks[-1]
+    under = Auto(SIZE // 2)(setup)
+    with under.undo:
+        assert ": offload + frozen-convolutions + checkpointing 1" in under.remarks[-1]
+        assert setup.backbone.encoder.where == "cpu"
+    assert setup.backbone.encoder.where == "meta"
+
+
+def test_a_look_aheads_autoencoder_visits_the_device_for_the_run(setup):
+    autoencoder = Encoder(2, 2)
+    under = LookAhead(autoencoder=autoencoder)(setup)
+    with under.undo:
+        assert autoencoder.where == "meta"
+        assert parameter_bytes(under) == parameter_bytes(setup) + 4 * 6
+    assert autoencoder.where == "cpu"
