@@ -94,6 +94,14 @@ def test_the_flops_are_those_of_the_run(shapes):
     assert "denoiser" in foreseen.dominates
 
 
+def test_a_forecast_is_the_same_without_gradients_around_it(shapes):
+    with prepare(PROMPTS, backbone=shapes, method=DATE(updates=Every(2)), steps=2) as prepared:
+        expected = forecast(prepared.setup)
+        with torch.no_grad():
+            assert forecast(prepared.setup) == expected
+    assert expected.prices["text.backward"] > 0
+
+
 def test_the_laboratory_touches_nothing(shapes):
     with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared:
         setup = prepared.setup
@@ -113,7 +121,8 @@ class Restless:
     """A reward that moves, copies and casts its network whenever it is asked."""
 
     def __init__(self):
-        self.networks = {"vision": nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3))}
+        vision = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3))
+        self.networks = {"vision": vision, "once more": vision}
 
     def __call__(self, images, prompts):
         network = self.networks["vision"].to(images.device)

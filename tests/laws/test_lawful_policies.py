@@ -2,25 +2,37 @@
 
 import pytest
 
+from tta_core.plugins import plugins
 from tta_core.schedules import Every
 from tta_core.testing import MemoryPolicySuite
+from tta_plugins.cost.auto import Auto
+from tta_plugins.cost.counted import Counted
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.convolutions import FrozenConvolutions
 from tta_plugins.memory.layout import ChannelsLast
 from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.offload import Offload
 from tta_plugins.memory.precision import BF16, FP16
 from tta_plugins.memory.segments import Segments
 from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 
-EXACT = [Checkpointing(), FrozenConvolutions(), Chunked(), VAESlicing(), ChannelsLast()]
+EXACT = [Checkpointing(), FrozenConvolutions(), Chunked(), VAESlicing(), ChannelsLast(), Counted()]
+ON_PREDICTIONS = [*EXACT, FP16(), BF16(), LookAhead(), Auto(10**12)]
+ON_UPDATES = [UpdateFraction(0.5), UpdateWindow()]
+ON_CHAINS = [Segments(), Segments("sqrt")]
+
+
+def test_no_policy_is_forgotten():
+    listed = {type(policy) for policy in (*ON_PREDICTIONS, *ON_UPDATES, *ON_CHAINS, Compiled())}
+    assert listed == {entry.load() for entry in plugins().registry.entries("memory")} - {Offload}  # tests/memory/test_offload.py
 
 
 class TestOnPredictions(MemoryPolicySuite):
-    @pytest.fixture(params=[*EXACT, FP16(), BF16(), LookAhead()], ids=lambda policy: type(policy).__name__)
+    @pytest.fixture(params=ON_PREDICTIONS, ids=lambda policy: type(policy).__name__)
     def policy(self, request):
         return request.param
 
@@ -43,7 +55,7 @@ class TestCompiled(MemoryPolicySuite):
 class TestOnUpdates(MemoryPolicySuite):
     approximates_method = True
 
-    @pytest.fixture(params=[UpdateFraction(0.5), UpdateWindow()], ids=lambda policy: type(policy).__name__)
+    @pytest.fixture(params=ON_UPDATES, ids=lambda policy: type(policy).__name__)
     def policy(self, request):
         return request.param
 
@@ -53,7 +65,7 @@ class TestOnUpdates(MemoryPolicySuite):
 
 
 class TestOnChains(MemoryPolicySuite):
-    @pytest.fixture(params=[Segments(), Segments("sqrt")], ids=repr)
+    @pytest.fixture(params=ON_CHAINS, ids=repr)
     def policy(self, request):
         return request.param
 

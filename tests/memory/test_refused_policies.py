@@ -1,6 +1,7 @@
 """A policy that would do nothing is refused by name, with the reason."""
 
 import pytest
+from torch import nn
 
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.estimators import Hybrid2, ZerothOrder
@@ -10,7 +11,7 @@ from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_core.variables import Noise
 from tta_plugins.memory.checkpointing import Checkpointing
-from tta_plugins.memory.chunked import Chunked
+from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.convolutions import FrozenConvolutions
 from tta_plugins.memory.layout import ChannelsLast
@@ -69,9 +70,18 @@ def test_offload_where_everything_is_in_host_memory_already():
         Offload()(setup(NetworkedMixture()))
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: Chunked(decoder=0), lambda: Segments(0), lambda: LookAhead(0.0), lambda: LookAhead(1.5)], ids=range(4)
-)
-def test_settings_without_a_meaning(make):
-    with pytest.raises(InputError, match="cannot run"):
-        make()
+MEANINGLESS = [
+    (Chunked, {"decoder": 0}),
+    (Chunked, {"denoiser": None, "decoder": None, "reward": None}),
+    (VAESlicing, {"rows": 0}),
+    (Segments, {"every": 0}),
+    (LookAhead, {"scale": 0.0}),
+    (LookAhead, {"scale": 1.5}),
+    (LookAhead, {"scale": 0.5, "autoencoder": nn.Identity()}),
+]
+
+
+@pytest.mark.parametrize(("policy", "settings"), MEANINGLESS, ids=str)
+def test_settings_without_a_meaning(policy, settings):
+    with pytest.raises(InputError, match=rf"{policy.__name__}\(.*cannot run"):
+        policy(**settings)

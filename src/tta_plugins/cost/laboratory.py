@@ -23,7 +23,7 @@ def laboratory(setup: Setup) -> Iterator[Setup]:
     """The setup's own backbone, reward and look-ahead, copied around fake parameters; the user's networks are not touched.
 
     Everything computes on the CPU here, whatever device the backbone says it is on: shapes and bytes are the same. A setup whose networks
-    were built fake (from configurations alone) is not copied. Checks such as "is everything finite" say yes.
+    were built fake (from configurations alone) is not copied. Checks such as "is everything finite" say yes. Gradients are on, as in a run.
     """
     held = _networks(setup)
     tensors = [tensor for network in held for tensor in tensors_of(network)]
@@ -38,7 +38,7 @@ def laboratory(setup: Setup) -> Iterator[Setup]:
         for original, network in zip(held, _networks(lab), strict=True):
             if network is not original:
                 weightless(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
-    with unlearned_caches(), mode, _Assuring():
+    with torch.enable_grad(), unlearned_caches(), mode, _Assuring():
         yield lab
 
 

@@ -71,11 +71,12 @@ def _phases(lab: Setup, steps: int | None = None) -> dict[str, int]:
     problem = evolve(problem, look_ahead_decoder=decoder, loss_scale=lab.loss_scale)
     if steps is not None:
         problem = evolve(problem, scheduler=LastSteps(lab.scheduler, problem.steps[-steps:]))
-    held = sum(tensor.nbytes for tensor in (problem.controls.noise, *problem.controls.text.leaves))
+    controls = problem.controls
+    held = sum(tensor.nbytes for tensor in (controls.noise, *controls.text.leaves, *(controls.null.leaves if controls.null else ())))
     phases = {}
     with LiveBytes() as live:
         with torch.no_grad():
-            problem.look(problem.sample(problem.controls))
+            problem.look(problem.sample(controls))
         phases["baseline"] = held + live.peak
         live.restart()
         first = None

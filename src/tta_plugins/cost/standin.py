@@ -112,8 +112,9 @@ def counted_rows(setup: Setup) -> dict[str, int]:
     """Rows through each component in a run of the setup's method, forwards and backwards, by the ledger's names."""
     backbone = StandIn(setup.backbone)
     problem = posed(setup, backbone, Silent(setup.reward), backbone.latent_shape(*size_of(setup)))
-    for _ in setup.method.align(problem):
-        pass
+    with torch.enable_grad():
+        for _ in setup.method.align(problem):
+            pass
     return dict(problem.ledger.counts)
 
 
@@ -123,20 +124,12 @@ def size_of(setup: Setup) -> tuple[int, int]:
     return setup.height or defaults.height, setup.width or defaults.width
 
 
-def posed(
-    setup: Setup,
-    backbone: Backbone,
-    reward: Reward,
-    shape: tuple[int, int, int],
-    text: Embedding | None = None,
-    null: Embedding | None = None,
-) -> Problem:
-    """The problem of a setup with all noises zero, on another backbone and reward; embeddings are the backbone's where none are given."""
+def posed(setup: Setup, backbone: Backbone, reward: Reward, shape: tuple[int, int, int]) -> Problem:
+    """The problem of a setup with all noises zero, on another backbone and reward."""
     samples, size = len(setup.prompts), size_of(setup)
     noises = Still(samples, shape)
     with torch.no_grad():
-        text = text or backbone.encode(setup.prompts, *size)
-        null = null or backbone.encode_null([None] * samples, *size)
+        text, null = backbone.encode(setup.prompts, *size), backbone.encode_null([None] * samples, *size)
     noise = torch.stack([noises(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
     return Problem(
         backbone=backbone,

@@ -53,7 +53,8 @@ class Weightless(nn.Module):
 
 def weightless(network: nn.Module, place: str) -> None:
     """Make a network one that can do without data. It is said to be at a place ("cuda", "cpu")."""
-    network.__class__ = type(type(network).__name__, (Weightless, type(network)), {})
+    if not isinstance(network, Weightless):
+        network.__class__ = type(type(network).__name__, (Weightless, type(network)), {})
     vars(network)["_place"] = place
 
 

@@ -31,6 +31,8 @@ class Chunked:
     def __attrs_post_init__(self) -> None:
         if any(rows is not None and rows < 1 for rows in (self.denoiser, self.decoder, self.reward)):
             raise InputError(f"{self!r} cannot run: a call takes at least 1 row.")
+        if self.denoiser is self.decoder is self.reward is None:
+            raise InputError(f"{self!r} cannot run: it limits nothing. Give a number of rows to one of them.")
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose backbone and reward see a few rows at a time."""
@@ -49,6 +51,10 @@ class VAESlicing:
 
     rows: int = 1
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.rows < 1:
+            raise InputError(f"{self!r} cannot run: a call takes at least 1 row.")
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose decoder sees a few rows at a time."""

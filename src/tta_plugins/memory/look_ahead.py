@@ -11,6 +11,8 @@ from tta_core.borrowed import frozen_networks, on_device
 from tta_core.errors import InputError
 from tta_core.memory import Decoder, Setup
 
+_SCALE = 0.375
+
 
 @frozen
 class LookAhead:
@@ -25,13 +27,15 @@ class LookAhead:
     it will judge. Approximate: it changes which gradient is followed, never what is chosen or reported.
     """
 
-    scale: float = 0.375
+    scale: float = _SCALE
     autoencoder: nn.Module | None = attrs.field(default=None, repr=lambda network: network and f"<{type(network).__name__}>")
     tolerance: float = attrs.field(default=0.5, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.scale <= 1:
             raise InputError(f"{self!r} cannot run: the scale is the share of the latents' side that is decoded, so in (0, 1].")
+        if self.autoencoder is not None and self.scale != _SCALE:
+            raise InputError(f"{self!r} cannot run: an autoencoder decodes full latents, so the scale would do nothing. Leave it out.")
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup with this look-ahead decoder."""
