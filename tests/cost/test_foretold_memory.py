@@ -38,6 +38,8 @@ MORE_RUNS = [
     (NULL_TTA, ()),
     (CHAIN, ()),
     (CHAIN, (Segments(),)),
+    (DNO(1, opt_steps=2, shuffles=2), ()),
+    (DNO(1, opt_steps=1, shuffles=2), ()),
     (CHAIN, (Segments(2), FrozenConvolutions())),
 ]
 

@@ -13,7 +13,7 @@ from tta_core.scheduler import Prediction, Scheduler, State, Step
 from tta_plugins.cost.laboratory import laboratory, parameter_bytes
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.spotlight import Lamp, lit
-from tta_plugins.cost.standin import posed, size_of
+from tta_plugins.cost.standin import Silent, StandIn, posed, size_of
 
 
 @frozen
@@ -49,13 +49,21 @@ def _foretold(lab: Setup) -> dict[str, int]:
         return {phase: max(phases[phase] for phases in each) for phase in each[0]}
     if not lab.method.needs.chain:
         return _phases(lab)
-    total = len(lab.scheduler.steps)
+    reach = _reach(lab)
     if lab.segment is None:
-        return _extended(_phases(lab, 2), _phases(lab, 3), total - 2)
-    kept, one = min(lab.segment, total), _phases(evolve(lab, segment=1), 2)
+        return _extended(_phases(lab, 2), _phases(lab, 3), reach - 2)
+    kept, one = min(lab.segment, reach), _phases(evolve(lab, segment=1), 2)
     if kept == 1:
         return one
     return _extended(one, _phases(evolve(lab, segment=2), 4), kept - 1)
+
+
+def _reach(lab: Setup) -> int:
+    """How many steps of the chain are differentiated, counted on a stand-in until the first snapshot; all, if none was until then."""
+    backbone = StandIn(lab.backbone)
+    problem = posed(lab, backbone, Silent(lab.reward), backbone.latent_shape(*size_of(lab)))
+    next(iter(lab.method.align(problem)))
+    return problem.ledger.counts["text.backward"] // len(lab.prompts) or len(lab.scheduler.steps)
 
 
 def _extended(few: dict[str, int], one_more: dict[str, int], steps: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,44 +21,44 @@ def tensors_of(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]
 
 
-class Weightless(nn.Module):
-    """What a network without data does instead when it is copied, cast or moved. It computes on the CPU; where it would be is noted."""
-
-    _place: str
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
-        """A copy without data."""
-        own = type(self)
-        self.__class__ = own.__bases__[1]
-        try:
-            twin: nn.Module = copy.deepcopy(self, memo | without_data(self))
-        finally:
-            self.__class__ = own
-        twin.__class__ = own
-        return twin
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Weightless":
-        for parameter in self.parameters():
-            parameter.data = fn(parameter.data)
-        for module in self.modules():
-            for name, buffer in module.named_buffers(recurse=False):
-                module._buffers[name] = fn(buffer)
-        return self
-
-    def to(self, *args: Any, **kwargs: Any) -> "Weightless":
-        """Cast, and note the device."""
-        device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
-        self._place = self._place if device is None else device.type
-        return self if dtype is None else super().to(dtype)
-
-
 def weightless(network: nn.Module, place: str) -> None:
-    """Make a network one that can do without data. It is said to be at a place ("cuda", "cpu")."""
-    if not isinstance(network, Weightless):
-        network.__class__ = type(type(network).__name__, (Weightless, type(network)), {})
-    vars(network)["_place"] = place
+    """Make a network one that can do without data, and say that it is at a place ("cuda", "cpu"). It computes on the CPU wherever that is.
+
+    On the object, not by another class: transformers knows its models by the names of their classes.
+    """
+    ours = {"_apply": partial(_apply, network), "to": partial(_to, network), "__deepcopy__": partial(_copied, network)}
+    vars(network).update(ours, _place=place)
 
 
 def place_of(network: nn.Module) -> str | None:
     """Where a network was moved to last; None if nobody has said where it is."""
-    return network._place if isinstance(network, Weightless) else None
+    place: str | None = vars(network).get("_place")
+    return place
+
+
+def _to(network: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+    """Cast, and note the device."""
+    device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
+    if device is not None:
+        vars(network)["_place"] = device.type
+    return network if dtype is None else nn.Module.to(network, dtype)
+
+
+def _apply(network: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    for parameter in network.parameters():
+        parameter.data = change(parameter.data)
+    for module in network.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = change(buffer)
+    return network
+
+
+def _copied(network: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """A copy without data."""
+    ours = {name: vars(network).pop(name) for name in ("_apply", "to", "__deepcopy__", "_place")}
+    try:
+        twin = copy.deepcopy(network, memo | without_data(network))
+    finally:
+        vars(network).update(ours)
+    weightless(twin, ours["_place"])
+    return twin
