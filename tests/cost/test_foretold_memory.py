@@ -61,7 +61,7 @@ def test_the_peak_is_within_fifteen_percent(shapes, run):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["chain last", "chain first"])
 def test_methods_in_turn_need_what_the_one_that_needs_most_does(shapes, order):
     def peak(method):
-        with prepare("a red circle", backbone=shapes, method=method, steps=4) as prepared:
+        with prepare("a red circle", backbone=shapes, method=method, steps=2) as prepared:
             return foretold(prepared.setup).phases["method"]
 
     each = DATE(updates=Every(2)), CHAIN
@@ -72,7 +72,7 @@ def test_methods_in_turn_need_what_the_one_that_needs_most_does(shapes, order):
 def test_a_segment_is_no_longer_than_the_run(shapes):
     peaks = []
     for every in ("all", 1000):
-        with prepare("a red circle", backbone=shapes, method=CHAIN, memory=Segments(every), steps=4) as prepared:
+        with prepare("a red circle", backbone=shapes, method=CHAIN, memory=Segments(every), steps=2) as prepared:
             peaks.append(foretold(prepared.setup).phases)
     assert peaks[0] == peaks[1]
 
