@@ -24,7 +24,7 @@ class Rest:
         if self.before is None:
             return self.problem.sample(controls)
         reached = self.before.branch(rearrange(controls.noise[self.first], "(k b) c h w -> k b c h w", b=len(self.problem.prompts)))
-        resumed = evolve(self.problem, scheduler=_Resumed(self.problem.scheduler, self.first, reached.history))
+        resumed = evolve(self.problem, origin=None, scheduler=_Resumed(self.problem.scheduler, self.first, reached.history))
         return resumed.sample(evolve(controls, noise=torch.cat([reached.x[None], controls.noise[1:]])))
 
 
