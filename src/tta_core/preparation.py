@@ -77,9 +77,10 @@ def prepare(
     prompts = as_prompts(prompts)
     negatives = as_negatives(negative, len(prompts))
     strength = number("strength", strength)
-    kinds = {"latents": torch.Tensor, "noises": NoiseSource, "text": Embedding, "null": Embedding}
-    for (name, kind), given in zip(kinds.items(), (latents, noises, text, null), strict=True):
-        of_kind(name, given, kind)
+    of_kind("latents", latents, torch.Tensor)
+    of_kind("noises", noises, NoiseSource)
+    of_kind("text", text, Embedding)
+    of_kind("null", null, Embedding)
     if latents is not None and not latents.isfinite().all():
         raise InputError("latents hold a NaN or an infinity. Give standard normal noise.")
     drawing = resolve.backbone(backbone)

@@ -86,8 +86,9 @@ class PipelineBackbone:
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` where the denoiser needs more than text."""
         check(self.pipeline, self.family)
-        shown = self.family.shown((x * step.input_scale).to(self.dtype), step.time)
-        told = self.family.conditioning(in_dtype(embedding, self.dtype))
+        dtype = self.dtype
+        shown = self.family.shown((x * step.input_scale).to(dtype), step.time)
+        told = self.family.conditioning(in_dtype(embedding, dtype))
         return self.family.output(self._denoiser(**shown, **told, return_dict=False)[0], x).float()
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:

@@ -6,6 +6,7 @@ A part is a reward, or a pair (reward, weight); the weight multiplies its score 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -48,7 +49,7 @@ def parts_from(rewards: Mapping[str, Reward | tuple[Reward, float | int]] | Part
 
 
 @frozen
-class _Mixture:
+class _Mixture(ABC):
     """Several rewards as one. A mixture says how it makes one row of several; it rises with each of them."""
 
     parts: Parts = attrs.field(converter=parts_from)
@@ -102,8 +103,9 @@ class _Mixture:
         low, high = self._one(ends).tolist()
         return low, high
 
+    @abstractmethod
     def _one(self, rows: Tensor) -> Tensor:
-        raise NotImplementedError
+        """One row of several, each a part's scores times its weight."""
 
 
 @frozen
