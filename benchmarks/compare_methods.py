@@ -17,17 +17,17 @@ import torch
 from attrs import frozen
 
 import tta_core as tta
-from tta_core._typing import evolve
-from tta_core.schedules import Every, Fraction
-from tta_core.steering import Adam, AdamW
+from tta_core.solving.steering import Adam, AdamW
+from tta_core.values.schedules import Every, Fraction
+from tta_core.values.typing import evolve
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.shapes import oracle
-from tta_plugins.shapes.figures import captions_of
 from tta_plugins.shapes.grammar import Caption
 from tta_plugins.shapes.load import judge
+from tta_plugins.shapes.metrics import captions_of
 
 BATCH = 8
 STEPS = 20

@@ -9,8 +9,8 @@ import statistics
 import sys
 import time
 
-from tta_core.preparation import prepare
-from tta_core.schedules import Every
+from tta_core.running.prepare import prepare
+from tta_core.values.schedules import Every
 from tta_plugins.methods.date import DATE
 from tta_plugins.shapes.registered import shapes
 

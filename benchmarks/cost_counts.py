@@ -8,12 +8,12 @@ reward forward, is in the totals; the text towers of rewards and the plain basel
 
 import sys
 
-from tta_core.schedules import Every
+from tta_core.values.schedules import Every
 from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO

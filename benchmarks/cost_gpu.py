@@ -22,15 +22,15 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tta_core.controls import Embedding
-from tta_core.preparation import prepare
-from tta_core.reward import Card
-from tta_core.schedules import Every
+from tta_core.protocols.reward import Card
+from tta_core.running.prepare import prepare
+from tta_core.values.controls import Embedding
+from tta_core.values.schedules import Every
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
 from tta_plugins.cost.blueprint import blueprint
 from tta_plugins.memory.checkpointing import Checkpointing
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE

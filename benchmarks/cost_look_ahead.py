@@ -13,9 +13,9 @@ import sys
 import torch
 
 import tta_core
-from tta_core.preparation import prepare
-from tta_core.schedules import Every
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_core.running.prepare import prepare
+from tta_core.values.schedules import Every
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.shapes.registered import ShapesJudge, shapes

@@ -14,8 +14,8 @@ import attrs
 
 import tta_core
 from tta_core.errors import IncompatibleError
-from tta_core.plugins import plugins
-from tta_core.resolve import backbone as resolved
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.resolve import backbone as resolved
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pixart import pixart
 from tta_plugins.backbones.stable_diffusion_3 import stable_diffusion_3

@@ -25,7 +25,7 @@ class RewardError(TTAError):
     """A reward raised, or returned what is not one finite score per image; the message names it and its package."""
 
 
-class ShortageError(TTAError, MemoryError):
+class OutOfMemoryError(TTAError, MemoryError):
     """The device ran out of memory; the message says what was foretold and which policies to try."""
 
 

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 import tta_core
 from tta_core.errors import IncompatibleError, InputError, LoadError, RewardError
-from tta_core.from_image import last_steps
-from tta_core.resolve import backbone as resolved
+from tta_core.plugins.resolve import backbone as resolved
+from tta_core.solving.from_image import last_steps
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pretrained import load_pipeline
 from tta_plugins.methods.baselines import BestOfN
@@ -292,7 +292,7 @@ def test_sd3_draws_without_t5(pipelines):
 def test_a_pipeline_is_recognised_without_diffusers():
     script = """
 import sys, types
-from tta_core.resolve import backbone
+from tta_core.plugins.resolve import backbone
 
 class FluxPipeline:
     vae_scale_factor, default_sample_size = 8, 128

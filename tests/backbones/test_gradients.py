@@ -4,8 +4,8 @@ import pytest
 import torch
 from stock import arguments, brightness, drawn, prepared
 
-from tta_core._typing import evolve
-from tta_core.controls import Controls, Embedding
+from tta_core.values.controls import Controls, Embedding
+from tta_core.values.typing import evolve
 from tta_plugins.backbones.flux import packed
 
 # name: (guidance, whether the pooled vector is steered too)

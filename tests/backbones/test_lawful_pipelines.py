@@ -4,7 +4,7 @@ import attrs
 import pytest
 from stock import backbone as as_backbone
 
-from tta_core.resolve import backbone as resolved
+from tta_core.plugins.resolve import backbone as resolved
 from tta_core.testing import BackboneSuite
 
 

@@ -5,7 +5,7 @@ import torch
 
 import tta_core
 from tta_core.errors import InputError
-from tta_core.resolve import backbone as resolved
+from tta_core.plugins.resolve import backbone as resolved
 from tta_plugins.backbones.pretrained import load_pipeline
 
 

@@ -20,17 +20,17 @@ from tiny_pipelines import unet
 
 import tta_core
 from tta_core import steering_hook
-from tta_core.around import BackboneAround
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.from_image import last_steps
-from tta_core.schedules import Every
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.solving.from_image import last_steps
+from tta_core.values.schedules import Every
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
 from tta_plugins.backbones.stable_diffusion_xl import stable_diffusion_xl
 from tta_plugins.methods.baselines import BestOfN
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.methods.then import Then
+from tta_plugins.methods.sequential import Sequential
 from tta_plugins.schedulers.native import native
 
 METHODS = {
@@ -103,7 +103,7 @@ def in_our_loop(pipe, method, more, **options):
 
     noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
     options |= {"steps": 4, "guidance": 5.0, "height": 32, "width": 32, "noises": noises}
-    shown = BackboneAround(plain, predicting=predict)
+    shown = WrappedBackbone(plain, predicting=predict)
     with tta_core.prepare(PROMPTS, backbone=shown, method=method, reward=brightness, **options) as prepared:
         *_, last = method.align(prepared.problem)
     return last.x0
@@ -302,7 +302,7 @@ def refused(pipe, method, error, match, call):
 def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
     pipe, flux = pipelines("sd"), pipelines("flux-dev")
     refused(pipe, DNO(), IncompatibleError, "more than once", lambda: pytest.fail("the call was made"))
-    refused(pipe, Then((METHODS["date"], METHODS["date"])), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
+    refused(pipe, Sequential((METHODS["date"], METHODS["date"])), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
     refused(pipe, BestOfN(n=2), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
     refused(pipe, NullTTA(particles=2), IncompatibleError, "several particles", lambda: stock("sd", pipe, 2))
     refused(backbone("flux-dev", flux), DATE(), InputError, "one call a step", lambda: stock("flux-dev", flux, 2, guidance=2.0))

@@ -12,8 +12,8 @@ from diffusers import (
 )
 from stock import close, drawn, draws_by_itself, prepared, stock
 
-from tta_core._typing import evolve
-from tta_core.controls import Embedding
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import evolve
 from tta_plugins.backbones.flux import packed, unpacked
 
 DPM = DPMSolverMultistepScheduler

@@ -10,8 +10,8 @@ import attrs
 import pytest
 from typer.testing import CliRunner
 
-from tta_core import provenance
-from tta_core.plugins import plugins
+from tta_core.plugins.discovery import plugins
+from tta_core.values import provenance
 from tta_plugins.cli.new import rendered
 
 PLUGINS = (("backbone", "colours"), ("reward", "edges"), ("method", "greedy"))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tta_core.plugins import plugins
-from tta_core.registry import KINDS
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.registry import KINDS
 from tta_plugins.methods.date import DATE
 
 
@@ -43,7 +43,7 @@ def test_an_unknown_kind_is_refused_with_a_near_one(tta):
 def test_show_gives_fields_source_and_citation(tta):
     out = tta("show", "date").stdout
     assert "rho: float = 0.5" in out
-    assert f"updates: tta_core.schedules.Schedule = {DATE().updates}" in out
+    assert f"updates: tta_core.values.schedules.Schedule = {DATE().updates}" in out
     assert "arXiv 2510.23974" in out
     assert "@inproceedings{date2025" in out
 

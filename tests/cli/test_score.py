@@ -85,7 +85,7 @@ def test_a_settings_value_reaches_the_reward(tta, tmp_path):
 
 
 def test_a_rewards_error_names_its_package(tta, site, pictures):
-    from tta_core.plugins import plugins
+    from tta_core.plugins.discovery import plugins
 
     faulty = (
         "from tta_core import hookimpl\nclass Faulty:\n    def __call__(self, images, prompts):\n        return images.mean()\n"

@@ -7,10 +7,10 @@ import attrs
 import pytest
 
 from tta_core.errors import InputError, UnknownNameError
-from tta_core.registry import Entry
-from tta_core.schedules import Every, Fraction, Schedule, Window
-from tta_core.steering import SGD, UpdateRule
-from tta_core.variables import NullEmbedding, TextEmbedding
+from tta_core.plugins.registry import Entry
+from tta_core.protocols.variables import NullEmbedding, TextEmbedding
+from tta_core.solving.steering import SGD, UpdateRule
+from tta_core.values.schedules import Every, Fraction, Schedule, Window
 from tta_plugins.cli.parts import parts
 from tta_plugins.cli.structure import construct
 

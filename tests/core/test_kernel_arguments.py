@@ -10,7 +10,7 @@ from PIL import Image
 
 import tta_core as tta
 from tta_core.errors import InputError
-from tta_core.from_image import as_pixels, last_steps
+from tta_core.solving.from_image import as_pixels, last_steps
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_plugins.methods.date import DATE

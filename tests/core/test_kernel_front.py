@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import tta_core as tta
-from tta_core.arguments import as_prompts
-from tta_core.errors import IncompatibleError, InputError, RewardError, ShortageError, UnknownNameError
-from tta_core.noise import keyed_noises
-from tta_core.schedules import Every
+from tta_core.errors import IncompatibleError, InputError, OutOfMemoryError, RewardError, UnknownNameError
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, Opaque, Undefined
+from tta_core.values.arguments import as_prompts
+from tta_core.values.noise import keyed_noises
+from tta_core.values.schedules import Every
 from tta_plugins.methods.baselines import BestOfN, Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.null_tta import NullTTA
@@ -164,7 +164,7 @@ def test_memory_that_runs_out_before_the_run_says_so():
         def __call__(self, setup):
             raise torch.OutOfMemoryError("full")
 
-    with pytest.raises(ShortageError, match="before the run began"):
+    with pytest.raises(OutOfMemoryError, match="before the run began"):
         aligned(memory=Greedy())
 
 

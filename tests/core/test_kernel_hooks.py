@@ -5,9 +5,10 @@ import inspect
 import pytest
 
 import tta_core as tta
-from tta_core import hookimpl, hookspecs
-from tta_core.plugins import plugins
-from tta_core.registry import KINDS
+from tta_core import hookimpl
+from tta_core.plugins import hookspecs
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.registry import KINDS
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_plugins.methods.baselines import BestOfN

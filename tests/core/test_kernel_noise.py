@@ -3,9 +3,9 @@ import torch
 from hypothesis import strategies as st
 
 from tta_core.errors import InputError
-from tta_core.noise import GivenNoise, KeyedNoise, NoiseSource, hashed, keyed_noises, keyed_normal
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import seeds
+from tta_core.values.noise import GivenNoise, KeyedNoise, NoiseSource, hashed, keyed_noises, keyed_normal
 
 CPU, SHAPE = torch.device("cpu"), (4, 4, 4)
 

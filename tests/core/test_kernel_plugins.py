@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tta_core import hookimpl
-from tta_core.plugins import plugins, unmatched
+from tta_core.plugins.discovery import plugins, unmatched
 
 
 def plugin(**hooks):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tta_core import NullEmbedding, TextEmbedding
-from tta_core.scheduler import State
 from tta_core.testing import GaussianMixture
 from tta_core.testing.problems import plain, problem_for
+from tta_core.values.trajectory import State
 from tta_plugins.methods.baselines import Fixed
 
 

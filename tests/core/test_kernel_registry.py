@@ -1,7 +1,7 @@
 import pytest
 
 from tta_core.errors import LoadError, UnknownNameError
-from tta_core.registry import Entry, Registry
+from tta_core.plugins.registry import Entry, Registry
 
 
 def registry(*names, plugin="lab 1.0"):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tta_core.errors import InputError, RewardError
-from tta_core.reward import Card, card_of, checked, networks_of
+from tta_core.protocols.reward import Card, card_of, networks_of
+from tta_core.solving.scoring import checked
 
 IMAGES, PROMPTS = torch.full((2, 3, 8, 8), 0.5), ["a red circle", "a blue square"]
 

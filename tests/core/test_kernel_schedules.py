@@ -3,11 +3,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import strategies as st
 
-from tta_core import schedules as module
 from tta_core.errors import InputError
-from tta_core.schedules import AllButLast, Constant, Every, Fraction, Geometric, GeometricDecay, Steps, Window
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import schedules
+from tta_core.values import schedules as module
+from tta_core.values.schedules import AllButLast, Constant, Every, Fraction, Geometric, GeometricDecay, Steps, Window
 
 RUNS = [(index, total) for total in (1, 7, 50) for index in range(total)]
 

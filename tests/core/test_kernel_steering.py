@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from tta_core import steering
+from tta_core.solving import steering
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import normals
 

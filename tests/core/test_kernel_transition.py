@@ -8,12 +8,12 @@ from hypothesis import assume
 
 from tta_core import GaussianScheduler, GaussianTransition, State, Step
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.scheduler import History
-from tta_core.schedules import AllButLast, Constant, Steps
 from tta_core.testing import vp_scheduler
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import latents, noises, steps, tables, transitions
-from tta_core.transition import as_batch, log_snr_half, posterior_std
+from tta_core.values.schedules import AllButLast, Constant, Steps
+from tta_core.values.trajectory import History
+from tta_core.values.transition import as_batch, log_snr_half, posterior_std
 
 
 def independent(transition):

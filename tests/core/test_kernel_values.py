@@ -8,10 +8,10 @@ import torch
 from jaxtyping import TypeCheckError
 
 import tta_core as tta
-from tta_core._typing import evolve
-from tta_core.borrowed import frozen_networks
 from tta_core.errors import InputError
+from tta_core.running.frozen_networks import frozen_networks
 from tta_core.testing import NetworkedMixture
+from tta_core.values.typing import evolve
 from tta_plugins.methods.date import DATE
 
 TOKENS = torch.zeros(2, 3, 8)
@@ -52,7 +52,7 @@ def test_a_form_that_passed_does_not_let_another_pass():
     ("make", "message"),
     [
         (lambda: DATE(start="middle"), "DATE.start takes Literal['current', 'original'], but 'middle' was given."),
-        (lambda: DATE(0.5, 3), "DATE.updates takes tta_core.schedules.Schedule, but 3 was given."),
+        (lambda: DATE(0.5, 3), "DATE.updates takes tta_core.values.schedules.Schedule, but 3 was given."),
         (lambda: tta.Budget(flops="much"), "Budget.flops takes float | None, but 'much' was given."),
         (
             lambda: tta.Embedding(TOKENS, pooled=torch.zeros(3, 5)),

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import tta_core
-from tta_core import resolve
-from tta_core.errors import InputError, ShortageError
-from tta_core.memory import Setup
-from tta_core.reward import Card
-from tta_core.schedules import Every
+from tta_core.errors import InputError, OutOfMemoryError
+from tta_core.plugins import resolve
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.reward import Card
 from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
+from tta_core.values.schedules import Every
 from tta_plugins.cost.auto import Auto
 from tta_plugins.cost.peaks import Peaks, foretold
 from tta_plugins.methods.date import DATE
@@ -79,7 +79,7 @@ def test_a_chain_is_cut_where_there_is_one(sized):
 
 
 def test_nothing_fits(sized):
-    with pytest.raises(ShortageError, match=r"No choice .* fits 0.005 GB. Predicted: frozen-convolutions 1 GB"):
+    with pytest.raises(OutOfMemoryError, match=r"No choice .* fits 0.005 GB. Predicted: frozen-convolutions 1 GB"):
         setup_for(Auto(5 * 10**6))
     assert sized[-1] == (True, 2, True)
 
@@ -128,7 +128,7 @@ def test_auto_tries_again_with_more_room_and_says_so(sized):
 
 
 def test_auto_gives_up_in_the_end(sized):
-    with pytest.raises(ShortageError, match=r"No choice|ran out of memory"):
+    with pytest.raises(OutOfMemoryError, match=r"No choice|ran out of memory"):
         run(NetworkedMixture(), Auto(2 * 10**9), reward=Full(times=10**9), scheduler=vp_scheduler(2, 0.0))
 
 
@@ -136,7 +136,7 @@ _ADVICE = r"cpu ran out of memory. .* to need 0.0.* Try memory='auto'.*memory=\[
 
 
 def test_another_run_gets_one_message(shapes):
-    with pytest.raises(ShortageError, match=_ADVICE):
+    with pytest.raises(OutOfMemoryError, match=_ADVICE):
         run(shapes, reward=Full(times=10**9))
 
 

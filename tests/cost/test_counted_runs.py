@@ -5,12 +5,12 @@ import torch
 
 import tta_core
 from tta_core.errors import InputError
-from tta_core.estimators import Hybrid2, ZerothOrder
-from tta_core.ledger import Ledger
-from tta_core.memory import Setup
-from tta_core.schedules import Every
+from tta_core.protocols.memory import Setup
+from tta_core.solving.estimators import Hybrid2, ZerothOrder
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, problem_for
+from tta_core.values.ledger import Ledger
+from tta_core.values.schedules import Every
 from tta_plugins.cost.counted import Counted
 from tta_plugins.cost.standin import counted_rows
 from tta_plugins.memory.segments import Segments

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import tta_core
-from tta_core.noise import KeyedNoise
-from tta_core.preparation import prepare
-from tta_core.schedules import Every, Window
+from tta_core.running.prepare import prepare
+from tta_core.values.noise import KeyedNoise
+from tta_core.values.schedules import Every, Window
 from tta_plugins.cost.counted import Counted
 from tta_plugins.cost.flops import Flops
 from tta_plugins.cost.forecast import forecast
@@ -19,12 +19,12 @@ from tta_plugins.cost.peaks import foretold
 from tta_plugins.cost.standin import Still
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
-from tta_plugins.memory.convolutions import FrozenConvolutions
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.methods.then import Then
+from tta_plugins.methods.sequential import Sequential
 
 PROMPTS = ("a red circle", "a blue square")
 NULL_TTA, CHAIN = NullTTA(particles=2, inner_min=1, inner_max=1), DNO(1, shuffles=2)
@@ -65,7 +65,7 @@ def test_methods_in_turn_need_what_the_one_that_needs_most_does(shapes, order):
             return foretold(prepared.setup).phases["method"]
 
     each = DATE(updates=Every(2)), CHAIN
-    assert peak(Then(tuple(each[i] for i in order))) == pytest.approx(peak(CHAIN), rel=0.01)
+    assert peak(Sequential(tuple(each[i] for i in order))) == pytest.approx(peak(CHAIN), rel=0.01)
     assert peak(each[0]) < 0.7 * peak(CHAIN)
 
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from tta_core.schedules import Every
+from tta_core.values.schedules import Every
 from tta_plugins.cost.blueprint import blueprint, made_in, shipped_names, unbuilt
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import VAESlicing
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO

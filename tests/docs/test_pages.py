@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tta_core import hookspecs
-from tta_core.plugins import plugins
+from tta_core.plugins import hookspecs
+from tta_core.plugins.discovery import plugins
 from tta_plugins.cli.new import rendered
 
 ROOT = Path(__file__).parents[2]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tta_core.estimators import Hybrid1, Hybrid2, ZerothOrder
-from tta_core.schedules import Constant, Every
-from tta_core.steering import Adam, AdamW
+from tta_core.protocols.variables import NullEmbedding, TextEmbedding
+from tta_core.solving.estimators import Hybrid1, Hybrid2, ZerothOrder
+from tta_core.solving.steering import Adam, AdamW
 from tta_core.testing import MethodSuite
-from tta_core.variables import NullEmbedding, TextEmbedding
+from tta_core.values.schedules import Constant, Every
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO

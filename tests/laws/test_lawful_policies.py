@@ -2,21 +2,21 @@
 
 import pytest
 
-from tta_core.plugins import plugins
-from tta_core.schedules import Every
+from tta_core.plugins.discovery import plugins
 from tta_core.testing import MemoryPolicySuite
+from tta_core.values.schedules import Every
 from tta_plugins.cost.auto import Auto
 from tta_plugins.cost.counted import Counted
+from tta_plugins.memory.channels_last import ChannelsLast
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.compiled import Compiled
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.layout import ChannelsLast
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.offload import Offload
 from tta_plugins.memory.precision import BF16, FP16
 from tta_plugins.memory.segments import Segments
-from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
+from tta_plugins.memory.update_schedule import UpdateFraction, UpdateWindow
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 

@@ -6,10 +6,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tta_core.scheduler import GaussianScheduler, State, Step
+from tta_core.protocols.scheduler import GaussianScheduler
 from tta_core.testing import SchedulerSuite, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.one_gaussian import affine, sampled
+from tta_core.values.trajectory import State, Step
 
 FAMILIES = {"vp": vp_scheduler, "ve": ve_scheduler, "flow": flow_scheduler}
 

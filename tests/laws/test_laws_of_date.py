@@ -4,12 +4,12 @@ import attrs
 import pytest
 import torch
 
-from tta_core import steering
-from tta_core._typing import frozen
-from tta_core.estimators import Exact, ZerothOrder
-from tta_core.schedules import Every
+from tta_core.solving import steering
+from tta_core.solving.estimators import Exact, ZerothOrder
 from tta_core.testing import vp_scheduler
 from tta_core.testing.problems import problem_for, solved
+from tta_core.values.schedules import Every
+from tta_core.values.typing import frozen
 from tta_plugins.methods.date import DATE
 
 

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from tta_core._typing import evolve
 from tta_core.errors import InputError
-from tta_core.noise import KeyedNoise
-from tta_core.steering import AdamW, leaves
+from tta_core.solving.steering import AdamW, leaves
 from tta_core.testing import GaussianMixture, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import problem_for, solved
-from tta_plugins.methods.concentration import improbability
+from tta_core.values.noise import KeyedNoise
+from tta_core.values.typing import evolve
 from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.probability_regulariser import probability_regulariser
 
 LEAST = 4 * math.log(2)
 ROWS, LENGTH = 4, 1024
@@ -75,38 +75,38 @@ def law_the_gradient_leads_back_to_typical_noise(reg):
 
 def shiftless(value, permutations):
     """Forgets the mean."""
-    return improbability(value - value.mean(1, keepdim=True), permutations)
+    return probability_regulariser(value - value.mean(1, keepdim=True), permutations)
 
 
 def unclamped(value, permutations):
     """Without the bounds' -log 2."""
-    return improbability(value, permutations) - 1
+    return probability_regulariser(value, permutations) - 1
 
 
 def mean_only(value, permutations):
     """Sees the mean alone."""
     rows = value.mean(1, keepdim=True).expand(-1, LENGTH) + white()
-    return improbability(rows, permutations)
+    return probability_regulariser(rows, permutations)
 
 
 def backwards(value, permutations):
-    return LEAST - improbability(value, permutations)
+    return LEAST - probability_regulariser(value, permutations)
 
 
 REG_LAWS = [
     (law_reg_is_at_least_four_log_two, unclamped),
-    (law_white_noise_is_typical, lambda value, permutations: improbability(value + 0.3, permutations)),
+    (law_white_noise_is_typical, lambda value, permutations: probability_regulariser(value + 0.3, permutations)),
     (law_shifted_noise_is_improbable, shiftless),
     (law_scaled_noise_is_improbable, mean_only),
     (law_correlated_noise_is_improbable, mean_only),
-    (law_permutations_see_what_cutting_does_not, lambda value, permutations: improbability(value)),
+    (law_permutations_see_what_cutting_does_not, lambda value, permutations: probability_regulariser(value)),
     (law_the_gradient_leads_back_to_typical_noise, backwards),
 ]
 
 
 @pytest.mark.parametrize(("law", "_broken"), REG_LAWS, ids=lambda value: getattr(value, "__name__", ""))
 def test_the_regulariser_obeys(law, _broken):
-    law(improbability)
+    law(probability_regulariser)
 
 
 @pytest.mark.parametrize(("law", "broken"), REG_LAWS, ids=lambda value: getattr(value, "__name__", ""))
@@ -117,7 +117,7 @@ def test_the_regulariser_law_catches(law, broken):
 
 def test_a_length_that_k_does_not_divide_is_refused():
     with pytest.raises(InputError, match="subsample"):
-        improbability(torch.zeros(1, 10))
+        probability_regulariser(torch.zeros(1, 10))
 
 
 def moved(method, **options):

@@ -9,14 +9,14 @@ from diffusers import DDIMScheduler
 
 from tta_core import NullEmbedding, TextEmbedding
 from tta_core.errors import IncompatibleError
-from tta_core.from_image import last_steps
-from tta_core.memory import Setup
-from tta_core.schedules import AllButLast, Every, GeometricDecay, Steps
+from tta_core.protocols.memory import Setup
+from tta_core.solving.from_image import last_steps
 from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import Likeness, problem_for, solved
-from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
+from tta_core.values.schedules import AllButLast, Every, GeometricDecay, Steps
+from tta_plugins.memory.update_schedule import UpdateFraction, UpdateWindow
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.methods.then import Then
+from tta_plugins.methods.sequential import Sequential
 from tta_plugins.schedulers.native import native
 
 SMALL = {"inner_min": 2, "inner_max": 2}
@@ -242,7 +242,7 @@ def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
     """A deterministic sampler is refused before the first step; the training kernel takes it."""
     method = NullTTA(1, 1, 1, kernel="sampler")
     for eta in (0.0, Every(2)):
-        for refused in (method, Then((method,))):
+        for refused in (method, Sequential((method,))):
             with pytest.raises(IncompatibleError, match=r"draws no noise.*eta > 0.*kernel='training'"):
                 problem_for(refused, scheduler=vp_scheduler(3, eta))
     assert problem_for(method, scheduler=vp_scheduler(3, AllButLast()))
@@ -251,7 +251,7 @@ def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
 
 def test_particles_need_noise_at_some_step():
     """Without noise the children of a step are equal: K > 1 is refused, and K = 1 is not."""
-    for refused in (NullTTA(2, 1, 1), Then((NullTTA(2, 1, 1),))):
+    for refused in (NullTTA(2, 1, 1), Sequential((NullTTA(2, 1, 1),))):
         with pytest.raises(IncompatibleError, match=r"children of a step are all equal.*particles=1.*eta > 0"):
             problem_for(refused, scheduler=vp_scheduler(3, 0.0))
     assert problem_for(NullTTA(2, 1, 1), scheduler=vp_scheduler(3, Every(2)))

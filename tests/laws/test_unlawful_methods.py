@@ -6,9 +6,9 @@ import torch
 from breaking import assert_caught, laws_of
 
 from tta_core import Needs, Snapshot, TextEmbedding
-from tta_core._typing import frozen
 from tta_core.testing import MethodSuite
 from tta_core.testing.problems import plain
+from tta_core.values.typing import frozen
 from tta_plugins.methods.baselines import Fixed, RandomDirection
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from breaking import assert_caught, laws_of
 
-from tta_core._typing import frozen
 from tta_core.testing import MemoryPolicySuite, NetworkedMixture
+from tta_core.values.typing import frozen
 from tta_plugins.methods.date import DATE
 
 

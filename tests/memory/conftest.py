@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from tta_core.preparation import prepare
-from tta_core.reward import Card
-from tta_core.schedules import Every
+from tta_core.protocols.reward import Card
+from tta_core.running.prepare import prepare
+from tta_core.values.schedules import Every
 from tta_plugins.backbones.pretrained import load_pipeline
 from tta_plugins.methods.date import DATE
 

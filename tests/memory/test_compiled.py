@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch._dynamo import config
 
-from tta_core.preparation import prepare
-from tta_core.schedules import Every
+from tta_core.running.prepare import prepare
+from tta_core.values.schedules import Every
 from tta_plugins.memory.compiled import Compiled
 from tta_plugins.methods.date import DATE
 from tta_plugins.shapes.registered import shapes

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from tta_core.schedules import Every
+from tta_core.values.schedules import Every
+from tta_plugins.memory.channels_last import ChannelsLast
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.layout import ChannelsLast
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
@@ -49,8 +49,8 @@ def test_convolutions_that_pad_by_name_are_left_as_they_are(solve, reward):
 def test_a_frozen_convolution_still_serves_a_gradient_of_its_weights():
     from contextlib import ExitStack
 
-    from tta_plugins.memory.attributes import replace
-    from tta_plugins.memory.convolutions import _forward
+    from tta_plugins.memory.frozen_convolutions import _forward
+    from tta_plugins.memory.patching import replace
 
     layer, images = torch.nn.Conv2d(2, 3, 3, stride=2, padding=1), torch.randn(2, 2, 8, 8)
     expected = torch.autograd.grad(layer(images).square().sum(), layer.weight)[0]

@@ -7,12 +7,12 @@ from diffusers import AutoencoderTiny
 from leavings import state_of
 
 from tta_core.errors import RewardError
+from tta_plugins.memory.channels_last import ChannelsLast
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
 from tta_plugins.memory.compiled import Compiled
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.layout import ChannelsLast
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
 
 POLICIES = [

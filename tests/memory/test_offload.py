@@ -4,14 +4,14 @@ import attrs
 import pytest
 from torch import nn
 
-from tta_core.memory import Setup
+from tta_core.protocols.memory import Setup
 from tta_core.testing import NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_plugins.cost.auto import Auto
 from tta_plugins.cost.laboratory import parameter_bytes
 from tta_plugins.cost.peaks import foretold
 from tta_plugins.cost.prices import priced
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.offload import Offload
 from tta_plugins.methods.date import DATE
 

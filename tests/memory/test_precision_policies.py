@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from tta_core._typing import evolve
-from tta_core.around import BackboneAround
 from tta_core.errors import InputError
-from tta_core.memory import Setup
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.testing import NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
+from tta_core.values.typing import evolve
 from tta_plugins.memory.precision import BF16, FP16
 from tta_plugins.methods.date import DATE
 
@@ -84,7 +84,7 @@ class _Bare:
         return self.module(images)
 
 
-class _Overflowing(BackboneAround):
+class _Overflowing(WrappedBackbone):
     """A backbone whose decoder overflows in float16."""
 
     @property

@@ -4,27 +4,27 @@ import pytest
 from torch import nn
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.estimators import Hybrid2, ZerothOrder
-from tta_core.memory import Setup
-from tta_core.preparation import prepare
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.variables import Noise
+from tta_core.running.prepare import prepare
+from tta_core.solving.estimators import Hybrid2, ZerothOrder
 from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
-from tta_core.variables import Noise
+from tta_plugins.memory.channels_last import ChannelsLast
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.compiled import Compiled
-from tta_plugins.memory.convolutions import FrozenConvolutions
-from tta_plugins.memory.layout import ChannelsLast
-from tta_plugins.memory.look_ahead import LookAhead
+from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.offload import Offload
 from tta_plugins.memory.precision import BF16, FP16
 from tta_plugins.memory.segments import Segments
-from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
+from tta_plugins.memory.update_schedule import UpdateFraction, UpdateWindow
 from tta_plugins.methods.baselines import Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.methods.then import Then
+from tta_plugins.methods.sequential import Sequential
 
 
 def setup(backbone=None, method=None):
@@ -46,7 +46,7 @@ def test_without_a_schedule_of_updates(policy):
         policy(setup(method=DNO()))
 
 
-CHAINLESS = [Fixed(), DATE(), NullTTA(), DATE(variable=Noise()), DNO(estimator=ZerothOrder()), Then((DATE(), Fixed()))]
+CHAINLESS = [Fixed(), DATE(), NullTTA(), DATE(variable=Noise()), DNO(estimator=ZerothOrder()), Sequential((DATE(), Fixed()))]
 
 
 @pytest.mark.parametrize("method", CHAINLESS, ids=repr)
@@ -55,7 +55,7 @@ def test_segments_without_a_differentiated_chain(method):
         Segments()(setup(method=method))
 
 
-@pytest.mark.parametrize("method", [DNO(), DNO(estimator=Hybrid2()), Then((DATE(), DNO()))], ids=repr)
+@pytest.mark.parametrize("method", [DNO(), DNO(estimator=Hybrid2()), Sequential((DATE(), DNO()))], ids=repr)
 def test_segments_of_a_differentiated_chain(method):
     assert Segments()(setup(method=method)).segment == 1
 

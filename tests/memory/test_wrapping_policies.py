@@ -5,17 +5,17 @@ import pytest
 import torch
 
 import tta_core
-from tta_core._typing import evolve
-from tta_core.around import BackboneAround
-from tta_core.memory import Setup
-from tta_core.provenance import name_of
-from tta_core.reward import Mixed, card_of, networks_of
-from tta_core.schedules import Every
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.reward import Mixed, card_of, networks_of
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
+from tta_core.values.provenance import name_of
+from tta_core.values.schedules import Every
+from tta_core.values.typing import evolve
 from tta_plugins.memory.chunked import Chunked, VAESlicing
-from tta_plugins.memory.look_ahead import LookAhead
-from tta_plugins.memory.updates import UpdateFraction, UpdateWindow
+from tta_plugins.memory.look_ahead_decoder import LookAhead
+from tta_plugins.memory.update_schedule import UpdateFraction, UpdateWindow
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.rewards.mixtures import Minimum, Product, WeightedSum
@@ -45,7 +45,7 @@ class Judge:
 
 def watched(*memory, method=None, scheduler=None):
     judge, decoder = Judge(), Watched(GaussianMixture().decode)
-    backbone = BackboneAround(GaussianMixture(), decoding=decoder)
+    backbone = WrappedBackbone(GaussianMixture(), decoding=decoder)
     method = method or DATE(rho=0.5, updates=Every(2))
     scheduler = scheduler or vp_scheduler(4, 1.0)
     run = tta_core.align(["a", "b", "c"], backbone=backbone, method=method, reward=judge, scheduler=scheduler, memory=memory)

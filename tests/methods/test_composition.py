@@ -5,15 +5,15 @@ import torch
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError
-from tta_core.schedules import Every
+from tta_core.protocols.variables import NullEmbedding, Product, TextEmbedding
 from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.tables import vp_scheduler
-from tta_core.variables import NullEmbedding, Product, TextEmbedding
+from tta_core.values.schedules import Every
 from tta_plugins.methods.baselines import Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.methods.then import Then
+from tta_plugins.methods.sequential import Sequential
 from tta_plugins.rewards.mixtures import Minimum, WeightedSum
 from tta_plugins.rewards.pixels import Brightness, Contrast
 
@@ -40,7 +40,7 @@ def test_the_best_of_particles_brings_its_own_parts():
 
 def test_one_method_after_another_starts_where_the_first_ended():
     first, second = DATE(rho=0.3, updates=Every(2)), DNO(iterations=3, regularisation=0.0)
-    both = Then((first, second))
+    both = Sequential((first, second))
     with tta.prepare("a", backbone=GaussianMixture(), method=both, reward=Brightness(), scheduler=vp_scheduler(6, 1.0)) as prepared:
         snapshots = list(both.align(prepared.problem))
         alone = list(first.align(prepared.problem))
@@ -52,11 +52,11 @@ def test_one_method_after_another_starts_where_the_first_ended():
 
 def test_methods_may_steer_the_same_control_in_turn():
     both = NullEmbedding() & TextEmbedding()
-    assert Then((DATE(variable=both), DATE())).needs.variable == both
-    assert Then((DATE(), Fixed(), DATE())).needs.variable == Product((TextEmbedding(),))
+    assert Sequential((DATE(variable=both), DATE())).needs.variable == both
+    assert Sequential((DATE(), Fixed(), DATE())).needs.variable == Product((TextEmbedding(),))
 
 
 def test_methods_that_need_different_samplers_are_refused():
     with pytest.raises(IncompatibleError, match=r"DNO then DNO.*different eta \(0.0, 1.0\)"):
-        aligned(Then((DNO(eta=0.0), DNO())), Brightness())
-    assert aligned(Then((Fixed(), Fixed())), Brightness()).scores.values == aligned(Fixed(), Brightness()).scores.values
+        aligned(Sequential((DNO(eta=0.0), DNO())), Brightness())
+    assert aligned(Sequential((Fixed(), Fixed())), Brightness()).scores.values == aligned(Fixed(), Brightness()).scores.values

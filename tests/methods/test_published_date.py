@@ -3,7 +3,7 @@
 import pytest
 from published import case, close, near_target, repeated
 
-from tta_core.schedules import Every
+from tta_core.values.schedules import Every
 from tta_plugins.methods.date import DATE
 
 

@@ -7,11 +7,12 @@ import torch
 from published import FOLDER, Case, case, close, repeated
 from safetensors.torch import load_file
 
-from tta_core import GivenNoise, steering
-from tta_core.schedules import AllButLast
-from tta_core.variables import Noise
-from tta_plugins.methods.concentration import improbability
+from tta_core import GivenNoise
+from tta_core.protocols.variables import Noise
+from tta_core.solving import steering
+from tta_core.values.schedules import AllButLast
 from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.probability_regulariser import probability_regulariser
 
 
 class Recorded:
@@ -71,7 +72,7 @@ def test_every_iteration_equals_the_authors(name, reward):
             assert snapshot.scores.item() == pytest.approx(recorded.scalars[f"iter{i}/reward"], abs=1e-4)
             close(snapshot.gradient[0][0].flip(0), -recorded[f"iter{i}/grad_clipped"], 1e-4)
             if settings["gamma"]:
-                assert snapshot.penalties["improbability"].item() == pytest.approx(recorded.scalars[f"iter{i}/reg_loss"], abs=1e-4)
+                assert snapshot.penalties["probability"].item() == pytest.approx(recorded.scalars[f"iter{i}/reg_loss"], abs=1e-4)
             close(2 * problem.backbone.decode(problem.sample(snapshot.controls)) - 1, recorded[f"iter{i}/image_raw"], 1e-4)
 
 
@@ -91,7 +92,7 @@ def test_regulariser_values_and_gradients(name):
         permutations = torch.arange(flat.shape[1])[None, None]
     elif which == "seed0_10shuffles":
         permutations = TENSORS[f"perms10/{kind}/{setting}"].long()[None]
-    value = improbability(flat, permutations, subsample=int(subsample[3:]))
+    value = probability_regulariser(flat, permutations, subsample=int(subsample[3:]))
     assert value.item() == pytest.approx(VALUES[name], rel=1e-5)
     stored = TENSORS.get(f"grad_{which}/{kind}/{setting}")
     if stored is not None:

@@ -5,8 +5,8 @@ import torch
 from published import Case, case, close, dark, repeated
 
 import tta_core as tta
-from tta_core import steering
-from tta_core.estimators import Exact, ZerothOrder
+from tta_core.solving import steering
+from tta_core.solving.estimators import Exact, ZerothOrder
 from tta_plugins.methods.null_tta import NullTTA
 
 

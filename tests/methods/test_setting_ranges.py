@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from tta_core.errors import InputError
-from tta_core.estimators import Hybrid1, Hybrid2, ZerothOrder
-from tta_core.steering import SGD, Adam, AdamW
+from tta_core.solving.estimators import Hybrid1, Hybrid2, ZerothOrder
+from tta_core.solving.steering import SGD, Adam, AdamW
 from tta_plugins.methods.baselines import BestOfN, RandomDirection
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tta_core.errors import InputError, RewardError
-from tta_core.reward import card_of
+from tta_core.protocols.reward import card_of
 from tta_plugins.rewards.blackbox import BlackBox, pictures
 
 

@@ -32,7 +32,7 @@ from tta_plugins.rewards.hpsv2 import HPSv2
 from tta_plugins.rewards.imagereward import MEAN
 from tta_plugins.rewards.imagereward import STD as SCORE_STD
 from tta_plugins.rewards.open_clip_keys import clip_config, clip_state
-from tta_plugins.rewards.pictures import CLIP_PATHS, HPS_PATHS
+from tta_plugins.rewards.preprocessing import CLIP_PATHS, HPS_PATHS
 from tta_plugins.rewards.weights import build, read_state
 
 EXPECTED = {"hpsv2_tiny": "score", "clip_hf_tiny_gelu": "cosine", "imagereward_tiny": "score"}

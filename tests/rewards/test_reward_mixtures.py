@@ -5,7 +5,8 @@ import torch
 from tiny_rewards import clip
 
 from tta_core.errors import IncompatibleError, InputError, RewardError
-from tta_core.reward import Card, Mixed, card_of, checked, judged, networks_of
+from tta_core.protocols.reward import Card, Mixed, card_of, networks_of
+from tta_core.solving.scoring import checked, judged
 from tta_plugins.rewards.jpeg import Compressibility, Incompressibility
 from tta_plugins.rewards.mixtures import Minimum, Product, WeightedSum
 from tta_plugins.rewards.pixels import Brightness, Contrast, Darkness

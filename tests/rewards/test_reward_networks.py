@@ -8,7 +8,8 @@ from tiny_rewards import CLIP_FOLDER, NAMED, as_images, clip, hps, imagereward, 
 from transformers import CLIPModel, CLIPTokenizer
 
 from tta_core.errors import InputError
-from tta_core.reward import card_of, checked, networks_of
+from tta_core.protocols.reward import card_of, networks_of
+from tta_core.solving.scoring import checked
 from tta_plugins import shapes
 from tta_plugins.rewards.clip import CLIPScore
 

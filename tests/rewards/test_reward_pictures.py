@@ -12,7 +12,7 @@ from tiny_rewards import FIXTURES, STD
 from torch.nn.functional import interpolate
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_plugins.rewards.pictures import CLIP_PATHS, HPS_PATHS, IMAGEREWARD_PATHS, PICKSCORE_PATHS, Pixels, path_named
+from tta_plugins.rewards.preprocessing import CLIP_PATHS, HPS_PATHS, IMAGEREWARD_PATHS, PICKSCORE_PATHS, Pixels, path_named
 from tta_plugins.rewards.resize import resize, resize_pillow
 
 RECORDED = load_file(FIXTURES / "preprocess" / "preprocess.safetensors")

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tta_core.reward import card_of, checked
+from tta_core.protocols.reward import card_of
+from tta_core.solving.scoring import checked
 from tta_plugins.rewards.jpeg import Compressibility, Incompressibility
 from tta_plugins.rewards.pixels import Brightness, Colourfulness, Contrast, Darkness, Sharpness
 

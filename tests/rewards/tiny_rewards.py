@@ -19,7 +19,7 @@ from tta_plugins.rewards.clip import CLIPScore
 from tta_plugins.rewards.hpsv2 import HPSv2
 from tta_plugins.rewards.imagereward import ImageReward
 from tta_plugins.rewards.pickscore import PickScore
-from tta_plugins.rewards.pictures import CLIP_MEAN, CLIP_STD
+from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HPS_FILE = FIXTURES / "hpsv2_tiny" / "HPS_tiny_compressed.pt"

@@ -18,10 +18,10 @@ from diffusers import (
 )
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.native_sampler import NativeSampler
-from tta_core.plugins import plugins
-from tta_core.scheduler import Scheduler
-from tta_core.schedules import AllButLast
+from tta_core.plugins.discovery import plugins
+from tta_core.protocols.native_sampler import NativeSampler
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.values.schedules import AllButLast
 from tta_plugins.schedulers.native import SamplerReplaced, native
 
 CURVE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tta_plugins.shapes import grammar, oracle, regions, render, scenes
+from tta_plugins.shapes import grammar, oracle, render, scenes
 
 
 def test_the_oracle_is_right_on_every_render():

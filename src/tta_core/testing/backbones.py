@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from tta_core._typing import Images, Latents
-from tta_core.backbone import Backbone
-from tta_core.controls import Embedding
 from tta_core.errors import InputError
-from tta_core.noise import keyed_normal
-from tta_core.scheduler import Step
+from tta_core.protocols.backbone import Backbone
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import seeds
+from tta_core.values.controls import Embedding
+from tta_core.values.noise import keyed_normal
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents
 
 
 class BackboneSuite:

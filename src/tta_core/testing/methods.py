@@ -6,15 +6,15 @@ import attrs
 import pytest
 import torch
 
-from tta_core._typing import evolve
 from tta_core.errors import IncompatibleError, NotFiniteError, RewardError
-from tta_core.front import align
-from tta_core.method import Method, Snapshot
-from tta_core.problem import Problem
+from tta_core.protocols.method import Method, Snapshot
+from tta_core.running.align import align
+from tta_core.solving.problem import Problem
 from tta_core.testing.networked import NetworkedMixture
 from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Opaque, Undefined, plain, problem_for, solved
 from tta_core.testing.snapshots import SnapshotLaws, steered
 from tta_core.testing.tables import vp_scheduler
+from tta_core.values.typing import evolve
 
 
 class MethodSuite(SnapshotLaws):

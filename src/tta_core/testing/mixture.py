@@ -13,13 +13,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
-from tta_core._typing import Images, Latents, Scores, frozen
-from tta_core.backbone import Defaults, classifier_free
-from tta_core.controls import Embedding
 from tta_core.errors import InputError
-from tta_core.noise import keyed_normal
-from tta_core.scheduler import Output, Step
+from tta_core.protocols.backbone import Defaults, classifier_free
+from tta_core.protocols.scheduler import Output
 from tta_core.testing.tables import vp_scheduler
+from tta_core.values.controls import Embedding
+from tta_core.values.noise import keyed_normal
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents, Scores, frozen
 
 CHANNELS, TOKENS, WIDTH, POOLED = 4, 3, 8, 5
 

@@ -6,11 +6,11 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core._typing import Images, Latents, frozen
-from tta_core.backbone import Defaults
-from tta_core.controls import Embedding
-from tta_core.scheduler import Step
+from tta_core.protocols.backbone import Defaults
 from tta_core.testing.mixture import GaussianMixture
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents, frozen
 
 
 def _mixing(channels: int) -> nn.Module:

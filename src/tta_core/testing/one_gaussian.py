@@ -4,9 +4,10 @@ import math
 
 import torch
 
-from tta_core.controls import Embedding
-from tta_core.scheduler import Scheduler, State
+from tta_core.protocols.scheduler import Scheduler
 from tta_core.testing.mixture import GaussianMixture
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import State
 
 
 def affine(scheduler: Scheduler, sigma: float) -> tuple[float, float]:

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from tta_core._typing import evolve
-from tta_core.borrowed import frozen_networks
-from tta_core.memory import MemoryPolicy, Setup
-from tta_core.method import Method
-from tta_core.noise import keyed_normal
-from tta_core.problem import Problem
+from tta_core.protocols.memory import MemoryPolicy, Setup
+from tta_core.protocols.method import Method
+from tta_core.running.frozen_networks import frozen_networks
+from tta_core.solving.problem import Problem
 from tta_core.testing.networked import NetworkedMixture
 from tta_core.testing.problems import Likeness, problem_for, solved
 from tta_core.testing.tables import vp_scheduler
+from tta_core.values.noise import keyed_normal
+from tta_core.values.typing import evolve
 
 
 class MemoryPolicySuite:

@@ -5,16 +5,16 @@ from typing import ClassVar
 
 import torch
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.backbone import Backbone
-from tta_core.method import Method, Snapshot
-from tta_core.noise import keyed_normal
-from tta_core.preparation import prepare
-from tta_core.problem import Problem
-from tta_core.reward import Card, Reward
-from tta_core.scheduler import Scheduler
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.method import Method, Snapshot
+from tta_core.protocols.reward import Card, Reward
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.running.prepare import prepare
+from tta_core.solving.problem import Problem
 from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.tables import vp_scheduler
+from tta_core.values.noise import keyed_normal
+from tta_core.values.typing import Images, Scores, frozen
 
 PROMPTS = ("a red circle", "a blue square")
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from jaxtyping import Float
 
-from tta_core._typing import Images
-from tta_core.reward import Reward, card_of, checked, networks_of
+from tta_core.protocols.reward import Reward, card_of, networks_of
+from tta_core.solving.scoring import checked
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import images, prompts, seeds
+from tta_core.values.typing import Images
 
 
 class RewardSuite:

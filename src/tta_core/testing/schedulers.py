@@ -6,13 +6,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tta_core._typing import Latents
-from tta_core.controls import Embedding
-from tta_core.scheduler import Output, Prediction, Scheduler, State, Step
+from tta_core.protocols.scheduler import Output, Scheduler
 from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.one_gaussian import affine, sampled
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import latents, noises
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Prediction, State, Step
+from tta_core.values.typing import Latents
 
 
 class SchedulerSuite:

@@ -2,9 +2,9 @@
 
 import torch
 
-from tta_core.controls import Controls
-from tta_core.method import Method, Snapshot
+from tta_core.protocols.method import Method, Snapshot
 from tta_core.testing.problems import problem_for, solved
+from tta_core.values.controls import Controls
 
 
 class SnapshotLaws:

@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
-from tta_core._typing import Images, Latents, Noises
-from tta_core.controls import Controls, Embedding
-from tta_core.scheduler import GaussianScheduler, Output, Step
-from tta_core.schedules import Constant, Every, Fraction, Geometric, GeometricDecay, Schedule, Steps, Window
+from tta_core.protocols.scheduler import GaussianScheduler, Output
 from tta_core.testing.tables import flow_scheduler, ve_scheduler, vp_scheduler
-from tta_core.transition import GaussianTransition
+from tta_core.values.controls import Controls, Embedding
+from tta_core.values.schedules import Constant, Every, Fraction, Geometric, GeometricDecay, Schedule, Steps, Window
+from tta_core.values.trajectory import Step
+from tta_core.values.transition import GaussianTransition
+from tta_core.values.typing import Images, Latents, Noises
 
 SHAPE = (4, 4, 4)
 OUTPUTS: tuple[Output, ...] = ("epsilon", "v_prediction", "flow", "sample")

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import torch
 
-from tta_core.scheduler import GaussianScheduler, Output, Step
-from tta_core.schedules import Schedule
+from tta_core.protocols.scheduler import GaussianScheduler, Output
+from tta_core.values.schedules import Schedule
+from tta_core.values.trajectory import Step
 
 
 def vp_scheduler(

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from tta_core._typing import evolve
-from tta_core.controls import Controls, Embedding
 from tta_core.errors import IncompatibleError
+from tta_core.protocols.variables import ControllableVariable, Noise, NullEmbedding, Product, TextEmbedding
 from tta_core.testing.profiles import drawn
 from tta_core.testing.strategies import controls, seeds
-from tta_core.variables import ControllableVariable, Noise, NullEmbedding, Product, TextEmbedding
+from tta_core.values.controls import Controls, Embedding
+from tta_core.values.typing import evolve
 
 
 class VariableSuite:

@@ -3,7 +3,7 @@
 Those that draw with a ControlNet, an adapter or a mask are steered inside their own call: `tta_core.steering_hook`.
 """
 
-from tta_core.hookspecs import Register, hookimpl
+from tta_core.plugins.hookspecs import Register, hookimpl
 
 _HERE = "tta_plugins.backbones"
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tta_core._typing import Images, Latents
 from tta_core.errors import InputError
+from tta_core.values.typing import Images, Latents
 
 VAE = Any
 Config = Mapping[str, Any]

@@ -11,9 +11,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from tta_core._typing import Latents, evolve
-from tta_core.controls import Embedding
-from tta_plugins.backbones.pipeline import PipelineBackbone, in_dtype
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 
 _ROWS = "rows of the pipeline's call"
 _WITHOUT_ROWS = ("img_ids", "txt_ids")  # FLUX's positions are one for all samples
@@ -24,11 +24,11 @@ Arguments = Mapping[str, Any]
 class DenoiserCall:
     """The arguments of a call, by name; its rows are the guidance branches one after another, null first."""
 
-    drawing: PipelineBackbone
+    drawing: FamilyBackbone
     arguments: Arguments
 
     @classmethod
-    def made(cls, drawing: PipelineBackbone, args: tuple[Any, ...], kwargs: Arguments) -> "DenoiserCall":
+    def made(cls, drawing: FamilyBackbone, args: tuple[Any, ...], kwargs: Arguments) -> "DenoiserCall":
         """From the arguments as they were given; a module that `torch.compile` made takes those of the one inside."""
         denoiser = drawing.networks["denoiser"]
         original: nn.Module = getattr(denoiser, "_orig_mod", denoiser)

@@ -1,4 +1,4 @@
-"""What differs between families of pipelines; everything else is `PipelineBackbone`'s."""
+"""What differs between families of pipelines, and what a pipeline's own call is steered by; everything else is `PipelineBackbone`'s."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -6,9 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from tta_core._typing import Latents
-from tta_core.controls import Embedding
-from tta_core.native_sampler import Timing
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.native_sampler import Timing
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents
 
 Pipeline = Any
 Size = tuple[int, int]  # height and width in pixels
@@ -91,3 +92,32 @@ class Family(Protocol):
     def output(self, raw: Tensor, x: Latents) -> Latents:
         """What the denoiser gave at x, as latents."""
         ...
+
+
+@runtime_checkable
+class FamilyBackbone(Backbone, Protocol):
+    """A backbone made of a pipeline and its family."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The loaded pipeline."""
+        ...
+
+    @property
+    def family(self) -> Family:
+        """How its text is encoded and its denoiser called."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Of the latents."""
+        ...
+
+
+def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
+    """Every tensor but the mask in a dtype; the same object when all are already."""
+    if all(tensor.dtype == dtype for tensor in (*embedding.leaves, *embedding.extra.values())):
+        return embedding
+    extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
+    pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)
+    return Embedding(embedding.tokens.to(dtype), pooled, embedding.mask, extra)

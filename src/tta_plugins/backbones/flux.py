@@ -11,12 +11,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from tta_core._typing import Latents, frozen
-from tta_core.controls import Embedding
-from tta_core.native_sampler import Timing
+from tta_core.protocols.native_sampler import Timing
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents, frozen
 from tta_plugins.backbones.family import Pipeline, Size
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
-from tta_plugins.backbones.shift import mu
+from tta_plugins.backbones.time_shift import mu
 
 
 @frozen

@@ -9,15 +9,16 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core._typing import Images, Latents
-from tta_core.backbone import Defaults, classifier_free
-from tta_core.controls import Embedding
-from tta_core.method import Method, Snapshot
-from tta_core.native_sampler import NativeSampler
-from tta_core.scheduler import Step
+from tta_core.protocols.backbone import Defaults, classifier_free
+from tta_core.protocols.method import Method, Snapshot
+from tta_core.protocols.native_sampler import NativeSampler
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents
 from tta_plugins.backbones import autoencoder
-from tta_plugins.backbones.family import Family, Pipeline
-from tta_plugins.backbones.more_than_text import check
+from tta_plugins.backbones.extra_conditioning import check
+from tta_plugins.backbones.family import Family, Pipeline, in_dtype
+from tta_plugins.backbones.steering_hook import steered
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -107,8 +108,6 @@ class PipelineBackbone:
         self, method: Method, reward: object, *, prompts: Sequence[str] | str, guidance: float | None, eta: float | None, seed: int
     ) -> AbstractContextManager[list[Snapshot]]:
         """The method inside the pipeline's own call; see `tta_core.steering_hook`."""
-        from tta_plugins.backbones.steering_hook import steered
-
         return steered(self, method, reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)
 
     @property
@@ -146,12 +145,3 @@ def _named(pipeline: Pipeline) -> str:
     """The class, and the folder or hub id that it was loaded from, if it was."""
     source = pipeline.config.get("_name_or_path")
     return f"{type(pipeline).__name__} from {source}" if source else type(pipeline).__name__
-
-
-def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
-    """Every tensor but the mask in a dtype; the same object when all are already."""
-    if all(tensor.dtype == dtype for tensor in (*embedding.leaves, *embedding.extra.values())):
-        return embedding
-    extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
-    pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)
-    return Embedding(embedding.tokens.to(dtype), pooled, embedding.mask, extra)

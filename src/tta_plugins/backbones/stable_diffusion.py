@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tta_core._typing import Latents, frozen
-from tta_core.controls import Embedding
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents, frozen
 from tta_plugins.backbones import unet
 from tta_plugins.backbones.family import Pipeline, Size
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone

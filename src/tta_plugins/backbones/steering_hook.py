@@ -14,27 +14,28 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core._typing import Latents
-from tta_core.arguments import as_prompts
-from tta_core.controls import Embedding
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.from_image import LastSteps
-from tta_core.method import Method, Snapshot
-from tta_core.plugins import plugins
-from tta_core.preparation import prepare
-from tta_core.provenance import name_of
-from tta_core.scheduler import Scheduler, Step
-from tta_core.variables import Noise, Product
+from tta_core.plugins.discovery import plugins
+from tta_core.protocols.method import Method, Snapshot
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.protocols.variables import Noise, Product
+from tta_core.running.prepare import prepare
+from tta_core.solving.from_image import LastSteps
+from tta_core.values.arguments import as_prompts
+from tta_core.values.controls import Embedding
+from tta_core.values.provenance import name_of
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Latents
 from tta_plugins.backbones.denoiser_call import DenoiserCall
-from tta_plugins.backbones.following import ONE_PASS, Follower, FollowingScheduler, Place, following
-from tta_plugins.backbones.pipeline import PipelineBackbone, in_dtype
+from tta_plugins.backbones.family import FamilyBackbone, in_dtype
+from tta_plugins.backbones.lockstep import ONE_PASS, LockstepRun, LockstepScheduler, Place, lockstep_backbone
 
 Arguments = tuple[Any, ...]
 
 
 @contextmanager
 def steered(
-    drawing: PipelineBackbone,
+    drawing: FamilyBackbone,
     method: Method,
     reward: object,
     *,
@@ -67,14 +68,14 @@ class _Run:
 
     steps: tuple[Step, ...]
     guided: bool
-    follower: Follower
+    lockstep: LockstepRun
 
 
 @attrs.define
 class _Steering:
     """The hook, and what it remembers between the denoiser's calls."""
 
-    drawing: PipelineBackbone
+    drawing: FamilyBackbone
     method: Method
     reward: object
     prompts: tuple[str, ...]
@@ -87,7 +88,7 @@ class _Steering:
 
     def before(self, denoiser: nn.Module, args: Arguments, kwargs: Mapping[str, Any]) -> tuple[Arguments, dict[str, Any]] | None:
         """Called before the denoiser: its arguments, with the method's embeddings in place of the pipeline's."""
-        if self.run is not None and threading.current_thread() is self.run.follower.thread:
+        if self.run is not None and threading.current_thread() is self.run.lockstep.thread:
             return None
         if torch.is_inference_mode_enabled():
             raise InputError(
@@ -114,24 +115,24 @@ class _Steering:
                 "true guidance of FLUX, no skipped layers, no guidance that ends midway. After an interrupted call, open a new hook."
             )
         self.index += 1
-        steered_text, steered_null = self.run.follower.answer(Place(x / step.input_scale, call))
+        steered_text, steered_null = self.run.lockstep.answer(Place(x / step.input_scale, call))
         return (), call.told(_stacked(steered_text, steered_null or null))
 
     def end(self) -> None:
         """Ends a run, and waits until it has handed everything back."""
         if self.run is not None:
-            self.run.follower.abandon()
+            self.run.lockstep.abandon()
         self.run = None
 
     def _started(self, call: DenoiserCall, x: Latents, text: Embedding, null: Embedding | None) -> _Run:
         scheduler = self._from(call, self._scheduler((x.shape[1], x.shape[2], x.shape[3])))
         guidance, pixels = 1.0 if null is None else self._guidance(), int(self.drawing.pipeline.vae_scale_factor)
 
-        def run(follower: Follower) -> None:
+        def run(lockstep: LockstepRun) -> None:
             with prepare(
                 self.prompts,
-                backbone=following(self.drawing, follower),
-                scheduler=FollowingScheduler(scheduler, follower, guided=guidance != 1),
+                backbone=lockstep_backbone(self.drawing, lockstep),
+                scheduler=LockstepScheduler(scheduler, lockstep, guided=guidance != 1),
                 method=self.method,
                 reward=self.reward,
                 guidance=guidance,
@@ -145,7 +146,7 @@ class _Steering:
                     if snapshot.images is None:  # the end of the method's own chain is not the pipeline's
                         self.snapshots.append(snapshot)
 
-        return _Run(scheduler.steps, null is not None, Follower(run, self.drawing.device))
+        return _Run(scheduler.steps, null is not None, LockstepRun(run, self.drawing.device))
 
     def _scheduler(self, shape: tuple[int, int, int]) -> Scheduler:
         """The pipeline's sampler as a table, checked against the times that the pipeline has set."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tta_core.errors import InputError, LoadError
-from tta_core.folder import writable
+from tta_core.running.folder import writable
 
 if TYPE_CHECKING:
-    from tta_core.alignment import Alignment
+    from tta_core.running.alignment import Alignment
 
 Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -50,8 +50,8 @@ def align(
     Writes aligned.png, baseline.png, grid.png (baseline left, aligned right) and run.json. Ctrl-C keeps the best so far.
     """
     import tta_core
+    from tta_plugins.cli.images import read_picture
     from tta_plugins.cli.parts import parts, placed
-    from tta_plugins.cli.pictures import read_picture
     from tta_plugins.cli.progress import watched
 
     texts = _texts(prompts or [], prompts_file)

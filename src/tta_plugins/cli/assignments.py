@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from tta_core.errors import InputError
-from tta_plugins.cli.near import one_of
+from tta_plugins.cli.suggestions import one_of
 
 
 def assigned(texts: Sequence[str], places: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -5,15 +5,15 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import InputError
-from tta_core.registry import KINDS, Collision, Entry
+from tta_core.plugins.registry import KINDS, Collision, Entry
 
 
 def cite(
     names: Annotated[list[str] | None, typer.Argument(help="Methods, rewards ...; everything that names a citation if left out.")] = None,
 ) -> None:
     """Print what to cite, in BibTeX."""
-    from tta_core.plugins import plugins
-    from tta_plugins.cli.credits import citation_of
+    from tta_core.plugins.discovery import plugins
+    from tta_plugins.cli.citations import citation_of
     from tta_plugins.cli.show import found
 
     registry = plugins().registry

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import TTAError
-from tta_core.plugins import Found, plugins, unmatched
-from tta_core.registry import KINDS, Entry
+from tta_core.plugins.discovery import Found, plugins, unmatched
+from tta_core.plugins.registry import KINDS, Entry
 
 
 def doctor(

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Mapping
 
 from tta_core.errors import InputError
-from tta_plugins.cli.near import one_of
+from tta_plugins.cli.suggestions import one_of
 
 _WORDS: dict[str, object] = {"true": True, "false": False, "none": None, "inf": float("inf"), "True": True, "False": False, "None": None}
 _COMPOSE = {ast.Mult: operator.mul, ast.BitAnd: operator.and_}

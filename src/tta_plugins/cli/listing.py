@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tta_core.plugins import plugins
-from tta_core.registry import KINDS, Collision, Entry
-from tta_plugins.cli.near import one_of
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.registry import KINDS, Collision, Entry
+from tta_plugins.cli.suggestions import one_of
 
 
 def list_entries(

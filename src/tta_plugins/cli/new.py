@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import InputError
-from tta_core.folder import writable
-from tta_core.plugins import plugins
-from tta_plugins.cli.near import one_of
+from tta_core.plugins.discovery import plugins
+from tta_core.running.folder import writable
+from tta_plugins.cli.suggestions import one_of
 
 KINDS = ("reward", "method", "backbone")
 SUFFIX = ".tmpl"

@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 
-from tta_core import resolve
 from tta_core.errors import InputError
-from tta_core.plugins import plugins
+from tta_core.plugins import resolve
+from tta_core.plugins.discovery import plugins
 from tta_plugins.cli.assignments import assigned
 from tta_plugins.cli.structure import construct
 
@@ -84,5 +84,5 @@ def _backbone(source: object, chosen: Mapping[str, str]) -> object:
 
 
 def _is_source(name: str) -> bool:
-    """Whether it is a folder or a hub id, as `tta_core.resolve` tells them from names."""
+    """Whether it is a folder or a hub id, as `tta_core.plugins.resolve` tells them from names."""
     return Path(name).is_dir() or "/" in name

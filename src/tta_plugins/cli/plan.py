@@ -32,9 +32,9 @@ def plan(
 
     The method really runs, on a stand-in that costs nothing; one row through each network is counted on tensors without data.
     """
-    from tta_core.plugins import plugins
-    from tta_plugins.cli.near import one_of
+    from tta_core.plugins.discovery import plugins
     from tta_plugins.cli.parts import parts
+    from tta_plugins.cli.suggestions import one_of
     from tta_plugins.cost.blueprint import shipped_names
     from tta_plugins.cost.plan import DTYPES, planned
 

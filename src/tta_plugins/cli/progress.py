@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tta_core.method import Snapshot
+    from tta_core.protocols.method import Snapshot
 
 LINES = 10
 

@@ -10,7 +10,7 @@ import typer
 from tta_core.errors import InputError
 
 if TYPE_CHECKING:
-    from tta_core.reward import Reward
+    from tta_core.protocols.reward import Reward
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: units, and a row for each picture.")] = False,
 ) -> None:
     """Score pictures; higher is always better."""
-    from tta_core.reward import card_of
+    from tta_core.protocols.reward import card_of
 
     if len(prompt) not in (1, len(images)):
         raise InputError(f"{len(prompt)} prompts for {len(images)} pictures. Give one prompt for all, or one for each picture, in order.")
@@ -52,8 +52,8 @@ def score(
 def _rewards(names: list[str], settings: list[str]) -> "dict[str, Reward]":
     from typing import cast
 
-    from tta_core.plugins import plugins
-    from tta_core.reward import Reward
+    from tta_core.plugins.discovery import plugins
+    from tta_core.protocols.reward import Reward
     from tta_plugins.cli.assignments import assigned
     from tta_plugins.cli.structure import construct
 
@@ -65,10 +65,11 @@ def _rewards(names: list[str], settings: list[str]) -> "dict[str, Reward]":
 def _rows(images: list[Path], prompts: list[str], rewards: "dict[str, Reward]") -> list[Row]:
     import torch
 
-    from tta_core.borrowed import frozen_networks
-    from tta_core.from_image import as_pixels
-    from tta_core.reward import checked, networks_of
-    from tta_plugins.cli.pictures import read_picture
+    from tta_core.protocols.reward import networks_of
+    from tta_core.running.frozen_networks import frozen_networks
+    from tta_core.solving.from_image import as_pixels
+    from tta_core.solving.scoring import checked
+    from tta_plugins.cli.images import read_picture
 
     networks = [network for model in rewards.values() for network in networks_of(model).values()]
     rows = []

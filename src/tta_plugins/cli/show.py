@@ -7,9 +7,9 @@ import attrs
 import typer
 
 from tta_core.errors import UnknownNameError
-from tta_core.plugins import plugins
-from tta_core.registry import KINDS, Entry
-from tta_plugins.cli.near import one_of
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.registry import KINDS, Entry
+from tta_plugins.cli.suggestions import one_of
 
 
 def show(
@@ -33,7 +33,7 @@ def found(name: str) -> list[Entry]:
 
 
 def _show(entry: Entry, load: bool) -> None:
-    from tta_plugins.cli.credits import card_is_computed, card_on, citation_of
+    from tta_plugins.cli.citations import card_is_computed, card_on, citation_of
     from tta_plugins.cli.settings import settings_of
 
     target = entry.load()

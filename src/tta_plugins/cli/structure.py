@@ -12,10 +12,10 @@ import attrs
 import cattrs
 
 from tta_core.errors import InputError
-from tta_core.registry import Entry
+from tta_core.plugins.registry import Entry
 from tta_plugins.cli.expressions import value_of
-from tta_plugins.cli.near import one_of
 from tta_plugins.cli.settings import Setting, settings_of
+from tta_plugins.cli.suggestions import one_of
 
 _REFUSALS = (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError)
 

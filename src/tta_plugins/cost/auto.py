@@ -9,10 +9,10 @@ from typing import cast
 import attrs
 import torch
 
-from tta_core._typing import evolve, frozen
-from tta_core.errors import IncompatibleError, InputError, ShortageError
-from tta_core.memory import MemoryPolicy, Setup
-from tta_core.plugins import plugins
+from tta_core.errors import IncompatibleError, InputError, OutOfMemoryError
+from tta_core.plugins.discovery import plugins
+from tta_core.protocols.memory import MemoryPolicy, Setup
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.cost.laboratory import laboratory
 from tta_plugins.cost.peaks import foretold
 
@@ -50,7 +50,7 @@ class Auto:
             raise InputError(f"{self!r} cannot choose: the limit is a number of bytes above 0, and the share of it in (0, 1].")
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup under the chosen policies. Raises `ShortageError` if none fits."""
+        """The setup under the chosen policies. Raises `OutOfMemoryError` if none fits."""
         choice, remark = self._chosen(setup, self.limit or memory_of(setup.backbone.device))
         _log.info(remark)
         for policy in _made(choice):
@@ -88,7 +88,7 @@ class Auto:
                         *more, last = (f"{_named(choice)} {_size(total)}" for choice, total in tried.items())
                         too_much = f"; too much: {', '.join(more)}" if more else ""
                         return choice, f"auto chose the fastest within {_size(limit)}: {last} predicted{too_much}"
-        raise ShortageError(
+        raise OutOfMemoryError(
             f"No choice of memory policies fits {_size(limit)}. Predicted: "
             f"{'; '.join(f'{_named(choice)} {_size(total)}' for choice, total in tried.items())}. "
             "Draw fewer prompts at once, or smaller pictures, or load the networks in half precision."

@@ -13,11 +13,11 @@ import transformers
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tta_core import resolve
-from tta_core.around import BackboneAround
-from tta_core.backbone import Backbone
-from tta_core.controls import Embedding
 from tta_core.errors import LoadError, UnknownNameError
+from tta_core.plugins import resolve
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.values.controls import Embedding
 from tta_plugins.cost.weightless import weightless
 
 Config = Mapping[str, Any]
@@ -68,7 +68,7 @@ def unbuilt(plan: Blueprint, dtype: torch.dtype) -> Backbone:
     with mode:
         backbone = resolve.backbone(pipeline)
     encode = _Zeros(plan.denoiser, denoiser.config)
-    return BackboneAround(backbone, encoding=encode, encoding_null=encode if backbone.has_null else _no_null)
+    return WrappedBackbone(backbone, encoding=encode, encoding_null=encode if backbone.has_null else _no_null)
 
 
 @contextmanager

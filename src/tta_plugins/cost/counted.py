@@ -2,8 +2,8 @@
 
 import attrs
 
-from tta_core._typing import evolve, frozen
-from tta_core.memory import Setup
+from tta_core.protocols.memory import Setup
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.prices import priced
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from tta_core._typing import frozen
-from tta_core.memory import Setup
+from tta_core.protocols.memory import Setup
+from tta_core.values.typing import frozen
 from tta_plugins.cost.peaks import Peaks, foretold
 from tta_plugins.cost.prices import priced
 from tta_plugins.cost.standin import counted_rows

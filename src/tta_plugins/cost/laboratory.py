@@ -10,10 +10,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tta_core._typing import evolve
-from tta_core.around import BackboneAround
-from tta_core.memory import Setup
-from tta_core.reward import networks_of
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.reward import networks_of
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.values.typing import evolve
 from tta_plugins.cost.caches import unlearned_caches
 from tta_plugins.cost.weightless import place_of, tensors_of, weightless, without_data
 
@@ -34,7 +34,7 @@ def laboratory(setup: Setup) -> Iterator[Setup]:
         with mode:
             fake = {key: tensor for network in held for key, tensor in without_data(network).items()}
         backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), fake)
-        lab = evolve(lab, backbone=BackboneAround(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
+        lab = evolve(lab, backbone=WrappedBackbone(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
         for original, network in zip(held, _networks(lab), strict=True):
             if network is not original:
                 weightless(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))

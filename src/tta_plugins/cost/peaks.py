@@ -6,10 +6,11 @@ from typing import Protocol, runtime_checkable
 import attrs
 import torch
 
-from tta_core._typing import evolve, frozen
-from tta_core.memory import Setup
-from tta_core.method import Method
-from tta_core.scheduler import Prediction, Scheduler, State, Step
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.method import Method
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.values.trajectory import Prediction, State, Step
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.cost.laboratory import laboratory, parameter_bytes
 from tta_plugins.cost.live import LiveBytes
 from tta_plugins.cost.spotlight import Lamp, lit

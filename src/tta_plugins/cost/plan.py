@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from tta_core._typing import frozen
-from tta_core.preparation import prepare
+from tta_core.running.prepare import prepare
+from tta_core.values.typing import frozen
 from tta_plugins.cost.blueprint import blueprint, shipped_names, unbuilt
 from tta_plugins.cost.forecast import Forecast, forecast
 from tta_plugins.cost.towers import has_tower, tower

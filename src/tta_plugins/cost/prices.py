@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tta_core import steering
-from tta_core._typing import evolve
-from tta_core.memory import Setup
+from tta_core.protocols.memory import Setup
+from tta_core.solving import steering
+from tta_core.values.typing import evolve
 from tta_plugins.cost.flops import Flops
 from tta_plugins.cost.laboratory import laboratory
 from tta_plugins.cost.standin import posed, size_of

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import attrs
 import torch
 
-from tta_core._typing import Images, Latents, Scores
-from tta_core.around import BackboneAround
-from tta_core.backbone import Backbone
-from tta_core.controls import Embedding
-from tta_core.memory import Decoder
-from tta_core.reward import Card, Reward, card_of
-from tta_core.scheduler import Step
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.memory import Decoder
+from tta_core.protocols.reward import Card, Reward, card_of
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents, Scores
 from tta_plugins.cost.standin import Silent, StandIn
 
 Size = tuple[int, int]
@@ -49,7 +49,7 @@ def lit(backbone: Backbone, reward: Reward, decoder: Decoder | None, lamp: Lamp,
     dark = Dark(backbone, size)
     looking = None if decoder is None else LitDecoder(decoder, dark, "look-ahead", lamp)
     decoding = LitDecoder(backbone.decode, dark, "decode", lamp)
-    around = BackboneAround(backbone, predicting=LitDenoiser(backbone, dark, lamp), decoding=decoding)
+    around = WrappedBackbone(backbone, predicting=LitDenoiser(backbone, dark, lamp), decoding=decoding)
     return around, LitReward(reward, Silent(reward), lamp), looking
 
 

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from tta_core._typing import Images, Latents, Scores, frozen
-from tta_core.backbone import Backbone, Defaults
-from tta_core.controls import Controls, Embedding
-from tta_core.ledger import Ledger
-from tta_core.memory import Setup
-from tta_core.problem import Problem
-from tta_core.reward import Card, Reward, card_of
-from tta_core.scheduler import Step
+from tta_core.protocols.backbone import Backbone, Defaults
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.reward import Card, Reward, card_of
+from tta_core.solving.problem import Problem
+from tta_core.values.controls import Controls, Embedding
+from tta_core.values.ledger import Ledger
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents, Scores, frozen
 
 _SIDE = 8
 

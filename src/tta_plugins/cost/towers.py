@@ -10,10 +10,10 @@ from torch.nn.functional import interpolate
 from transformers import BlipVisionConfig, CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
-from tta_core._typing import Images, Scores
-from tta_core.backbone import Backbone
 from tta_core.errors import UnknownNameError
-from tta_core.reward import Card
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores
 from tta_plugins.cost.blueprint import made_in
 
 _VIT_L: Mapping[str, Any] = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}

@@ -1,6 +1,6 @@
 """Memory policies: what a run may give up or rearrange to fit a device. Each is a frozen value, applied with `memory=`."""
 
-from tta_core.hookspecs import Register, hookimpl
+from tta_core.plugins.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -8,11 +8,11 @@ import attrs
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from tta_core._typing import frozen
-from tta_core.memory import Setup
-from tta_plugins.memory.attributes import replace
+from tta_core.protocols.memory import Setup
+from tta_core.values.typing import frozen
+from tta_plugins.memory.blocks import blocks
 from tta_plugins.memory.components import chosen_networks
-from tta_plugins.memory.pieces import pieces
+from tta_plugins.memory.patching import replace
 
 Forward = Callable[..., Any]
 
@@ -33,7 +33,7 @@ class Checkpointing:
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose networks recompute their pieces."""
         for network in chosen_networks(setup, self.components, self):
-            for piece in pieces(network):
+            for piece in blocks(network):
                 replace(setup.undo, piece, "forward", partial(_recomputed, piece.forward))
         return setup
 

@@ -6,14 +6,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from tta_core._typing import Images, Latents, Scores, evolve, frozen
-from tta_core.around import BackboneAround, MixtureAround, RewardAround
-from tta_core.backbone import Backbone
-from tta_core.controls import Embedding
 from tta_core.errors import InputError
-from tta_core.memory import Setup
-from tta_core.reward import Mixed, Reward, checked
-from tta_core.scheduler import Step
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.reward import Mixed, Reward
+from tta_core.protocols.wrappers import WrappedBackbone, WrappedMixture, WrappedReward
+from tta_core.solving.scoring import checked
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents, Scores, evolve, frozen
 
 
 @frozen
@@ -37,7 +38,7 @@ class Chunked:
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose backbone and reward see a few rows at a time."""
         backbone, reward = setup.backbone, setup.reward
-        around = BackboneAround(
+        around = WrappedBackbone(
             backbone,
             predicting=_Predict(backbone, self.denoiser) if self.denoiser else None,
             decoding=_Decode(backbone, self.decoder) if self.decoder else None,
@@ -64,8 +65,8 @@ class VAESlicing:
 def _scoring(reward: Reward, size: int) -> Reward:
     """The reward, a few rows at a time; a mixture stays one, so that its parts are still in the trace."""
     if isinstance(reward, Mixed):
-        return MixtureAround(reward, _ScoreParts(reward, size), reward.mixed)
-    return RewardAround(reward, _Score(reward, size))
+        return WrappedMixture(reward, _ScoreParts(reward, size), reward.mixed)
+    return WrappedReward(reward, _Score(reward, size))
 
 
 @attrs.frozen(eq=False)

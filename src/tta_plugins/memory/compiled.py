@@ -6,11 +6,11 @@ import attrs
 import torch
 from torch._dynamo import config
 
-from tta_core._typing import frozen
-from tta_core.memory import Setup
-from tta_plugins.memory.attributes import replace
+from tta_core.protocols.memory import Setup
+from tta_core.values.typing import frozen
+from tta_plugins.memory.blocks import blocks
 from tta_plugins.memory.components import chosen_networks
-from tta_plugins.memory.pieces import pieces
+from tta_plugins.memory.patching import replace
 
 
 @frozen
@@ -31,7 +31,7 @@ class Compiled:
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose blocks are compiled when they are first called."""
-        found = [piece for network in chosen_networks(setup, self.components, self) for piece in pieces(network)]
+        found = [piece for network in chosen_networks(setup, self.components, self) for piece in blocks(network)]
         # torch counts what it compiles of one function, which all blocks of a kind share, and stops compiling above a limit
         most = len(found) * config.cache_size_limit
         setup.undo.enter_context(

@@ -6,9 +6,9 @@ from typing import Literal
 from torch import nn
 
 from tta_core.errors import IncompatibleError
-from tta_core.memory import Setup
-from tta_core.provenance import name_of
-from tta_core.reward import networks_of
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.reward import networks_of
+from tta_core.values.provenance import name_of
 
 Component = Literal["denoiser", "decoder", "text", "reward"]
 COMPONENTS: tuple[Component, ...] = ("denoiser", "decoder", "text", "reward")

@@ -7,10 +7,10 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core._typing import evolve, frozen
-from tta_core.around import BackboneAround
-from tta_core.borrowed import on_device
-from tta_core.memory import Setup
+from tta_core.protocols.memory import Setup
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.running.frozen_networks import on_device
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.memory.components import chosen_networks, refusal
 
 
@@ -32,7 +32,7 @@ class Offload:
             raise refusal(self, setup, "it moves networks to host memory, and the backbone computes there already")
 
         encode, encode_null = (_Visited(ask, encoders, device) for ask in (backbone.encode, backbone.encode_null))
-        around = BackboneAround(backbone, encoding=encode, encoding_null=encode_null)
+        around = WrappedBackbone(backbone, encoding=encode, encoding_null=encode_null)
         for encoder in encoders:
             setup.undo.callback(encoder.to, device)
             encoder.to("cpu")

@@ -11,10 +11,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from tta_core._typing import evolve, frozen
 from tta_core.errors import InputError
-from tta_core.memory import HALF_LOSS_SCALE, Setup
-from tta_core.reward import networks_of
+from tta_core.protocols.memory import HALF_LOSS_SCALE, Setup
+from tta_core.protocols.reward import networks_of
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.memory.components import COMPONENTS, Component, chosen_networks, refusal
 
 _Tensors = dict[str, Any]

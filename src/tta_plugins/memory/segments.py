@@ -5,10 +5,10 @@ from typing import Literal
 
 import attrs
 
-from tta_core._typing import evolve, frozen
 from tta_core.errors import InputError
-from tta_core.memory import Setup
-from tta_core.provenance import name_of
+from tta_core.protocols.memory import Setup
+from tta_core.values.provenance import name_of
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.memory.components import refusal
 
 

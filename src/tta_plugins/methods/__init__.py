@@ -1,6 +1,6 @@
 """The methods: each one file, read from top to bottom like the algorithm box of its paper."""
 
-from tta_core.hookspecs import Register, hookimpl
+from tta_core.plugins.hookspecs import Register, hookimpl
 
 
 @hookimpl

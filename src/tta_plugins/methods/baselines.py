@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 import attrs
 import torch
 
-from tta_core import steering
-from tta_core._typing import evolve, frozen
-from tta_core.method import Needs, Snapshot
-from tta_core.problem import Problem
-from tta_core.ranges import at_least
-from tta_core.schedules import Schedule, Window
-from tta_core.variables import ControllableVariable, TextEmbedding
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.protocols.variables import ControllableVariable, TextEmbedding
+from tta_core.solving import steering
+from tta_core.solving.problem import Problem
+from tta_core.values.arguments import at_least
+from tta_core.values.schedules import Schedule, Window
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.date import DATE
 
 

@@ -10,16 +10,16 @@ from typing import ClassVar, Literal
 import attrs
 import torch
 
-from tta_core import steering
-from tta_core._typing import evolve, frozen
-from tta_core.estimators import Estimator, Exact, Objective, as_rows
-from tta_core.method import Needs, Snapshot
-from tta_core.position import Position
-from tta_core.problem import Problem
-from tta_core.ranges import at_least
-from tta_core.schedules import Every, Schedule, Window
-from tta_core.transition import as_batch
-from tta_core.variables import ControllableVariable, TextEmbedding
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.protocols.variables import ControllableVariable, TextEmbedding
+from tta_core.solving import steering
+from tta_core.solving.estimators import Estimator, Exact, Objective, as_rows
+from tta_core.solving.position import Position
+from tta_core.solving.problem import Problem
+from tta_core.values.arguments import at_least
+from tta_core.values.schedules import Every, Schedule, Window
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import evolve, frozen
 
 
 @frozen

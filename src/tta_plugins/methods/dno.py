@@ -13,17 +13,17 @@ import torch
 from attrs.validators import optional
 from torch import Tensor
 
-from tta_core import steering
-from tta_core._typing import evolve, frozen
-from tta_core.estimators import Estimator, Exact, Objective, ZerothOrder
-from tta_core.method import Needs, Snapshot
-from tta_core.problem import Problem
-from tta_core.ranges import above, at_least
-from tta_core.schedules import AllButLast, Schedule
-from tta_core.transition import as_batch
-from tta_core.variables import Noise
-from tta_plugins.methods.concentration import improbability
-from tta_plugins.methods.rest import Rest, rest
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.protocols.variables import Noise
+from tta_core.solving import steering
+from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
+from tta_core.solving.problem import Problem
+from tta_core.values.arguments import above, at_least
+from tta_core.values.schedules import AllButLast, Schedule
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import evolve, frozen
+from tta_plugins.methods.chain import Chain, chain_from
+from tta_plugins.methods.probability_regulariser import probability_regulariser
 
 
 @frozen
@@ -38,7 +38,7 @@ class DNO:
         eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
         optimizer: ascends; `AdamW(weight_decay=0.01)` is the released code's, which shrinks the noise itself.
         clip: longest gradient, per sample.
-        shuffles, subsample: of the regulariser, see `improbability`.
+        shuffles, subsample: of the regulariser, see `probability_regulariser`.
         estimator: `Hybrid2()` is the paper's best for a reward without gradient.
         stop_at: end when every sample's reward has reached this.
         clamp: clamp pictures to [0, 1] before the reward.
@@ -105,17 +105,18 @@ class DNO:
             last = problem.result(self.iterations, controls, chain.sample(controls), self.clamp)
         yield kept.better(last) if kept else last
 
-    def chain(self, problem: Problem) -> Rest:
+    def chain(self, problem: Problem) -> Chain:
         """M, from the first steered noise on."""
         steps = len(problem.controls.noise) - 1
-        return rest(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, steps - self.opt_steps))
+        return chain_from(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, steps - self.opt_steps))
 
-    def objective(self, problem: Problem, chain: Rest, iteration: int, value: steering.Tensors) -> Objective:
+    def objective(self, problem: Problem, chain: Chain, iteration: int, value: steering.Tensors) -> Objective:
         """R(M(z)) - gamma Reg(z) at the steered noises, `(b, rows, c, h, w)`."""
         look = problem.look(chain.sample(self.variable.write(problem.controls, value)), self.clamp)
         penalties: dict[str, Tensor] = {}
         if self.regularisation:
             flat = value[0].flatten(1)
             shuffles = problem.noises.permutations(self.shuffles, flat.shape[1], iteration)
-            penalties["improbability"] = self.regularisation * improbability(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
+            regulariser = probability_regulariser(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
+            penalties["probability"] = self.regularisation * regulariser
         return Objective(look, 1.0, penalties)

@@ -12,14 +12,15 @@ import attrs
 import torch
 from attrs.validators import optional
 
-from tta_core import ControllableVariable, Controls, Needs, NullEmbedding, Prediction, Problem, Snapshot, Step, steering
-from tta_core._typing import Scores, frozen
+from tta_core import ControllableVariable, Controls, Needs, NullEmbedding, Prediction, Problem, Snapshot, Step
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.estimators import Estimator, Exact, Objective, as_rows
-from tta_core.position import Position
-from tta_core.ranges import above, at_least
-from tta_core.schedules import Every, Geometric, GeometricDecay, Schedule
-from tta_core.transition import as_batch
+from tta_core.solving import steering
+from tta_core.solving.estimators import Estimator, Exact, Objective, as_rows
+from tta_core.solving.position import Position
+from tta_core.values.arguments import above, at_least
+from tta_core.values.schedules import Every, Geometric, GeometricDecay, Schedule
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import Scores, frozen
 
 
 @frozen

@@ -1,6 +1,6 @@
 """Rewards: human preference models, CLIP, aesthetics, plain pixel scores, mixtures, and whatever else can be called."""
 
-from tta_core.hookspecs import Register, hookimpl
+from tta_core.plugins.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -6,14 +6,14 @@ import attrs
 from torch import nn
 from transformers import CLIPModel
 
-from tta_core._typing import Images, Scores, frozen
 from tta_core.errors import LoadError
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.affine import Affine, fold
 from tta_plugins.rewards.clip import OPENAI, model_name
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import image_embeds
-from tta_plugins.rewards.pictures import CLIP_PATHS, Pixels, path_named
+from tta_plugins.rewards.preprocessing import CLIP_PATHS, Pixels, path_named
 from tta_plugins.rewards.weights import Where, find, provenance, read_state
 
 CITATION = """@misc{schuhmann2022aesthetic,

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tta_core._typing import Scores
 from tta_core.errors import LoadError
+from tta_core.values.typing import Scores
 from tta_plugins.rewards.weights import refuse
 
 _LAYERS = (0, 2, 4, 6, 7)  # positions in the authors' nn.Sequential; those between are dropouts

@@ -10,11 +10,11 @@ import attrs
 import torch
 from PIL import Image
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.alignment import to_picture
 from tta_core.errors import InputError, RewardError
-from tta_core.provenance import describe
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.running.alignment import to_picture
+from tta_core.values.provenance import describe
+from tta_core.values.typing import Images, Scores, frozen
 
 Judge = Callable[[list[Image.Image], list[str]], Sequence[float | int]]
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from transformers.models.blip.configuration_blip import BlipTextConfig, BlipVisionConfig
 
-from tta_core._typing import frozen
+from tta_core.values.typing import frozen
 from tta_plugins.rewards.weights import depth, ignore, require
 
 _VISION = (

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.pictures import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
+from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, refuse
 
 _FILES = ("model.safetensors", "pytorch_model.bin")

@@ -14,9 +14,9 @@ from torch.nn.functional import normalize
 from transformers import CLIPTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from tta_core._typing import Images, Scores
+from tta_core.values.typing import Images, Scores
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
-from tta_plugins.rewards.pictures import ImagePath, Pixels
+from tta_plugins.rewards.preprocessing import ImagePath, Pixels
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where
 

@@ -7,14 +7,14 @@ import attrs
 from torch import nn
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.clip import OPENAI, model_name
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.clip_cosine import Cosine, cosine
 from tta_plugins.rewards.open_clip_keys import clip_config, clip_state
 from tta_plugins.rewards.open_clip_text import clean
-from tta_plugins.rewards.pictures import HPS_PATHS, path_named
+from tta_plugins.rewards.preprocessing import HPS_PATHS, path_named
 from tta_plugins.rewards.weights import Where, find, provenance, read_state
 
 CITATION = """@article{wu2023hpsv2,

@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.affine import Affine, fold
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip import model_name
-from tta_plugins.rewards.pictures import IMAGEREWARD_PATHS, Pixels, path_named
+from tta_plugins.rewards.preprocessing import IMAGEREWARD_PATHS, Pixels, path_named
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.blackbox import pictures
 
 CITATION = """@inproceedings{black2024ddpo,

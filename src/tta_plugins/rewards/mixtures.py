@@ -14,9 +14,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from tta_core._typing import Images, Scores, frozen
 from tta_core.errors import IncompatibleError, InputError, RewardError
-from tta_core.reward import Card, Reward, card_of, checked, networks_of
+from tta_core.protocols.reward import Card, Reward, card_of, networks_of
+from tta_core.solving.scoring import checked
+from tta_core.values.typing import Images, Scores, frozen
 
 
 @attrs.frozen

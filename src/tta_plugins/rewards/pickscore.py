@@ -8,12 +8,12 @@ from torch import nn
 from transformers import CLIPModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import Cosine, cosine
-from tta_plugins.rewards.pictures import PICKSCORE_PATHS, path_named
+from tta_plugins.rewards.preprocessing import PICKSCORE_PATHS, path_named
 from tta_plugins.rewards.weights import Where
 
 CITATION = """@inproceedings{kirstain2023pickapic,

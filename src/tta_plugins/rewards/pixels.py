@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.reward import Card
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 
 _HASLER = """@inproceedings{hasler2003colourfulness,
   title = {Measuring Colourfulness in Natural Images},

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tta_core._typing import Images
+from tta_core.values.typing import Images
 
 Kernel = Literal["bicubic", "bilinear"]
 Cut = tuple[int, int]

@@ -5,7 +5,7 @@ came with: it is copied, never changed. `eta` is the share of the posterior's no
 Euler, DPM-Solver++ and flow Euler, 1 of the samplers named after their noise. `shape` is the latents' `(c, h, w)`.
 """
 
-from tta_core.hookspecs import Register, hookimpl
+from tta_core.plugins.hookspecs import Register, hookimpl
 
 _HERE = "tta_plugins.schedulers"
 

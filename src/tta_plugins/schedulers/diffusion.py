@@ -5,7 +5,7 @@ Source: DDIM (arXiv 2010.02502) eq. 12; DDPM (arXiv 2006.11239) eq. 7.
 
 import math
 
-from tta_core.scheduler import GaussianScheduler
+from tta_core.protocols.scheduler import GaussianScheduler
 from tta_plugins.schedulers.reading import Eta, Native, Point, Shape, floats
 
 

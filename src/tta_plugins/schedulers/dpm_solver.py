@@ -5,8 +5,9 @@ Source: DPM-Solver++ (arXiv 2211.01095) algorithm 2. The order drops to 1 at the
 
 import math
 
-from tta_core._typing import evolve
-from tta_core.scheduler import GaussianScheduler, Step
+from tta_core.protocols.scheduler import GaussianScheduler
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import evolve
 from tta_plugins.schedulers.flow import flow_euler
 from tta_plugins.schedulers.reading import Eta, Native, Point, Shape, floats
 

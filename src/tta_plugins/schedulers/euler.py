@@ -5,7 +5,7 @@ Source: Karras et al. (arXiv 2206.00364) algorithm 1; k-diffusion's `sample_eule
 
 import math
 
-from tta_core.scheduler import GaussianScheduler
+from tta_core.protocols.scheduler import GaussianScheduler
 from tta_plugins.schedulers.reading import Eta, Native, Shape, floats
 
 

@@ -4,7 +4,7 @@ Source: flow matching (arXiv 2210.02747); the shift of time, Stable Diffusion 3 
 """
 
 from tta_core.errors import IncompatibleError
-from tta_core.scheduler import GaussianScheduler
+from tta_core.protocols.scheduler import GaussianScheduler
 from tta_plugins.schedulers.reading import Eta, Native, Shape, floats
 
 

@@ -3,7 +3,7 @@
 import warnings
 
 from tta_core.errors import IncompatibleError
-from tta_core.scheduler import GaussianScheduler
+from tta_core.protocols.scheduler import GaussianScheduler
 from tta_plugins.schedulers.diffusion import ddim, ddpm
 from tta_plugins.schedulers.dpm_solver import dpm_solver, dpm_solver_sde
 from tta_plugins.schedulers.euler import euler, euler_ancestral

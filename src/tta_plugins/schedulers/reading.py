@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.native_sampler import NativeSampler, Timing
-from tta_core.scheduler import Output, Step
-from tta_core.schedules import Schedule
+from tta_core.protocols.native_sampler import NativeSampler, Timing
+from tta_core.protocols.scheduler import Output
+from tta_core.values.schedules import Schedule
+from tta_core.values.trajectory import Step
 
 Table = Float[Tensor, " t"]
 Shape = tuple[int, int, int]

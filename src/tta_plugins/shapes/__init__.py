@@ -1,6 +1,6 @@
 """The embedded model: a small Stable Diffusion that draws coloured shapes, a CLIP that has learnt to read them, and judges of both."""
 
-from tta_core.hookspecs import Register, hookimpl
+from tta_core.plugins.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from tta_plugins.shapes import figures, oracle
+from tta_plugins.shapes import metrics, oracle
 from tta_plugins.shapes.judge import read_judge
 from tta_plugins.shapes.load import WEIGHTS, verify
 from tta_plugins.shapes.render import render
@@ -25,24 +25,24 @@ def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, 
     tokenizer = CLIPTokenizer.from_pretrained(weights / "clip")
     judge = read_judge(weights / "judge")
     print(f"{weights}: {count} pictures a row, {steps} steps, guidance {guidance}, seed {seed}", flush=True)
-    for figure in figures.judge_figures(judge, lambda images: _through(pipeline.vae, images), 1000, seed):
+    for figure in metrics.judge_figures(judge, lambda images: _through(pipeline.vae, images), 1000, seed):
         print(figure, flush=True)
     images = render(draw_pairs(random.Random(seed), 256)[1])
     error = (_through(pipeline.vae, images) - images).square().mean()
     print(f"{'autoencoder':<44} {-10 * torch.log10(error):.1f} dB", flush=True)
-    for figure in figures.reward_figures(clip, tokenizer, 1000, seed):
+    for figure in metrics.reward_figures(clip, tokenizer, 1000, seed):
         print(figure, flush=True)
-    for kind in figures.KINDS:
-        captions = figures.captions_of(kind, count, seed)
+    for kind in metrics.KINDS:
+        captions = metrics.captions_of(kind, count, seed)
         prompts = [str(caption) for caption in captions]
-        images = figures.sample(pipeline, prompts, seed, steps, guidance)
-        for figure in figures.drawing_figures(images, captions, kind):
+        images = metrics.sample(pipeline, prompts, seed, steps, guidance)
+        for figure in metrics.drawing_figures(images, captions, kind):
             print(figure, flush=True)
         with torch.no_grad():
             means = {
                 "oracle, soft": oracle.soft(images, captions),
                 "judge": judge(images, prompts),
-                "reward, cosine": figures.clip_scores(clip, tokenizer, images, prompts),
+                "reward, cosine": metrics.clip_scores(clip, tokenizer, images, prompts),
             }
         for name, scores in means.items():
             error = scores.std() / len(scores) ** 0.5
@@ -71,8 +71,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--count", type=int, default=192, help="pictures for each kind of caption")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=figures.STEPS)
-    parser.add_argument("--guidance", type=float, default=figures.GUIDANCE)
+    parser.add_argument("--steps", type=int, default=metrics.STEPS)
+    parser.add_argument("--guidance", type=float, default=metrics.GUIDANCE)
     parser.add_argument("--sheet", type=Path, help="save sheets of pictures under this name, such as sheet.png")
     given = parser.parse_args()
     evaluate(given.weights, given.count, given.seed, given.steps, given.guidance, given.sheet)

@@ -8,8 +8,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from tta_plugins.shapes.connected_regions import connected_regions, interior
 from tta_plugins.shapes.grammar import BACKGROUNDS, COLOURS, SHAPES, Caption, Thing
-from tta_plugins.shapes.regions import connected_regions, interior
 from tta_plugins.shapes.render import PALETTE, UNITS, Placed, Scene, coverage, grid
 from tta_plugins.shapes.scenes import holds
 

@@ -7,15 +7,15 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core._typing import Images, Scores, frozen
-from tta_core.backbone import Backbone
-from tta_core.reward import Card
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.backbones.pretrained import load_pipeline
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
 from tta_plugins.rewards.clip import CLIPScore
-from tta_plugins.shapes.figures import GUIDANCE, STEPS
 from tta_plugins.shapes.judge import Judge
 from tta_plugins.shapes.load import clip_folder, judge, pipeline_folder
+from tta_plugins.shapes.metrics import GUIDANCE, STEPS
 
 
 def shapes() -> Backbone:

@@ -21,14 +21,14 @@ from torch import nn
 
 from tta_plugins.shapes import models
 from tta_plugins.shapes.judge import JudgeNet
-from tta_plugins.shapes.plans import FULL, SMOKE, Plans
 from tta_plugins.shapes.stages import export
 from tta_plugins.shapes.stages.clip import reward_parts, train_clip
+from tta_plugins.shapes.stages.dataset import Pool, make_pool
+from tta_plugins.shapes.stages.decoder_finetuning import polish_decoder
 from tta_plugins.shapes.stages.judge import train_judge
-from tta_plugins.shapes.stages.polish import polish_decoder
-from tta_plugins.shapes.stages.pool import Pool, make_pool
 from tta_plugins.shapes.stages.unet import denoiser, train_unet
 from tta_plugins.shapes.stages.vae import train_vae
+from tta_plugins.shapes.training_plans import FULL, SMOKE, Plans
 
 Module = TypeVar("Module", bound=nn.Module)
 STAGES = ("vae", "polish", "pool", "unet", "clip", "judge", "export")

@@ -12,9 +12,9 @@ from transformers import CLIPTextModel
 
 from tta_plugins.shapes import models
 from tta_plugins.shapes.grammar import parse
+from tta_plugins.shapes.stages.dataset import Pool
 from tta_plugins.shapes.stages.layout import LayoutHead, layout_loss, tokenize, train_layout
 from tta_plugins.shapes.stages.loop import Loop, Plan
-from tta_plugins.shapes.stages.pool import Pool
 from tta_plugins.shapes.tokenizer import make_tokenizer
 
 DROP = 0.1  # captions replaced by the empty text, for classifier-free guidance

@@ -1,0 +1,113 @@
+"""Finding plugins: entry points of the group `tta`, each isolated, so that a broken one disturbs nobody.
+
+`TTA_PLUGINS` (comma-separated distribution names) loads only those besides the built-in ones; `TTA_PLUGINS_BLOCK` loads all but those.
+"""
+
+import importlib.metadata
+import os
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+
+import attrs
+import pluggy
+
+from tta_core.plugins import hookspecs
+from tta_core.plugins.registry import KINDS, Entry, Registry
+
+GROUP = "tta"
+OWN = "tta-align"
+CHOOSERS = ("TTA_PLUGINS", "TTA_PLUGINS_BLOCK")
+
+
+@attrs.frozen
+class Found:
+    """One entry point: where it came from, what is wrong with it (empty: nothing), and whether an environment variable leaves it out."""
+
+    name: str
+    distribution: str
+    version: str
+    problem: str = ""
+    blocked: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+@attrs.define
+class Plugins:
+    """The plugins in use: their hooks, the names they registered; and all that were found."""
+
+    hooks: pluggy.PluginManager
+    registry: Registry
+    found: list[Found]
+
+
+@cache
+def plugins() -> Plugins:
+    """Every plugin of this environment, loaded once a process."""
+    hooks = pluggy.PluginManager(GROUP)
+    hooks.add_hookspecs(hookspecs)
+    made = Plugins(hooks, Registry(), [])
+    for point in importlib.metadata.entry_points(group=GROUP):
+        made.found.append(_load(made, point))
+    return made
+
+
+def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
+    found = Found(point.name, point.dist.name, point.dist.version) if point.dist else Found(point.name, "unknown", "")
+    if not _selected(found.distribution):
+        return attrs.evolve(found, blocked=True)
+    try:
+        plugin = point.load()
+        made.hooks.register(plugin, name=str(found))
+        made.hooks.check_pending()
+        entries = _registered(made.hooks, plugin, str(found))
+    except Exception as error:
+        if made.hooks.has_plugin(str(found)):
+            made.hooks.unregister(name=str(found))
+        made.registry.broken.append(str(found))
+        return attrs.evolve(found, problem=f"{type(error).__name__}: {error}")
+    for entry in entries:
+        made.registry.add(entry)
+    return found
+
+
+def _registered(hooks: pluggy.PluginManager, plugin: object, who: str) -> list[Entry]:
+    """What one plugin registers; all of it or, when a hook of it raises, nothing."""
+    entries: list[Entry] = []
+    others = [other for other in hooks.get_plugins() if other is not plugin]
+    for kind in KINDS:
+        caller = hooks.subset_hook_caller(f"tta_register_{kind}", remove_plugins=others)
+        caller(register=_collector(entries, kind, who))
+    return entries
+
+
+def _collector(entries: list[Entry], kind: str, who: str) -> Callable[..., None]:
+    def register(name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()) -> None:
+        if not isinstance(target, str) and not callable(target):
+            raise TypeError(f"{who} registered {name!r} as {target!r}; give a class, a function or 'module:attribute'")
+        entries.append(Entry(kind, name, target, summary, tuple(pipelines), who))
+
+    return register
+
+
+def unmatched(found: Iterable[Found]) -> dict[str, list[str]]:
+    """By environment variable, the names in it that no distribution with plugins has."""
+    known = {_canonical(one.distribution) for one in found}
+    return {variable: sorted(strange) for variable in CHOOSERS if (strange := _names(variable) - known)}
+
+
+def _selected(distribution: str) -> bool:
+    only, block = map(_names, CHOOSERS)
+    name = _canonical(distribution)
+    return name not in block and (not only or name == OWN or name in only)
+
+
+def _names(variable: str) -> set[str]:
+    return {_canonical(name.strip()) for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _canonical(distribution: str) -> str:
+    """As package indexes compare names."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()

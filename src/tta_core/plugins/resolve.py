@@ -1,0 +1,83 @@
+"""From what a user writes to what a run needs: names are looked up, objects pass through."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+from tta_core.errors import InputError
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.registry import Registry
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.memory import MemoryPolicy
+from tta_core.protocols.method import Method
+from tta_core.protocols.reward import Reward
+from tta_core.values.provenance import name_of
+
+
+def backbone(source: object) -> Backbone:
+    """A registered name, a folder or hub id in diffusers' layout, a loaded diffusers pipeline, or a `Backbone`.
+
+    A pipeline is recognised by the names of its classes, so subclasses work and diffusers need not be imported for it.
+    """
+    registry = plugins().registry
+    named = isinstance(source, str) and source in {entry.name for entry in registry.entries("backbones")}
+    if isinstance(source, str) and (named or not (Path(source).is_dir() or "/" in source)):
+        return backbone(registry.create("backbones", source))
+    if isinstance(source, str | Path):
+        load = cast(Callable[[str], object], registry.find("backbones", "diffusers").load())
+        return backbone(load(str(source)))
+    classes = [cls.__name__ for cls in type(source).__mro__]
+    for cls in classes:
+        for entry in registry.entries("backbones"):
+            if cls in entry.pipelines:
+                return cast(Callable[[object], Backbone], entry.load())(source)
+    if isinstance(source, Backbone):
+        return source
+    known = sorted(name for entry in registry.entries("backbones") for name in entry.pipelines)
+    raise InputError(
+        f"{name_of(source)} is not a backbone. Give a name (`tta list backbones`), a folder or hub id in diffusers' layout, a loaded "
+        f"pipeline of one of {', '.join(known)}, or an object with the methods of tta_core.Backbone."
+    )
+
+
+def reward(source: object, drawn_by: Backbone) -> Reward:
+    """A registered name, or any callable `(images, prompts) -> scores`. A backbone may bring its own reward of a name."""
+    if isinstance(source, str):
+        source = plugins().registry.create("rewards", drawn_by.defaults.rewards.get(source, source))
+    if not callable(source):
+        raise InputError(f"{source!r} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
+    return source
+
+
+def method(source: object) -> Method:
+    """A registered name, or a `Method`."""
+    made = plugins().registry.create("methods", source) if isinstance(source, str) else source
+    if isinstance(made, type) or not isinstance(made, Method):
+        raise InputError(f"{source!r} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
+    return made
+
+
+def policies(source: object) -> tuple[MemoryPolicy, ...]:
+    """A name, a policy, or a sequence of either; applied from left to right. A size such as "16GB" asks for what fits in it."""
+    if isinstance(source, str) or not isinstance(source, Sequence):
+        source = (source,)
+    return tuple(_policy(item, plugins().registry) for item in source)
+
+
+def _policy(source: object, registry: Registry) -> MemoryPolicy:
+    limit = size_in_bytes(source) if isinstance(source, str) else None
+    if limit is not None:
+        return cast(Callable[[int], MemoryPolicy], registry.find("memory", "auto").load())(limit)
+    made = registry.create("memory", source) if isinstance(source, str) else source
+    if isinstance(made, type) or not isinstance(made, MemoryPolicy):
+        raise InputError(f"{source!r} is not a memory policy. Give a name (`tta list memory`) or an instance, such as UpdateFraction(0.5).")
+    return made
+
+
+def size_in_bytes(text: str) -> int | None:
+    """16GB, 800 mb, 11.5GiB: decimal and binary units; None for what begins with no digit. Raises `InputError` for other sizes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(i?)B", text, re.IGNORECASE)
+    if found is None and text[:1].isdigit():
+        raise InputError(f"{text!r} is no size of memory. Write it as 16GB, 800MB or 11.5GiB.")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** (2 if found[2] in "Mm" else 3)) if found else None

@@ -1,0 +1,1 @@
+"""What other people implement: backbones, schedulers, rewards, variables, methods and memory policies; and wrappers around them."""

@@ -1,0 +1,95 @@
+"""A method is a generator of snapshots over a problem; the last snapshot is the result, every earlier one a valid one."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeVar, runtime_checkable
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core.errors import InputError
+from tta_core.protocols.variables import ControllableVariable
+from tta_core.values.controls import Controls
+from tta_core.values.schedules import Schedule
+from tta_core.values.typing import Images, Latents, Scores, frozen
+
+ProblemT = TypeVar("ProblemT", contravariant=True)
+
+
+@frozen
+class Snapshot:
+    """Where a method stands. Stopping here gives `x0` as the result.
+
+    Attributes:
+        index, total: how far, in the method's own units (steps, or iterations).
+        controls: the controls that gave it.
+        x0: clean latents: the look-ahead of a step, the best iterate, at the end the result itself.
+        scores: their reward, where it was evaluated.
+        parts: the scores of a mixture's rewards, by name.
+        penalties: regularisers by name, as they are subtracted from the objective.
+        objective: what was ascended, where something was.
+        gradient: d objective / d variable, one tensor per steered tensor, where it was taken.
+        images: the decoded result, where the method has decoded it with the full decoder; in [0, 1].
+    """
+
+    index: int
+    total: int
+    controls: Controls = attrs.field(repr=False)
+    x0: Latents = attrs.field(repr=False)
+    scores: Scores | None = None
+    parts: Mapping[str, Scores] = attrs.field(factory=dict)
+    penalties: Mapping[str, Scores] = attrs.field(factory=dict)
+    objective: Scores | None = None
+    gradient: tuple[Tensor, ...] = attrs.field(default=(), repr=False)
+    images: Images | None = attrs.field(default=None, repr=False)
+
+    def better(self, other: "Snapshot") -> "Snapshot":
+        """The better of two, sample by sample; of equals, this one. Its place is the other's."""
+        if self.scores is None or other.scores is None:
+            raise InputError("Two snapshots were compared of which one has no scores. Score both: `problem.look(x0)`.")
+        rows = self.scores >= other.scores
+        x0 = torch.where(rows.view(-1, 1, 1, 1), self.x0, other.x0)
+        images = None
+        if self.images is not None and other.images is not None:
+            images = torch.where(rows.view(-1, 1, 1, 1), self.images, other.images)
+        scores = torch.where(rows, self.scores, other.scores)
+        parts = {name: torch.where(rows, part, other.parts[name]) for name, part in self.parts.items()}
+        return Snapshot(other.index, other.total, self.controls.where(rows, other.controls), x0, scores, parts, images=images)
+
+
+@frozen
+class Needs:
+    """What a method asks of the other parts; a mismatch is refused before the first step.
+
+    Attributes:
+        variable: what it steers, if anything.
+        gradient: whether it differentiates the reward.
+        betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not, and
+            divides by it, which a terminal SNR of zero forbids.
+        eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
+        stochastic: whether it compares transitions by their KL divergence, for which every step but the last must draw noise.
+        children: whether it chooses among several children of a step, for which some step must draw noise.
+        chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
+    """
+
+    variable: ControllableVariable | None = None
+    gradient: bool = False
+    betas: bool = False
+    eta: float | Schedule | None = None
+    stochastic: bool = False
+    children: bool = False
+    chain: bool = False
+
+
+@runtime_checkable
+class Method(Protocol[ProblemT]):
+    """A frozen value with its paper's defaults; its `repr` is the record of the experiment. `ProblemT` is `tta_core.Problem`."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of backbone, reward and sampler."""
+        ...
+
+    def align(self, problem: ProblemT) -> Iterator[Snapshot]:
+        """Run, yielding snapshots; `problem.check(self.needs)` comes first."""
+        ...

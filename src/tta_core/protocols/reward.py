@@ -1,0 +1,79 @@
+"""A reward scores images; its card says what the number means; the border checks what comes back.
+
+A reward is any callable `(images, prompts) -> scores`, a plain function included. Higher is better, always: a model whose number
+falls as pictures improve is registered negated.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from tta_core.values.typing import Images, Scores, frozen
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """Scores of images, one per image, each depending on its own image and prompt alone; higher is better."""
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Images are RGB in [0, 1], float32; `prompts[i]` belongs to `images[i]`."""
+        ...
+
+
+@frozen
+class Card:
+    """What a score means. `range` is what real pictures get, not a bound; None: unknown.
+
+    `differentiable` None: not declared, found out by one trial call before the first step. `needs` names the space that the reward
+    reads; only "image" (decoded, clean) exists today.
+    """
+
+    unit: str = "score"
+    range: tuple[float, float] | None = None
+    version: str = ""
+    differentiable: bool | None = None
+    needs: str = "image"
+    source: str = ""
+    licence: str = ""
+    weights: str = ""
+    citation: str = ""
+
+
+@runtime_checkable
+class Carded(Protocol):
+    """A reward that declares its card (recommended; a plain function gets an empty one)."""
+
+    card: Card
+
+
+@runtime_checkable
+class Networked(Protocol):
+    """Something with networks, which memory policies may cast, checkpoint or move, and a run freezes and hands back."""
+
+    networks: Mapping[str, nn.Module]
+
+
+@runtime_checkable
+class Mixed(Protocol):
+    """A reward made of others, whose own scores belong in the trace."""
+
+    def parts(self, images: Images, prompts: Sequence[str]) -> Mapping[str, Scores]:
+        """Each part's scores, by name; checked at their own border."""
+        ...
+
+    def mixed(self, parts: Mapping[str, Scores]) -> Scores:
+        """The reward, from its parts' scores."""
+        ...
+
+
+def card_of(reward: Reward) -> Card:
+    """The reward's card, or an empty one."""
+    return reward.card if isinstance(reward, Carded) else Card()
+
+
+def networks_of(thing: object) -> Mapping[str, nn.Module]:
+    """The networks that something declares; a bare `nn.Module` is its own only network."""
+    if isinstance(thing, nn.Module):
+        return {"reward": thing}
+    return thing.networks if isinstance(thing, Networked) else {}

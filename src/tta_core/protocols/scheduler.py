@@ -1,0 +1,120 @@
+"""The sampler: a table of steps, and one Gaussian kernel that every sampler of the family is read from.
+
+x = a x0 + s eps at a step and (a', s') at the next. DDIM(eta), DDPM, Euler and its ancestral form, flow Euler and its SDE, DPM-Solver++
+1 and 2M and their SDE differ in the table, in eta and in the order alone.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import attrs
+
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.values.schedules import Schedule
+from tta_core.values.trajectory import History, Prediction, State, Step
+from tta_core.values.transition import GaussianTransition, log_snr_half, posterior_std
+from tta_core.values.typing import Latents, frozen
+
+Output = Literal["epsilon", "v_prediction", "flow", "sample"]
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """Turns a raw network output into a prediction. Pure: it may be asked any number of times at any step."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The sampler's table, in sampling order."""
+        ...
+
+    @property
+    def initial_std(self) -> float:
+        """The standard deviation of x_T."""
+        ...
+
+    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
+        """The prediction at a state from the guided output there."""
+        ...
+
+
+@frozen
+class GaussianScheduler:
+    """The one kernel, over a table.
+
+    Attributes:
+        steps: the table.
+        output: what the network predicts.
+        eta: share of the posterior's standard deviation that is drawn at each step; 0 deterministic, 1 ancestral. A schedule gives
+            each step its own.
+        initial_std: standard deviation of x_T.
+        renoise: forget x and noise x0 afresh at each step (`stochastic_sampling` of diffusers' flow-matching Euler).
+
+    Raises:
+        IncompatibleError: for a step from clean latents, and for one from noise alone if the network predicts the noise.
+        InputError: for an eta outside [0, 1].
+
+    Source: DDIM (arXiv 2010.02502) eq. 12 and 16; DPM-Solver++ (arXiv 2211.01095) algorithm 2 for the second order.
+    """
+
+    steps: tuple[Step, ...] = attrs.field(repr=lambda steps: f"<{len(steps)} steps>")
+    output: Output
+    eta: float | Schedule = 0.0
+    initial_std: float = 1.0
+    renoise: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        for step in self.steps:
+            if step.s <= 0:
+                raise IncompatibleError(
+                    f"Cannot use a table whose step {step.index} starts at s = {step.s:g}. This is because x is clean there, and there is "
+                    "no noise to take away. Leave that step out."
+                )
+            if step.a <= 0 and self.output == "epsilon":
+                raise IncompatibleError(
+                    f"Cannot use output 'epsilon' with a table whose step {step.index} starts at a = {step.a:g}. This is because x is "
+                    "noise alone there, and the noise does not tell x0. Use a network that predicts 'flow', 'v_prediction' or 'sample', "
+                    "or a table that starts at less noise."
+                )
+            if not 0 <= self._eta(step) <= 1:
+                raise InputError(
+                    f"eta is {self._eta(step):g} at step {step.index}, but it is the share of the posterior's noise that is drawn: give "
+                    "numbers in [0, 1]."
+                )
+
+    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
+        """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
+        x0, eps = self._believed(state.x, output, step)
+        std = self.std(step)
+        k = math.sqrt(max(0.0, step.s_next**2 - std**2))
+        direction = self._second_order(x0, state.history, step)
+        mean = (k / step.s) * state.x + (step.a_next - step.a * k / step.s) * direction
+        return Prediction(x0, eps, GaussianTransition(mean, std), History(x0, step.a, step.s))
+
+    def std(self, step: Step) -> float:
+        """The standard deviation of the transition from a step, which depends on the table and eta alone."""
+        return step.s_next if self.renoise else self._eta(step) * posterior_std(step.a, step.s, step.a_next, step.s_next)
+
+    def _eta(self, step: Step) -> float:
+        return float(self.eta) if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
+
+    def _believed(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
+        a, s = step.a, step.s
+        square = a * a + s * s
+        if self.output == "epsilon":
+            return (x - s * output) / a, output
+        if self.output == "v_prediction":
+            scale = math.sqrt(square)
+            return (a / square) * x - (s / scale) * output, (s / square) * x + (a / scale) * output
+        if self.output == "flow":
+            return x - s * output, x + a * output
+        return output, (x - a * output) / s
+
+    def _second_order(self, x0: Latents, history: History | None, step: Step) -> Latents:
+        if step.order == 1 or history is None or step.s_next == 0:
+            return x0
+        here, before = log_snr_half(step.a, step.s), log_snr_half(history.a, history.s)
+        if math.isinf(before):
+            return x0
+        ratio = (log_snr_half(step.a_next, step.s_next) - here) / (here - before)
+        return x0 + 0.5 * ratio * (x0 - history.x0)

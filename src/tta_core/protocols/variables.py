@@ -1,0 +1,163 @@
+"""The controllable variables: lenses on the controls. A product of variables is a variable."""
+
+from typing import Protocol, runtime_checkable
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.values.controls import Controls, Embedding
+from tta_core.values.typing import evolve, frozen
+
+
+@runtime_checkable
+class ControllableVariable(Protocol):
+    """A lens on the controls: read what is steered, write it back.
+
+    Laws: reading what was written gives it; writing what was read changes nothing; the second of two writes wins. What a write does
+    not touch stays the *same object*, which is how the problem knows which guidance branch changed.
+    """
+
+    @property
+    def needs_null(self) -> bool:
+        """Whether it has no meaning without a null embedding and guidance other than 1."""
+        ...
+
+    def read(self, controls: Controls) -> tuple[Tensor, ...]:
+        """The steered tensors; each has one row per sample in dimension 0 (noise: in dimension 1 it is moved to 0)."""
+        ...
+
+    def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
+        """New controls in which the steered tensors are these."""
+        ...
+
+
+class _Joins:
+    __slots__ = ()
+
+    def __and__(self, other: ControllableVariable) -> "Product":
+        return Product((self, other))  # type: ignore[arg-type]
+
+
+@frozen
+class TextEmbedding(_Joins):
+    """The text embedding's tokens (DATE), and its pooled vector too where asked."""
+
+    pooled: bool = False
+    needs_null: bool = attrs.field(default=False, init=False, repr=False)
+
+    def read(self, controls: Controls) -> tuple[Tensor, ...]:
+        """(tokens,) or (tokens, pooled)."""
+        return _read(controls.text, self.pooled, "text")
+
+    def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
+        """Controls with this text embedding."""
+        return evolve(controls, text=_written(controls.text, value))
+
+
+@frozen
+class NullEmbedding(_Joins):
+    """The null embedding of classifier-free guidance (Null-TTA), and its pooled vector too where asked."""
+
+    pooled: bool = False
+    needs_null: bool = attrs.field(default=True, init=False, repr=False)
+
+    def read(self, controls: Controls) -> tuple[Tensor, ...]:
+        """(tokens,) or (tokens, pooled)."""
+        return _read(_null(controls), self.pooled, "null")
+
+    def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
+        """Controls with this null embedding."""
+        return evolve(controls, null=_written(_null(controls), value))
+
+
+@frozen
+class Noise(_Joins):
+    """The injected noise (DNO): x_T and every step's; or the last `last` rows alone, or the first `first` (1: x_T).
+
+    Rows: samples first, `(b, steps, ...)`. Raises `InputError` for both.
+    """
+
+    last: int | None = None
+    first: int | None = None
+    needs_null: bool = attrs.field(default=False, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.last is not None and self.first is not None:
+            raise InputError(f"{self!r} steers the last rows and the first. Give one of the two.")
+
+    def read(self, controls: Controls) -> tuple[Tensor, ...]:
+        """The steered noises, `(b, steps, c, h, w)`."""
+        return (controls.noise[self._rows(controls)].transpose(0, 1),)
+
+    def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
+        """Controls with these noises; the other rows stay."""
+        noise, rows = value[0].transpose(0, 1), self._rows(controls)
+        copies = noise.shape[1] // controls.noise.shape[1]
+        before, after = (controls.noise[kept].repeat(1, copies, 1, 1, 1) for kept in (slice(rows.start), slice(rows.stop, None)))
+        return evolve(controls, noise=torch.cat([before, noise, after]))
+
+    def _rows(self, controls: Controls) -> slice:
+        total = controls.noise.shape[0]
+        start = 0 if self.last is None else max(0, total - self.last)
+        return slice(start, total if self.first is None else min(self.first, total))
+
+
+def _flat(parts: tuple[ControllableVariable, ...]) -> tuple[ControllableVariable, ...]:
+    return tuple(inner for part in parts for inner in (part.parts if isinstance(part, Product) else (part,)))
+
+
+@frozen
+class Product(_Joins):
+    """Several variables steered as one; written `NullEmbedding() & TextEmbedding()`. Raises `IncompatibleError` for two of one kind."""
+
+    parts: tuple[ControllableVariable, ...] = attrs.field(converter=_flat)
+
+    def __attrs_post_init__(self) -> None:
+        kinds = [type(part) for part in self.parts]
+        if len(set(kinds)) < len(kinds):
+            raise IncompatibleError(
+                f"Cannot use {' & '.join(map(repr, self.parts))} as one variable. This is because two parts write the same controls, and "
+                "the second would undo the first. Name each control once."
+            )
+
+    @property
+    def needs_null(self) -> bool:
+        """Whether one part needs a null embedding."""
+        return any(part.needs_null for part in self.parts)
+
+    def read(self, controls: Controls) -> tuple[Tensor, ...]:
+        """The parts' tensors, one after another."""
+        return tuple(tensor for part in self.parts for tensor in part.read(controls))
+
+    def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
+        """Each part takes as many tensors as it reads."""
+        for part in self.parts:
+            size = len(part.read(controls))
+            controls, value = part.write(controls, value[:size]), value[size:]
+        return controls
+
+
+def _null(controls: Controls) -> Embedding:
+    if controls.null is None:
+        raise IncompatibleError(
+            "Cannot use a null-embedding variable with this backbone. This is because the variable steers the unconditional branch of "
+            "classifier-free guidance, but the backbone has no null embedding. Steer TextEmbedding() or Noise(), or ask for true guidance."
+        )
+    return controls.null
+
+
+def _read(embedding: Embedding, pooled: bool, branch: str) -> tuple[Tensor, ...]:
+    if not pooled:
+        return (embedding.tokens,)
+    if embedding.pooled is None:
+        raise IncompatibleError(
+            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks are told tokens only. "
+            "Leave `pooled` off."
+        )
+    return (embedding.tokens, embedding.pooled)
+
+
+def _written(embedding: Embedding, value: tuple[Tensor, ...]) -> Embedding:
+    return evolve(embedding.repeated(value[0].shape[0]), tokens=value[0], **({"pooled": value[1]} if len(value) > 1 else {}))

@@ -1,0 +1,140 @@
+"""A backbone, or a reward, with some of its calls replaced; everything else is the original's."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import torch
+from torch import nn
+
+from tta_core.protocols.backbone import Backbone, Defaults
+from tta_core.protocols.reward import Card, Reward, card_of, networks_of
+from tta_core.values.controls import Embedding
+from tta_core.values.provenance import name_of
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Images, Latents, Scores, frozen
+
+Encode = Callable[[Sequence[str], int, int], Embedding]
+EncodeNull = Callable[[Sequence[str | None], int, int], Embedding | None]
+Predict = Callable[[Latents, Step, Embedding], Latents]
+Combine = Callable[[Latents, Latents, float], Latents]
+Decode = Callable[[Latents], Images]
+Score = Callable[[Images, Sequence[str]], Scores]
+ScoreParts = Callable[[Images, Sequence[str]], Mapping[str, Scores]]
+Mix = Callable[[Mapping[str, Scores]], Scores]
+
+
+@frozen
+class WrappedBackbone:
+    """A backbone some of whose calls go another way; None is the original's. `device` is the original's when it is made, unless given."""
+
+    backbone: Backbone
+    encoding: Encode | None = attrs.field(default=None, repr=False)
+    encoding_null: EncodeNull | None = attrs.field(default=None, repr=False)
+    predicting: Predict | None = attrs.field(default=None, repr=False)
+    combining: Combine | None = attrs.field(default=None, repr=False)
+    decoding: Decode | None = attrs.field(default=None, repr=False)
+    device: torch.device = attrs.field(default=attrs.Factory(lambda self: self.backbone.device, takes_self=True), repr=False)
+
+    @property
+    def __name__(self) -> str:
+        """The original's, so that messages name what the user gave."""
+        return name_of(self.backbone)
+
+    @property
+    def has_null(self) -> bool:
+        """The original's."""
+        return self.backbone.has_null
+
+    @property
+    def defaults(self) -> Defaults:
+        """The original's."""
+        return self.backbone.defaults
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The original's."""
+        return self.backbone.networks
+
+    @property
+    def sampler(self) -> object:
+        """The original's."""
+        return self.backbone.sampler
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """The original's."""
+        return self.backbone.latent_shape(height, width)
+
+    def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
+        """The text embedding of each prompt."""
+        return (self.encoding or self.backbone.encode)(prompts, height, width)
+
+    def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
+        """The null embedding of each sample."""
+        return (self.encoding_null or self.backbone.encode_null)(prompts, height, width)
+
+    def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
+        """The raw output of one guidance branch."""
+        return (self.predicting or self.backbone.predict)(x, step, embedding)
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """The guided output."""
+        return (self.combining or self.backbone.combine)(text, null, guidance)
+
+    def decode(self, x0: Latents) -> Images:
+        """Clean latents to RGB."""
+        return (self.decoding or self.backbone.decode)(x0)
+
+
+@frozen
+class WrappedReward:
+    """A reward whose call goes another way; its card and its networks are the original's."""
+
+    reward: Reward
+    scoring: Score = attrs.field(repr=False)
+
+    @property
+    def __name__(self) -> str:
+        """The original's, so that messages name what the user gave."""
+        return name_of(self.reward)
+
+    @property
+    def card(self) -> Card:
+        """The original's."""
+        return card_of(self.reward)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The original's."""
+        return networks_of(self.reward)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Scores of images."""
+        return self.scoring(images, prompts)
+
+
+@frozen
+class WrappedMixture:
+    """A mixture whose parts are scored another way; its card and its networks are the original's, and `mixed` should be."""
+
+    reward: Reward
+    parts: ScoreParts = attrs.field(repr=False)
+    mixed: Mix = attrs.field(repr=False)
+
+    @property
+    def __name__(self) -> str:
+        """The original's, so that messages name what the user gave."""
+        return name_of(self.reward)
+
+    @property
+    def card(self) -> Card:
+        """The original's."""
+        return card_of(self.reward)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The original's."""
+        return networks_of(self.reward)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Scores of images."""
+        return self.mixed(self.parts(images, prompts))

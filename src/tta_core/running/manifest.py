@@ -1,0 +1,72 @@
+"""The record of an experiment: enough to run it again, and whom to cite."""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from tta_core.protocols.native_sampler import NativeSampler
+from tta_core.protocols.reward import card_of
+from tta_core.running.prepare import Prepared
+from tta_core.values.arguments import whole
+from tta_core.values.provenance import distribution, name_of
+from tta_core.values.trajectory import Step
+
+
+def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
+    """The `repr` of every part, settings, versions, device, dtypes and citations, as plain data for JSON.
+
+    `sampler`: the name that was asked for (empty: an object was given), the backbone's own, and a digest of the table of steps.
+    """
+    problem, method, sampler = prepared.problem, prepared.method, prepared.problem.backbone.sampler
+    parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
+    packages = ("tta-align", "torch", "diffusers", "transformers")
+    known = {name: importlib.metadata.version(name) for name in packages if _installed(name)}
+    citations = [getattr(type(method), "citation", ""), card_of(problem.reward).citation]
+    return {
+        **{kind: repr(part) for kind, part in parts.items()},
+        "sampler": {
+            "asked": prepared.asked,
+            "native": name_of(sampler.scheduler if isinstance(sampler, NativeSampler) else sampler),
+            "table": _digest(problem.steps),
+        },
+        "dtypes": {role: str(_dtype(network)) for role, network in problem.backbone.networks.items()},
+        "memory": list(prepared.memory),
+        "negative": list(prepared.negatives),
+        "given": list(prepared.given),
+        "height": prepared.setup.height,
+        "width": prepared.setup.width,
+        "guidance": problem.guidance,
+        "steps": len(problem.steps),
+        "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else None if seed is None else whole("seed", seed),
+        "versions": {
+            "python": platform.python_version(),
+            **known,
+            **{made[0]: made[1] for made in map(distribution, parts.values()) if made},
+        },
+        "device": str(problem.backbone.device),
+        "citations": [citation for citation in citations if citation],
+    }
+
+
+def _digest(steps: Sequence[Step]) -> str:
+    """Of a sampler's table to six digits: two runs that differ in it do not sample alike."""
+    rows = [[f"{value:.6g}" if isinstance(value, float) else str(value) for value in attrs.astuple(step)] for step in steps]  # type: ignore[arg-type]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
+
+
+def _dtype(network: nn.Module) -> torch.dtype | None:
+    return next((parameter.dtype for parameter in network.parameters()), None)
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""A method inside a pipeline's own call, for backbones whose pipelines allow it."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
+
+from tta_core.errors import IncompatibleError
+from tta_core.plugins import resolve
+from tta_core.protocols.method import Method, Snapshot
+from tta_core.values.provenance import name_of
+
+
+@runtime_checkable
+class Steerable(Protocol):
+    """A backbone whose own pipeline's call can be steered while it runs."""
+
+    def steered(
+        self, method: Method, reward: object, *, prompts: Sequence[str] | str, guidance: float | None, eta: float | None, seed: int
+    ) -> AbstractContextManager[list[Snapshot]]:
+        """See `steering_hook`."""
+        ...
+
+
+def steering_hook(
+    pipeline: object,
+    method: object,
+    reward: object,
+    *,
+    prompts: Sequence[str] | str,
+    guidance: float | None = None,
+    eta: float | None = None,
+    seed: int = 0,
+) -> AbstractContextManager[list[Snapshot]]:
+    """Steers every call of the user's own pipeline inside the context, so that what is built around it (ControlNet, IP-Adapter, a custom
+    loop) is steered too; gives a list that fills with the method's snapshots.
+
+        with steering_hook(pipe, DATE(rho=0.5), reward, prompts=prompts):
+            images = pipe(prompts, num_inference_steps=50).images
+
+    Args:
+        pipeline: a loaded pipeline whose backbone is `Steerable`.
+        method, reward: as in `align`; a method that updates step by step, without particles.
+        prompts: what the pipeline is called with, for the reward.
+        guidance: what the pipeline is called with; None reads its own.
+        eta: what the pipeline is called with, which it does not tell; None: the sampler's own (0 for DDIM), as in a call without eta.
+        seed: of the method's own random directions, if it draws any.
+
+    Raises:
+        IncompatibleError: for what cannot be steered this way, with the reason.
+        InputError: in the pipeline's call: under `torch.inference_mode()`, or if the prompts are not as many as its samples.
+    """
+    drawing = resolve.backbone(pipeline)
+    if not isinstance(drawing, Steerable):
+        raise IncompatibleError(
+            f"Cannot steer {name_of(drawing)} inside its own call. This is because the backbone does not offer it (`Steerable`). "
+            "Use tta_core.align, which brings the loop."
+        )
+    return drawing.steered(resolve.method(method), reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)

@@ -1,0 +1,183 @@
+"""Gradients of an objective: exact, or estimated where the reward has none. Any method takes any of them.
+
+An objective is `weight * reward - penalties`. Notation (name -> DNO paper): mu -> mu, directions -> the number of perturbations.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+import attrs
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from tta_core.protocols.method import Snapshot
+from tta_core.solving import steering
+from tta_core.solving.problem import Look, Problem
+from tta_core.solving.steering import Tensors
+from tta_core.values.arguments import above
+from tta_core.values.controls import Controls
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import Images, Scores, evolve, frozen
+
+
+@frozen
+class Objective:
+    """What a method ascends, per sample, and what it was computed from."""
+
+    look: Look
+    weight: float
+    penalties: Mapping[str, Scores]
+
+    @property
+    def total(self) -> Scores:
+        """weight * scores - the penalties."""
+        return self.weight * self.look.scores - sum(self.penalties.values(), torch.zeros_like(self.look.scores))
+
+    def first(self, rows: int) -> "Objective":
+        """The first rows, without a graph."""
+        return Objective(self.look[:rows], self.weight, {name: value[:rows].detach() for name, value in self.penalties.items()})
+
+    def snapshot(self, index: int, total: int, controls: Controls, gradient: Tensors) -> Snapshot:
+        """This evaluation as a snapshot."""
+        look = self.look
+        return Snapshot(index, total, controls, look.x0, look.scores, look.parts, self.penalties, self.total, gradient)
+
+
+Evaluate = Callable[[Tensors], Objective]
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """The objective at a value of the variable, and its gradient there, per sample."""
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the reward must be differentiable."""
+        ...
+
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+        """`evaluate` takes rows `(k b)` too. Random directions are keyed by `key`, never by call order."""
+        ...
+
+
+@frozen
+class Exact:
+    """Backpropagation."""
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Yes."""
+        return True
+
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+        """One evaluation, forward and backward."""
+        leaves = steering.leaves(value)
+        seen = evaluate(leaves)
+        return seen.first(value[0].shape[0]), problem.gradient(seen.total, leaves)
+
+
+@frozen
+class ZerothOrder:
+    """g = 1 / (K mu) sum_k [J(v + mu u_k) - J(v)] u_k, u_k ~ N(0, I): perturbs the variable; K + 1 evaluations in one batch, no backward.
+
+    Source: Null-TTA (arXiv 2511.20889), the gradient-free variant; Nesterov and Spokoiny (2017), Gaussian smoothing.
+    """
+
+    mu: float = attrs.field(default=0.02, validator=above(0))
+    directions: int = attrs.field(default=4, validator=above(0))
+
+    @property
+    def needs_gradient(self) -> bool:
+        """No."""
+        return False
+
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+        """One batch of evaluations without a graph."""
+        samples = value[0].shape[0]
+        drawn = _directions(value, problem, key, self.directions)
+        with torch.no_grad():
+            seen = evaluate(_perturbed(value, drawn, self.mu))
+        totals = rearrange(seen.total, "(k b) -> k b", b=samples)
+        gain = (totals[1:] - totals[0]) / (self.directions * self.mu)
+        return seen.first(samples), _weighted(drawn, gain)
+
+
+@frozen
+class Hybrid1:
+    """Perturbs the image: dR/dx is estimated by Gaussian smoothing, the rest (sampler, decoder, penalties) differentiated exactly.
+
+    Source: DNO (arXiv 2405.18881), hybrid gradient 1. The perturbed images are clamped to [0, 1], where rewards are defined.
+    """
+
+    mu: float = attrs.field(default=0.01, validator=above(0))
+    directions: int = attrs.field(default=16, validator=above(0))
+
+    @property
+    def needs_gradient(self) -> bool:
+        """No."""
+        return False
+
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+        """One evaluation with a graph, and one batch of rewards."""
+        leaves = steering.leaves(value)
+        seen = evaluate(leaves)
+        image = (seen.look.images.detach(),)
+        drawn = _directions(image, problem, key, self.directions)
+        scores = rearrange(problem.score(_perturbed(image, drawn, self.mu)[0].clamp(0, 1)), "(k b) -> k b", b=value[0].shape[0])
+        gain = (scores[1:] - scores[0]) / (self.directions * self.mu)
+        return seen.first(value[0].shape[0]), problem.gradient(_surrogate(seen, _weighted(drawn, gain)[0]), leaves)
+
+
+@frozen
+class Hybrid2:
+    """Perturbs the variable and weighs the differences of the *images*, g_x = sum_k (R_k - R)(x_k - x) to unit length per sample; then
+    ascends <g_x, x> through the exact Jacobian. The perturbations stay on the images that the model can draw.
+
+    Source: DNO (arXiv 2405.18881), hybrid gradient 2, the paper's best for rewards without gradients.
+    """
+
+    mu: float = attrs.field(default=0.01, validator=above(0))
+    directions: int = attrs.field(default=4, validator=above(0))
+
+    @property
+    def needs_gradient(self) -> bool:
+        """No."""
+        return False
+
+    def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
+        """One batch of evaluations without a graph, and one with."""
+        samples, leaves = value[0].shape[0], steering.leaves(value)
+        drawn = _directions(value, problem, key, self.directions)
+        with torch.no_grad():
+            moved = evaluate(_perturbed(value, drawn, self.mu))
+        scores = rearrange(moved.look.scores, "(k b) -> k b", b=samples)
+        images = rearrange(moved.look.images, "(k b) c H W -> k b c H W", b=samples)
+        (direction,) = steering.unit((torch.einsum("kb,kbchw->bchw", scores[1:] - scores[0], images[1:] - images[0]),))
+        seen = evaluate(leaves)
+        return seen.first(samples), problem.gradient(_surrogate(seen, direction), leaves)
+
+
+def _surrogate(seen: Objective, direction: Images) -> Scores:
+    """weight * <direction, image> - penalties: its gradient is the objective's, were dR/dx this direction."""
+    return evolve(seen, look=evolve(seen.look, scores=(direction * seen.look.images).flatten(1).sum(1))).total
+
+
+def _directions(value: Tensors, problem: Problem, key: tuple[int, ...], count: int) -> list[Tensors]:
+    return [tuple(problem.noises.like(tensor, *key, k, i) for i, tensor in enumerate(value)) for k in range(count)]
+
+
+def _perturbed(value: Tensors, directions: list[Tensors], mu: float) -> Tensors:
+    """The value itself, then each perturbation; rows `(k b)`."""
+    return tuple(torch.cat([tensor, *(tensor + mu * drawn[i] for drawn in directions)]).detach() for i, tensor in enumerate(value))
+
+
+def _weighted(directions: list[Tensors], weights: Tensor) -> Tensors:
+    """sum_k weights[k] * direction k, per sample."""
+    terms = [steering.scaled(drawn, weight) for drawn, weight in zip(directions, weights, strict=True)]
+    return tuple(torch.stack(parts).sum(0) for parts in zip(*terms, strict=True))
+
+
+def as_rows(value: Tensors, like: Tensors) -> Tensors:
+    """A value repeated to the rows of another, k-major."""
+    return tuple(as_batch(tensor, other.shape[0]) for tensor, other in zip(value, like, strict=True))

@@ -1,0 +1,49 @@
+"""What a problem is made of, for those who are handed one and need no more of it than its parts."""
+
+from typing import Protocol, runtime_checkable
+
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.reward import Reward
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.values.controls import Controls
+from tta_core.values.ledger import Ledger
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """The fields of a `tta_core.Problem` that positions and the check of compatibility read."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """Evaluates guidance branches, and decodes."""
+        ...
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Turns a guided output into a prediction."""
+        ...
+
+    @property
+    def reward(self) -> Reward:
+        """Scores images."""
+        ...
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """One for each sample."""
+        ...
+
+    @property
+    def controls(self) -> Controls:
+        """The unsteered controls."""
+        ...
+
+    @property
+    def guidance(self) -> float:
+        """Weight of classifier-free guidance."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Counts rows."""
+        ...

@@ -1,0 +1,170 @@
+"""The words in which a method is written: start, at, look, score, gradient, sample."""
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from tta_core.errors import NotFiniteError
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.memory import Decoder
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.protocols.reward import Reward
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.solving import compatibility, steering
+from tta_core.solving.position import Position
+from tta_core.solving.scoring import judged
+from tta_core.values.controls import Controls
+from tta_core.values.ledger import Ledger
+from tta_core.values.noise import NoiseSource
+from tta_core.values.provenance import name_of
+from tta_core.values.trajectory import State, Step
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import Images, Latents, Noises, Scores, evolve, frozen
+
+
+@frozen
+class Look:
+    """Clean latents, seen: decoded and scored. `parts` are the scores of a mixture's rewards, by name."""
+
+    x0: Latents
+    images: Images
+    scores: Scores
+    parts: Mapping[str, Scores] = attrs.field(factory=dict)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Look":
+        """Some rows, without a graph."""
+        x0, images, scores = (tensor[rows].detach() for tensor in (self.x0, self.images, self.scores))
+        return Look(x0, images, scores, {name: part[rows].detach() for name, part in self.parts.items()})
+
+
+@frozen
+class Problem:
+    """Everything a method is given: what draws, what judges, what may be steered, and where it starts.
+
+    Attributes:
+        prompts: one per sample; every tensor's rows follow them.
+        controls: the unsteered controls. Methods return new ones and never change these.
+        noises: where the children's noises come from.
+        origin: clean latents that the trajectory starts from, noised to the first step; None: it starts from noise alone.
+        guidance: weight of classifier-free guidance; 1 is no guidance, and then the null branch is not evaluated.
+        look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
+        segment: steps per checkpoint of a differentiated chain; None keeps all activations.
+        loss_scale: see `Setup`.
+        differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
+    """
+
+    backbone: Backbone
+    scheduler: Scheduler
+    reward: Reward
+    prompts: tuple[str, ...]
+    controls: Controls
+    noises: NoiseSource
+    guidance: float
+    origin: Latents | None = None
+    look_ahead_decoder: Decoder | None = None
+    segment: int | None = None
+    loss_scale: float = 1.0
+    differentiable: bool = True
+    ledger: Ledger = attrs.field(factory=Ledger, repr=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The sampler's steps, in sampling order."""
+        return tuple(self.scheduler.steps)
+
+    def start(self, controls: Controls, copies: int = 1) -> State:
+        """x_T of each sample; with `copies` k of them, rows `(k b)`, the first from the controls."""
+        noise = self.children(controls, 0, copies).flatten(0, 1)
+        if self.origin is None:
+            return State(self.scheduler.initial_std * noise)
+        first = self.steps[0]
+        return State(first.a * as_batch(self.origin, noise.shape[0]) + first.s * noise)
+
+    def children(self, controls: Controls, row: int, copies: int) -> Noises:
+        """k noises of one row for each sample: the controls' own first, then fresh ones. Row i + 1 belongs to step i."""
+        return torch.stack([controls.noise[row], *(self.noises(row, child) for child in range(1, copies))])
+
+    def at(self, state: State, step: Step) -> Position:
+        """The point of a trajectory where predictions are made."""
+        return Position(self, state, step)
+
+    def sample(self, controls: Controls) -> Latents:
+        """The whole sampling chain: x_0 from these controls. Differentiable; with `segment` set, activations are recomputed."""
+        state = self.start(controls)
+        for steps in self._segments():
+            if self.segment is None or not torch.is_grad_enabled():
+                state = self._run(state, controls, steps)
+            else:
+                state = checkpoint(self._run, state, controls, steps, use_reentrant=False)
+        return state.x
+
+    def _run(self, state: State, controls: Controls, steps: tuple[Step, ...]) -> State:
+        for step in steps:
+            state = self.at(state, step).predict(controls).sample(controls.noise[step.index + 1])
+        return state
+
+    def _segments(self) -> Iterator[tuple[Step, ...]]:
+        size = self.segment or len(self.steps)
+        return (self.steps[i : i + size] for i in range(0, len(self.steps), size))
+
+    def look_ahead(self, x0: Latents, clamp: bool = True) -> Look:
+        """Decode and score inside an optimisation, by the look-ahead decoder if there is one."""
+        return self._look(self.look_ahead_decoder or self.backbone.decode, "look-ahead", x0, clamp)
+
+    def look(self, x0: Latents, clamp: bool = True) -> Look:
+        """Decode and score with the full decoder: for choosing between candidates, and for results."""
+        return self._look(self.backbone.decode, "decode", x0, clamp)
+
+    def _look(self, decode: Decoder, component: str, x0: Latents, clamp: bool) -> Look:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
+            images = self.ledger.forward(component, decode(x0), x0.shape[0])
+        if not torch.isfinite(images).all():
+            raise NotFiniteError(
+                f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range "
+                "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
+            )
+        images = images.clamp(0, 1) if clamp else images
+        return Look(x0, images, *self._judged(images))
+
+    def result(self, total: int, controls: Controls, x0: Latents, clamp: bool = True) -> Snapshot:
+        """The last snapshot of a method that ends at these clean latents; of several copies, rows `(k b)`, each sample's best."""
+        with torch.no_grad():
+            look = self.look(x0, clamp)
+        look = look[steering.best(look.scores, len(self.prompts))]
+        return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images)
+
+    def score(self, images: Images) -> Scores:
+        """The reward of images, rows `(k b)`; checked at the border."""
+        return self._judged(images)[0]
+
+    def _judged(self, images: Images) -> tuple[Scores, Mapping[str, Scores]]:
+        prompts = self.prompts * (images.shape[0] // len(self.prompts))
+        images = images if self.differentiable else images.detach()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
+            scores, parts = judged(self.reward, images, prompts)
+        return self.ledger.forward("reward", scores, images.shape[0]), parts
+
+    def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""
+        if not objective.requires_grad:
+            raise compatibility.not_differentiable(self.reward)
+        gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
+        gradient = tuple(tensor / self.loss_scale for tensor in gradient)
+        if not all(torch.isfinite(tensor).all() for tensor in gradient):
+            raise NotFiniteError(
+                f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
+                "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."
+            )
+        return gradient
+
+    def check(self, needs: Needs) -> "Problem":
+        """This problem, ready for a method with these needs. What cannot work is refused here, before the first step.
+
+        Raises:
+            IncompatibleError: with the reason and a remedy.
+        """
+        compatibility.refuse(self, needs)
+        return evolve(self, differentiable=needs.gradient)

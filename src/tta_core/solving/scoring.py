@@ -1,0 +1,72 @@
+"""The border of a reward: it is called, and anything but one finite float score per image is refused by name."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tta_core.errors import InputError, RewardError
+from tta_core.protocols.reward import Mixed, Reward
+from tta_core.values.provenance import describe
+from tta_core.values.typing import Scores
+
+
+def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
+    """The scores of `judged`, for those who have no use for a mixture's parts. Raises what it raises."""
+    return judged(reward, images, prompts)[0]
+
+
+def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scores, Mapping[str, Scores]]:
+    """The border: call a reward and refuse anything but one finite float score per image. Gives a mixture's parts too.
+
+    Raises:
+        InputError: there are not as many prompts as images.
+        RewardError: it raised, returned no tensor, a wrong shape, an integer dtype or a NaN; the message names the reward, its
+            package, the value and the remedy. Nothing is replaced by zero and no row is dropped.
+    """
+    who = describe(reward)
+    if len(prompts) != images.shape[0]:
+        raise InputError(f"{who} was given {images.shape[0]} images and {len(prompts)} prompts. Give one prompt for each image.")
+    parts: Mapping[str, Scores] = {}
+    try:
+        if isinstance(reward, Mixed):
+            parts = reward.parts(images, prompts)
+            scores = reward.mixed(parts)
+        else:
+            scores = reward(images, prompts)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"{who} raised {type(error).__name__}: {error}. It was given images {tuple(images.shape)} in [0, 1] and "
+            f"{len(prompts)} prompts; it happened in {_place(error, reward)}."
+        ) from error
+    if not isinstance(scores, Tensor):
+        raise RewardError(f"{who} returned {type(scores).__name__}, not a tensor. Return torch scores of shape ({len(prompts)},).")
+    if scores.shape != (images.shape[0],):
+        raise RewardError(
+            f"{who} returned scores of shape {tuple(scores.shape)} for {images.shape[0]} images. A reward gives one score per image, "
+            f"shape ({images.shape[0]},): reduce over channels and pixels, squeeze the rest, and do not average over images."
+        )
+    if not scores.is_floating_point():
+        raise RewardError(f"{who} returned {scores.dtype} scores. Return floats: `scores.float()`.")
+    if not torch.isfinite(scores).all():
+        rows = (~torch.isfinite(scores)).nonzero().flatten().tolist()
+        row = rows[0]
+        raise RewardError(
+            f"{who} returned {scores[row].item()} for image {row} (prompt {prompts[row]!r}; {len(rows)} of {len(prompts)} scores are not "
+            "finite). Look for a division by zero, a logarithm or a square root at 0, or a half-precision overflow in the reward."
+        )
+    return scores.float(), parts
+
+
+def _place(error: Exception, reward: Reward) -> str:
+    """`file:line` of the innermost call in the reward's own package; the innermost of all for what is written elsewhere."""
+    package = (getattr(reward, "__module__", None) or type(reward).__module__).partition(".")[0]
+    calls = [
+        (frame.f_globals.get("__name__", "").partition(".")[0], f"{frame.f_code.co_filename}:{line}")
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    own = [place for home, place in calls if home == package]
+    return (own or [place for _, place in calls])[-1]

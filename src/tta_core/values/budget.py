@@ -1,0 +1,29 @@
+"""How much a run may cost; it stops at the first snapshot beyond."""
+
+from tta_core.errors import InputError
+from tta_core.values.ledger import Ledger
+from tta_core.values.typing import frozen
+
+
+@frozen
+class Budget:
+    """Limits; None does not limit. `evaluations` counts rows through the denoiser, forwards and backwards together; `flops` all
+    floating-point operations, a multiply-add being two, for which the run is priced before its first step."""
+
+    seconds: float | None = None
+    evaluations: int | None = None
+    flops: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if any(limit is not None and limit <= 0 for limit in (self.seconds, self.evaluations, self.flops)):
+            raise InputError(f"{self!r} leaves nothing to spend: give limits above 0, or None for no limit.")
+
+    def spent(self, ledger: Ledger) -> str:
+        """Which limit is exceeded, in words; empty while none is."""
+        if self.seconds is not None and ledger.elapsed > self.seconds:
+            return f"budget of {self.seconds:g} s spent"
+        if self.evaluations is not None and ledger.evaluations > self.evaluations:
+            return f"budget of {self.evaluations} evaluations spent"
+        if self.flops is not None and (ledger.flops or 0.0) > self.flops:
+            return f"budget of {self.flops:g} FLOPs spent"
+        return ""

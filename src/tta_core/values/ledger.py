@@ -1,0 +1,152 @@
+"""What a run cost: counts of rows through each component, FLOPs, and by phase wall time and peak memory."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core.values.typing import frozen
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """Measures peak memory on one device."""
+
+    def restart(self) -> None:
+        """Forget the peak so far."""
+        ...
+
+    def finish(self) -> int:
+        """The peak since the restart, in bytes, when all queued work is done."""
+        ...
+
+
+@frozen
+class CudaMeter:
+    """The allocator's own peak, of everything in the process on that device."""
+
+    device: torch.device
+
+    def restart(self) -> None:
+        """Wait, and forget the peak so far."""
+        torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+    def finish(self) -> int:
+        """Wait, and read the allocator's peak."""
+        torch.cuda.synchronize(self.device)
+        return torch.cuda.max_memory_allocated(self.device)
+
+
+@frozen
+class Phase:
+    """Seconds of one phase, and its peak memory in bytes where something measured it."""
+
+    seconds: float
+    peak_bytes: int | None = None
+
+
+@attrs.define
+class Ledger:
+    """Counts of *rows* (one image's worth of work) by component: "text", "null" (the denoiser's branches), "decode", "look-ahead",
+    "reward", each as "<component>" for forwards and "<component>.backward".
+
+    Attributes:
+        prices: FLOPs of one row, by the names of the counts; empty where nobody priced the run (memory policy "counted").
+        meter: what measures peak memory; None: nothing does.
+        phases: "baseline", "method" and "result", as far as the run came.
+        retries: how often a run was begun again with less memory after running out of it.
+    """
+
+    counts: Counter[str] = attrs.field(factory=Counter)
+    prices: Mapping[str, float] = attrs.field(factory=dict, repr=False)
+    meter: Meter | None = attrs.field(default=None, repr=False)
+    phases: dict[str, Phase] = attrs.field(factory=dict)
+    retries: int = 0
+    started: float = attrs.field(factory=time.perf_counter)
+
+    def fresh(self) -> "Ledger":
+        """An empty ledger with the same prices and meter, whose clock starts now."""
+        return Ledger(prices=self.prices, meter=self.meter)
+
+    def restarted(self) -> "Ledger":
+        """This ledger, its clock starting now."""
+        self.started = time.perf_counter()
+        return self
+
+    def forward(self, component: str, output: Tensor, rows: int) -> Tensor:
+        """Note a forward of so many rows, and its backward if one comes."""
+        self.begin(component, rows)
+        return self.end(component, output, rows)
+
+    def begin(self, component: str, rows: int) -> None:
+        """Note a forward before it runs: a checkpoint's recomputation may stop in its middle."""
+        self.counts[component] += rows
+
+    def end(self, component: str, output: Tensor, rows: int) -> Tensor:
+        """Note the backward of what was begun, if one comes."""
+        if output.requires_grad:
+            output.register_hook(lambda _gradient: self._backward(component, rows))
+        return output
+
+    def _backward(self, component: str, rows: int) -> None:
+        self.counts[f"{component}.backward"] += rows
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase and measure its peak, also when it ends by an exception."""
+        if self.meter is not None:
+            self.meter.restart()
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            peak = self.meter.finish() if self.meter is not None else None
+            self.phases[name] = Phase(time.perf_counter() - begun, peak)
+
+    @property
+    def evaluations(self) -> int:
+        """Rows through the denoiser, forwards and backwards together."""
+        return sum(self.counts[name] for name in ("text", "null", "text.backward", "null.backward"))
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations so far, a multiply-add being two; None where the run is not priced."""
+        return sum(self.prices.get(name, 0.0) * count for name, count in self.counts.items()) if self.prices else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the method and of decoding its result; the baseline's are not in it."""
+        return sum(phase.seconds for name, phase in self.phases.items() if name != "baseline")
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The highest peak of all phases, where it was measured."""
+        return max((phase.peak_bytes for phase in self.phases.values() if phase.peak_bytes is not None), default=None)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
+
+    def record(self) -> dict[str, object]:
+        """Everything as plain data for JSON."""
+        return {
+            "seconds": self.seconds,
+            "rows": dict(self.counts),
+            "flops": self.flops,
+            "peak_bytes": self.peak_bytes,
+            "phases": {name: {"seconds": phase.seconds, "peak_bytes": phase.peak_bytes} for name, phase in self.phases.items()},
+            "retries": self.retries,
+        }
+
+    def __str__(self) -> str:
+        parts = [f"{name} {count}" for name, count in sorted(self.counts.items())]
+        work = f", {self.flops / 1e12:.3g} TFLOP" if self.flops is not None else ""
+        peak = f", peak {self.peak_bytes / 2**20:.0f} MiB" if self.peak_bytes is not None else ""
+        return f"{self.seconds:.1f} s, rows: {', '.join(parts)}{work}{peak}"

@@ -1,0 +1,123 @@
+"""Where noises come from: keyed by (seed, sample, step, child), never by call order; or given, to repeat a published trajectory."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tta_core.errors import InputError
+from tta_core.values.arguments import whole
+from tta_core.values.typing import Latents, frozen
+
+
+@runtime_checkable
+class NoiseSource(Protocol):
+    """Standard normal noises, the same ones whenever they are asked for."""
+
+    def __call__(self, row: int, child: int) -> Latents:
+        """The noises of one row of the controls (0: x_T, i + 1: step i) and one child (0 is the one in the controls)."""
+        ...
+
+    def like(self, tensor: Tensor, *key: int) -> Tensor:
+        """Standard normals in the shape of a tensor whose dimension 0 is samples: directions, perturbations."""
+        ...
+
+    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+        """For each sample, `count` random permutations of `length` things."""
+        ...
+
+
+@frozen
+class KeyedNoise:
+    """Noises computed from their key on the CPU, so that they are the same on every device and in every batch.
+
+    `samples[j]` tells sample j from others of the same seed: `align` numbers the repetitions of a prompt, so that a prompt's noise does
+    not depend on its neighbours.
+    """
+
+    seeds: tuple[int, ...]
+    samples: tuple[int, ...]
+    shape: tuple[int, int, int]
+    device: torch.device
+
+    def __call__(self, row: int, child: int) -> Latents:
+        """The noises of one row and child, one per sample."""
+        return torch.stack([keyed_normal((*key, row, child), self.shape) for key in self._keys]).to(self.device)
+
+    def like(self, tensor: Tensor, *key: int) -> Tensor:
+        """Standard normals keyed by (seed, sample, *key)."""
+        return torch.stack([keyed_normal((*mine, "like", *key), tensor.shape[1:]) for mine in self._keys]).to(tensor)
+
+    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+        """Random permutations keyed by (seed, sample, *key)."""
+        generators = [torch.Generator().manual_seed(hashed((*mine, "permutations", *key))[0]) for mine in self._keys]
+        drawn = [torch.stack([torch.randperm(length, generator=generator) for _ in range(count)]) for generator in generators]
+        return torch.stack(drawn).to(self.device)
+
+    @property
+    def _keys(self) -> tuple[tuple[int, int], ...]:
+        return tuple(zip(self.seeds, self.samples, strict=True))
+
+
+@frozen
+class GivenNoise:
+    """Noises handed in, `rows[row][child]`; what is not given comes from `rest`, and is an error without it."""
+
+    rows: tuple[Float[Tensor, "_ b c h w"], ...]
+    rest: NoiseSource | None = None
+
+    def __call__(self, row: int, child: int) -> Latents:
+        """The given noises of one row and child."""
+        if row < len(self.rows) and child < self.rows[row].shape[0]:
+            return self.rows[row][child]
+        return self._rest(f"noise row {row}, child {child}")(row, child)
+
+    def like(self, tensor: Tensor, *key: int) -> Tensor:
+        """From `rest`."""
+        return self._rest(f"a direction for {key}").like(tensor, *key)
+
+    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+        """From `rest`."""
+        return self._rest(f"permutations for {key}").permutations(count, length, *key)
+
+    def _rest(self, wanted: str) -> NoiseSource:
+        if self.rest is None:
+            given = [noises.shape[0] for noises in self.rows]
+            raise InputError(
+                f"The run asked for {wanted}, but only {given} children per row were given. Row 0 starts the trajectory, row i + 1 belongs "
+                "to step i; K particles need K children in every row. Give more, or a `rest` to draw from."
+            )
+        return self.rest
+
+
+def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
+    """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
+    seeds = tuple(whole("seed", one) for one in (seed if isinstance(seed, Iterable) else (seed,) * len(prompts)))
+    if len(seeds) != len(prompts):
+        raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
+    seen: Counter[tuple[str, int]] = Counter()
+    samples = []
+    for key in zip(prompts, seeds, strict=True):
+        samples.append(seen[key])
+        seen[key] += 1
+    return KeyedNoise(seeds, tuple(samples), shape, device)
+
+
+def keyed_normal(key: tuple[int | str, ...], shape: Sequence[int]) -> Tensor:
+    """A standard normal tensor that is a function of its key alone.
+
+    torch's CPU generator keeps 32 bits of a seed; two draws, each from 32 bits of the key's hash, make it 64.
+    """
+    first, second = (torch.randn(tuple(shape), generator=torch.Generator().manual_seed(half)) for half in hashed(key))
+    return (first + second) / math.sqrt(2)
+
+
+def hashed(key: tuple[int | str, ...]) -> tuple[int, int]:
+    """Two independent 32-bit seeds of a key."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big")

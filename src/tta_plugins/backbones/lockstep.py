@@ -1,0 +1,165 @@
+"""A method that follows a trajectory somebody else samples: its networks and its sampler see the other's x at every step.
+
+The method runs its own loop, in its own thread, and believes that it samples. When it first asks for a prediction at a step it waits
+until the other has come there, and is given the other's call of the denoiser. It evaluates that call again, told other embeddings;
+what it last predicted with at the step is its answer.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+import attrs
+import torch
+
+from tta_core.errors import IncompatibleError
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Prediction, State, Step
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.denoiser_call import DenoiserCall
+from tta_plugins.backbones.family import FamilyBackbone
+
+Answer = tuple[Embedding, Embedding | None]  # text, null
+
+
+class Abandoned(BaseException):
+    """Ends the method's thread when nobody will ask it again. No `Exception`, so that no method swallows it."""
+
+
+@attrs.frozen(eq=False)
+class Place:
+    """Where the other is: x there, and its call of the denoiser."""
+
+    x: Latents
+    call: DenoiserCall
+
+
+class LockstepRun:
+    """A method's run in lock-step with another trajectory: `answer(place)` is called once for each step, in sampling order."""
+
+    def __init__(self, run: Callable[["LockstepRun"], None], device: torch.device) -> None:
+        self._run, self._device = run, device
+        self._asked: SimpleQueue[Place | None] = SimpleQueue()
+        self._answered: SimpleQueue[Answer | BaseException] = SimpleQueue()
+        self._step = -1
+        self._place: Place | None = None
+        self._said: list[tuple[Latents, Embedding]] = []
+        self._last: Answer | None = None
+        self.thread = threading.Thread(target=self._work, name="tta-lockstep", daemon=True)
+        self.thread.start()
+
+    def answer(self, place: Place) -> Answer:
+        """The embeddings that the method uses there. Re-raises what the method raises."""
+        self._asked.put(place)
+        answer = self._answered.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def abandon(self) -> None:
+        """End the run, wherever it stands, and wait until it has handed back what it borrowed."""
+        self._asked.put(None)
+        self.thread.join()
+
+    def arrived(self, step: Step) -> Place:
+        """Where the other is; the first call at a step gives the answer of the one before and waits.
+
+        Raises `IncompatibleError` for a step that lies behind: the method samples its chain again.
+        """
+        if step.index < self._step:
+            raise IncompatibleError(ONE_PASS)
+        if step.index > self._step:
+            if self._step >= 0:
+                self._answered.put(self._answer())
+            self._place = self._asked.get()
+            if self._place is None:
+                raise Abandoned
+            self._step, self._said, self._last = step.index, [], None
+        assert self._place is not None
+        return self._place
+
+    def said(self, output: Latents, embedding: Embedding) -> None:
+        """A branch was evaluated: remembers which embedding an output came from."""
+        self._said.append((output, embedding))
+
+    def predicted(self, text: Latents, null: Latents | None) -> None:
+        """A prediction was made from these outputs."""
+        self._last = (self._embedding(text), None if null is None else self._embedding(null))
+
+    def _embedding(self, output: Latents) -> Embedding:
+        return next(embedding for known, embedding in self._said if known is output)
+
+    def _answer(self) -> Answer:
+        assert self._place is not None
+        assert self._last is not None
+        if self._last[0].tokens.shape[0] != self._place.x.shape[0]:
+            raise IncompatibleError(_PARTICLES)
+        return self._last
+
+    def _work(self) -> None:
+        try:
+            if self._device.type == "cuda":
+                torch.cuda.set_device(self._device)
+            self._run(self)
+            self._answered.put(self._answer())
+        except Abandoned:
+            pass
+        except BaseException as error:
+            self._answered.put(error)
+
+
+def lockstep_backbone(drawing: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
+    """A backbone that evaluates its branches in the other's calls. Its `predict` refuses particles, which are several trajectories."""
+
+    def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
+        place = lockstep.arrived(step)
+        if not torch.equal(x, as_batch(x[: place.x.shape[0]], x.shape[0])):
+            raise IncompatibleError(_PARTICLES)
+        output = place.call.output(embedding)
+        lockstep.said(output, embedding)
+        return output
+
+    def combine(text: Latents, null: Latents, guidance: float) -> Latents:
+        lockstep.predicted(text, null)
+        return drawing.combine(text, null, guidance)
+
+    return WrappedBackbone(drawing, predicting=predict, combining=combine)
+
+
+@attrs.frozen
+class LockstepScheduler:
+    """A sampler that predicts from the other's x."""
+
+    scheduler: Scheduler
+    lockstep: LockstepRun = attrs.field(repr=False)
+    guided: bool
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The original's."""
+        return self.scheduler.steps
+
+    @property
+    def initial_std(self) -> float:
+        """The original's."""
+        return self.scheduler.initial_std
+
+    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
+        """The prediction at the other's x; the history is the method's own, which was made there."""
+        if not self.guided:
+            self.lockstep.predicted(output, None)
+        x = as_batch(self.lockstep.arrived(step).x, state.x.shape[0])
+        return self.scheduler.predict(evolve(state, x=x), output, step)
+
+
+ONE_PASS = (
+    "Cannot use a method that samples the chain more than once inside a pipeline's own call. This is because the call samples it once, "
+    "and goes no step back. Use a method that updates step by step (date, null-tta), or tta_core.align, which samples itself."
+)
+_PARTICLES = (
+    "Cannot use a method with several particles inside a pipeline's own call. This is because the call samples one trajectory of each "
+    "prompt. Use particles=1, or tta_core.align, which samples itself."
+)

@@ -1,0 +1,14 @@
+"""Choosing one of some words, with the nearest ones offered for a word that is none of them."""
+
+from collections.abc import Iterable
+
+from tta_core.errors import UnknownNameError
+from tta_core.plugins.registry import nearest
+
+
+def one_of(text: str, known: Iterable[str], what: str) -> str:
+    """The text, if it is known. Raises `UnknownNameError`: what it should name, and what comes near."""
+    known = list(known)
+    if text in known:
+        return text
+    raise UnknownNameError(f"No {what} is called {text!r}. {nearest(text, known)}")

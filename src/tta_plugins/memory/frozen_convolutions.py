@@ -1,0 +1,64 @@
+"""Convolutions that do not keep their input for a gradient of weights that nobody asks for."""
+
+from functools import partial
+from typing import Any, Literal
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_input
+
+from tta_core.protocols.memory import Setup
+from tta_core.values.typing import frozen
+from tta_plugins.memory.components import chosen_networks, refusal
+from tta_plugins.memory.patching import replace
+
+
+@frozen
+class FrozenConvolutions:
+    """Convolutions keep their input's shape instead of their input.
+
+    torch keeps the input of every convolution for the weights' gradient, also where the weights are frozen, as they are in a run. The
+    gradient with respect to the input needs its shape alone. A third of a decoder's activations go, and nothing is computed twice.
+
+    Exact: the same kernels on the same numbers.
+    """
+
+    components: tuple[Literal["denoiser", "decoder", "reward"], ...] = ("denoiser", "decoder", "reward")
+    tolerance: float = attrs.field(default=0.0, init=False, repr=False)
+
+    def __call__(self, setup: Setup) -> Setup:
+        """The setup whose convolutions are frozen for good."""
+        networks = chosen_networks(setup, self.components, self)
+        layers = [layer for network in networks for layer in network.modules() if isinstance(layer, nn.Conv2d) and _is_plain(layer)]
+        if not layers:
+            raise refusal(self, setup, "it changes what convolutions keep, and the networks have none")
+        for layer in layers:
+            replace(setup.undo, layer, "forward", partial(_forward, layer))
+        return setup
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    """Whether this layer computes what torch's own does; one that is frozen already does too."""
+    own = vars(layer).get("forward")
+    untouched = own is None or (isinstance(own, partial) and own.func is _forward)
+    return type(layer) is nn.Conv2d and untouched and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _forward(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    if layer.weight.requires_grad:
+        return layer._conv_forward(images, layer.weight, layer.bias)
+    return _Convolution.apply(images, layer)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, layer: nn.Conv2d) -> Tensor:
+        ctx.shape, ctx.layer = images.shape, layer
+        return conv2d(images, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        layer = ctx.layer
+        return conv2d_input(ctx.shape, layer.weight, gradient, layer.stride, layer.padding, layer.dilation, layer.groups), None

@@ -1,0 +1,140 @@
+"""From a decoded picture to a reward network's square input: what each scorer does, as one value with six fields.
+
+Resizing is where published scores silently part: the same picture through another filter moves by up to 95 grey levels.
+Source: `official` is what the authors' scorer does to an 8-bit picture; the rest are the image paths in the released code of DAS
+(2f4b223), Null-TTA (583c3d4), DNO (d67386f), ReNO (bd6f6ac) and DATE (d7dcd1e), so that their tables can be reproduced.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.values.typing import Images, frozen
+from tta_plugins.rewards.resize import Kernel, Resized, eight_bit, resize, resize_pillow
+
+Square = Float[Tensor, "b 3 n n"]
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@frozen
+class ImagePath:
+    """How a picture of any size becomes n x n pixels.
+
+    fit: *crop*: short side to n, centre crop. *crop-floor*: the same with Hugging Face's rounding, one pixel off when the margin is odd.
+        *letterbox*: long side to n, black borders. *squash*: both sides to n. *square*: the picture must be square.
+    rounding: *none*: float. *input*: the picture is first rounded to 8 bit. *pillow*: to 8 bit at first and after each pass of the resize.
+    clamp: overshoot of the bicubic filter is cut to [0, 1], as an 8-bit picture would.
+    """
+
+    fit: Literal["crop", "crop-floor", "letterbox", "squash", "square"]
+    kernel: Kernel = "bicubic"
+    antialias: bool = True
+    rounding: Literal["none", "input", "pillow"] = "none"
+    clamp: bool = True
+
+    def __call__(self, images: Images, n: int) -> Square:
+        """Float32, [0, 1] but for unclamped overshoot; differentiable, through roundings as if they were not there."""
+        height, width = images.shape[-2:]
+        new_height, new_width = self._size(height, width, n)
+        top, left = (self._margin(side, n) for side in (new_height, new_width))
+        rows, columns = (max(top, 0), min(top + n, new_height)), (max(left, 0), min(left + n, new_width))
+        x = self._resized(images, (new_height, new_width), rows, columns)
+        x = x.clamp(0, 1) if self.clamp else x
+        right, bottom = n - x.shape[-1] - max(-left, 0), n - x.shape[-2] - max(-top, 0)
+        return pad(x, (max(-left, 0), right, max(-top, 0), bottom))
+
+    def _size(self, height: int, width: int, n: int) -> tuple[int, int]:
+        if self.fit == "squash":
+            return n, n
+        if self.fit == "square":
+            if height != width:
+                raise IncompatibleError(
+                    f"Cannot use this image path with pictures of {height} x {width} pixels. This is because it reproduces code that "
+                    "resizes without cropping, and its network reads squares. Use preprocess='diff' or 'official'."
+                )
+            return n, n
+        if self.fit == "letterbox":
+            scale = n / max(height, width)
+            return max(round(height * scale), 1), max(round(width * scale), 1)
+        return (n, int(n * width / height)) if height <= width else (int(n * height / width), n)
+
+    def _margin(self, side: int, n: int) -> int:
+        """Where the n pixels begin along one side; negative where a border is added."""
+        if self.fit == "crop":
+            return round((side - n) / 2)
+        return (side - n) // 2 if self.fit == "crop-floor" else -((n - side) // 2)
+
+    def _resized(self, images: Images, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Resized:
+        if self.rounding == "pillow":
+            return resize_pillow(images, size, rows, columns)
+        x = eight_bit(images) if self.rounding == "input" else images
+        if self.antialias:
+            return resize(x, size, self.kernel, rows, columns)
+        with torch.autocast(x.device.type, enabled=False):
+            whole = interpolate(x.float(), size, mode=self.kernel, align_corners=False) if size != x.shape[-2:] else x.float()
+        return whole[..., slice(*rows), slice(*columns)]
+
+
+_BILINEAR = ImagePath("square", "bilinear")
+_RENO = ImagePath("crop", clamp=False)
+_DATE = ImagePath("squash", "bilinear", antialias=False)
+_HUGGING_FACE = ImagePath("crop-floor", rounding="pillow")
+
+CLIP_PATHS = {
+    "official": ImagePath("crop", rounding="pillow"),
+    "diff": ImagePath("crop"),
+    "das": _BILINEAR,
+    "null-tta": _BILINEAR,
+    "dno": _BILINEAR,
+    "reno": _RENO,
+    "date": _DATE,
+}
+PICKSCORE_PATHS = CLIP_PATHS | {"official": _HUGGING_FACE}
+IMAGEREWARD_PATHS = {
+    "official": ImagePath("crop", rounding="pillow"),
+    "diff": ImagePath("crop"),
+    "das": _HUGGING_FACE,
+    "null-tta": _HUGGING_FACE,
+    "reno": _RENO,
+    "date": _DATE,
+}
+HPS_PATHS = {
+    "official": ImagePath("letterbox", rounding="input", clamp=False),
+    "official-no-antialias": ImagePath("letterbox", antialias=False, rounding="input", clamp=False),
+    "diff": ImagePath("letterbox", clamp=False),
+    "das": _HUGGING_FACE,
+    "null-tta": ImagePath("squash", antialias=False, clamp=False),
+    "dno": _BILINEAR,
+    "reno": _RENO,
+}
+
+
+@frozen
+class Pixels:
+    """A network's input: an image path to its size, then its normalisation."""
+
+    path: ImagePath
+    size: int
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def __call__(self, images: Images) -> Square:
+        """Normalised float32 pixels; cast them to the network's dtype only now."""
+        x = self.path(images, self.size)
+        return (x - _channels(self.mean, x)) / _channels(self.std, x)
+
+
+def path_named(name: str, paths: dict[str, ImagePath]) -> ImagePath:
+    """The image path of that name; `InputError` lists those that this reward has."""
+    if name not in paths:
+        raise InputError(f"preprocess={name!r} is no image path of this reward. It has: {', '.join(paths)}.")
+    return paths[name]
+
+
+def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device).view(3, 1, 1)
