@@ -43,7 +43,7 @@ def test_every_hook_is_documented_with_its_own_signature():
 
 
 def test_every_hook_shows_its_own_text():
-    shown = re.findall(r"^::: tta_core\.hookspecs\.(tta_\w+)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)
+    shown = re.findall(r"^::: tta_core\.plugins\.hookspecs\.(tta_\w+)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)
     assert set(shown) == set(hooks())
     assert all(re.search(r"Since \d+\.\d+\.$", inspect.getdoc(hook)) for hook in hooks().values())
 

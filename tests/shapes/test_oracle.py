@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tta_plugins.shapes import grammar, oracle, render, scenes
+from tta_plugins.shapes import connected_regions, grammar, oracle, render, scenes
 
 
 def test_the_oracle_is_right_on_every_render():
@@ -64,8 +64,8 @@ def test_everything_is_inside_the_picture_and_apart():
 
 def test_regions_are_joined_around_corners_and_not_across_them():
     mask = torch.tensor([[1, 0, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
-    first, second = regions.connected_regions(mask)
+    first, second = connected_regions.connected_regions(mask)
     assert first.sum() == 7
     assert second.sum() == 1
     assert torch.equal(first | second, mask)
-    assert not regions.interior(mask).any()
+    assert not connected_regions.interior(mask).any()
