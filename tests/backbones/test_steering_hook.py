@@ -94,6 +94,11 @@ def in_our_loop(pipe, method, more, **options):
     text, null = plain.encode(PROMPTS, 32, 32), plain.encode_null([None] * 2, 32, 32)
 
     def predict(x, step, embedding):
+        """Branch by branch: what else the U-Net is told differs between them."""
+        branches = (slice(first, first + 2) for first in range(0, len(x), 2))
+        return torch.cat([one_branch(x[rows], step, embedding[rows]) for rows in branches])
+
+    def one_branch(x, step, embedding):
         kept, steered = (text, null) if isinstance(method, NullTTA) else (null, text)
         x, unsteered = x * step.input_scale, kept if torch.equal(embedding.tokens, kept.tokens) else steered
         told, also = plain.family.conditioning(embedding), more(x, step.time, plain.family.conditioning(unsteered))

@@ -89,6 +89,16 @@ class EncodesImages(Protocol):
         ...
 
 
+@runtime_checkable
+class SteersAttention(Protocol):
+    """A backbone that may honour `Embedding.attention`: its `predict` moves the context from one cross-attention layer to the next."""
+
+    @property
+    def steers_attention(self) -> bool:
+        """Whether it does, with the denoiser that it has."""
+        ...
+
+
 def classifier_free(text: Latents, null: Latents, guidance: float) -> Latents:
     """null + guidance * (text - null). Source: classifier-free guidance (arXiv 2207.12598) eq. 6, in the w >= 1 convention."""
     return null + guidance * (text - null)

@@ -37,6 +37,10 @@ class Scheduler(Protocol):
         """The prediction at a state from the guided output there."""
         ...
 
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The prediction at a state, had the clean estimate there been `x0`; eps is what is left of x."""
+        ...
+
 
 @frozen
 class GaussianScheduler:
@@ -84,7 +88,13 @@ class GaussianScheduler:
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
-        x0, eps = self._believed(state.x, output, step)
+        return self._prediction(state, *self._believed(state.x, output, step), step)
+
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The same from a clean estimate: eps = (x - a x0) / s, the order of the step kept."""
+        return self._prediction(state, x0, (state.x - step.a * x0) / step.s, step)
+
+    def _prediction(self, state: State, x0: Latents, eps: Latents, step: Step) -> Prediction:
         std = self.std(step)
         k = math.sqrt(max(0.0, step.s_next**2 - std**2))
         direction = self._second_order(x0, state.history, step)

@@ -128,6 +128,7 @@ def prepare(
             noises=source,
             origin=None if pixels is None else origin(drawing, pixels, rows[0]),
             guidance=guidance,
+            size=(height, width),
             look_ahead_decoder=setup.look_ahead,
             segment=setup.segment,
             loss_scale=setup.loss_scale,

@@ -40,6 +40,10 @@ class LastSteps:
         """The whole sampler's prediction at that step."""
         return self.scheduler.predict(state, output, evolve(step, index=step.index + self._skipped))
 
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The whole sampler's, at that step."""
+        return self.scheduler.believe(state, x0, evolve(step, index=step.index + self._skipped))
+
     @property
     def _skipped(self) -> int:
         return len(self.scheduler.steps) - self.count

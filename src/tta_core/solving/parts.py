@@ -7,6 +7,7 @@ from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.values.controls import Controls
 from tta_core.values.ledger import Ledger
+from tta_core.values.typing import Latents
 
 
 @runtime_checkable
@@ -41,6 +42,11 @@ class Parts(Protocol):
     @property
     def guidance(self) -> float:
         """Weight of classifier-free guidance."""
+        ...
+
+    @property
+    def origin(self) -> Latents | None:
+        """Clean latents of the picture that the trajectory starts from, if it does."""
         ...
 
     @property

@@ -1,13 +1,14 @@
 """The words in which a method is written: start, at, look, score, gradient, sample."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from tta_core.errors import NotFiniteError
+from tta_core.errors import InputError, NotFiniteError
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Decoder
 from tta_core.protocols.method import Needs, Snapshot
@@ -16,13 +17,13 @@ from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
 from tta_core.solving.position import Position
 from tta_core.solving.scoring import judged
-from tta_core.values.controls import Controls
+from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import Ledger
-from tta_core.values.noise import NoiseSource
+from tta_core.values.noise import NoiseSource, UniformSource
 from tta_core.values.provenance import name_of
 from tta_core.values.trajectory import State, Step
 from tta_core.values.transition import as_batch
-from tta_core.values.typing import Images, Latents, Noises, Scores, evolve, frozen
+from tta_core.values.typing import Images, Latents, Noises, Rows, Scores, evolve, frozen
 
 
 @frozen
@@ -46,6 +47,7 @@ class Problem:
 
     Attributes:
         prompts: one per sample; every tensor's rows follow them.
+        size: height and width in pixels.
         controls: the unsteered controls. Methods return new ones and never change these.
         noises: where the children's noises come from.
         origin: clean latents that the trajectory starts from, noised to the first step; None: it starts from noise alone.
@@ -63,6 +65,7 @@ class Problem:
     controls: Controls
     noises: NoiseSource
     guidance: float
+    size: tuple[int, int]
     origin: Latents | None = None
     look_ahead_decoder: Decoder | None = None
     segment: int | None = None
@@ -77,7 +80,11 @@ class Problem:
 
     def start(self, controls: Controls, copies: int = 1) -> State:
         """x_T of each sample; with `copies` k of them, rows `(k b)`, the first from the controls."""
-        noise = self.children(controls, 0, copies).flatten(0, 1)
+        return self.started(self.children(controls, 0, copies))
+
+    def started(self, noises: Noises) -> State:
+        """x_T from standard normals `(k, b, ...)`, rows `(k b)`; a picture is noised with them to the first step."""
+        noise = noises.flatten(0, 1)
         if self.origin is None:
             return State(self.scheduler.initial_std * noise)
         first = self.steps[0]
@@ -86,6 +93,20 @@ class Problem:
     def children(self, controls: Controls, row: int, copies: int) -> Noises:
         """k noises of one row for each sample: the controls' own first, then fresh ones. Row i + 1 belongs to step i."""
         return torch.stack([controls.noise[row], *(self.noises(row, child) for child in range(1, copies))])
+
+    def encode(self, prompts: Sequence[str]) -> Embedding:
+        """The text embedding of other prompts than the run's, one for each sample: what an edit starts from."""
+        with torch.no_grad():
+            return self.backbone.encode(prompts, *self.size)
+
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """`count` numbers from [0, 1) for each sample, keyed like its noise. Raises `InputError` where the noises given have none."""
+        if not isinstance(self.noises, UniformSource):
+            raise InputError(
+                f"The noises given ({type(self.noises).__name__}) have no `uniform(count, *key)`, which this method draws with. Add it, or "
+                "give GivenNoise(rows, uniforms=...)."
+            )
+        return self.noises.uniform(count, *key)
 
     def at(self, state: State, step: Step) -> Position:
         """The point of a trajectory where predictions are made."""
@@ -129,12 +150,28 @@ class Problem:
         images = images.clamp(0, 1) if clamp else images
         return Look(x0, images, *self._judged(images))
 
-    def result(self, total: int, controls: Controls, x0: Latents, clamp: bool = True) -> Snapshot:
-        """The last snapshot of a method that ends at these clean latents; of several copies, rows `(k b)`, each sample's best."""
+    def result(
+        self,
+        total: int,
+        controls: Controls,
+        end: Latents | Look,
+        clamp: bool = True,
+        rows: Rows | None = None,
+        readings: Mapping[str, Tensor] | None = None,
+    ) -> Snapshot:
+        """The last snapshot of a method that ends at these clean latents, or at a look that was taken of them already.
+
+        Of several copies, rows `(k b)`, it is the one that `rows` names for each sample, by default the best; controls that have noise for
+        every copy are chosen with it.
+        """
         with torch.no_grad():
-            look = self.look(x0, clamp)
-        look = look[steering.best(look.scores, len(self.prompts))]
-        return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images)
+            look = end if isinstance(end, Look) else self.look(end, clamp)
+        if rows is None:
+            rows = steering.best(look.scores, len(self.prompts))
+        if controls.noise.shape[1] > len(rows):
+            controls = controls[rows]
+        look = look[rows]
+        return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images, readings=readings or {})
 
     def score(self, images: Images) -> Scores:
         """The reward of images, rows `(k b)`; checked at the border."""

@@ -3,11 +3,12 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+import attrs
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from tta_core.errors import InputError
@@ -30,6 +31,18 @@ class NoiseSource(Protocol):
     def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
         """For each sample, `count` random permutations of `length` things."""
         ...
+
+
+@runtime_checkable
+class UniformSource(Protocol):
+    """A noise source that methods can also draw and resample with."""
+
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """For each sample, `count` numbers from [0, 1) in double precision: resampling and draws."""
+        ...
+
+
+Key = tuple[int, ...]
 
 
 @frozen
@@ -59,6 +72,12 @@ class KeyedNoise:
         drawn = [torch.stack([torch.randperm(length, generator=generator) for _ in range(count)]) for generator in generators]
         return torch.stack(drawn).to(self.device)
 
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """Uniform numbers keyed by (seed, sample, *key)."""
+        generators = [torch.Generator().manual_seed(hashed((*mine, "uniform", *key))[0]) for mine in self._keys]
+        drawn = [torch.rand(count, generator=generator, dtype=torch.float64) for generator in generators]
+        return torch.stack(drawn, 1).to(self.device)
+
     @property
     def _keys(self) -> tuple[tuple[int, int], ...]:
         return tuple(zip(self.seeds, self.samples, strict=True))
@@ -66,10 +85,19 @@ class KeyedNoise:
 
 @frozen
 class GivenNoise:
-    """Noises handed in, `rows[row][child]`; what is not given comes from `rest`, and is an error without it."""
+    """Noises handed in; what is not given comes from `rest`, and is an error without it that names what is missing.
+
+    Attributes:
+        rows: standard normals of the trajectory, `rows[row][child]`.
+        rest: where everything else comes from.
+        uniforms: by key, `(count, b)` in double precision: what a method resamples and draws with. Each method's page names its keys.
+        directions: by key, standard normals `(b, ...)`: perturbations, and the noises that lead back.
+    """
 
     rows: tuple[Float[Tensor, "_ b c h w"], ...]
     rest: NoiseSource | None = None
+    uniforms: Mapping[Key, Float64[Tensor, "_ b"]] = attrs.field(factory=dict)
+    directions: Mapping[Key, Float[Tensor, "b ..."]] = attrs.field(factory=dict)
 
     def __call__(self, row: int, child: int) -> Latents:
         """The given noises of one row and child."""
@@ -78,19 +106,36 @@ class GivenNoise:
         return self._rest(f"noise row {row}, child {child}")(row, child)
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
-        """From `rest`."""
+        """The given direction of a key."""
+        if key in self.directions:
+            return self.directions[key].to(tensor)
         return self._rest(f"a direction for {key}").like(tensor, *key)
 
     def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
         """From `rest`."""
         return self._rest(f"permutations for {key}").permutations(count, length, *key)
 
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """The given uniforms of a key. Raises `InputError` for another number of them."""
+        if key not in self.uniforms:
+            rest = self._rest(f"{count} uniform numbers for {key}")
+            if not isinstance(rest, UniformSource):
+                raise InputError(
+                    f"The rest of the noises ({type(rest).__name__}) has no `uniform(count, *key)`. Give `uniforms` for {key}."
+                )
+            return rest.uniform(count, *key)
+        given = self.uniforms[key]
+        if given.shape[0] != count:
+            raise InputError(f"The run asked for {count} uniform numbers for {key}, but {given.shape[0]} were given. Give {count}.")
+        return given
+
     def _rest(self, wanted: str) -> NoiseSource:
         if self.rest is None:
             given = [noises.shape[0] for noises in self.rows]
             raise InputError(
-                f"The run asked for {wanted}, but only {given} children per row were given. Row 0 starts the trajectory, row i + 1 belongs "
-                "to step i; K particles need K children in every row. Give more, or a `rest` to draw from."
+                f"The run asked for {wanted}, but what was given is: {given} children per row, directions for {sorted(self.directions)}, "
+                f"uniforms for {sorted(self.uniforms)}. Row 0 starts the trajectory, row i + 1 belongs to step i; K particles need K "
+                "children in every row. Give more, or a `rest` to draw from."
             )
         return self.rest
 

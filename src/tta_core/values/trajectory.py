@@ -1,9 +1,14 @@
 """Where a trajectory stands: a step of the table, the state before it, and what is predicted there."""
 
+from collections.abc import Mapping
+
+import attrs
+import torch
 from torch import Tensor
 
-from tta_core.values.transition import GaussianTransition, as_batch
-from tta_core.values.typing import Latents, evolve, frozen
+from tta_core.errors import InputError
+from tta_core.values.transition import GaussianTransition, as_batch, noised
+from tta_core.values.typing import Change, Latents, evolve, frozen
 
 
 @frozen
@@ -23,6 +28,16 @@ class Step:
     input_scale: float = 1.0
     alpha: float | None = None
     order: int = 1
+
+    def back(self, x: Latents, noise: Latents, later: "Step | None" = None) -> Latents:
+        """x at this step's end, noised back to its start: time travel. With `later`, x at the start of that step.
+
+        Raises `InputError` for a `later` step that comes before this one.
+        """
+        if later is not None and later.index < self.index:
+            raise InputError(f"Step {later.index} comes before step {self.index}, and noising leads backwards only. Exchange the two.")
+        here = (self.a_next, self.s_next) if later is None else (later.a, later.s)
+        return noised(x, noise, here, (self.a, self.s))
 
 
 @frozen
@@ -56,12 +71,30 @@ class State:
 
 @frozen
 class Prediction:
-    """What is believed at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step."""
+    """What is believed at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step.
+
+    `outputs` are the raw outputs of the guidance branches it was made from, "text" and "null"; empty where it was not made from branches.
+    """
 
     x0: Latents
     eps: Latents
     transition: GaussianTransition
     history: History
+    outputs: Mapping[str, Latents] = attrs.field(factory=dict, repr=False)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Prediction":
+        """The predictions of some rows; transition, history and outputs follow."""
+        return self._each(lambda tensor: tensor[rows])
+
+    def detached(self) -> "Prediction":
+        """The same prediction without a graph."""
+        return self._each(torch.Tensor.detach)
+
+    def _each(self, change: "Change") -> "Prediction":
+        transition = GaussianTransition(change(self.transition.mean), self.transition.std)
+        history = evolve(self.history, x0=change(self.history.x0))
+        outputs = {name: change(output) for name, output in self.outputs.items()}
+        return Prediction(change(self.x0), change(self.eps), transition, history, outputs)
 
     def sample(self, noise: Latents) -> State:
         """The next state, drawn with this noise."""

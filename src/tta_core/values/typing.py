@@ -7,7 +7,7 @@ Rows of k copies of a batch are laid out k-major, `(k b)`: row `i * b + j` is co
 import inspect
 from collections.abc import Mapping
 from functools import wraps
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 import attrs
 from beartype import BeartypeConf, beartype
@@ -27,6 +27,16 @@ Noises = Float[Tensor, "k b c h w"]
 Rows = Int[Tensor, " b"]
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Change(Protocol):
+    """A map of one tensor that keeps its trailing shape."""
+
+    def __call__(self, tensor: Tensor, /) -> Tensor:
+        """The changed tensor."""
+        ...
+
 
 # A whole number is a fine float (PEP 484): `DATE(rho=1)`.
 _conf = BeartypeConf(is_pep484_tower=True)

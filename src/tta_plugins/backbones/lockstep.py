@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 import attrs
 import torch
+from torch import Tensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.scheduler import Scheduler
@@ -90,13 +91,20 @@ class LockstepRun:
         self._last = (self._embedding(text), None if null is None else self._embedding(null))
 
     def _embedding(self, output: Latents) -> Embedding:
-        return next(embedding for known, embedding in self._said if known is output)
+        """Of an output, or of the rows of a call that two branches shared."""
+        for known, embedding in self._said:
+            if known is output:
+                return embedding
+            if _root(known) is _root(output):
+                first = (output.storage_offset() - known.storage_offset()) // known.stride(0)
+                return embedding[first : first + len(output)]
+        raise AssertionError("a prediction was made from an output of no call")
 
     def _answer(self) -> Answer:
         assert self._place is not None
         assert self._last is not None
         if self._last[0].tokens.shape[0] != self._place.x.shape[0]:
-            raise IncompatibleError(_PARTICLES)
+            raise IncompatibleError(PARTICLES)
         return self._last
 
     def _work(self) -> None:
@@ -111,13 +119,18 @@ class LockstepRun:
             self._answered.put(error)
 
 
+def _root(tensor: Tensor) -> Tensor:
+    """The tensor that this one is a view of, or itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
 def lockstep_backbone(drawing: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
     """A backbone that evaluates its branches in the other's calls. Its `predict` refuses particles, which are several trajectories."""
 
     def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
         place = lockstep.arrived(step)
         if not torch.equal(x, as_batch(x[: place.x.shape[0]], x.shape[0])):
-            raise IncompatibleError(_PARTICLES)
+            raise IncompatibleError(PARTICLES)
         output = place.call.output(embedding)
         lockstep.said(output, embedding)
         return output
@@ -154,12 +167,20 @@ class LockstepScheduler:
         x = as_batch(self.lockstep.arrived(step).x, state.x.shape[0])
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """Refused: the other's trajectory cannot be told another estimate. Raises `IncompatibleError`."""
+        raise IncompatibleError(MOVES_X)
 
+
+MOVES_X = (
+    "Cannot use a method that moves x inside a pipeline's own call. This is because the call samples its own x, and what the method adds "
+    "to it would be lost. Use tta_core.align, which samples itself, or a method that steers an embedding (date, null-tta)."
+)
 ONE_PASS = (
     "Cannot use a method that samples the chain more than once inside a pipeline's own call. This is because the call samples it once, "
     "and goes no step back. Use a method that updates step by step (date, null-tta), or tta_core.align, which samples itself."
 )
-_PARTICLES = (
+PARTICLES = (
     "Cannot use a method with several particles inside a pipeline's own call. This is because the call samples one trajectory of each "
     "prompt. Use particles=1, or tta_core.align, which samples itself."
 )

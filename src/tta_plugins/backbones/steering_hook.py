@@ -16,7 +16,7 @@ from torch import nn
 
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.plugins.discovery import plugins
-from tta_core.protocols.method import Method, Snapshot
+from tta_core.protocols.method import Method, Needs, Snapshot
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.protocols.variables import Noise, Product
 from tta_core.running.prepare import prepare
@@ -28,7 +28,7 @@ from tta_core.values.trajectory import Step
 from tta_core.values.typing import Latents
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
-from tta_plugins.backbones.lockstep import ONE_PASS, LockstepRun, LockstepScheduler, Place, lockstep_backbone
+from tta_plugins.backbones.lockstep import MOVES_X, ONE_PASS, PARTICLES, LockstepRun, LockstepScheduler, Place, lockstep_backbone
 
 Arguments = tuple[Any, ...]
 
@@ -50,9 +50,7 @@ def steered(
         IncompatibleError: for a whole-chain method, particles, a sampler outside the family.
         InputError: in the pipeline's call, under `torch.inference_mode()`, or if the prompts are not as many as its samples.
     """
-    variable = method.needs.variable
-    if any(isinstance(part, Noise) for part in (variable.parts if isinstance(variable, Product) else (variable,))):
-        raise IncompatibleError(ONE_PASS)
+    refuse(method.needs)
     steering = _Steering(drawing, method, reward, as_prompts(prompts), guidance, eta, seed)
     hook = drawing.networks["denoiser"].register_forward_pre_hook(steering.before, with_kwargs=True)
     try:
@@ -60,6 +58,22 @@ def steered(
     finally:
         hook.remove()
         steering.end()
+
+
+def refuse(needs: Needs) -> None:
+    """Raises `IncompatibleError` for a method that a pipeline's own call cannot serve, with the reason."""
+    parts = needs.variable.parts if isinstance(needs.variable, Product) else (needs.variable,)
+    if needs.moves_x:
+        raise IncompatibleError(MOVES_X)
+    if needs.picture:
+        raise IncompatibleError(
+            "Cannot use a method that edits a picture inside a pipeline's own call. This is because the call starts where it likes. Use "
+            "tta_core.align with `image=`."
+        )
+    if needs.chain or any(isinstance(part, Noise) for part in parts):
+        raise IncompatibleError(ONE_PASS)
+    if not needs.one_trajectory:
+        raise IncompatibleError(PARTICLES if needs.children else ONE_PASS)
 
 
 @attrs.frozen

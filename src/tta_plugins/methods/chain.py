@@ -60,6 +60,11 @@ class _Resumed:
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """The whole sampler's."""
-        if step.index == self.first and self.history is not None:
-            state = evolve(state, history=self.history)
-        return self.scheduler.predict(state, output, step)
+        return self.scheduler.predict(self._reached(state, step), output, step)
+
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The whole sampler's."""
+        return self.scheduler.believe(self._reached(state, step), x0, step)
+
+    def _reached(self, state: State, step: Step) -> State:
+        return state if self.history is None or step.index > self.first else evolve(state, history=self.history)

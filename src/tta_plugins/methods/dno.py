@@ -76,7 +76,7 @@ class DNO:
     def needs(self) -> Needs:
         """The whole chain is differentiated, unless by finite differences: see the policy "segments" for its memory."""
         chain = not isinstance(self.estimator, ZerothOrder)
-        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain)
+        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain, one_trajectory=False)
 
     @property
     def variable(self) -> Noise:
