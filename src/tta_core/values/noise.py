@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -28,7 +28,7 @@ class NoiseSource(Protocol):
         """Standard normals in the shape of a tensor whose dimension 0 is samples: directions, perturbations."""
         ...
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+    def permutations(self, count: int, length: int, *key: int) -> "Permutations":
         """For each sample, `count` random permutations of `length` things."""
         ...
 
@@ -43,6 +43,24 @@ class UniformSource(Protocol):
 
 
 Key = tuple[int, ...]
+
+
+@frozen
+class KeyedPermutations:
+    """Permutations `(b, length)`, int32, read one after another: 100 of a long vector do not fit beside each other."""
+
+    keys: tuple[tuple[int | str, ...], ...]
+    count: int
+    length: int
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Int[Tensor, "b length"]]:
+        for place in range(self.count):
+            generators = [torch.Generator().manual_seed(hashed((*key, place))[0]) for key in self.keys]
+            yield torch.stack([torch.randperm(self.length, generator=each, dtype=torch.int32) for each in generators]).to(self.device)
+
+
+Permutations = Int[Tensor, "b count length"] | KeyedPermutations
 
 
 @frozen
@@ -66,11 +84,9 @@ class KeyedNoise:
         """Standard normals keyed by (seed, sample, *key)."""
         return torch.stack([keyed_normal((*mine, "like", *key), tensor.shape[1:]) for mine in self._keys]).to(tensor)
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
-        """Random permutations keyed by (seed, sample, *key)."""
-        generators = [torch.Generator().manual_seed(hashed((*mine, "permutations", *key))[0]) for mine in self._keys]
-        drawn = [torch.stack([torch.randperm(length, generator=generator) for _ in range(count)]) for generator in generators]
-        return torch.stack(drawn).to(self.device)
+    def permutations(self, count: int, length: int, *key: int) -> "Permutations":
+        """Random permutations keyed by (seed, sample, *key, place); each is drawn when it is read, and kept nowhere."""
+        return KeyedPermutations(tuple((*mine, "permutation", *key) for mine in self._keys), count, length, self.device)
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
         """Uniform numbers keyed by (seed, sample, *key)."""
@@ -111,7 +127,7 @@ class GivenNoise:
             return self.directions[key].to(tensor)
         return self._rest(f"a direction for {key}").like(tensor, *key)
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+    def permutations(self, count: int, length: int, *key: int) -> "Permutations":
         """From `rest`."""
         return self._rest(f"permutations for {key}").permutations(count, length, *key)
 

@@ -20,7 +20,6 @@ from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import above, at_least
 from tta_core.values.schedules import AllButLast, Schedule
-from tta_core.values.transition import as_batch
 from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.chain import Chain, chain_from
 from tta_plugins.methods.probability_regulariser import probability_regulariser
@@ -117,6 +116,6 @@ class DNO:
         if self.regularisation:
             flat = value[0].flatten(1)
             shuffles = problem.noises.permutations(self.shuffles, flat.shape[1], iteration)
-            regulariser = probability_regulariser(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
+            regulariser = probability_regulariser(flat, shuffles, subsample=self.subsample)
             penalties["probability"] = self.regularisation * regulariser
         return Objective(look, 1.0, penalties)
