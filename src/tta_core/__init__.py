@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tta_core.running.steering_hook import Steerable as Steerable
     from tta_core.running.steering_hook import steering_hook as steering_hook
     from tta_core.solving import steering as steering
+    from tta_core.solving.look import Look as Look
     from tta_core.solving.position import Position as Position
-    from tta_core.solving.problem import Look as Look
     from tta_core.solving.problem import Problem as Problem
     from tta_core.values.budget import Budget as Budget
     from tta_core.values.controls import Controls as Controls
@@ -59,7 +59,8 @@ _HOMES = {
     "running.prepare": "prepare",
     "running.steering_hook": "Steerable steering_hook",
     "plugins.hookspecs": "hookimpl hookspec",
-    "solving.problem": "Look Problem",
+    "solving.look": "Look",
+    "solving.problem": "Problem",
     "solving.position": "Position",
     "protocols.backbone": "Backbone Defaults classifier_free",
     "protocols.memory": "MemoryPolicy Setup",

@@ -15,7 +15,9 @@ from tta_core.running.alignment import Alignment, Outcome, Scored, TraceRow, as_
 from tta_core.running.manifest import manifest_of
 from tta_core.running.out_of_memory import attempted
 from tta_core.running.prepare import Prepared, prepare
-from tta_core.solving.problem import Look, Problem
+from tta_core.solving.look import Look
+from tta_core.solving.plain import PlainRun
+from tta_core.solving.problem import Problem
 from tta_core.values.budget import Budget
 from tta_core.values.controls import Embedding
 from tta_core.values.ledger import Ledger
@@ -129,9 +131,11 @@ def run(
     ledger = problem.ledger.fresh()
     ledger.retries = retries
     with torch.no_grad(), ledger.phase("baseline"):
-        baseline = evolve(problem, ledger=Ledger())
+        known = PlainRun()
+        baseline = evolve(problem, ledger=Ledger(), plain=known)
         plain = baseline.look(baseline.sample(baseline.controls))
-    problem = evolve(problem, ledger=ledger.restarted())
+        known.recording, known.look = False, plain
+    problem = evolve(problem, ledger=ledger.restarted(), plain=known)
     hooks.tta_run_started(problem=problem)
     last, best, trace, stopped, interrupted = None, None, [], "", False
     try:

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 import torch
 
 from tta_core.solving.parts import Parts
+from tta_core.solving.plain import Known
 from tta_core.values.controls import Controls, Embedding, stacked
 from tta_core.values.trajectory import Prediction, State, Step
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Latents, Rows, evolve
-
-Known = tuple[Embedding, tuple[int, ...], Latents]  # an embedding, the versions of its tensors, the output there
 
 
 class Position:
@@ -22,11 +21,12 @@ class Position:
     K perturbed embeddings share one x.
     """
 
-    def __init__(self, problem: Parts, state: State, step: Step) -> None:
+    def __init__(self, problem: Parts, state: State, step: Step, known: list[Known] | None = None) -> None:
         self.problem = problem
         self.state = state
         self.step = step
-        self._known: list[Known] = []
+        self._known: list[Known] = [] if known is None else known
+        self._unpaid = list(self._known)
 
     def predict(self, controls: Controls) -> Prediction:
         """What is believed here under these controls."""
@@ -59,7 +59,7 @@ class Position:
 
     def branches(self, embeddings: Mapping[str, Embedding]) -> dict[str, Latents]:
         """The raw outputs of guidance branches here, by name. Those that are not known and want the same kind of graph share one call."""
-        known = {name: self._recalled(embedding) for name, embedding in embeddings.items()}
+        known = {name: self._recalled(name, embedding) for name, embedding in embeddings.items()}
         outputs = {name: output for name, output in known.items() if output is not None}
         wanted = {name: embedding for name, embedding in embeddings.items() if name not in outputs}
         for names, told in self._calls(wanted):
@@ -88,19 +88,22 @@ class Position:
     def _wants_graph(self, embedding: Embedding) -> bool:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (self.state.x, *embedding.leaves))
 
-    def _recalled(self, embedding: Embedding) -> Latents | None:
+    def _recalled(self, name: str, embedding: Embedding) -> Latents | None:
         """What is known of an embedding, if it was not updated since and no graph is wanted."""
         if self._wants_graph(embedding):
             return None
         entry = next((known for known in self._known if known[0] is embedding and known[1] == _versions(embedding)), None)
         if entry is None:
             return None
+        if any(unpaid is entry for unpaid in self._unpaid):
+            self._unpaid = [unpaid for unpaid in self._unpaid if unpaid is not entry]
+            self.problem.ledger.reuse(name, entry[2].shape[0])
         self._remember(entry)
         return entry[2]
 
     def _remember(self, entry: Known) -> None:
         """The last four outputs are kept: each branch at its unsteered and at its latest embedding."""
-        self._known = [*(known for known in self._known if known is not entry), entry][-4:]
+        self._known[:] = [*(known for known in self._known if known is not entry), entry][-4:]
 
     def take(self, rows: Rows) -> "Position":
         """The position of the chosen rows (a particle's children, say); what is known about them is kept."""

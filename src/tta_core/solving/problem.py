@@ -15,6 +15,8 @@ from tta_core.protocols.method import Needs, Snapshot
 from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
+from tta_core.solving.look import Look
+from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
 from tta_core.solving.scoring import judged
 from tta_core.values.controls import Controls, Embedding
@@ -24,21 +26,6 @@ from tta_core.values.provenance import name_of
 from tta_core.values.trajectory import State, Step
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Images, Latents, Noises, Rows, Scores, evolve, frozen
-
-
-@frozen
-class Look:
-    """Clean latents, seen: decoded and scored. `parts` are the scores of a mixture's rewards, by name."""
-
-    x0: Latents
-    images: Images
-    scores: Scores
-    parts: Mapping[str, Scores] = attrs.field(factory=dict)
-
-    def __getitem__(self, rows: slice | Tensor) -> "Look":
-        """Some rows, without a graph."""
-        x0, images, scores = (tensor[rows].detach() for tensor in (self.x0, self.images, self.scores))
-        return Look(x0, images, scores, {name: part[rows].detach() for name, part in self.parts.items()})
 
 
 @frozen
@@ -55,6 +42,7 @@ class Problem:
         look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
         loss_scale: see `Setup`.
+        plain: what plain sampling from the unsteered controls has evaluated already, if it was drawn.
         differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
     """
 
@@ -72,6 +60,7 @@ class Problem:
     loss_scale: float = 1.0
     differentiable: bool = True
     ledger: Ledger = attrs.field(factory=Ledger, repr=False)
+    plain: PlainRun | None = attrs.field(default=None, repr=False)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -110,7 +99,7 @@ class Problem:
 
     def at(self, state: State, step: Step) -> Position:
         """The point of a trajectory where predictions are made."""
-        return Position(self, state, step)
+        return Position(self, state, step, None if self.plain is None else self.plain.at(step.index, state.x.detach()))
 
     def sample(self, controls: Controls) -> Latents:
         """The whole sampling chain: x_0 from these controls. Differentiable; with `segment` set, activations are recomputed."""
@@ -140,6 +129,10 @@ class Problem:
         return self._look(self.backbone.decode, "decode", x0, clamp)
 
     def _look(self, decode: Decoder, component: str, x0: Latents, clamp: bool) -> Look:
+        if self.plain is not None and component == "decode" and clamp and (known := self.plain.end(x0)) is not None:
+            for name in ("decode", "reward"):
+                self.ledger.reuse(name, x0.shape[0])
+            return known
         with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
             images = self.ledger.forward(component, decode(x0), x0.shape[0])
         if not torch.isfinite(images).all():

@@ -60,6 +60,7 @@ class Ledger:
 
     Attributes:
         calls: how often a network was called, by component ("denoiser" for both branches), with ".backward" as above.
+        reused: of the counts, the rows that the baseline had computed already, so that they cost nothing here.
         prices: FLOPs of one row, by the names of the counts; empty where nobody priced the run (memory policy "counted").
         meter: what measures peak memory; None: nothing does.
         phases: "baseline", "method" and "result", as far as the run came.
@@ -68,6 +69,7 @@ class Ledger:
 
     counts: Counter[str] = attrs.field(factory=Counter)
     calls: Counter[str] = attrs.field(factory=Counter)
+    reused: Counter[str] = attrs.field(factory=Counter)
     prices: Mapping[str, float] = attrs.field(factory=dict, repr=False)
     meter: Meter | None = attrs.field(default=None, repr=False)
     phases: dict[str, Phase] = attrs.field(factory=dict)
@@ -97,6 +99,11 @@ class Ledger:
         if output.requires_grad:
             output.register_hook(lambda _gradient: self._note(components, rows, ".backward"))
         return output
+
+    def reuse(self, component: str, rows: int) -> None:
+        """Note rows that plain sampling has computed already: a method that is run without a baseline would compute them."""
+        self.counts[component] += rows
+        self.reused[component] += rows
 
     def _note(self, components: tuple[str, ...], rows: int, suffix: str) -> None:
         for component in components:
@@ -146,6 +153,7 @@ class Ledger:
             "seconds": self.seconds,
             "rows": dict(self.counts),
             "calls": dict(self.calls),
+            "reused": dict(self.reused),
             "flops": self.flops,
             "peak_bytes": self.peak_bytes,
             "phases": {name: {"seconds": phase.seconds, "peak_bytes": phase.peak_bytes} for name, phase in self.phases.items()},
