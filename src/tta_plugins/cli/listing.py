@@ -1,12 +1,12 @@
 """`tta list`: every name that can be given, by kind."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import KINDS, Collision, Entry
+from tta_plugins.cli.output import say, say_json
 from tta_plugins.cli.suggestions import one_of
 
 
@@ -18,18 +18,18 @@ def list_entries(
     kinds = KINDS if kind is None else (kind_named(kind),)
     registry = plugins().registry
     if as_json:
-        typer.echo(json.dumps([_plain(entry) for chosen in kinds for entry in registry.entries(chosen)], indent=1))
+        say_json([_plain(entry) for chosen in kinds for entry in registry.entries(chosen)])
         return
     for chosen in kinds:
         entries = list(registry.entries(chosen))
-        typer.echo(f"{chosen}:" if entries else f"{chosen}: none")
+        say(f"{chosen}:" if entries else f"{chosen}: none")
         width = max((len(entry.name) for entry in entries), default=0)
         for entry in entries:
             origin = "" if "(tta-align " in entry.plugin else f"  [{entry.plugin}]"
-            typer.echo(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
+            say(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
     broken = [found for found in plugins().found if found.problem]
     if broken or registry.collisions:
-        typer.echo(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
+        say(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
 
 
 def kind_named(text: str) -> str:

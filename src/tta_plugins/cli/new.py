@@ -11,6 +11,7 @@ import typer
 from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
 from tta_core.running.folder import writable
+from tta_plugins.cli.output import say
 from tta_plugins.cli.suggestions import one_of
 
 KINDS = ("reward", "method", "backbone")
@@ -38,7 +39,7 @@ def new(
     for path, text in rendered(kind, name).items():
         (package / path).parent.mkdir(parents=True, exist_ok=True)
         (package / path).write_text(text, encoding="utf-8")
-    typer.echo(f'Wrote {package}. Next:\n  pip install -e "{package}[dev]"\n  pytest {package}\n  tta show {name}')
+    say(f'Wrote {package}. Next:\n  pip install -e "{package}[dev]"\n  pytest {package}\n  tta show {name}')
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:

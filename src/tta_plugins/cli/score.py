@@ -1,6 +1,5 @@
 """`tta score`: pictures on disk, by one reward or several."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import attrs
 import typer
 
 from tta_core.errors import InputError
+from tta_plugins.cli.output import say_json
 
 if TYPE_CHECKING:
     from tta_core.protocols.reward import Reward
@@ -40,7 +40,7 @@ def score(
     rows = _rows(images, prompt * len(images) if len(prompt) == 1 else prompt, rewards)
     units = {name: card_of(model).unit for name, model in rewards.items()}
     if as_json:
-        typer.echo(json.dumps({"units": units, "rows": [attrs.asdict(row) for row in rows]}, indent=1))
+        say_json({"units": units, "rows": [attrs.asdict(row) for row in rows]})
         return
     from tta_plugins.cli.tables import print_table
 
