@@ -50,6 +50,7 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
             **{made[0]: made[1] for made in map(distribution, parts.values()) if made},
         },
         "device": str(problem.backbone.device),
+        "threads": torch.get_num_threads(),
         "citations": [citation for citation in citations if citation],
     }
 

@@ -52,25 +52,31 @@ def align(
     is printed. Ctrl-C, SIGTERM and SIGHUP keep the best so far.
     """
     import tta_core
+    from tta_core.plugins import resolve
+    from tta_core.protocols.reward import networks_of
     from tta_plugins.cli.images import read_picture
     from tta_plugins.cli.interruption import interruptible
     from tta_plugins.cli.parts import parts, placed
     from tta_plugins.cli.progress import watched
     from tta_plugins.cli.prompts import prompts_of
     from tta_plugins.cli.results import report, save
+    from tta_plugins.cli.threads import fit_threads
 
     texts = prompts_of(prompts or [], prompts_file)
     folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
     with interruptible() as interruption:
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
+        drawing = resolve.backbone(made.backbone)
+        judge = resolve.reward(made.reward, drawing)
+        fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
         failure = None
         try:
             with watched() as observer:
                 alignment = tta_core.align(
                     texts,
-                    backbone=made.backbone,
+                    backbone=drawing,
                     method=made.method,
-                    reward=made.reward,
+                    reward=judge,
                     memory=made.memory,
                     scheduler=scheduler,
                     steps=steps,

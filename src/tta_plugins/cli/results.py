@@ -39,4 +39,5 @@ def _row(prompt: str, before: float, after: float, unit: str) -> list[str]:
 
 
 def _names(samples: int) -> str:
-    return f"run.json, grid.png and {'aligned.png, baseline.png' if samples == 1 else f'{samples} pairs of aligned and baseline pictures'}"
+    pictures = "aligned.png, baseline.png" if samples == 1 else f"{samples} aligned and {samples} baseline pictures"
+    return f"run.json, {pictures} and grid.png"

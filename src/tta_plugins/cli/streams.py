@@ -44,11 +44,17 @@ def protect() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     for name, number in (("stdout", 1), ("stderr", 2)):
-        stream = getattr(sys, name) or open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        stream.flush()
-        raw = Unfailing(getattr(stream.buffer, "raw", stream.buffer))  # `python -u` has no buffer in between
-        made = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=stream.line_buffering)
+        stream = getattr(sys, name)
+        if stream is None:
+            made = _text(io.FileIO(number, "w", closefd=False), "utf-8", line_buffering=False)
+        else:
+            stream.flush()
+            made = _text(getattr(stream.buffer, "raw", stream.buffer), stream.encoding, stream.line_buffering)  # `-u` leaves no buffer
         setattr(sys, name, made)
+
+
+def _text(raw: Any, encoding: str, line_buffering: bool) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedWriter(Unfailing(raw)), encoding, "backslashreplace", line_buffering=line_buffering)
 
 
 def lost(stream: Any) -> str:
