@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tta_core.values.ledger import Ledger as Ledger
     from tta_core.values.noise import GivenNoise as GivenNoise
     from tta_core.values.noise import KeyedNoise as KeyedNoise
+    from tta_core.values.prompts import Prompt as Prompt
     from tta_core.values.trajectory import Prediction as Prediction
     from tta_core.values.trajectory import State as State
     from tta_core.values.trajectory import Step as Step
@@ -72,6 +73,7 @@ _HOMES = {
     "values.controls": "Controls Embedding",
     "values.ledger": "Ledger",
     "values.noise": "GivenNoise KeyedNoise",
+    "values.prompts": "Prompt",
     "values.trajectory": "Prediction State Step",
     "values.transition": "GaussianTransition",
     "values.typing": "Images Latents Noises Scores evolve frozen",

@@ -97,7 +97,7 @@ def test_a_policy_is_set_by_its_name(tta, tmp_path):
         (["p", "--set", "metod.rho=1"], "Did you mean 'method'?"),
         (["p", "--set", "rho=1"], "is not PLACE.FIELD=VALUE"),
         (["p", "--set", "reward.radius=1", "--reward", "edges"], "has no settings"),
-        (["p", "--prompts", "nowhere.txt"], "could not be read as prompts"),
+        (["p", "--prompts", "nowhere.txt"], "could not be read"),
         (["p", "--steps", "0"], "at least 1 step"),
         (["p", "--method", "date", "--reward", "jpeg"], "Cannot use"),
     ],
@@ -147,7 +147,7 @@ import signal
 from tta_core import hookimpl
 
 class Halting:
-    \"\"\"Presses Ctrl-C when it is asked for the sixth time: once for the baseline, once to try it, then within the run.\"\"\"
+    \"\"\"Presses Ctrl-C when it is asked for the seventh time: twice to try it, once for the baseline, then within the run.\"\"\"
     def __init__(self):
         self.asked = 0
     def __call__(self, images, prompts):
@@ -163,7 +163,7 @@ def tta_register_rewards(register):
 
 
 def test_ctrl_c_keeps_the_best_so_far(spawned, site, tmp_path):
-    site.add("tta-halting", "tta_halting", HALTING.replace("AT", "6"))
+    site.add("tta-halting", "tta_halting", HALTING.replace("AT", "7"))
     arguments = ("--backbone", "colours", "--reward", "halting", "--steps", 10, "--method", "greedy", "--out", tmp_path)
     process = spawned("align", "one", *arguments)
     out, err = process.communicate(timeout=120)

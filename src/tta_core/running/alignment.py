@@ -14,6 +14,7 @@ from tta_core.running.atomic_files import write_all
 from tta_core.running.folder import GRID, RECORD, emptied, picture_names
 from tta_core.values import strict_json
 from tta_core.values.ledger import Ledger
+from tta_core.values.prompts import facts_record
 from tta_core.values.typing import Images, Scores, frozen
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Alignment:
     def record(self) -> dict[str, Any]:
         """Everything but the pixels, as plain data for JSON; an infinity or a NaN is the text "inf", "-inf" or "nan"."""
         record = {
-            "prompts": list(self.prompts),
+            "prompts": [str(prompt) for prompt in self.prompts],
+            "facts": facts_record(self.prompts),
             "reward": self.scores.reward,
             "unit": self.scores.unit,
             "scores": list(self.scores),

@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.backbone import SteersAttention
 from tta_core.protocols.method import Needs
-from tta_core.protocols.reward import Reward, card_of
 from tta_core.protocols.scheduler import GaussianScheduler, Scheduler
 from tta_core.protocols.variables import ControllableVariable
 from tta_core.solving.from_image import LastSteps
 from tta_core.solving.parts import Parts
-from tta_core.solving.scoring import checked
+from tta_core.solving.trial import try_reward
 from tta_core.values.provenance import name_of
 from tta_core.values.trajectory import Step
 
@@ -34,8 +31,7 @@ def refuse(problem: Parts, needs: Needs) -> None:
             f"Cannot use a method that changes cross-attention with {name_of(problem.backbone)}. This is because its denoiser has no "
             "cross-attention layers that the backbone could reach. Use a Stable Diffusion 1, 2 or XL pipeline, or another method."
         )
-    if needs.gradient and not _is_differentiable(problem):
-        raise not_differentiable(problem.reward)
+    try_reward(problem, needs.gradient)
 
 
 def _refuse_variable(problem: Parts, variable: ControllableVariable) -> None:
@@ -88,28 +84,8 @@ def _refuse_quiet_steps(scheduler: Scheduler, needs: Needs) -> None:
         )
 
 
-def not_differentiable(reward: Reward) -> IncompatibleError:
-    """The refusal of a reward whose gradient is asked for and does not exist."""
-    return IncompatibleError(
-        f"Cannot use {name_of(reward)} with a method that follows its gradient. This is because the scores do not depend differentiably on "
-        "the images (no_grad, numpy, rounding or 8-bit pictures inside it). Use an estimator without gradients (estimator=ZerothOrder() or "
-        "Hybrid2() on date, null-tta or dno), or best-of-n; or write the reward in torch operations on the images."
-    )
-
-
 def _stds(scheduler: Scheduler) -> list[float]:
     """The standard deviation of each step's transition, where the table tells; else nothing."""
     if isinstance(scheduler, LastSteps):
         return _stds(scheduler.scheduler)[-scheduler.count :]
     return [scheduler.std(step) for step in scheduler.steps] if isinstance(scheduler, GaussianScheduler) else []
-
-
-def _is_differentiable(problem: Parts) -> bool:
-    """As the card says; where it does not, by one trial on a decoded picture."""
-    declared = card_of(problem.reward).differentiable
-    if declared is not None:
-        return declared
-    with torch.no_grad():
-        image = problem.backbone.decode(torch.zeros_like(problem.controls.noise[0, :1])).clamp(0, 1)
-    with torch.enable_grad():
-        return checked(problem.reward, image.detach().requires_grad_(), problem.prompts[:1]).requires_grad

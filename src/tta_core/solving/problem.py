@@ -19,6 +19,7 @@ from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
 from tta_core.solving.scoring import judged
+from tta_core.solving.trial import not_differentiable
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import Ledger
 from tta_core.values.noise import NoiseSource, UniformSource
@@ -180,7 +181,7 @@ class Problem:
     def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""
         if not objective.requires_grad:
-            raise compatibility.not_differentiable(self.reward)
+            raise not_differentiable(self.reward)
         gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
         gradient = tuple(tensor / self.loss_scale for tensor in gradient)
         if not all(torch.isfinite(tensor).all() for tensor in gradient):

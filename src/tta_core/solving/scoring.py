@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tta_core.errors import InputError, RewardError
-from tta_core.protocols.reward import Mixed, Reward
+from tta_core.protocols.reward import Mixed, Reward, card_of
+from tta_core.values.prompts import facts_of
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Scores
 
@@ -59,6 +60,17 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scor
             "finite). Look for a division by zero, a logarithm or a square root at 0, or a half-precision overflow in the reward."
         )
     return scores.float(), parts
+
+
+def require_facts(reward: Reward, prompts: Sequence[str]) -> None:
+    """Raises `InputError` if a prompt lacks a fact that the reward's card asks for; the message names reward, fact and prompt."""
+    for name in card_of(reward).facts:
+        lacking = [prompt for prompt in prompts if name not in facts_of(prompt)]
+        if lacking:
+            raise InputError(
+                f"{describe(reward)} needs the fact {name!r} with each prompt, but {len(lacking)} of {len(prompts)} have none, the first "
+                f"{str(lacking[0])!r}. Give tta_core.Prompt(text, {name}=...), or a .jsonl or .csv file with that column."
+            )
 
 
 def _place(error: Exception, reward: Reward) -> str:

@@ -78,7 +78,7 @@ class MethodSuite(SnapshotLaws):
 
     def test_a_constant_reward_changes_nothing(self, method: Method) -> None:
         """Where no image is better than another, plain sampling is the result, and nothing is raised."""
-        problem = problem_for(method, reward=Indifferent())
+        problem = evolve(problem_for(method), reward=Indifferent())
         last = solved(method, problem)
         if self.follows_reward:
             torch.testing.assert_close(last.x0, plain(problem).x0, atol=1e-5, rtol=0, msg="a constant reward moved the sample")
@@ -91,8 +91,9 @@ class MethodSuite(SnapshotLaws):
 
     def test_nan_scores_are_refused_by_name(self, method: Method) -> None:
         """A reward that gives NaN ends the run with an error that names it: nothing is skipped or replaced."""
+        problem = evolve(problem_for(method), reward=Undefined())
         with pytest.raises(RewardError, match="Undefined"):
-            solved(method, problem_for(method, reward=Undefined()))
+            solved(method, problem)
 
     def test_an_infinite_gradient_is_refused(self, method: Method) -> None:
         """A method that follows the gradient refuses one that is not finite; any other does not look at it."""

@@ -100,7 +100,7 @@ def _form(value: Any) -> object:
         return value.dtype, value.shape
     if kind in _values:
         return kind
-    if kind is str or kind is int:
+    if isinstance(value, str) or kind is int:
         return kind, value  # a Literal is checked by value
     if kind is tuple or kind is dict:
         forms = [_form(part) for part in (value if kind is tuple else value.items())]
