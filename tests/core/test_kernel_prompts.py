@@ -43,7 +43,7 @@ def test_a_prompt_is_its_text():
     assert type(str(FULL)) is str
     assert json.dumps(FULL) == '"a sign"'
     assert facts_of(FULL.upper()) == {}
-    assert repr(FULL).startswith("Prompt('a sign', target='STOP'")
+    assert repr(FULL) == "'a sign'"
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda prompt: pickle.loads(pickle.dumps(prompt))])
@@ -148,7 +148,8 @@ def test_the_column_of_prompts_can_be_named_and_is_found_in_any_case(tmp_path):
         ("p.csv", "prompt,questions\na,oops\n", "line 2: "),
     ],
 )
-def test_a_malformed_line_is_named(tmp_path, name, content, message):
+def test_a_malformed_line_is_named(tmp_path, monkeypatch, name, content, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(LoadError, match=message):
         read_prompts(written(tmp_path, name, content))
 

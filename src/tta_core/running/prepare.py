@@ -134,7 +134,7 @@ def prepare(
             loss_scale=setup.loss_scale,
             ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
         )
-        problem.check(setup.method.needs)
+        problem = problem.check(setup.method.needs)
         handed = {"latents": latents, "noises": noises, "text": text, "null": null, f"image, strength {strength:g}": image}
         names = tuple(name for name, value in handed.items() if value is not None)
         asked = scheduler if isinstance(scheduler, str) else ""

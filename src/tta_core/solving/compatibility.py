@@ -31,7 +31,8 @@ def refuse(problem: Parts, needs: Needs) -> None:
             f"Cannot use a method that changes cross-attention with {name_of(problem.backbone)}. This is because its denoiser has no "
             "cross-attention layers that the backbone could reach. Use a Stable Diffusion 1, 2 or XL pipeline, or another method."
         )
-    try_reward(problem, needs.gradient)
+    if not problem.tried:
+        try_reward(problem, needs.gradient)
 
 
 def _refuse_variable(problem: Parts, variable: ControllableVariable) -> None:

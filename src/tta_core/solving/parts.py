@@ -50,6 +50,11 @@ class Parts(Protocol):
         ...
 
     @property
+    def tried(self) -> bool:
+        """Whether the reward was tried."""
+        ...
+
+    @property
     def ledger(self) -> Ledger:
         """Counts rows."""
         ...

@@ -45,6 +45,7 @@ class Problem:
         loss_scale: see `Setup`.
         plain: what plain sampling from the unsteered controls has evaluated already, if it was drawn.
         differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
+        tried: whether the reward was tried, which `check` does once.
     """
 
     backbone: Backbone
@@ -60,6 +61,7 @@ class Problem:
     segment: int | None = None
     loss_scale: float = 1.0
     differentiable: bool = True
+    tried: bool = False
     ledger: Ledger = attrs.field(factory=Ledger, repr=False)
     plain: PlainRun | None = attrs.field(default=None, repr=False)
 
@@ -198,4 +200,4 @@ class Problem:
             IncompatibleError: with the reason and a remedy.
         """
         compatibility.refuse(self, needs)
-        return evolve(self, differentiable=needs.gradient)
+        return evolve(self, differentiable=needs.gradient, tried=True)

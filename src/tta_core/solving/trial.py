@@ -5,6 +5,7 @@ import warnings
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.reward import Reward, card_of, networks_of
@@ -35,6 +36,8 @@ def try_reward(problem: Parts, gradient: bool) -> None:
             raise not_differentiable(reward)
         return
     _warn_of_train_mode(reward)
+    if any(isinstance(tensor, FakeTensor) for network in problem.backbone.networks.values() for tensor in network.parameters()):
+        return  # a forecast: there are shapes but no numbers
     flat, busy = torch.zeros_like(problem.controls.noise[0, :1]), problem.controls.noise[0, :1]
     first, slope = _scored(problem, flat, gradient)
     if gradient and slope is None:

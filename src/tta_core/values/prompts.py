@@ -18,7 +18,7 @@ Question = tuple[str, str]
 class Prompt(str):
     """A text with facts about what the image must show.
 
-    Equality and hash are the text's, so caches by prompt go on working; a reward that reads facts must not cache by the text alone.
+    Equality, hash and `repr` are the text's, so caches by prompt go on working; a reward that reads facts must not cache by the text alone.
     Methods of `str`, such as `strip`, give plain texts without facts. Facts that are None are absent.
 
     Args:
@@ -63,9 +63,6 @@ class Prompt(str):
         """Every fact by name."""
         return self._facts
 
-    def __repr__(self) -> str:
-        return f"Prompt({super().__repr__()}{''.join(f', {name}={_plain(value)!r}' for name, value in self._facts.items())})"
-
     def __reduce__(self) -> tuple[object, ...]:
         return _again, (str.__str__(self), dict(self._facts))
 
@@ -97,11 +94,15 @@ def _questions(questions: Sequence[Sequence[str]] | None) -> tuple[Question, ...
     if questions is None:
         return None
     pairs = [] if isinstance(questions, str) or not isinstance(questions, Iterable) else list(questions)
-    wrong = [pair for pair in pairs if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(part, str) for part in pair)]
+    wrong = [pair for pair in pairs if not _is_pair(pair)]
     if not pairs or wrong:
         given = repr(wrong[0] if wrong else questions)
         raise InputError(f'questions are pairs of texts, such as [("How many dogs?", "two")], but this is {given}.')
     return tuple((question, answer) for question, answer in pairs)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
 def _plain(value: object) -> object:

@@ -146,4 +146,5 @@ def posed(setup: Setup, backbone: Backbone, reward: Reward, shape: tuple[int, in
         size=size,
         segment=setup.segment,
         ledger=Ledger(),
+        tried=True,
     )
