@@ -17,9 +17,7 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 
 def align(
     prompts: Annotated[list[str] | None, typer.Argument(help="One prompt or several.")] = None,
-    prompts_file: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="One prompt a line; or .jsonl or .csv with facts.")
-    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help="One a line; or .jsonl, .csv with facts.")] = None,
     method: Annotated[str, typer.Option(help="A name from `tta list methods`.")] = "date",
     reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
     backbone: Annotated[str, typer.Option(help="A name, or a folder or hub id in diffusers' layout.")] = "shapes",
