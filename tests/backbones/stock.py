@@ -1,6 +1,7 @@
 """The same picture drawn twice: by the stock pipeline's call, and by our loop."""
 
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 
@@ -60,29 +61,29 @@ def arguments(name, steps, guidance, negative, eta=None):
     return options
 
 
-def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="latent"):
+def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="latent", more=MappingProxyType({})):
     """What the pipeline's own call draws."""
     seeded = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        images = pipe(**arguments(name, steps, guidance, negative, eta), generator=seeded, output_type=kind).images
+        images = pipe(**arguments(name, steps, guidance, negative, eta), **more, generator=seeded, output_type=kind).images
     return unpacked(images, 8) if kind == "latent" and name.startswith("flux") else images
 
 
 @contextmanager
-def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, **options):
-    """Our problem from the same noises."""
+def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, drawing=None, **options):
+    """Our problem from the same noises, as many as the steps or as are told."""
     with tta_core.prepare(
         PROMPTS,
         backbone=backbone(name, pipe, guidance != 1),
         method="fixed",
         reward=brightness,
         steps=steps,
-        guidance=guidance,
+        guidance=None if name == "lcm" else guidance,
         negative=negative,
         height=32,
         width=32,
-        noises=tta_core.GivenNoise(tuple(row[None] for row in drawn(name, steps))),
+        noises=tta_core.GivenNoise(tuple(row[None] for row in drawn(name, drawing or steps))),
         **options,
     ) as made:
         yield made.problem

@@ -9,6 +9,8 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
 )
 from stock import close, drawn, draws_by_itself, prepared, stock
 
@@ -38,6 +40,15 @@ ROWS = {
     "dpm-sde": ("sd", DPM, {"algorithm_type": "sde-dpmsolver++"}, {}),
     "dpm-sigma-min": ("sd", DPM, {"final_sigmas_type": "sigma_min"}, {}),
     "dpm-order-1": ("sd", DPM, {"solver_order": 1}, {}),
+    "ddim-guidance-0": ("sd", None, {}, {"guidance": 0.0}),
+    "euler-log-linear": ("sd", EulerDiscreteScheduler, {"interpolation_type": "log_linear"}, {}),
+    "euler-exponential": ("sd", EulerDiscreteScheduler, {"use_exponential_sigmas": True}, {}),
+    "euler-sigma-min": ("sd", EulerDiscreteScheduler, {"final_sigmas_type": "sigma_min"}, {}),
+    "lcm": ("sd", LCMScheduler, {}, {"guidance": 1.0}),
+    "lcm-skip": ("sd", LCMScheduler, {"timestep_scaling": 0.01}, {"guidance": 1.5}),
+    "lcm-distilled": ("lcm", None, {}, {"guidance": 7.5, "negative": None}),
+    "tcd": ("sd", TCDScheduler, {}, {"guidance": 0.0, "eta": 0.3}),
+    "tcd-deterministic": ("sd", TCDScheduler, {}, {"guidance": 1.0, "eta": 0.0}),
     "v-ddim": ("sd-v", None, {}, {"eta": 0.0}),
     "v-ddim-eta-1": ("sd-v", None, {}, {"eta": 1.0}),
     "v-ddpm": ("sd-v", DDPMScheduler, {}, {}),
@@ -47,6 +58,9 @@ ROWS = {
     "tiny-vae": ("sd-tiny-vae", None, {}, {}),
     "sdxl": ("sdxl", None, {}, {}),
     "sdxl-no-negative": ("sdxl", None, {}, {"negative": None}),
+    "sdxl-turbo": ("sdxl", EulerAncestralDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
+    "sdxl-lightning": ("sdxl", EulerDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
+    "sdxl-hyper": ("sdxl", TCDScheduler, {}, {"guidance": 0.0, "eta": 1.0}),
     "sd3": ("sd3", None, {}, {}),
     "sd3-no-negative": ("sd3", None, {}, {"negative": None}),
     "sd3-dynamic": ("sd3", FLOW, {"use_dynamic_shifting": True}, {}),
@@ -115,7 +129,7 @@ def stepped(name, scheduler, problem, options):
         assert step.time == float(time)
         scaled = scheduler.scale_model_input(x, time) if hasattr(scheduler, "scale_model_input") else x
         bare = evolve(step, input_scale=1.0)
-        if controls.null is None or guidance == 1:
+        if controls.null is None or guidance <= 1:
             output = backbone.predict(scaled, bare, controls.text)
         elif name.startswith("flux"):
             text, null = (backbone.predict(scaled, bare, embedding) for embedding in (controls.text, controls.null))
@@ -139,3 +153,43 @@ def stacked(first, second):
 
     extra = {name: torch.cat([first.extra[name], second.extra[name]]) for name in first.extra}
     return Embedding(torch.cat([first.tokens, second.tokens]), joined(first.pooled, second.pooled), joined(first.mask, second.mask), extra)
+
+
+FEW = {
+    "turbo": ("sd", EulerDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
+    "lightning": ("sdxl", EulerDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
+    "hyper": ("sdxl", TCDScheduler, {}, {"guidance": 0.0, "eta": 1.0}),
+    "lcm": ("lcm", None, {}, {"guidance": 7.5, "negative": None}),
+    "schnell": ("flux-schnell", None, {}, {"guidance": 1.0}),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("few", FEW)
+def test_few_steps_draw_the_pipelines_own_pictures(few, steps, pipelines):
+    name, cls, settings, options = FEW[few]
+    pipe = pipelines(name)
+    if cls is not None:
+        pipe.scheduler = cls.from_config(pipe.scheduler.config, **settings)
+    with prepared(name, pipe, steps, **options) as problem, torch.no_grad():
+        ours = problem.backbone.decode(problem.sample(problem.controls)).clamp(0, 1)
+    assert (ours - stock(name, pipe, steps, kind="pt", **options)).abs().max() <= 3e-6
+
+
+@pytest.mark.parametrize(
+    ("cls", "own", "steps"),
+    [
+        (EulerDiscreteScheduler, {"timesteps": [900, 400, 10]}, 3),
+        (EulerDiscreteScheduler, {"sigmas": [9.0, 3.0, 0.5, 0.0]}, 3),
+        (DPM, {"timesteps": [900, 400, 10]}, 3),
+        (DDPMScheduler, {"timesteps": [900, 400, 10]}, 3),
+        (LCMScheduler, {"timesteps": [999, 499, 19]}, 3),
+        (TCDScheduler, {"timesteps": [999, 499, 19]}, 3),
+    ],
+)
+def test_times_of_the_users_own(cls, own, steps, pipelines):
+    pipe = pipelines("sd")
+    pipe.scheduler = cls.from_config(pipe.scheduler.config)
+    with prepared("sd", pipe, None, drawing=steps, **own) as problem, torch.no_grad():
+        ours = problem.sample(problem.controls)
+    assert close(ours, stock("sd", pipe, 50, more=own))

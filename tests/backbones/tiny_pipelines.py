@@ -12,6 +12,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    LCMScheduler,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
@@ -247,7 +248,15 @@ def pixart(folder, *, sigma=False):
     )
 
 
+def latent_consistency(folder):
+    """A U-Net that is told its guidance, and few steps."""
+    pipe = stable_diffusion(folder)
+    parts = {**pipe.components, "unet": unet(time_cond_proj_dim=16), "scheduler": LCMScheduler(**CURVE)}
+    return StableDiffusionPipeline(**parts, requires_safety_checker=False)
+
+
 FAMILIES = {
+    "lcm": latent_consistency,
     "sd": stable_diffusion,
     "sd-v": lambda folder: stable_diffusion(folder, v=True),
     "sd-tiny-vae": with_tiny_autoencoder,

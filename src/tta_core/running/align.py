@@ -45,7 +45,9 @@ def align(
     memory: object = (),
     scheduler: object = "native",
     steps: int | None = None,
-    guidance: float | None = None,
+    timesteps: Sequence[float | int] | None = None,
+    sigmas: Sequence[float | int] | None = None,
+    guidance: float | Schedule | None = None,
     eta: float | Schedule | None = None,
     seed: int | Sequence[int] = 0,
     negative: str | Sequence[str] | None = None,
@@ -70,7 +72,9 @@ def align(
         reward: a name or any `(images, prompts) -> scores`, images `(b, 3, H, W)` in [0, 1]; higher is better.
         memory: a policy or several, by name or object, applied from left to right.
         scheduler: "native" reads the pipeline's own sampler; other names swap it; a `Scheduler` passes.
-        steps, guidance, height, width: the backbone's defaults where None. guidance 1 is none.
+        steps, guidance, height, width: the backbone's defaults where None.
+        timesteps, sigmas: the sampler's own times or noise levels instead of `steps`, as the pipeline's call takes them.
+        guidance: up to 1 there is none, and the text branch alone is evaluated, as in diffusers; a schedule gives each step its own.
         eta: 0 deterministic to 1 ancestral sampling; None: what the method's paper uses.
         seed: one for all prompts or one each. Noise is keyed by (seed, sample, step): batches do not change it.
         negative: negative prompt(s) for the null embedding.
@@ -101,6 +105,8 @@ def align(
         reward=resolve.reward(reward, drawing),
         scheduler=scheduler,
         steps=steps,
+        timesteps=timesteps,
+        sigmas=sigmas,
         guidance=guidance,
         eta=eta,
         seed=seed,

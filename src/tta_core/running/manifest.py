@@ -32,7 +32,7 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
         **{kind: repr(part) for kind, part in parts.items()},
         "sampler": {
             "asked": prepared.asked,
-            "native": name_of(sampler.scheduler if isinstance(sampler, NativeSampler) else sampler),
+            "native": name_of(NativeSampler.of(sampler).scheduler),
             "table": _digest(problem.steps),
         },
         "dtypes": {role: str(_dtype(network)) for role, network in problem.backbone.networks.items()},
@@ -41,7 +41,7 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
         "given": list(prepared.given),
         "height": prepared.setup.height,
         "width": prepared.setup.width,
-        "guidance": problem.guidance,
+        "guidance": problem.guidance if isinstance(problem.guidance, int | float) else repr(problem.guidance),
         "steps": len(problem.steps),
         "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else None if seed is None else whole("seed", seed),
         "versions": {

@@ -1,31 +1,26 @@
 """From a user's words to a problem, ready to run, and everything handed back afterwards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import cast
 
 import torch
 
-from tta_core.errors import IncompatibleError, InputError
+from tta_core.errors import InputError
 from tta_core.plugins import resolve
-from tta_core.plugins.discovery import plugins
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
-from tta_core.protocols.scheduler import Scheduler
 from tta_core.running.frozen_networks import frozen_networks, on_device
+from tta_core.running.sampling import guidance_of, sampler_of
 from tta_core.solving.from_image import as_pixels, last_steps, origin
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, whole
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
-from tta_core.values.provenance import name_of
 from tta_core.values.schedules import Schedule
 from tta_core.values.typing import Latents, frozen
-
-MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, int]], Scheduler]
 
 
 @frozen
@@ -55,7 +50,9 @@ def prepare(
     memory: object = (),
     scheduler: object = "native",
     steps: int | None = None,
-    guidance: float | None = None,
+    timesteps: Sequence[float | int] | None = None,
+    sigmas: Sequence[float | int] | None = None,
+    guidance: float | Schedule | None = None,
     eta: float | Schedule | None = None,
     seed: int | Sequence[int] = 0,
     negative: str | Sequence[str] | None = None,
@@ -92,15 +89,9 @@ def prepare(
         width = drawing.defaults.width if pixels is None else pixels.shape[3]
     height, width = whole("height", height), whole("width", width)
     shape = drawing.latent_shape(height, width)
-    if not isinstance(scheduler, str) and not (steps is None and eta is None):
-        raise InputError(
-            f"steps is {steps} and eta is {eta}, but the scheduler given is an object, whose table has its own. Make it with the steps and "
-            "the eta that you want, or give the name of a scheduler."
-        )
-    sampler = _scheduler(scheduler, drawing, _steps(steps, drawing), solver.needs.eta if eta is None else eta, shape)
-    if pixels is not None:
-        sampler = last_steps(sampler, strength)
-    guidance = _guidance(guidance, drawing)
+    table = sampler_of(scheduler, drawing, shape, steps, timesteps, sigmas, eta, solver.needs.eta)
+    sampler = table if pixels is None else last_steps(table, strength)
+    guidance = guidance_of(guidance, drawing, len(sampler.steps))
     networks = [*drawing.networks.values(), *networks_of(judge).values()]
     setup = Setup(drawing, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(memory)
@@ -162,26 +153,3 @@ def _encode(
         text = text or backbone.encode(prompts, height, width)
         null = null or backbone.encode_null(negatives, height, width)
     return Controls(text, null, noise)
-
-
-def _steps(steps: int | None, backbone: Backbone) -> int:
-    steps = backbone.defaults.steps if steps is None else whole("steps", steps)
-    if steps < 1:
-        raise InputError(f"steps is {steps}, but sampling takes at least 1 step.")
-    return steps
-
-
-def _guidance(guidance: float | None, backbone: Backbone) -> float:
-    if guidance not in (None, 1) and not backbone.has_null:
-        raise IncompatibleError(
-            f"Cannot use guidance {guidance} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
-            "against. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
-        )
-    return number("guidance", backbone.defaults.guidance if guidance is None else guidance)
-
-
-def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule | None, shape: tuple[int, int, int]) -> Scheduler:
-    if not isinstance(source, str):
-        return cast(Scheduler, source)
-    make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())
-    return make(backbone.sampler, steps, eta, shape)

@@ -11,6 +11,7 @@ from tta_core.solving.from_image import LastSteps
 from tta_core.solving.parts import Parts
 from tta_core.solving.trial import try_reward
 from tta_core.values.provenance import name_of
+from tta_core.values.schedules import at_step
 from tta_core.values.trajectory import Step
 
 
@@ -41,10 +42,13 @@ def _refuse_variable(problem: Parts, variable: ControllableVariable) -> None:
             f"Cannot use {variable} with {name_of(problem.backbone)}. This is because the variable steers the null embedding of "
             "classifier-free guidance, but the backbone has none. Steer TextEmbedding() or Noise()."
         )
-    if variable.needs_null and problem.guidance == 1:
+    unguided = _unguided(problem) if variable.needs_null else None
+    if unguided is not None:
+        guidance = at_step(problem.guidance, unguided, len(problem.scheduler.steps))
         raise IncompatibleError(
-            f"Cannot use {variable} with guidance 1. This is because null + guidance * (text - null) does not depend on the null "
-            "embedding there. Use a guidance above 1, or steer TextEmbedding() or Noise()."
+            f"Cannot use {variable} with guidance {guidance:g}, as it is at step {unguided}. This is because up to 1 there is no guidance, "
+            "and the output does not depend on the null embedding. Use a guidance above 1 at every step, or steer TextEmbedding() or "
+            "Noise()."
         )
     value = variable.read(problem.controls)
     if problem.controls.by_step and variable.write(problem.controls, value).by_step != problem.controls.by_step:
@@ -83,6 +87,12 @@ def _refuse_quiet_steps(scheduler: Scheduler, needs: Needs) -> None:
             "Cannot use several particles with this sampler. This is because no step draws noise (std 0), so the children of a step are "
             "all equal and none is better. Use particles=1, or a stochastic sampler (eta > 0) of several steps."
         )
+
+
+def _unguided(problem: Parts) -> int | None:
+    """The first step without guidance."""
+    total = len(problem.scheduler.steps)
+    return next((index for index in range(total) if at_step(problem.guidance, index, total) <= 1), None)
 
 
 def _stds(scheduler: Scheduler) -> list[float]:

@@ -7,6 +7,7 @@ from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.values.controls import Controls
 from tta_core.values.ledger import Ledger
+from tta_core.values.schedules import Schedule
 from tta_core.values.typing import Latents
 
 
@@ -40,8 +41,8 @@ class Parts(Protocol):
         ...
 
     @property
-    def guidance(self) -> float:
-        """Weight of classifier-free guidance."""
+    def guidance(self) -> float | Schedule:
+        """Weight of classifier-free guidance; a schedule's differs by step."""
         ...
 
     @property

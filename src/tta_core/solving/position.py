@@ -7,6 +7,7 @@ import torch
 from tta_core.solving.parts import Parts
 from tta_core.solving.plain import Known
 from tta_core.values.controls import Controls, Embedding, stacked
+from tta_core.values.schedules import at_step
 from tta_core.values.trajectory import Prediction, State, Step
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Latents, Rows, evolve
@@ -30,9 +31,10 @@ class Position:
 
     def predict(self, controls: Controls) -> Prediction:
         """What is believed here under these controls."""
-        backbone, guidance, controls = self.problem.backbone, self.problem.guidance, controls.at(self.step.index)
+        backbone, controls = self.problem.backbone, controls.at(self.step.index)
+        guidance = at_step(self.problem.guidance, self.step.index, len(self.problem.scheduler.steps))
         branches = {"text": controls.text}
-        if controls.null is not None and guidance != 1:
+        if controls.null is not None and guidance > 1:
             branches["null"] = controls.null
         outputs = self.branches(branches)
         output = outputs["text"]

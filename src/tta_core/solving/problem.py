@@ -24,6 +24,7 @@ from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import Ledger
 from tta_core.values.noise import NoiseSource, UniformSource
 from tta_core.values.provenance import name_of
+from tta_core.values.schedules import Schedule
 from tta_core.values.trajectory import State, Step
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Images, Latents, Noises, Rows, Scores, evolve, frozen
@@ -39,7 +40,8 @@ class Problem:
         controls: the unsteered controls. Methods return new ones and never change these.
         noises: where the children's noises come from.
         origin: clean latents that the trajectory starts from, noised to the first step; None: it starts from noise alone.
-        guidance: weight of classifier-free guidance; 1 is no guidance, and then the null branch is not evaluated.
+        guidance: weight of classifier-free guidance; up to 1 there is none, and the null branch is not evaluated. A schedule's differs by
+            step.
         look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
         loss_scale: see `Setup`.
@@ -54,7 +56,7 @@ class Problem:
     prompts: tuple[str, ...]
     controls: Controls
     noises: NoiseSource
-    guidance: float
+    guidance: float | Schedule
     size: tuple[int, int]
     origin: Latents | None = None
     look_ahead_decoder: Decoder | None = None

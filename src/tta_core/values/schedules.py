@@ -22,6 +22,11 @@ class Schedule(Protocol):
         ...
 
 
+def at_step(value: float | Schedule, index: int, total: int) -> float:
+    """A number that may differ by step, at this one."""
+    return float(value) if isinstance(value, int | float) else value(index, total)
+
+
 def _unit(instance: object, attribute: "attrs.Attribute[float]", value: float | int) -> None:
     if not 0 <= value <= 1:
         raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, but it is a share of the run: give a number in [0, 1].")

@@ -16,7 +16,9 @@ class Step:
     """One reverse step, a row of the sampler's table; `index` is 0..T-1 in sampling order, `time` what the network is told.
 
     `input_scale` multiplies x before the network (1 / sqrt(1 + sigma^2) for VE samplers). `alpha` is alpha_t of one *training* step
-    (1 - beta_t), None where training had no betas (flow matching). `order` 2 asks for the previous x0 (2M), if there is one.
+    (1 - beta_t), None where training had no betas (flow matching). `order` 2 asks for the previous x0 (2M), if there is one. `std` is the
+    transition's standard deviation where the sampler fixes it (TCD), None where it is eta's share of the posterior's. `skip` is the share
+    of x in the clean estimate of a consistency model, sqrt(1 - skip) x0 + skip x (LCM's boundary condition).
     """
 
     index: int
@@ -28,6 +30,8 @@ class Step:
     input_scale: float = 1.0
     alpha: float | None = None
     order: int = 1
+    std: float | None = None
+    skip: float = 0.0
 
     def back(self, x: Latents, noise: Latents, later: "Step | None" = None) -> Latents:
         """x at this step's end, noised back to its start: time travel. With `later`, x at the start of that step.

@@ -3,6 +3,8 @@
 Source: Stable Diffusion 3 (arXiv 2403.03206) section 5.3.2, in diffusers' form: linear in the number of tokens.
 """
 
+import numpy
+
 from tta_plugins.backbones.family import Pipeline
 
 
@@ -14,3 +16,8 @@ def mu(pipeline: Pipeline, shape: tuple[int, int, int], patch: int, max_shift: f
     low, high = config.get("base_shift", 0.5), config.get("max_shift", max_shift)
     slope = (high - low) / (long - short)
     return float(tokens * slope + (low - slope * short))
+
+
+def even_sigmas(steps: int) -> list[float]:
+    """From 1 to 1 / steps, in the float64 of the pipelines' own calls."""
+    return [float(sigma) for sigma in numpy.linspace(1.0, 1 / steps, steps)]

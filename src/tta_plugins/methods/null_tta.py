@@ -105,10 +105,10 @@ class NullTTA:
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Choose a start; at each step ascend J, draw K children, keep the best."""
         problem = problem.check(self.needs)
-        if self.guidance_factor == "released" and problem.guidance == 1:
+        if self.guidance_factor == "released" and (problem.guidance == 1 or isinstance(problem.guidance, Schedule)):
             raise IncompatibleError(
-                "Cannot use guidance_factor='released' with guidance 1. This is because it multiplies the penalty by s^2 / (s - 1)^2. Use "
-                "guidance_factor='exact', or another guidance."
+                f"Cannot use guidance_factor='released' with guidance {problem.guidance}. This is because it multiplies the penalty by "
+                "s^2 / (s - 1)^2, for one s above 1. Use guidance_factor='exact', or such a guidance."
             )
         total, controls, used = len(problem.steps), problem.controls, problem.controls
         noises = problem.children(controls, 0, self.particles)
@@ -156,8 +156,10 @@ class NullTTA:
 
     def _divergence(self, prediction: Prediction, reference: Prediction, step: Step, problem: Problem) -> Scores:
         """KL of the transitions; "training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2, the KL of one training step."""
-        rows, guidance = prediction.x0.shape[0], problem.guidance
-        factor = (guidance / (guidance - 1)) ** 2 if self.guidance_factor == "released" else 1.0
+        rows, factor = prediction.x0.shape[0], 1.0
+        if self.guidance_factor == "released":
+            guidance = cast(float, problem.guidance)
+            factor = (guidance / (guidance - 1)) ** 2
         if self.kernel == "sampler":
             deterministic_end = step.index + 1 == len(problem.steps) and prediction.transition.std == 0
             kl = 0 if deterministic_end else prediction.transition.kl(reference.transition.repeated(rows))
