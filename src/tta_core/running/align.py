@@ -47,7 +47,7 @@ def align(
     steps: int | None = None,
     timesteps: Sequence[float | int] | None = None,
     sigmas: Sequence[float | int] | None = None,
-    guidance: float | Schedule | None = None,
+    guidance: float | int | Schedule | None = None,
     eta: float | Schedule | None = None,
     seed: int | Sequence[int] = 0,
     negative: str | Sequence[str] | None = None,

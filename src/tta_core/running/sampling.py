@@ -58,7 +58,7 @@ def sampler_of(
     return make(native, count, needed if eta is None else eta, shape)
 
 
-def guidance_of(guidance: float | Schedule | None, backbone: Backbone, steps: int) -> float | Schedule:
+def guidance_of(guidance: float | int | Schedule | None, backbone: Backbone, steps: int) -> float | Schedule:
     """The guidance of a run; 1 for any number up to it, where diffusers' pipelines evaluate the text branch alone.
 
     Raises:

@@ -22,7 +22,7 @@ class Schedule(Protocol):
         ...
 
 
-def at_step(value: float | Schedule, index: int, total: int) -> float:
+def at_step(value: float | int | Schedule, index: int, total: int) -> float:
     """A number that may differ by step, at this one."""
     return float(value) if isinstance(value, int | float) else value(index, total)
 
