@@ -27,7 +27,7 @@ class Card:
 
     `differentiable` None: not declared, found out by one trial call before the first step. `needs` names the space that the reward
     reads; only "image" (decoded, clean) exists today. `facts` are the facts that each prompt must carry (see `tta_core.Prompt`): a prompt
-    without one is refused before the first step.
+    without one is refused before the first step. `reads_prompt` False: the score is the image's alone, and `tta score` asks for no prompt.
     """
 
     unit: str = "score"
@@ -36,6 +36,7 @@ class Card:
     differentiable: bool | None = None
     needs: str = "image"
     facts: tuple[str, ...] = ()
+    reads_prompt: bool = True
     source: str = ""
     licence: str = ""
     weights: str = ""

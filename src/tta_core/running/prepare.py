@@ -13,12 +13,13 @@ from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
 from tta_core.running.frozen_networks import frozen_networks, on_device
 from tta_core.running.sampling import guidance_of, sampler_of
-from tta_core.solving.from_image import as_pixels, last_steps, origin
+from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, whole
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
+from tta_core.values.pictures import as_pixels
 from tta_core.values.schedules import Schedule
 from tta_core.values.typing import Latents, frozen
 

@@ -54,7 +54,6 @@ def align(
     import tta_core
     from tta_core.plugins import resolve
     from tta_core.protocols.reward import networks_of
-    from tta_plugins.cli.images import read_picture
     from tta_plugins.cli.interruption import interruptible
     from tta_plugins.cli.parts import parts, placed
     from tta_plugins.cli.progress import watched
@@ -86,7 +85,7 @@ def align(
                     negative=negative,
                     height=height,
                     width=width,
-                    image=[read_picture(path) for path in image] if image else None,
+                    image=image or None,
                     strength=strength,
                     budget=tta_core.Budget(seconds=budget_seconds, evaluations=budget_evaluations, flops=budget_flops),
                     observers=[observer, interruption.observe],
