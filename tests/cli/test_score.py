@@ -1,5 +1,6 @@
 """`tta score`: pictures on disk by several rewards."""
 
+import csv
 import json
 
 import numpy
@@ -84,12 +85,13 @@ def test_a_reward_that_fails_on_one_image_keeps_the_rest_of_its_batch(tta, site,
     for name, level in (("img10", 0), ("img2", 51), ("img1", 102)):
         Image.new("L", (4, 4), level).save(tmp_path / f"{name}.png")
     result = tta("score", tmp_path, "-r", "picky", "-p", "a", "--csv")
-    lines = result.stdout.splitlines()
+    header, *rows = csv.reader(result.stdout.splitlines())
     assert result.exit_code == 1
-    assert lines[0] == "image,prompt,picky,error"
-    assert [line.split("/")[-1].split(".png")[0] for line in lines[1:]] == ["img1", "img2", "img10"]
-    assert float(lines[1].split(",")[2]) == pytest.approx(0.4)
-    assert "AssertionError" in lines[3]
+    assert header == ["image", "prompt", "picky", "error"]
+    assert [row[0].rsplit("/")[-1] for row in rows] == ["img1.png", "img2.png", "img10.png"]
+    assert float(rows[0][2]) == pytest.approx(0.4)
+    assert rows[2][2] == ""
+    assert "AssertionError" in rows[2][3]
 
 
 def test_rewards_without_a_prompt_need_none_and_others_say_so(tta, pictures):
