@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tta_core.plugins.hookspecs import hookimpl as hookimpl
     from tta_core.plugins.hookspecs import hookspec as hookspec
+    from tta_core.plugins.resolve import remote_reward as remote_reward
     from tta_core.protocols.backbone import Backbone as Backbone
     from tta_core.protocols.backbone import Defaults as Defaults
     from tta_core.protocols.backbone import classifier_free as classifier_free
@@ -60,6 +61,7 @@ _HOMES = {
     "running.prepare": "prepare",
     "running.steering_hook": "Steerable steering_hook",
     "plugins.hookspecs": "hookimpl hookspec",
+    "plugins.resolve": "remote_reward",
     "solving.look": "Look",
     "solving.problem": "Problem",
     "solving.position": "Position",

@@ -1,7 +1,7 @@
 """From what a user writes to what a run needs: names are looked up, objects pass through."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -48,6 +48,24 @@ def reward(source: object, drawn_by: Backbone) -> Reward:
     if not callable(source):
         raise InputError(f"{source!r} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
     return source
+
+
+def remote_reward(
+    python: str | Path,
+    factory: str,
+    settings: Mapping[str, object] | None = None,
+    device: str = "cpu",
+    timeout: float = 600.0,
+    resident: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Reward:
+    """A reward made and called in another Python, with gradients; see the registered reward "remote" for the arguments.
+
+    Raises:
+        LoadError: that Python, or the reward in it, does not start.
+    """
+    make = cast(Callable[..., Reward], plugins().registry.find("rewards", "remote").load())
+    return make(python, factory, settings or {}, device, timeout, resident, environment or {})
 
 
 def method(source: object) -> Method:

@@ -23,5 +23,6 @@ _ENTRIES = {
     "colourfulness": ("pixels:Colourfulness", "Hasler and Suesstrunk's M3, 0 (grey) to 110"),
     "sharpness": ("pixels:Sharpness", "variance of the luma's Laplacian"),
     "jpeg": ("jpeg:Compressibility", "compressibility: minus the JPEG size in kB; not differentiable"),
+    "remote": ("remote.reward:RemoteReward", "a reward in another Python, with gradients; see docs/scores.md"),
     "incompressibility": ("jpeg:Incompressibility", "the JPEG size in kB; not differentiable"),
 }
