@@ -1,8 +1,7 @@
 """`align`: the one front door. Nothing is hidden behind it: `prepare`, then `method.align(problem)`, is the same run."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Protocol, runtime_checkable
+from dataclasses import replace
 
 import torch
 
@@ -14,54 +13,19 @@ from tta_core.protocols.reward import Reward, card_of
 from tta_core.running.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
 from tta_core.running.manifest import manifest_of
 from tta_core.running.out_of_memory import attempted
-from tta_core.running.prepare import Prepared, prepare
+from tta_core.running.prepare import Prepared
+from tta_core.running.request import Request, takes
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.problem import Problem
 from tta_core.values.budget import Budget
-from tta_core.values.controls import Embedding
 from tta_core.values.ledger import Ledger
-from tta_core.values.noise import NoiseSource
 from tta_core.values.provenance import name_of
-from tta_core.values.schedules import Schedule
 from tta_core.values.typing import Latents, Scores, evolve
 
 
-@runtime_checkable
-class Observer(Protocol):
-    """Watches a run. It is handed what the method yields and must not change it."""
-
-    def __call__(self, snapshot: Snapshot, /) -> object:
-        """Look at a snapshot."""
-        ...
-
-
-def align(
-    prompts: str | Sequence[str],
-    *,
-    backbone: object = "shapes",
-    method: object = "date",
-    reward: object = "clip",
-    memory: object = (),
-    scheduler: object = "native",
-    steps: int | None = None,
-    timesteps: Sequence[float | int] | None = None,
-    sigmas: Sequence[float | int] | None = None,
-    guidance: float | int | Schedule | None = None,
-    eta: float | Schedule | None = None,
-    seed: int | Sequence[int] = 0,
-    negative: str | Sequence[str] | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    latents: Latents | None = None,
-    noises: NoiseSource | None = None,
-    text: Embedding | None = None,
-    null: Embedding | None = None,
-    image: object = None,
-    strength: float = 0.8,
-    budget: Budget | None = None,
-    observers: Sequence[Observer] = (),
-) -> Alignment:
+@takes(Request)
+def align(request: Request) -> Alignment:
     """Draw each prompt so that it scores higher, and once more plainly from the same noise.
 
     Args:
@@ -92,47 +56,25 @@ def align(
     Raises:
         TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave.
     """
+    budget, observers = request.budget, request.observers
     if budget is not None and not isinstance(budget, Budget):
         raise InputError(f"budget is {budget!r}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
     if not isinstance(observers, Sequence) or not all(map(callable, observers)):
         raise InputError(f"observers is {observers!r}, but it takes a list of functions of a snapshot, such as [print].")
-    drawing = resolve.backbone(backbone)
-    preparing = partial(
-        prepare,
-        prompts,
-        backbone=drawing,
-        method=method,
-        reward=resolve.reward(reward, drawing),
-        scheduler=scheduler,
-        steps=steps,
-        timesteps=timesteps,
-        sigmas=sigmas,
-        guidance=guidance,
-        eta=eta,
-        seed=seed,
-        negative=negative,
-        height=height,
-        width=width,
-        latents=latents,
-        noises=noises,
-        text=text,
-        null=null,
-        image=image,
-        strength=strength,
-    )
-    policies = resolve.policies(memory)
+    drawing = resolve.backbone(request.backbone)
+    policies = resolve.policies(request.memory)
     if budget is not None and budget.flops is not None:
         policies = (*policies, *resolve.policies("counted"))
-    return attempted(preparing, policies, partial(run, budget=budget, observers=observers, seed=seed))
+    request = replace(request, backbone=drawing, reward=resolve.reward(request.reward, drawing))
+    return attempted(request, policies, run)
 
 
 Best = tuple[Latents, Scores]
 
 
-def run(
-    prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None, retries: int = 0
-) -> Alignment:
+def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
     """Run a prepared problem, with its baseline from the same noise. `retries` goes into the ledger."""
+    budget, observers = prepared.request.budget, prepared.request.observers
     problem, hooks = prepared.problem, plugins().hooks.hook
     ledger = problem.ledger.fresh()
     ledger.retries = retries
@@ -167,7 +109,7 @@ def run(
         baseline=_outcome(plain, problem.reward),
         trace=tuple(trace),
         cost=ledger,
-        manifest=manifest_of(prepared, seed),
+        manifest=manifest_of(prepared),
         stopped=stopped,
         interrupted=interrupted,
     )

@@ -18,11 +18,12 @@ from tta_core.values.provenance import distribution, name_of
 from tta_core.values.trajectory import Step
 
 
-def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
+def manifest_of(prepared: Prepared) -> dict[str, Any]:
     """The `repr` of every part, settings, versions, device, dtypes and citations, as plain data for JSON.
 
     `sampler`: the name that was asked for (empty: an object was given), the backbone's own, and a digest of the table of steps.
     """
+    request, seed = prepared.request, prepared.request.seed
     problem, method, sampler = prepared.problem, prepared.method, prepared.problem.backbone.sampler
     parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
     packages = ("tta-align", "torch", "diffusers", "transformers")
@@ -31,19 +32,19 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
     return {
         **{kind: repr(part) for kind, part in parts.items()},
         "sampler": {
-            "asked": prepared.asked,
+            "asked": request.scheduler if isinstance(request.scheduler, str) else "",
             "native": name_of(NativeSampler.of(sampler).scheduler),
             "table": _digest(problem.steps),
         },
         "dtypes": {role: str(_dtype(network)) for role, network in problem.backbone.networks.items()},
         "memory": list(prepared.memory),
         "negative": list(prepared.negatives),
-        "given": list(prepared.given),
+        "given": list(request.given),
         "height": prepared.setup.height,
         "width": prepared.setup.width,
         "guidance": problem.guidance if isinstance(problem.guidance, int | float) else repr(problem.guidance),
         "steps": len(problem.steps),
-        "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else None if seed is None else whole("seed", seed),
+        "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else whole("seed", seed),
         "versions": {
             "python": platform.python_version(),
             **known,

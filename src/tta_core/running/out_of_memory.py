@@ -1,7 +1,6 @@
 """What happens when a device runs out of memory: another choice of policies where one was asked for, else one clear message."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -10,10 +9,10 @@ from tta_core.errors import OutOfMemoryError
 from tta_core.plugins.discovery import plugins
 from tta_core.protocols.memory import Chooser, MemoryPolicy, Setup
 from tta_core.running.alignment import Alignment
-from tta_core.running.prepare import Prepared
+from tta_core.running.prepare import Prepared, prepared
+from tta_core.running.request import Request
 
 Policies = tuple[MemoryPolicy, ...]
-Preparing = Callable[..., AbstractContextManager[Prepared]]
 
 
 @runtime_checkable
@@ -25,7 +24,7 @@ class Running(Protocol):
         ...
 
 
-def attempted(preparing: Preparing, policies: Policies, running: Running) -> Alignment:
+def attempted(request: Request, policies: Policies, running: Running) -> Alignment:
     """Prepare and run; where the device runs out of memory and a policy chooses, again with its next choice.
 
     Raises:
@@ -35,12 +34,12 @@ def attempted(preparing: Preparing, policies: Policies, running: Running) -> Ali
     while True:
         following = leaner(policies)
         try:
-            with preparing(memory=policies) as prepared:
+            with prepared(replace(request, memory=policies)) as made:
                 try:
-                    return running(prepared, retries=retries)
+                    return running(made, retries=retries)
                 except Exception as error:
                     if ran_out(error) and following is None:
-                        raise explained(prepared.setup) from error
+                        raise explained(made.setup) from error
                     raise
         except OutOfMemoryError:
             raise

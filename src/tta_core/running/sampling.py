@@ -9,6 +9,7 @@ from tta_core.plugins.discovery import plugins
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.scheduler import Scheduler
+from tta_core.running.request import Request
 from tta_core.values.arguments import number, whole
 from tta_core.values.provenance import name_of
 from tta_core.values.schedules import Schedule
@@ -18,21 +19,14 @@ Shape = tuple[int, int, int]
 MakeScheduler = Callable[[object, int, float | Schedule | None, Shape], Scheduler]
 
 
-def sampler_of(
-    source: object,
-    backbone: Backbone,
-    shape: Shape,
-    steps: int | None,
-    timesteps: Sequence[float | int] | None,
-    sigmas: Sequence[float | int] | None,
-    eta: float | Schedule | None,
-    needed: float | Schedule | None,
-) -> Scheduler:
+def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float | Schedule | None) -> Scheduler:
     """A scheduler object as it is; a name, made for the backbone. `needed` is the method's eta, where the user gives none.
 
     Raises:
         InputError: for steps, times or eta beside an object, or for a number of steps that the times are not.
     """
+    source, steps, eta = request.scheduler, request.steps, request.eta
+    timesteps, sigmas = request.timesteps, request.sigmas
     asked = {"steps": steps, "timesteps": timesteps, "sigmas": sigmas, "eta": eta}
     if not isinstance(source, str):
         for name, value in asked.items():
