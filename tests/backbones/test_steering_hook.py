@@ -59,19 +59,26 @@ def aligned(name, pipe, method, **options):
         ("flux-dev", "date", None),
         ("flux-schnell", "date", None),
         ("pixart-alpha", "date", None),
+        ("qwen-image", "date", None),
+        ("z-image", "date", None),
+        ("flux2-dev", "date", None),
+        ("flux2-klein", "date", None),
+        ("sana", "date", None),
+        ("lumina2", "date", None),
     ],
 )
 def test_steering_equals_our_own_loop(pipelines, name, method, eta):
     pipe, method = pipelines(name), METHODS[method]
-    guidance = 1.0 if "flux" in name else 5.0
-    plain = stock(name, pipe, 4, eta=eta, guidance=guidance)
+    guidance = 1.0 if name in ("flux-dev", "flux-schnell", "flux2-dev") else 5.0
+    options = {"eta": eta, "guidance": guidance, **({"negative": None} if name.startswith("flux2") else {})}
+    plain = stock(name, pipe, 4, **options)
     with steering_hook(backbone(name, pipe), method, brightness, prompts=PROMPTS, eta=eta, guidance=guidance) as snapshots:
-        steered = stock(name, pipe, 4, eta=eta, guidance=guidance)
-    ours = aligned(name, pipe, method, eta=eta, guidance=guidance)
+        steered = stock(name, pipe, 4, **options)
+    ours = aligned(name, pipe, method, **options)
     assert close(ours, steered, 1e-5)
     assert not close(plain, steered, 1e-4), "the method did nothing"
     assert {snapshot.index for snapshot in snapshots} >= {0, 2}
-    assert torch.equal(stock(name, pipe, 4, eta=eta, guidance=guidance), plain), "the hook was left behind"
+    assert torch.equal(stock(name, pipe, 4, **options), plain), "the hook was left behind"
 
 
 def quiet(pipe):
@@ -418,3 +425,20 @@ def test_true_guidance_of_two_calls_a_step_is_steered(pipelines):
         steered = stock("flux-dev", pipe, 4, guidance=2.0)
     assert close(ours, steered, 1e-5)
     assert not close(plain, steered, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen-image", "z-image", "sd3", "sana", "lumina2"])
+def test_null_embeddings_of_transformers_are_steered(pipelines, name):
+    """By Null-TTA with the sampler's kernel, and by DATE in the pipeline's own call, whose flow sampler draws no noise."""
+    pipe = pipelines(name)
+    method = NullTTA(particles=1, inner_min=1, inner_max=2, kernel="sampler", variable=tta_core.NullEmbedding())
+    with prepared(name, pipe, 4, scheduler="flow-sde") as problem:
+        null, snapshots = problem.controls.null, list(method.align(problem))
+    moved = (snapshots[-2].controls.null.tokens - null.tokens).abs().sum(-1)
+    assert (moved > 0).any(1).all(), "a sample's null embedding was not steered"
+    assert null.mask is None or not moved[null.mask == 0].any(), "a dead token was steered"
+    steering = DATE(rho=2.0, updates=Every(1), variable=tta_core.NullEmbedding())
+    with steering_hook(backbone(name, pipe), steering, brightness, prompts=PROMPTS, guidance=5.0):
+        steered = stock(name, pipe, 4)
+    assert close(aligned(name, pipe, steering), steered, 1e-5)
+    assert not close(stock(name, pipe, 4), steered, 1e-4)

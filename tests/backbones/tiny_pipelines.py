@@ -22,6 +22,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from tiny_transformers import FAMILIES as LANGUAGE_MODELS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
@@ -273,7 +274,7 @@ def build(name, folder):
     """A pipeline in evaluation mode, its random weights the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pipeline = FAMILIES[name](folder)
+        pipeline = (FAMILIES.get(name) or LANGUAGE_MODELS[name])(folder)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval()

@@ -58,7 +58,7 @@ class DenoiserCall:
         """The denoiser's output, float32, in the call's rows that this embedding comes from, told this embedding."""
         chosen, everyone = embedding.extra[_ROWS].long(), self.embedding.tokens.shape[0]
         chosen = chosen % everyone  # where guidance has ended the call has the text's rows alone
-        mine = {name: told if name in _WITHOUT_ROWS else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
+        mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
         again = DenoiserCall(self.drawing, mine)
         raw = called(self.drawing.networks["denoiser"], self.drawing.family.traits, again.told(embedding))
         return self.drawing.family.output(raw, again.x).float()
@@ -70,8 +70,12 @@ class DenoiserCall:
         return {**self.arguments, **steered, **beside}
 
 
+def _is_shared(name: str, told: Any) -> bool:
+    return name in _WITHOUT_ROWS and told.dim() == 2
+
+
 def _first(arguments: Arguments) -> float:
-    time = arguments["timestep"]
+    time = arguments["timestep"] if "timestep" in arguments else arguments["t"]
     return float(time.flatten()[0] if isinstance(time, Tensor) else time)
 
 

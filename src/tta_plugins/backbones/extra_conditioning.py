@@ -3,6 +3,7 @@
 from typing import Any
 
 from tta_core.errors import IncompatibleError
+from tta_plugins.backbones.autoencoder import channels_of
 from tta_plugins.backbones.denoiser import check_repeatable, inside
 from tta_plugins.backbones.family import Family, Pipeline
 
@@ -18,7 +19,7 @@ def check(pipeline: Pipeline, family: Family) -> None:
     network = getattr(pipeline, family.traits.denoiser)
     denoiser: Any = inside(network)
     check_repeatable(network)
-    channels, told = denoiser.config.in_channels, pipeline.vae.config.latent_channels * family.traits.packing
+    channels, told = denoiser.config.in_channels, channels_of(pipeline.vae) * family.traits.packing
     for part, (what, why) in _PARTS.items():
         if getattr(pipeline, part, None) is not None:
             raise _refusal(pipeline, what, why)

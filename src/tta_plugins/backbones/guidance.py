@@ -2,7 +2,6 @@
 
 import torch
 
-from tta_core.protocols.backbone import classifier_free
 from tta_core.values.typing import Latents
 
 
@@ -19,5 +18,5 @@ def rescaled(guided: Latents, text: Latents, share: float) -> Latents:
 
 def renormalised(text: torch.Tensor, null: torch.Tensor, guidance: float) -> torch.Tensor:
     """Classifier-free guidance at the norm of the text branch, vector by vector along the last axis (Qwen-Image, Lumina 2)."""
-    guided = classifier_free(text, null, guidance)
+    guided = null + guidance * (text - null)
     return guided * (text.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))

@@ -16,6 +16,7 @@ from tta_core.values.controls import Embedding
 from tta_core.values.provenance import name_of
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.autoencoder import pixels_of
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 from tta_plugins.backbones.lockstep import LockstepGuidance, LockstepRun, LockstepScheduler, Place, lockstep_backbone
@@ -93,9 +94,8 @@ class Steered:
 
     def _pixels(self, x: Latents) -> tuple[int, int]:
         """The size whose latents are x's."""
-        side = int(self.drawing.defaults.height)
-        each = side // self.drawing.latent_shape(side, side)[1]
-        return x.shape[2] * each, x.shape[3] * each
+        side = pixels_of(self.drawing.pipeline)
+        return x.shape[2] * side, x.shape[3] * side
 
     def _scheduler(self, shape: tuple[int, int, int]) -> Scheduler:
         """The pipeline's sampler as a table, as the pipeline has set it."""

@@ -69,7 +69,7 @@ class PipelineBackbone:
     @property
     def channels(self) -> int:
         """Of the latents."""
-        return int(self.pipeline.vae.config.latent_channels)
+        return autoencoder.channels_of(self.pipeline.vae)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(c, h, w) of the latents. Raises `InputError` for a size that the networks cannot draw."""

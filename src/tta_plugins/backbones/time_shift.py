@@ -10,8 +10,12 @@ from tta_plugins.backbones.family import Pipeline
 
 def mu(pipeline: Pipeline, shape: tuple[int, int, int], patch: int, max_shift: float) -> float:
     """The logarithm of the shift for latents of this (c, h, w); `max_shift` where the scheduler's config names none."""
+    return shift_at(pipeline, (shape[1] // patch) * (shape[2] // patch), max_shift)
+
+
+def shift_at(pipeline: Pipeline, tokens: int, max_shift: float) -> float:
+    """The same for a number of tokens."""
     config = pipeline.scheduler.config
-    tokens = (shape[1] // patch) * (shape[2] // patch)
     short, long = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     low, high = config.get("base_shift", 0.5), config.get("max_shift", max_shift)
     slope = (high - low) / (long - short)
