@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from tta_core.protocols.variables import Product as Product
     from tta_core.protocols.variables import TextEmbedding as TextEmbedding
     from tta_core.running.align import align as align
-    from tta_core.running.align import run as run
     from tta_core.running.alignment import Alignment as Alignment
     from tta_core.running.prepare import prepare as prepare
+    from tta_core.running.run import run as run
     from tta_core.running.steering_hook import Steerable as Steerable
     from tta_core.running.steering_hook import steering_hook as steering_hook
     from tta_core.solving import steering as steering
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from tta_core.values.typing import frozen as frozen
 
 _HOMES = {
-    "running.align": "align run",
+    "running.align": "align",
+    "running.run": "run",
     "running.alignment": "Alignment",
     "running.prepare": "prepare",
     "running.steering_hook": "Steerable steering_hook",

@@ -33,6 +33,11 @@ class RewardError(TTAError):
     """A reward raised, or returned what is not one finite score per image; the message names it and its package."""
 
 
+class RunError(TTAError, RuntimeError):
+    """A method, or the backbone under it, raised something else than a refusal, or a method yielded what is no snapshot; the message names
+    both and the place, and `__cause__` is what was raised."""
+
+
 class OutOfMemoryError(TTAError, MemoryError):
     """The device ran out of memory; the message says what was foretold and which policies to try."""
 

@@ -80,7 +80,18 @@ def test_settings_reach_the_parts(tta, tmp_path):
 
 
 def test_a_policy_is_set_by_its_name(tta, tmp_path):
-    arguments = ("--memory", "chunked", "--memory", "update-fraction", "--set", "chunked.denoiser=1", "--out", tmp_path)
+    arguments = (
+        "--memory",
+        "chunked",
+        "--memory",
+        "update-fraction",
+        "--set",
+        "chunked.denoiser=1",
+        "--set",
+        "update-fraction.share=0.5",
+        "--out",
+        tmp_path,
+    )
     result = tta("align", "one", "two", *QUICK, "--method", "date", *arguments)
     assert result.exit_code == 0, result.output
     policies = json.loads((tmp_path / "run.json").read_text())["manifest"]["memory"]

@@ -18,6 +18,7 @@ def aligned(method, steps=6):
     )
 
 
+@pytest.mark.filterwarnings("ignore:DATE changed nothing")
 @pytest.mark.parametrize(
     ("method", "reused"),
     [(Fixed(), {"text": 12, "null": 12}), (BestOfN(3), {"text": 12, "null": 12}), (DATE(), {"text": 6, "null": 8}), (DATE(rho=0.0), None)],

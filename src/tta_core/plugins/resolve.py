@@ -28,11 +28,10 @@ def backbone(source: object) -> Backbone:
         load = cast(Callable[[str], object], registry.find("backbones", "diffusers").load())
         return backbone(load(str(source)))
     classes = [cls.__name__ for cls in type(source).__mro__]
-    for cls in classes:
-        for entry in registry.entries("backbones"):
-            if cls in entry.pipelines:
-                return cast(Callable[[object], Backbone], entry.load())(source)
-    if isinstance(source, Backbone):
+    adapter = next((entry for entry in map(registry.adapter, classes) if entry is not None), None)
+    if adapter is not None:
+        return cast(Callable[[object], Backbone], adapter.load())(source)
+    if isinstance(source, Backbone) and not isinstance(source, type):
         return source
     known = sorted(name for entry in registry.entries("backbones") for name in entry.pipelines)
     raise InputError(

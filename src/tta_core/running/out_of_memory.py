@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from tta_core.errors import OutOfMemoryError
+from tta_core.errors import OutOfMemoryError, TTAError
 from tta_core.plugins.discovery import plugins
 from tta_core.protocols.memory import Chooser, MemoryPolicy, Setup
 from tta_core.running.alignment import Alignment
@@ -39,7 +39,9 @@ def attempted(request: Request, policies: Policies, running: Running) -> Alignme
                     return running(made, retries=retries)
                 except Exception as error:
                     if ran_out(error) and following is None:
-                        raise explained(made.setup) from error
+                        message = explained(made.setup)
+                        message.partial = error.partial if isinstance(error, TTAError) else None
+                        raise message from error
                     raise
         except OutOfMemoryError:
             raise
