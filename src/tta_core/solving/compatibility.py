@@ -7,7 +7,7 @@ from tta_core.protocols.backbone import SteersAttention
 from tta_core.protocols.method import Needs
 from tta_core.protocols.scheduler import GaussianScheduler, Scheduler
 from tta_core.protocols.variables import ControllableVariable
-from tta_core.solving.from_image import LastSteps
+from tta_core.solving.last_steps import LastSteps
 from tta_core.solving.parts import Parts
 from tta_core.solving.trial import try_reward
 from tta_core.values.provenance import name_of

@@ -106,10 +106,13 @@ class Problem:
         """The point of a trajectory where predictions are made."""
         return Position(self, state, step, None if self.plain is None else self.plain.at(step.index, state.x.detach()))
 
-    def sample(self, controls: Controls) -> Latents:
-        """The whole sampling chain: x_0 from these controls. Differentiable; with `segment` set, activations are recomputed."""
-        state = self.start(controls)
-        for steps in self._segments():
+    def sample(self, controls: Controls, start: State | None = None, first: int = 0) -> Latents:
+        """The sampling chain: x_0 from these controls. It begins at x_T, or at the state `start` before the step `first`.
+
+        Differentiable; with `segment` set, activations are recomputed.
+        """
+        state = self.start(controls) if start is None else start
+        for steps in self._segments(first):
             if self.segment is None or not torch.is_grad_enabled():
                 state = self._run(state, controls, steps)
             else:
@@ -121,9 +124,9 @@ class Problem:
             state = self.at(state, step).predict(controls).sample(controls.noise[step.index + 1])
         return state
 
-    def _segments(self) -> Iterator[tuple[Step, ...]]:
+    def _segments(self, first: int) -> Iterator[tuple[Step, ...]]:
         size = self.segment or len(self.steps)
-        return (self.steps[i : i + size] for i in range(0, len(self.steps), size))
+        return (self.steps[i : i + size] for i in range(first, len(self.steps), size))
 
     def look_ahead(self, x0: Latents, clamp: bool = True) -> Look:
         """Decode and score inside an optimisation, by the look-ahead decoder if there is one."""

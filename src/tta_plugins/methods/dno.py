@@ -106,8 +106,7 @@ class DNO:
 
     def chain(self, problem: Problem) -> Chain:
         """M, from the first steered noise on."""
-        steps = len(problem.controls.noise) - 1
-        return chain_from(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, steps - self.opt_steps))
+        return chain_from(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, len(problem.steps) - self.opt_steps))
 
     def objective(self, problem: Problem, chain: Chain, iteration: int, value: steering.Tensors) -> Objective:
         """R(M(z)) - gamma Reg(z) at the steered noises, `(b, rows, c, h, w)`."""
