@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.method import Method, Needs, Snapshot
 from tta_core.protocols.variables import Noise, Product
-from tta_core.solving.last_steps import LastSteps
 from tta_core.values.arguments import as_prompts
 from tta_core.values.controls import Embedding
 from tta_plugins.backbones.denoiser import as_called
