@@ -11,7 +11,7 @@ from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.running.prepare import prepare
-from tta_core.solving.from_image import LastSteps
+from tta_core.solving.last_steps import LastSteps
 from tta_core.values.controls import Embedding
 from tta_core.values.provenance import name_of
 from tta_core.values.trajectory import Step
