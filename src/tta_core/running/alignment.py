@@ -1,5 +1,7 @@
 """What a run gives back: images, scores, the baseline from the same noise, the trace, the cost and the record of the experiment."""
 
+import base64
+import html
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import torch
 
-from tta_core.running.atomic_files import write_all
+from tta_core.errors import LoadError, SaveError
+from tta_core.plugins.discovery import plugins
+from tta_core.running.atomic_files import reason, write, write_all
 from tta_core.running.folder import GRID, RECORD, emptied, picture_names
 from tta_core.values import strict_json
 from tta_core.values.ledger import Ledger
@@ -153,6 +157,33 @@ class Alignment:
             made |= {name: partial(_png, pixels) for name, pixels in zip(names, outcome.pixels, strict=True)}
         enlarge = max(1, 256 // self.result.pixels.shape[-1])
         return {**made, GRID: lambda: _encoded(self.grid(enlarge))}
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML page that shows the run and loads nothing from outside; gives the file.
+
+        Raises:
+            LoadError: no plugin makes pages, or what it needs is not installed.
+            SaveError: it cannot be written there.
+        """
+        page = plugins().hooks.hook.tta_page(alignment=self)
+        if page is None:
+            raise LoadError("No plugin makes pages, so there is no report. `tta doctor` says whether one is broken or blocked.")
+        place = Path(path)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write(place, page.encode())
+        except OSError as error:
+            raise SaveError(f"Cannot write {place}: {reason(error)}. Give another file.") from error
+        return place
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: baseline and result side by side, with their scores."""
+        grid = base64.b64encode(_encoded(self.grid(enlarge=max(1, 128 // self.result.pixels.shape[-1])))).decode()
+        picture = f'<img alt="baseline left, aligned right" src="data:image/png;base64,{grid}">'
+        numbers = zip(self.prompts, self.baseline.scores, self.scores, strict=True)
+        rows = "".join(f"<tr><td>{html.escape(p)}<td>{before:.4f}<td>{after:.4f}<td>{after - before:+.4f}" for p, before, after in numbers)
+        unit = html.escape(f"{self.scores.reward} ({self.scores.unit})")
+        return f"{picture}<table><tr><th>prompt<th>baseline<th>aligned<th>gain in {unit}{rows}</table><p>{html.escape(str(self.cost))}</p>"
 
 
 def _png(pixels: torch.Tensor) -> bytes:

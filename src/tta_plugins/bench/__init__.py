@@ -1,1 +1,1 @@
-"""Comparisons of methods at equal cost: planned in a file, drawn by resumable cells, scored afterwards, read with intervals and verdicts."""
+"""Comparisons of methods at equal cost: planned in a file, drawn cell by cell, scored afterwards, judged with intervals."""

@@ -20,7 +20,8 @@ from tta_core.values.typing import evolve
 from tta_plugins.bench.identity import identity_of, weights_of
 from tta_plugins.bench.noise_panel import noise_panel
 from tta_plugins.bench.parts import Parts, arguments, memory_of
-from tta_plugins.bench.plan import Arm, Cell, Plan, Unit
+from tta_plugins.bench.plan import Cell, Plan, Unit
+from tta_plugins.bench.spec import Arm
 from tta_plugins.bench.store import Store
 from tta_plugins.cost.prices import priced
 
@@ -79,8 +80,7 @@ class Drawing:
         given: dict[str, Any] = {**arguments(self.plan, arm, self.parts), "memory": memory_of(self.plan, arm)}
         seeds = [self.plan.noise_seed(cell) for cell in cells]
         with prepare(prompts, seed=seeds, **given) as prepared:
-            key, prices = self._identified(arm, prepared)
-            ledger = Ledger(prices=prices, meter=prepared.problem.ledger.meter)
+            ledger = Ledger(meter=prepared.problem.ledger.meter)
             problem = evolve(prepared.problem, ledger=ledger)
             started = time.perf_counter()
             snapshots = Watched(strips=arm.name != "pool" and any(cell.prompt < self.plan.spec.strips for cell in cells))
@@ -93,6 +93,7 @@ class Drawing:
                 with torch.no_grad():
                     images = problem.look(last.x0.detach()).images
             seconds = time.perf_counter() - started
+            key, ledger.prices = self._identified(arm, prepared)
             noises = noise_panel(problem.controls.noise, last.controls.noise)
             strips = snapshots.decoded(problem)
         for row, cell in enumerate(cells):

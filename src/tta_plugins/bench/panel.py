@@ -13,8 +13,8 @@ _BINS = 8
 def panel(picture: Tensor) -> dict[str, float]:
     """Of one picture `(1, 3, H, W)` in [0, 1].
 
-    brightness: mean luma (Rec. 601). saturation: mean of max - min over the channels. contrast: standard deviation of luma. edge density: the
-    share of pixels whose Sobel gradient of luma exceeds 0.1. colour entropy: of the colours in 8 x 8 x 8 bins, in nats. high
+    brightness: mean luma (Rec. 601). saturation: mean of max - min over the channels. contrast: standard deviation of luma. edge
+    density: the share of pixels whose Sobel gradient of luma exceeds 0.1. colour entropy: of the colours in 8 x 8 x 8 bins, in nats. high
     frequencies: the share of luma's energy, its mean aside, above half the Nyquist frequency.
     """
     luma = (picture * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -9,8 +9,8 @@ from tta_core.plugins.discovery import plugins
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import Reward
-from tta_plugins.bench.plan import Arm, Plan
-from tta_plugins.bench.spec import Setting
+from tta_plugins.bench.plan import Plan
+from tta_plugins.bench.spec import Arm, Setting
 from tta_plugins.cli.structure import construct
 
 

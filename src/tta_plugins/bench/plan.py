@@ -50,7 +50,7 @@ class Plan:
     def arms(self) -> tuple[Arm, ...]:
         """Every arm, the controls first."""
         pool = Arm("pool", "fixed", family="best of n")
-        return (Arm("fixed", "fixed"), Arm("random-direction", "random"), *self.spec.arms, pool)
+        return (Arm("fixed", "fixed"), Arm("random-direction", "random-direction"), *self.spec.arms, pool)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name. Raises `InputError` for one that is not in the plan."""
@@ -149,7 +149,7 @@ def read_plan(folder: Path) -> Plan:
         prompts = tuple(Prompt(row["text"], row["facts"]) for row in written["prompts"])
         plan = Plan(spec_of(written["spec"], str(path)), prompts, written["record"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadError(f"{folder} holds no comparison: {path.name}: {error}. `tta bench run bench.toml --out {folder}` starts one.") from error
+        raise LoadError(f"{folder} holds no comparison: {error}. `tta bench run bench.toml --out {folder}` starts one.") from error
     if plan.digest != written["digest"]:
         raise LoadError(f"{path} was edited: its digest is not its own. Start another run from the toml, in another folder.")
     return plan

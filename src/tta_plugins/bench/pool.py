@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 
-def best_of(n: float, target: Sequence[float], score: Sequence[float]) -> float:
+def best_of(n: float | int, target: Sequence[float | int], score: Sequence[float | int]) -> float:
     """The expected score of what is kept of n draws, by the target. n between whole numbers draws either, in that proportion.
 
     Draws with equal targets are equally likely to be kept. Raises `ValueError` for n outside [1, N].
@@ -28,12 +28,12 @@ def weights(total: int, n: int) -> list[float]:
     return [math.comb(place, n - 1) / math.comb(total, n) for place in range(total)]
 
 
-def divergence(n: float) -> float:
+def divergence(n: float | int) -> float:
     """KL divergence of best of n from plain sampling, log n - (n - 1) / n, in nats; exact for a continuous target."""
     return math.log(n) - (n - 1) / n
 
 
-def _best_of(n: int, target: Sequence[float], score: Sequence[float]) -> float:
+def _best_of(n: int, target: Sequence[float | int], score: Sequence[float | int]) -> float:
     order = sorted(range(len(target)), key=lambda draw: target[draw])
     weighed = list(zip(weights(len(target), n), order, strict=True))
     total = 0.0

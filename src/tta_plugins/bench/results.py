@@ -44,6 +44,11 @@ class Results:
         """The rows of one arm."""
         return [row for row in self.rows if row.arm == arm]
 
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards that scored the pictures."""
+        names = dict.fromkeys(name for row in self.rows for name in row.numbers)
+        return tuple(name for name in names if name not in (*_LEADING, *NAMES) and not name.endswith(" jpeg"))
+
 
 def columns(rewards: Sequence[str]) -> list[str]:
     """The names of the numbers in a row."""
@@ -90,7 +95,9 @@ def read_results(path: Path) -> Results:
         with path.open(encoding="utf-8", newline="") as file:
             return Results([_row(row) for row in csv.DictReader(file)])
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise LoadError(f"{path} could not be read as results: {type(error).__name__}: {error}. `tta bench score` writes it anew.") from error
+        raise LoadError(
+            f"{path} could not be read as results: {type(error).__name__}: {error}. `tta bench score` writes it anew."
+        ) from error
 
 
 def _row(row: Mapping[str, str]) -> Row:

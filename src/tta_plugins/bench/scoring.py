@@ -37,6 +37,11 @@ class Scores:
         """The file of one reward, or of the panel."""
         return self.folder / "scores" / f"{slug(name)}.jsonl"
 
+    def names(self) -> list[str]:
+        """The rewards that scored something here, in the order of their files."""
+        identities = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((self.folder / "scores").glob("*.json"))]
+        return [identity["name"] for identity in identities]
+
     def read(self, name: str) -> dict[Place, dict[str, float]]:
         """What is known, by arm and cell; a torn line is not."""
         found: dict[Place, dict[str, float]] = {}

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 import cattrs
-from cattrs.errors import ForbiddenExtraKeysError, transform_error
+from cattrs import transform_error
+from cattrs.errors import ForbiddenExtraKeysError
 
 from tta_core.errors import InputError, LoadError
 from tta_plugins.bench.prompt_files import Choice

@@ -3,7 +3,7 @@
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from PIL import Image
 
 from tta_core.errors import InputError
 from tta_plugins.bench.files import append_line, write_atomically
-from tta_plugins.bench.plan import Arm, Cell, Plan, slug
+from tta_plugins.bench.plan import Cell, Plan, Unit, slug
+from tta_plugins.bench.spec import Arm
 
 Record = Mapping[str, Any]
 
@@ -103,3 +104,9 @@ def _record(line: str) -> dict[str, Any] | None:
         return record if isinstance(record, dict) and {"prompt", "seed", "status"} <= record.keys() else None
     except ValueError:
         return None
+
+
+def complete(plan: Plan, store: Store, units: Sequence[Unit]) -> list[Unit]:
+    """Those units of which every cell is there, done or failed."""
+    kept = {name: store.cells(plan.arm(name)).keys() for name in {unit.arm for unit in units}}
+    return [unit for unit in units if kept[unit.arm] >= set(unit.cells)]

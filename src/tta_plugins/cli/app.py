@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 refused or failed, with the reason on standard error; 2 th
 where one ended it: 129 (SIGHUP), 130 (Ctrl-C), 143 (SIGTERM).
 """
 
+import importlib
 import importlib.metadata
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tta_plugins.cli.streams import lost
 REFUSED = 1
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer has a click of its own, or takes the installed one, and exports no name for it
+OTHER_ROOMS = {"bench": "tta_plugins.bench.commands"}
 
 
 class Commands(TyperGroup):
@@ -31,6 +33,16 @@ class Commands(TyperGroup):
         """Read the arguments before the command's name."""
         with _printable_usage_errors():
             return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands here, then those of other rooms."""
+        return [*super().list_commands(ctx), *OTHER_ROOMS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command; that of another room is imported here, since such a room may build on this one."""
+        if cmd_name not in OTHER_ROOMS:
+            return super().get_command(ctx, cmd_name)
+        return typer.main.get_command(importlib.import_module(OTHER_ROOMS[cmd_name]).app)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""

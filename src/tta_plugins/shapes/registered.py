@@ -72,7 +72,7 @@ class ShapesJudge:
 
 @frozen
 class ShapesOracle:
-    """Share in [0, 1] of what the caption asks for that a program without weights finds in the picture; no gradient, meant to be held out."""
+    """Share in [0, 1] of what the caption asks for that a program without weights finds in the picture; no gradient."""
 
     card: ClassVar[Card] = Card(unit="share", range=(0.0, 1.0), version="1", differentiable=False, licence="Apache-2.0")
 

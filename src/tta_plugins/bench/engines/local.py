@@ -9,10 +9,11 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from tta_core.errors import LoadError, TTAError
+from tta_core.errors import LoadError
 from tta_plugins.bench.engines import Progress
 from tta_plugins.bench.plan import Unit, read_plan
 from tta_plugins.bench.store import Store
@@ -26,8 +27,9 @@ class Local:
     """`workers` processes; None is one for each CUDA device, or one. A unit that kills three workers is recorded as failed."""
 
     workers: int | None = None
+    running: list[subprocess.Popen[str]] = attrs.field(factory=list, init=False)
     _deaths: Counter[Unit] = attrs.field(factory=Counter)
-    _refusals: list[TTAError] = attrs.field(factory=list)
+    _errors: list[BaseException] = attrs.field(factory=list)
     _stop: threading.Event = attrs.field(factory=threading.Event)
 
     def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
@@ -38,10 +40,10 @@ class Local:
         devices = _devices()
         count = min(self.workers or max(1, len(devices)), max(1, len(units)))
         lock = threading.Lock()
-        running: list[subprocess.Popen[str]] = []
         threads = [
             threading.Thread(
-                target=self._supervise, args=(folder, number, devices[number % len(devices)] if devices else None, waiting, progress, lock, running)
+                target=self._guarded,
+                args=(folder, number, devices[number % len(devices)] if devices else None, waiting, progress, lock),
             )
             for number in range(count)
         ]
@@ -53,11 +55,19 @@ class Local:
                     thread.join(0.2)
         except BaseException:
             self._stop.set()
-            for process in running:
+            for process in self.running:
                 process.kill()
             raise
-        if self._refusals:
-            raise self._refusals[0]
+        if self._errors:
+            raise self._errors[0]
+
+    def _guarded(self, *given: Any) -> None:
+        """An error of a supervising thread ends the run, and is raised where the run was asked for."""
+        try:
+            self._supervise(*given)
+        except BaseException as error:
+            self._errors.append(error)
+            self._stop.set()
 
     def _supervise(
         self,
@@ -67,7 +77,6 @@ class Local:
         waiting: "queue.SimpleQueue[Unit]",
         progress: Progress,
         lock: threading.Lock,
-        running: list[subprocess.Popen[str]],
     ) -> None:
         process: subprocess.Popen[str] | None = None
         while not self._stop.is_set():
@@ -77,14 +86,14 @@ class Local:
                 break
             if process is None or process.poll() is not None:
                 process = _started(folder, number, device)
-                running.append(process)
+                self.running.append(process)
             answer = _asked(process, unit)
             if answer is None:
                 self._died(folder, number, unit, process, waiting)
                 continue
             with lock:
                 if answer:
-                    self._refusals.append(LoadError(answer))
+                    self._errors.append(LoadError(answer))
                 if answer or not progress(unit):
                     self._stop.set()
         if process is not None and process.stdin is not None:
