@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tta_plugins.bench.plan import plan_of
-from tta_plugins.bench.prompt_files import read_prompts
+from tta_plugins.bench.prompt_files import read_choice
 from tta_plugins.bench.spec import spec_of
 
 WRITTEN = {
@@ -22,4 +22,4 @@ WRITTEN = {
 
 def planned(**changes):
     spec = spec_of({**WRITTEN, **changes}, "test")
-    return plan_of(spec, read_prompts(spec.prompts, Path()))
+    return plan_of(spec, read_choice(spec.prompts, Path()))

@@ -10,24 +10,24 @@ from tta_plugins.bench.noise_panel import noise_panel
 from tta_plugins.bench.panel import NAMES, panel
 from tta_plugins.bench.parts import method_of
 from tta_plugins.bench.plan import resolve_plan
-from tta_plugins.bench.prompt_files import Choice, read_prompts
+from tta_plugins.bench.prompt_files import SHIPPED, Choice, read_choice
 from tta_plugins.bench.recipes import HERE, recipes, write_recipe
 from tta_plugins.bench.results import read_results
 from tta_plugins.bench.sharing import compared, pack
-from tta_plugins.bench.spec import spec_of
+from tta_plugins.bench.spec import read_spec, spec_of
 
 
-def test_columns_become_facts_and_blanks_and_repetitions_are_counted(tmp_path):
-    (tmp_path / "p.csv").write_bytes("\ufeffPrompt,Category\r\n a cat ,animal\r\na dog,animal\r\na cat,pet\r\n".encode())
-    found = read_prompts(Choice("p.csv", column="Prompt"), tmp_path)
-    assert [(one.text, dict(one.facts)) for one in found.prompts] == [("a cat", {"Category": "animal"}), ("a dog", {"Category": "animal"})]
-    assert (found.record["stripped"], found.record["repeated"], found.record["rows"]) == (1, 1, 3)
+def test_columns_become_facts_and_repetitions_are_counted(tmp_path):
+    (tmp_path / "p.csv").write_bytes("\ufeffPrompt,style\r\na cat,animal\r\na dog,animal\r\na cat,pet\r\n".encode())
+    found = read_choice(Choice("p.csv", column="Prompt"), tmp_path)
+    assert [(str(one), dict(one.facts)) for one in found.prompts] == [("a cat", {"style": "animal"}), ("a dog", {"style": "animal"})]
+    assert (found.record["repeated"], found.record["rows"]) == (1, 3)
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("p.txt", "a cat\r\n\na dog\u2028here\n"),
+        ("p.txt", "a cat\r\na dog\u2028here\n"),
         ("p.json", json.dumps(["a cat", {"prompt": "a dog\u2028here"}])),
         ("p.jsonl", '{"prompt": "a cat"}\n' + json.dumps({"prompt": "a dog\u2028here"}) + "\n"),
         ("p.tsv", "prompt\tn\na cat\t1\na dog\u2028here\t2\n"),
@@ -35,12 +35,12 @@ def test_columns_become_facts_and_blanks_and_repetitions_are_counted(tmp_path):
 )
 def test_every_kind_of_file(tmp_path, name, content):
     (tmp_path / name).write_bytes(content.encode())
-    assert [one.text for one in read_prompts(Choice(name), tmp_path).prompts] == ["a cat", "a dog\u2028here"]
+    assert [str(one) for one in read_choice(Choice(name), tmp_path).prompts] == ["a cat", "a dog\u2028here"]
 
 
 def test_strata_are_drawn_in_turn(tmp_path):
     (tmp_path / "p.csv").write_text("prompt,kind\n" + "".join(f"p{i},{'a' if i < 8 else 'b'}\n" for i in range(10)))
-    found = read_prompts(Choice("p.csv", stratify="kind", limit=4), tmp_path).prompts
+    found = read_choice(Choice("p.csv", stratify="kind", limit=4), tmp_path).prompts
     assert sorted(one.facts["kind"] for one in found) == ["a", "a", "b", "b"]
 
 
@@ -48,7 +48,7 @@ def test_strata_are_drawn_in_turn(tmp_path):
 def test_files_that_are_none_are_refused(tmp_path, content):
     (tmp_path / "p.csv").write_bytes(content)
     with pytest.raises(LoadError, match=r"p\.csv"):
-        read_prompts(Choice("p.csv"), tmp_path)
+        read_choice(Choice("p.csv"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_wrong_toml_is_refused_by_name(change, said):
 def test_the_shipped_prompts_are_sentences_of_the_language():
     from tta_plugins.shapes.grammar import parse
 
-    found = read_prompts(Choice("shapes-hard"), HERE)
+    found = read_choice(Choice("shapes-hard"), HERE)
     assert len(found.prompts) == 400
     for prompt in found.prompts:
-        caption = parse(prompt.text)
+        caption = parse(prompt)
         assert prompt.facts["relation"] == caption.relation
         assert (prompt.facts["training"] == "unseen") == caption.held_out
 
@@ -89,6 +89,11 @@ def test_every_recipe_can_be_planned(name, tmp_path):
 def resolve_plan_of(name, folder):
     path = write_recipe(name, folder / "bench.toml")
     (folder / "prompts.txt").write_text("a cat\na dog\n")
+    spec = read_spec(path)
+    if not (SHIPPED / f"{spec.prompts.file}.csv").is_file():
+        file = folder / spec.prompts.file
+        tables = {".tsv": f"{spec.prompts.column}\na cat\n", ".txt": "a cat\n", ".json": '["a cat"]', ".jsonl": '{"prompt": "a cat"}\n'}
+        file.write_text(tables[file.suffix])
     return resolve_plan(path)
 
 

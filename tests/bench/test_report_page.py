@@ -62,17 +62,24 @@ def test_a_report_without_pictures_says_so(drawn, tmp_path):
     assert all(f'id="{name}"' in text for name in SECTIONS)
 
 
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run"),
+    *("--disable-extensions", "--disable-background-networking", "--disable-sync", "--disable-component-update"),
+    *("--enable-logging=stderr", "--v=0"),
+)
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, False), (1280, True)])
+@pytest.mark.parametrize(("width", "dark"), [(500, False), (1280, False), (1280, True)])
 def test_a_browser_shows_it(page, tmp_path, width, dark):
-    shot = tmp_path / "page.png"
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0"]
-    flags += ["--blink-settings=preferredColorScheme=0"] if dark else []
-    ran = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert [line for line in ran.stderr.splitlines() if "CONSOLE" in line] == []
+    shot, log = tmp_path / "page.png", tmp_path / "log"
+    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    flags = [*FLAGS, *scheme, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600", f"--screenshot={shot}"]
+    with log.open("w") as told:  # a pipe would be held open by the browser's helpers
+        subprocess.run([BROWSER, *flags, page.as_uri()], stdout=told, stderr=told, timeout=100, check=True)
+    assert [line for line in log.read_text().splitlines() if "CONSOLE" in line] == []
     with Image.open(shot) as image:
-        levels = image.convert("L")
-        lightest = max(levels.histogram()[:64]) if dark else max(levels.histogram()[192:])
-        assert image.width >= width
-        assert lightest > 0.3 * image.width * image.height  # the paper
-        assert len(levels.getcolors(256) or ()) > 20  # and something on it
+        levels = image.convert("L").histogram()
+        paper = sum(levels[:64] if dark else levels[192:]) / sum(levels)
+        assert 0.3 < paper < 0.99
+        assert sum(count > 0 for count in levels) > 20

@@ -89,7 +89,7 @@ def test_nothing_is_drawn_twice(drawn):
 
 def test_a_failing_reward_is_counted_and_bounds_the_gain(tmp_path, monkeypatch):
     plan = planned(fail_on=1.0)
-    bad = plan.prompts[1].text
+    bad = plan.prompts[1]
 
     class Picky:
         def __call__(self, images, prompts):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tta_core.errors import InputError
+from tta_plugins.cli.output import say
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Compare methods at equal cost, with intervals and verdicts."
@@ -40,13 +41,13 @@ def run(
         from tta_plugins.bench.dry_run import told
 
         for line in told(plan, device):
-            typer.echo(line)
+            say(line)
         return
-    typer.echo(_plan_line(plan.record))
+    say(_plan_line(plan.record))
     drawn = draw(plan, out, engine_of(engine, workers), only=only or (), retry_failed=retry == "failed", budget_hours=budget_hours)
-    typer.echo(f"{drawn.done} of {drawn.planned} cells drawn, {drawn.failed} failed in {out}")
+    say(f"{drawn.done} of {drawn.planned} cells drawn, {drawn.failed} failed in {out}")
     if drawn.stopped:
-        typer.echo(f"tta: stopped early: {drawn.stopped}.", err=True)
+        say(f"tta: stopped early: {drawn.stopped}.", err=True)
     _told(finish(plan, out), out)
     refuse_failed(drawn)
 
@@ -62,12 +63,12 @@ def status(folder: Folder) -> None:
     rows = [[arm.name, str(arm.done), str(arm.failed), str(arm.left), _number(arm.seconds, ".3g")] for arm in now.arms]
     print_table(["arm", "done", "failed", "left", "seconds a picture"], rows, numbers=4)
     left = now.seconds_left
-    typer.echo("No rate is known yet." if left is None else f"{left / 3600:.2f} hours of one worker are left.")
+    say("No rate is known yet." if left is None else f"{left / 3600:.2f} hours of one worker are left.")
     if now.idle is not None:
-        typer.echo(f"The last cell was kept {now.idle:.0f} s ago.")
+        say(f"The last cell was kept {now.idle:.0f} s ago.")
     for arm in now.arms:
         for error, count in arm.errors.items():
-            typer.echo(f"{arm.name}: {count} x {error}")
+            say(f"{arm.name}: {count} x {error}")
 
 
 @app.command()
@@ -86,7 +87,7 @@ def report(
     """Write the report again from plan.json and results.csv; pictures are shown where they lie there."""
     from tta_plugins.bench.finish import rewrite
 
-    typer.echo(f"Wrote {rewrite(folder, out or folder / 'report.html')}")
+    say(f"Wrote {rewrite(folder, out or folder / 'report.html')}")
 
 
 @app.command()
@@ -94,7 +95,7 @@ def pack(folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder,
     """Copy what others need to check a comparison: plan, results, summary, report and identities, with their SHA-256; no pictures."""
     from tta_plugins.bench.sharing import pack as packed
 
-    typer.echo(f"Packed {len(packed(folder, out))} files into {out}")
+    say(f"Packed {len(packed(folder, out))} files into {out}")
 
 
 @app.command()
@@ -117,9 +118,9 @@ def init(
 
     if recipe is None:
         for name, title in recipes().items():
-            typer.echo(f"{name:24} {title}")
+            say(f"{name:24} {title}")
         return
-    typer.echo(f"Wrote {write_recipe(recipe, out)}. Next: tta bench run {out} --dry-run")
+    say(f"Wrote {write_recipe(recipe, out)}. Next: tta bench run {out} --dry-run")
 
 
 def _plan_line(record: object) -> str:
@@ -144,7 +145,7 @@ def _told(summary: object, folder: Path) -> None:
         verdict = arm.get("verdict")
         rows.append([arm["name"], verdict["word"] if verdict else "-", _number(arm["cost"]["in plain draws"], ".3g"), *gains])
     print_table(["arm", "verdict", "cost", "target", f"primary: {told['primary']}"], rows, numbers=3)
-    typer.echo(f"Wrote results.csv, summary.json and report.html in {folder}")
+    say(f"Wrote results.csv, summary.json and report.html in {folder}")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -70,7 +70,7 @@ def rival(results: Results, arm: str, target: str, columns: Sequence[str], n: fl
     return Rival(n, capped, found)
 
 
-def _gain(values: Mapping[str, Sequence[float]], n: float, target: str, column: str) -> float:
+def _gain(values: Mapping[str, Sequence[float]], n: float | int, target: str, column: str) -> float:
     return best_of(n, values[target], values[column]) - best_of(1, values[target], values[column])
 
 

@@ -36,6 +36,7 @@ class Drawing:
     store: Store
     parts: Parts = attrs.field(init=False)
     _weights: dict[str, dict[str, str]] = attrs.field(factory=dict)
+    _prices: dict[str, dict[str, float]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.parts = Parts(self.plan)
@@ -76,7 +77,7 @@ class Drawing:
         self.store.keep(arm, cell, record, None)
 
     def _draw(self, arm: Arm, cells: Sequence[Cell], missing: set[Cell], retries: int) -> None:
-        prompts = [self.plan.prompts[cell.prompt].text for cell in cells]
+        prompts = [self.plan.prompts[cell.prompt] for cell in cells]
         given: dict[str, Any] = {**arguments(self.plan, arm, self.parts), "memory": memory_of(self.plan, arm)}
         seeds = [self.plan.noise_seed(cell) for cell in cells]
         with prepare(prompts, seed=seeds, **given) as prepared:
@@ -122,7 +123,10 @@ class Drawing:
             self._weights[name] = weights_of(prepared)
         prices = self.store.prices(arm)
         if prices is None:
-            prices = _prices(prepared)
+            priced_as = repr((name, prepared.method.needs.variable, memory_of(self.plan, arm), prepared.problem.guidance == 1))
+            if priced_as not in self._prices:
+                self._prices[priced_as] = _prices(prepared)
+            prices = self._prices[priced_as]
         return self.store.identify(arm, {**identity_of(prepared, self._weights[name]), "prices": prices}), prices
 
 

@@ -35,7 +35,7 @@ def pairs(plan: Plan, results: Results, store: Store, arm: Arm) -> list[dict[str
             found.append(
                 {
                     "word": word,
-                    "text": plan.prompts[cell.prompt].text,
+                    "text": plan.prompts[cell.prompt],
                     "held out": gains[order[place]],
                     "target": climbed[order[place]],
                     **dict(zip(("before", "after"), map(_shown, files), strict=True)),
@@ -47,7 +47,7 @@ def pairs(plan: Plan, results: Results, store: Store, arm: Arm) -> list[dict[str
 def strips(plan: Plan, store: Store, arm: Arm) -> list[dict[str, Any]]:
     """The film strips that were kept."""
     files = ((cell, store.strip(arm, cell)) for cell in plan.cells(arm) if cell.prompt < plan.spec.strips)
-    return [{"text": plan.prompts[cell.prompt].text, "image": _shown(file, 1600)["image"]} for cell, file in files if file.is_file()]
+    return [{"text": plan.prompts[cell.prompt], "image": _shown(file, 1600)["image"]} for cell, file in files if file.is_file()]
 
 
 def _shown(file: Any, largest: int = LARGEST) -> dict[str, str]:

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from tta_core.errors import InputError, LoadError
-from tta_plugins.bench.files import write_atomically
-from tta_plugins.bench.prompt_files import Prompt, PromptSet, read_prompts
+from tta_core.running.atomic_files import write
+from tta_core.values.prompts import Prompt, with_facts
+from tta_plugins.bench.prompt_files import PromptSet, read_choice
 from tta_plugins.bench.spec import Arm, Spec, read_spec, spec_of
 
 FORMAT = 1
@@ -91,7 +92,7 @@ class Plan:
 
     def noise_seed(self, cell: Cell) -> int:
         """What a cell's noise is keyed by: prompts of one seed start from different noises, or their scores would move together."""
-        return int.from_bytes(hashlib.blake2b(repr((self.prompts[cell.prompt].text, cell.seed)).encode(), digest_size=6).digest(), "big")
+        return int.from_bytes(hashlib.blake2b(repr((str(self.prompts[cell.prompt]), cell.seed)).encode(), digest_size=6).digest(), "big")
 
     @property
     def digest(self) -> str:
@@ -108,7 +109,7 @@ def slug(name: str) -> str:
 def resolve_plan(path: Path) -> Plan:
     """The plan of a `bench.toml`, its prompts read."""
     spec = read_spec(path)
-    return plan_of(spec, read_prompts(spec.prompts, path.parent))
+    return plan_of(spec, read_choice(spec.prompts, path.parent))
 
 
 def plan_of(spec: Spec, prompts: PromptSet) -> Plan:
@@ -134,7 +135,7 @@ def settle(plan: Plan, folder: Path) -> None:
         raise InputError(f"{folder} holds something that is not a comparison. Give an empty folder, or one that does not exist yet.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps({"digest": plan.digest, **_plain(plan)}, indent=1) + "\n").encode())
+        write(path, (json.dumps({"digest": plan.digest, **_plain(plan)}, indent=1) + "\n").encode())
     except OSError as error:
         raise InputError(f"Cannot write to {folder}: {error.strerror or error}. Give another output folder.") from error
 
@@ -146,7 +147,7 @@ def read_plan(folder: Path) -> Plan:
         written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if written["format"] != FORMAT:
             raise ValueError(f"it has format {written['format']}, and this version reads {FORMAT}")
-        prompts = tuple(Prompt(row["text"], row["facts"]) for row in written["prompts"])
+        prompts = tuple(with_facts(row["text"], row["facts"]) for row in written["prompts"])
         plan = Plan(spec_of(written["spec"], str(path)), prompts, written["record"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LoadError(f"{folder} holds no comparison: {error}. `tta bench run bench.toml --out {folder}` starts one.") from error
@@ -156,5 +157,5 @@ def read_plan(folder: Path) -> Plan:
 
 
 def _plain(plan: Plan) -> dict[str, Any]:
-    prompts = [{"text": prompt.text, "facts": dict(prompt.facts)} for prompt in plan.prompts]
+    prompts = [{"text": str(prompt), "facts": dict(prompt.facts)} for prompt in plan.prompts]
     return {"format": FORMAT, "spec": json.loads(json.dumps(attrs.asdict(plan.spec))), "record": dict(plan.record), "prompts": prompts}

@@ -1,26 +1,19 @@
 """Prompts of a comparison, read from a file with their facts; what was stripped, dropped or chosen is recorded."""
 
-import csv
 import hashlib
-import io
 import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from tta_core.errors import InputError, LoadError
+from tta_core.running.prompt_files import read_prompts
+from tta_core.values.prompts import Prompt, facts_of, with_facts
 
 SHIPPED = Path(__file__).parent / "prompt_sets"
-
-
-@attrs.frozen
-class Prompt:
-    """A prompt, and the other columns of its row."""
-
-    text: str
-    facts: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -43,32 +36,27 @@ class PromptSet:
     record: Mapping[str, object]
 
 
-def read_prompts(choice: Choice, beside: Path) -> PromptSet:
-    """The prompts of `.txt`, `.csv`, `.tsv`, `.json` or `.jsonl`, or of a shipped set by its name.
+def read_choice(choice: Choice, beside: Path) -> PromptSet:
+    """The prompts of a file, as `tta align --prompts` reads it, of a `.json` list, or of a shipped set by its name.
 
     Raises:
         LoadError: the file cannot be read, or has no such column.
         InputError: nothing is left to take.
     """
     path = _found(choice.file, beside)
-    try:
-        content = path.read_bytes()
-        rows = _rows(path.suffix.lower(), content.decode("utf-8-sig"), choice.column)
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise LoadError(f"{path} could not be read as prompts: {error}. Give UTF-8 .txt, .csv, .tsv, .json or .jsonl.") from error
+    rows = _listed(path, choice.column) if path.suffix.lower() == ".json" else read_prompts(path, choice.column)
     seen: dict[str, Prompt] = {}
     for row in rows:
-        seen.setdefault(row.text.strip(), Prompt(row.text.strip(), row.facts))
-    seen.pop("", None)
+        seen.setdefault(row.strip(), with_facts(row.strip(), _plain(facts_of(row))))
     taken = _taken(list(seen.values()), choice)
     if not taken:
         raise InputError(f"{path} leaves no prompt to draw: {len(rows)} rows, skip {choice.skip}, limit {choice.limit}. Take more.")
     record = {
         "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "rows": len(rows),
-        "stripped": sum(row.text != row.text.strip() for row in rows),
-        "repeated": len(rows) - len(seen) - sum(not row.text.strip() for row in rows),
+        "stripped": sum(row != row.strip() for row in rows),
+        "repeated": len(rows) - len(seen),
         "taken": len(taken),
         "digest": digest(taken),
     }
@@ -77,8 +65,8 @@ def read_prompts(choice: Choice, beside: Path) -> PromptSet:
 
 def digest(prompts: Sequence[Prompt]) -> str:
     """SHA-256 of the prompts in their order, with their facts: two comparisons with one digest drew the same prompts."""
-    plain = [[prompt.text, sorted(prompt.facts.items())] for prompt in prompts]
-    return hashlib.sha256(json.dumps(plain, ensure_ascii=False).encode()).hexdigest()
+    plain = [[str(prompt), _plain(prompt.facts)] for prompt in prompts]
+    return hashlib.sha256(json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def _found(name: str, beside: Path) -> Path:
@@ -86,28 +74,18 @@ def _found(name: str, beside: Path) -> Path:
     return shipped if shipped.is_file() else beside / Path(name).expanduser()
 
 
-def _rows(suffix: str, text: str, column: str) -> list[Prompt]:
-    if suffix == ".txt":
-        return [Prompt(line) for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
-    if suffix in (".csv", ".tsv"):
-        table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
-        if column not in (table.fieldnames or ()):
-            raise ValueError(f"it has no column {column!r} but {', '.join(table.fieldnames or ())}; name one with prompts.column")
-        return [_prompt(row, column) for row in table]
-    if suffix == ".jsonl":
-        return [_prompt(json.loads(line), column) for line in text.split("\n") if line.strip()]
-    if suffix == ".json":
-        return [_prompt(row, column) for row in json.loads(text)]
-    raise ValueError(f"{suffix or 'a file without a suffix'} is no kind of file that holds prompts")
+def _listed(path: Path, column: str) -> list[Prompt]:
+    """A JSON list of texts, or of objects with a text under `column`."""
+    try:
+        rows = [{column: row} if isinstance(row, str) else dict(row) for row in json.loads(path.read_text(encoding="utf-8-sig"))]
+        return [with_facts(row.pop(column), row) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LoadError(f"{path} is no JSON list of texts, or of objects with a text under {column!r}: {error!r}.") from error
 
 
-def _prompt(row: object, column: str) -> Prompt:
-    if isinstance(row, str):
-        return Prompt(row)
-    if not isinstance(row, Mapping) or not isinstance(row.get(column), str):
-        raise ValueError(f"{str(row)[:80]!r} has no text under {column!r}")
-    facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items() if name and name != column}
-    return Prompt(row[column], facts)
+def _plain(facts: Mapping[str, object]) -> dict[str, Any]:
+    """Facts as they stand in a plan: JSON, paths as texts."""
+    return dict(json.loads(json.dumps(dict(facts), default=str)))
 
 
 def _taken(prompts: list[Prompt], choice: Choice) -> list[Prompt]:
@@ -123,7 +101,7 @@ def _interleaved(prompts: list[Prompt], column: str) -> list[Prompt]:
     strata: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         if column not in prompt.facts:
-            raise InputError(f"{prompt.text!r} has no {column!r} to stratify by. Its columns: {', '.join(prompt.facts) or 'none'}.")
-        strata.setdefault(prompt.facts[column], []).append(prompt)
+            raise InputError(f"{prompt!r} has no {column!r} to stratify by. Its columns: {', '.join(prompt.facts) or 'none'}.")
+        strata.setdefault(str(prompt.facts[column]), []).append(prompt)
     size = max(map(len, strata.values()), default=0)
     return [stratum[i] for i in range(size) for stratum in strata.values() if i < len(stratum)]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tta_core.plugins.discovery import plugins
+from tta_core.running.atomic_files import write
 from tta_plugins.bench.charts import against_cost, by_step, forest
 from tta_plugins.bench.curves import POOL
-from tta_plugins.bench.files import write_atomically
 from tta_plugins.bench.gains import PLAIN
 from tta_plugins.bench.gallery import held_out_of, pairs, strips
 from tta_plugins.bench.plan import Plan
@@ -43,7 +43,7 @@ def write_report(plan: Plan, results: Results, summary: Mapping[str, Any], folde
         "identities": {arm.name: found for arm in arms if (found := _identity(store.arm(arm) / "identity.json"))},
         "citations": _citations(plan),
     }
-    write_atomically(page, render("bench.html", values).encode())
+    write(page, render("bench.html", values).encode())
 
 
 def _scores(plan: Plan, target: str) -> list[str]:

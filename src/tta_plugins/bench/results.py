@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from tta_core.errors import LoadError
-from tta_plugins.bench.files import write_atomically
+from tta_core.running.atomic_files import write
 from tta_plugins.bench.panel import NAMES, PANEL
 from tta_plugins.bench.plan import Cell, Plan
 from tta_plugins.bench.scoring import Scores
@@ -86,7 +86,7 @@ def write_results(results: Results, rewards: Sequence[str], path: Path) -> None:
     for row in results.rows:
         numbers = [f"{row.numbers[name]:.6g}" if name in row.numbers else "" for name in names]
         writer.writerow([row.arm, row.cell.prompt, row.cell.seed, row.status, *numbers])
-    write_atomically(path, buffer.getvalue().encode())
+    write(path, buffer.getvalue().encode())
 
 
 def read_results(path: Path) -> Results:

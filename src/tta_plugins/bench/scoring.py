@@ -13,11 +13,12 @@ from torch import Tensor
 from tta_core.errors import InputError, LoadError
 from tta_core.protocols.reward import Reward, card_of, networks_of
 from tta_core.running.alignment import to_picture
+from tta_core.running.atomic_files import write
 from tta_core.running.frozen_networks import frozen_networks
 from tta_core.solving.from_image import as_pixels
 from tta_core.solving.scoring import checked
-from tta_plugins.bench.files import append_line, write_atomically
-from tta_plugins.bench.identity import digest_of
+from tta_plugins.bench.append import append_line
+from tta_plugins.bench.identity import digest_of, without_addresses
 from tta_plugins.bench.panel import PANEL, panel
 from tta_plugins.bench.parts import Parts
 from tta_plugins.bench.plan import Cell, Plan, slug
@@ -65,7 +66,7 @@ class Scores:
         """Note which reward it is. Raises `InputError` if the scores that lie there are another version's."""
         identity = {
             "name": name,
-            "reward": repr(reward),
+            "reward": without_addresses(repr(reward)),
             "version": card_of(reward).version,
             "unit": card_of(reward).unit,
             "weights": {role: digest_of(network) for role, network in networks_of(reward).items()},
@@ -73,7 +74,7 @@ class Scores:
         path = self.path(name).with_suffix(".json")
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, (json.dumps(identity, indent=1) + "\n").encode())
+            write(path, (json.dumps(identity, indent=1) + "\n").encode())
         noted = json.loads(path.read_text(encoding="utf-8"))
         if noted != identity:
             raise InputError(
@@ -102,7 +103,7 @@ def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
             for place in drawn:
                 if place not in known:
                     picture = _picture(store, plan, place)
-                    values = checked(reward, torch.cat([picture, jpeg(picture)]), [plan.prompts[place[1].prompt].text] * 2).tolist()
+                    values = checked(reward, torch.cat([picture, jpeg(picture)]), [plan.prompts[place[1].prompt]] * 2).tolist()
                     scores.add(name, place, {"png": _rounded(values[0]), "jpeg": _rounded(values[1])})
                     count += 1
     known = scores.read(PANEL)

@@ -11,7 +11,8 @@ import attrs
 from PIL import Image
 
 from tta_core.errors import InputError
-from tta_plugins.bench.files import append_line, write_atomically
+from tta_core.running.atomic_files import write
+from tta_plugins.bench.append import append_line
 from tta_plugins.bench.plan import Cell, Plan, Unit, slug
 from tta_plugins.bench.spec import Arm
 
@@ -45,7 +46,7 @@ class Store:
         path = self.arm(arm) / "identity.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
+            write(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
         noted = json.loads(path.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(identity))
         changed = sorted(name for name in {*noted, *now} if name != "prices" and noted.get(name) != now.get(name))
@@ -67,7 +68,7 @@ class Store:
         for path, image in ((self.picture(arm, cell), picture), (self.strip(arm, cell), strip)):
             if image is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, png(image))
+                write(path, png(image))
         folder = self.arm(arm)
         folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"prompt": cell.prompt, "seed": cell.seed, **record}, allow_nan=False)

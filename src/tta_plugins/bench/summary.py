@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from tta_core.running.atomic_files import write
 from tta_plugins.bench.curves import POOL, cost_ratio, peak, pool_curve, rival
-from tta_plugins.bench.files import write_atomically
 from tta_plugins.bench.gains import PLAIN, Gain, by_value, gain_of, joint
 from tta_plugins.bench.panel import NAMES
 from tta_plugins.bench.plan import Plan
@@ -43,7 +43,7 @@ def summarise(plan: Plan, results: Results, rewards: Sequence[str] = (), seconds
 
 def write_summary(summary: Mapping[str, Any], path: Path) -> None:
     """Strict JSON: what is infinite or unknown is null."""
-    write_atomically(path, (json.dumps(_strict(summary), indent=1, allow_nan=False) + "\n").encode())
+    write(path, (json.dumps(_strict(summary), indent=1, allow_nan=False) + "\n").encode())
 
 
 def _arm(
@@ -114,7 +114,7 @@ def _columns(plan: Plan, results: Results, arm: Arm, target: str) -> dict[str, A
     for name in names:
         groups: dict[str, list[int]] = {}
         for place, prompt in enumerate(plan.prompts):
-            groups.setdefault(prompt.facts.get(name, ""), []).append(place)
+            groups.setdefault(str(prompt.facts.get(name, "")), []).append(place)
         if 1 < len(groups) <= _VALUES:
             shown = dict.fromkeys((target, plan.primary))
             found[name] = {

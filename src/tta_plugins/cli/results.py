@@ -4,9 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tta_core.errors import InputError, SaveError
+from tta_core.errors import InputError, LoadError, SaveError
 from tta_plugins.cli.output import say
 from tta_plugins.cli.tables import print_table
+
+PAGE = "report.html"
 
 if TYPE_CHECKING:
     from tta_core.running.alignment import Alignment
@@ -20,8 +22,18 @@ def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:
         place, failure = alignment.save(tempfile.mkdtemp(prefix="tta-align-")), error
     if failure is not None:
         say(f"tta: {failure}", err=True)
-    say(f"Saved {_names(len(alignment.prompts))} in {place}")
+    say(f"Saved {_names(len(alignment.prompts))} in {place}{_page(alignment, place)}")
     return failure is None
+
+
+def _page(alignment: "Alignment", folder: Path) -> str:
+    """Write report.html beside the results, and say so; a page that cannot be made costs nothing else."""
+    try:
+        alignment.report(folder / PAGE)
+    except (LoadError, SaveError) as error:
+        say(f"tta: no {PAGE}: {error}", err=True)
+        return ""
+    return f", with {PAGE}"
 
 
 def report(alignment: "Alignment") -> None:

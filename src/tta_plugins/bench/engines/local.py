@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,11 @@ class Local:
                     self._errors.append(LoadError(answer))
                 if answer or not progress(unit):
                     self._stop.set()
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            process.wait()
+        if process is not None:
+            _ended(process)
 
     def _died(self, folder: Path, number: int, unit: Unit, process: subprocess.Popen[str], waiting: "queue.SimpleQueue[Unit]") -> None:
-        code = process.wait()
+        code = _ended(process)
         self._deaths[unit] += 1
         if self._stop.is_set():
             return
@@ -128,6 +128,13 @@ def _asked(process: subprocess.Popen[str], unit: Unit) -> str | None:
     except OSError:
         return None
     return str(json.loads(line)["refused"]) if line.endswith("\n") else None
+
+
+def _ended(process: subprocess.Popen[str]) -> int:
+    """Its exit code, once its input is closed and it has ended."""
+    with suppress(OSError), process:
+        pass
+    return process.wait()
 
 
 def _started(folder: Path, number: int, device: str | None) -> subprocess.Popen[str]:

@@ -1,20 +1,7 @@
-"""Files that are whole or not there."""
+"""Files of records, one a line, to which a run that may be killed at any moment appends."""
 
 import os
 from pathlib import Path
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the place and rename: a reader, or a run killed at any moment, never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
