@@ -50,7 +50,7 @@ clean:
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV); the first time takes some minutes."
-	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable .
+	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable ".[bench]"
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -160,3 +160,24 @@ def test_unknown_arms_and_methods_are_refused(tmp_path):
         plan.arm("DATTE")
     with pytest.raises(TTAError, match="date"):
         method_of(type(plan.arms[0])("x", "dat"))
+
+
+def test_the_commands_answer(drawn, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from tta_plugins.cli.app import app
+
+    def told(*arguments):
+        ran = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+        assert ran.exit_code == 0, ran.output
+        return ran.output
+
+    _, folder = drawn
+    assert "DATE" in told("status", folder)
+    assert "shapes-quick" in told("init")
+    assert "--dry-run" in told("init", "shapes-quick", "--out", tmp_path / "bench.toml")
+    assert "Packed" in told("pack", folder, tmp_path / "packed")
+    assert "random-direction" in told("compare", folder, tmp_path / "packed")
+    ran = CliRunner().invoke(app, ["bench", "status", str(tmp_path / "nowhere")])
+    assert ran.exit_code == 1
+    assert "holds no comparison" in ran.output

@@ -1,16 +1,28 @@
 """`tta bench`: the commands. They import what they use when they run, so that `tta --help` stays light."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tta_core.errors import InputError
+from tta_core.errors import InputError, LoadError
 from tta_plugins.cli.output import say
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Compare methods at equal cost, with intervals and verdicts."
 )
+
+NEEDED = ("cattrs", "jinja2", "matplotlib", "scipy")
+
+
+@app.callback()
+def bench() -> None:
+    """Compare methods at equal cost, with intervals and verdicts."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise LoadError(f"tta bench needs {', '.join(missing)}. Install it with `pip install 'tta-align[bench]'`.")
+
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a comparison.")]
 Names = Annotated[list[str] | None, typer.Option(help="A reward's name; repeat it for several.")]

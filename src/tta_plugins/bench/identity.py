@@ -19,7 +19,7 @@ _RUN_ONLY = ("seed", "negative", "given", "device", "citations")
 
 def identity_of(prepared: Prepared, weights: Mapping[str, str]) -> dict[str, Any]:
     """Plain data whose `key` two runs share exactly when their cells may stand in one table."""
-    manifest = {name: without_addresses(value) for name, value in manifest_of(prepared, None).items() if name not in _RUN_ONLY}
+    manifest = {name: without_addresses(value) for name, value in manifest_of(prepared).items() if name not in _RUN_ONLY}
     device = prepared.problem.backbone.device
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     known = {**manifest, "kind of device": kind, "weights": dict(weights)}

@@ -15,8 +15,8 @@ from tta_core.protocols.reward import Reward, card_of, networks_of
 from tta_core.running.alignment import to_picture
 from tta_core.running.atomic_files import write
 from tta_core.running.frozen_networks import frozen_networks
-from tta_core.solving.from_image import as_pixels
 from tta_core.solving.scoring import checked
+from tta_core.values.pictures import as_pixels
 from tta_plugins.bench.append import append_line
 from tta_plugins.bench.identity import digest_of, without_addresses
 from tta_plugins.bench.panel import PANEL, panel
