@@ -38,7 +38,7 @@ def run(
     retry: Annotated[str | None, typer.Option(metavar="failed", help="Draw failed cells once more.")] = None,
     budget_hours: Annotated[float | None, typer.Option(help="Hand out no cell after so long.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and draw nothing.")] = False,
-    device: Annotated[str, typer.Option(help="With --dry-run: whose hours to say: see `--device list`.")] = "a100",
+    device: Annotated[str, typer.Option(help="With --dry-run: whose hours to say: h100, a100, l40s, 4090, 3090, cpu-core.")] = "a100",
 ) -> None:
     """Draw what is missing, score it, and write results.csv, summary.json and report.html. The same command again continues."""
     from tta_plugins.bench.engines import engine_of
