@@ -205,3 +205,27 @@ def test_the_same_toml_gives_the_same_plan(tmp_path):
 def test_prompts_of_one_seed_start_from_different_noises(plan):
     seeds = {plan.noise_seed(cell) for cell in plan.cells(plan.arm("fixed"))}
     assert len(seeds) == 4
+
+
+def test_jobs_of_submitit_give_the_same_table(plan, drawn, tmp_path):
+    pytest.importorskip("submitit")
+    from tta_plugins.bench.engines.slurm import Slurm
+
+    drew = draw(plan, tmp_path / "run", Slurm(jobs=1, cluster="local"))
+    assert (drew.done, drew.failed) == (20, 0)
+    finish(plan, tmp_path / "run")
+    assert table(tmp_path / "run") == table(drawn[1])
+
+
+@pytest.mark.slow
+def test_actors_of_ray_give_the_same_table(plan, drawn, tmp_path):
+    pytest.importorskip("ray")
+    from tta_core.errors import LoadError
+    from tta_plugins.bench.engines.ray import Ray
+
+    with pytest.raises(LoadError, match="--workers"):
+        draw(plan, tmp_path / "run", Ray(actors=10_000))
+    drew = draw(plan, tmp_path / "run", Ray(actors=1))
+    assert (drew.done, drew.failed) == (20, 0)
+    finish(plan, tmp_path / "run")
+    assert table(tmp_path / "run") == table(drawn[1])
