@@ -27,6 +27,7 @@ demo: $(VENV)/.ready
 	@echo "The pictures are in $(OUT): grid.png shows plain sampling (left) beside the aligned picture (right)."
 
 test: $(VENV)/.ready-dev lint types docs
+	@command -v chromium chromium-browser google-chrome > /dev/null || echo "NO CHROMIUM IS FOUND: the tests of the pages in a browser are skipped (apt install chromium)." >&2
 	$(IN)/pytest -n $(WORKERS)
 
 lint: $(VENV)/.ready-dev

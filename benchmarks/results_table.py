@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from tta_plugins.bench.plan import read_plan
-from tta_plugins.bench.results import read_results
+from tta_plugins.bench.results import Results, read_results
+from tta_plugins.bench.statistics import interval, paired, prompt_means
 from tta_plugins.bench.summary import summarise
 
 SHORT = {"clip": "target", "shapes-judge": "judge", "shapes-oracle": "oracle", "shapes-strict": "strictly right"}
@@ -17,6 +18,12 @@ SHORT = {"clip": "target", "shapes-judge": "judge", "shapes-oracle": "oracle", "
 
 def shown(gain: dict) -> str:
     return f"{gain['mean']:+.3f} ± {(gain['high'] - gain['low']) / 2:.3f}"
+
+
+def over(results: Results, arm: str, base: str, score: str) -> str:
+    means = prompt_means(paired(results.values(arm, score), results.values(base, score)))
+    found = interval(list(means.values()))
+    return shown({"mean": found.mean, "low": found.low, "high": found.high})
 
 
 def main() -> None:
@@ -40,6 +47,10 @@ def main() -> None:
             beyond,
         ]
         print(f"| {' | '.join(cells)} |")
+    print("\n| over plain sampling with eta 1 | " + " | ".join(SHORT[score] for score in scores) + " |")
+    print("|---|" + "---:|" * len(scores))
+    for name in (arm["name"] for arm in summary["arms"] if arm["method"] in ("null-tta", "dno")):
+        print(f"| {name} | {' | '.join(over(results, name, 'plain, eta 1', score) for score in scores)} |")
     for target, pool in summary["pool"].items():
         print(f"\n| best of n by {SHORT.get(target, target)} | {' | '.join(SHORT[score] for score in scores)} |")
         print("|---:|" + "---:|" * len(scores))
