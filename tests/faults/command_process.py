@@ -1,5 +1,6 @@
 """The command line in processes forked from one that has imported torch, each with a fault of its own."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -8,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import attrs
+import pytest
+from typer.testing import CliRunner
 
-import tta_core.running.align  # noqa: F401  (imported once, before the processes are forked)
-import tta_plugins.cli.app  # noqa: F401
-import tta_plugins.methods.date
-import tta_plugins.schedulers.reading  # noqa: F401
+import tta_plugins.cli
+from tta_plugins.cli.app import app
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.listdir", "os.scandir")
 
@@ -35,6 +36,12 @@ class Fault:
     kind: int = 0
 
 
+WARM = "TTA_TEST_WARM"
+if WARM in os.environ:  # in the process that others are forked from: all that a run imports is imported, and plugins are found
+    with tempfile.TemporaryDirectory() as place:
+        CliRunner().invoke(app, [*json.loads(os.environ.pop(WARM)), f"--out={place}/out"])
+
+
 def run(arguments, folder, log, fault, environment):
     """In the process itself: arrange the fault, then be `tta`."""
     os.environ.update(environment)
@@ -43,7 +50,7 @@ def run(arguments, folder, log, fault, environment):
     for number, name in ((1, "stdout"), (2, "stderr")):
         _connect(number, getattr(fault, name), Path(log, name))
         closed = getattr(fault, name) == "closed"
-        setattr(sys, name, None if closed else open(number, "w", encoding=fault.encoding, errors="strict", closefd=False))
+        setattr(sys, name, None if closed else open(number, "w", encoding=fault.encoding, closefd=False))  # noqa: SIM115
     sys.argv = ["tta", *arguments]
     if fault.event:
         _watch(str(folder), fault, Path(log, "events"))
@@ -84,10 +91,15 @@ def _watch(folder, fault, log):
 
 
 def start(arguments, folder, log, fault=None, **environment):
-    """Start a process; it can be killed, joined and asked for its exit code."""
+    """Start a process; it can be killed, joined and asked for its exit code. The first call also starts the one it is forked from."""
     Path(log).mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context("forkserver").Process(
-        target=run, args=(list(map(str, arguments)), folder, log, fault or Fault(), environment)
-    )
-    process.start()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    here = [str(Path(__file__).parent), *map(str, sys.path)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join(here))  # for the server, when it is started by the first process
+        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.setenv(WARM, json.dumps([str(word) for word in arguments if word not in ("--out", folder)]))
+        process = context.Process(target=run, args=([*map(str, arguments)], str(folder), str(log), fault or Fault(), environment))
+        process.start()
     return process

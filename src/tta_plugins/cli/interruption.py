@@ -52,8 +52,10 @@ class Interruption:
             os.write(2, PATIENCE)  # the handler may have come between a print and its buffer
 
     def observe(self, snapshot: "Snapshot") -> None:
-        """Note the last one."""
+        """Note the last snapshot; after another one, raise what a plugin has caught that was not meant for it."""
         self.finishing = snapshot.index + 1 >= snapshot.total
+        if self.received and not self.finishing:
+            raise Interrupted(self.received[0])
 
 
 @contextmanager

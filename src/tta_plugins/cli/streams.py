@@ -10,8 +10,9 @@ from typing import Any
 class Unfailing(io.RawIOBase):
     """A raw stream whose writes succeed; `failure` is the first error that one met."""
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream  # kept: what is beneath is closed with it
+        self._raw = getattr(stream.buffer, "raw", stream.buffer)  # under `python -u` there is no buffer in between
         self.failure: OSError | None = None
 
     def write(self, data: Any) -> Any:
@@ -44,17 +45,10 @@ def protect() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     for name, number in (("stdout", 1), ("stderr", 2)):
-        stream = getattr(sys, name)
-        if stream is None:
-            made = _text(io.FileIO(number, "w", closefd=False), "utf-8", line_buffering=False)
-        else:
-            stream.flush()
-            made = _text(getattr(stream.buffer, "raw", stream.buffer), stream.encoding, stream.line_buffering)  # `-u` leaves no buffer
-        setattr(sys, name, made)
-
-
-def _text(raw: Any, encoding: str, line_buffering: bool) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BufferedWriter(Unfailing(raw)), encoding, "backslashreplace", line_buffering=line_buffering)
+        stream = getattr(sys, name) or open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        stream.flush()
+        buffer = io.BufferedWriter(Unfailing(stream))
+        setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=stream.line_buffering))
 
 
 def lost(stream: Any) -> str:
