@@ -61,9 +61,9 @@ def align(
     from tta_plugins.cli.results import report, save
     from tta_plugins.cli.threads import fit_threads
 
-    texts = prompts_of(prompts or [], prompts_file)
-    folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
     with interruptible() as interruption:
+        texts = prompts_of(prompts or [], prompts_file)
+        folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
         drawing = resolve.backbone(made.backbone)
         judge = resolve.reward(made.reward, drawing)
