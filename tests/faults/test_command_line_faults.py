@@ -168,15 +168,15 @@ def test_a_fault_at_any_operation_on_the_folder(tmp_path, failure, tell):
     [
         ("SIGINT:1", 130, False),
         ("SIGTERM:1", 143, False),
-        ("SIGINT:4", 130, True),
-        ("SIGTERM:4", 143, True),
-        ("SIGHUP:4", 129, True),
-        ("SIGTERM:4,SIGINT:5", 143, True),
-        ("SIGINT:4,SIGINT:5", 130, True),
+        ("SIGINT:5", 130, True),
+        ("SIGTERM:5", 143, True),
+        ("SIGHUP:5", 129, True),
+        ("SIGTERM:5,SIGINT:6", 143, True),
+        ("SIGINT:5,SIGINT:6", 130, True),
     ],
 )
 def test_a_signal_keeps_the_best_so_far(tmp_path, halt, code, is_kept):
-    """The reward is asked for the baseline, to be tried, and then in the run: by the fourth time a step has passed."""
+    """The reward is asked for the baseline, to be tried, and then in the run: by the fifth time a step has passed."""
     process = align(tmp_path / "out", tmp_path / "log", HALT=halt)
     assert ended(process) == code, read(tmp_path / "log")
     assert complete(tmp_path / "out") == (FILES if is_kept else set())
