@@ -24,8 +24,9 @@ from tta_core import hookimpl
 
 class Halting:
     \"\"\"Sends this process the signals of HALT: SIGTERM:0 when it is first asked, SIGTERM:2 at the second time after a snapshot.\"\"\"
-    snapshots = False
-    asked = -1
+    def __init__(self):
+        self.asked = -1
+        Halting.snapshots = False
     def __call__(self, images, prompts):
         self.asked += self.snapshots or self.asked < 0
         for word in filter(None, os.environ.get("HALT", "").split(",")):
