@@ -9,7 +9,7 @@ from tta_core.running.atomic_files import part_of, reason, remove_parts
 
 RECORD = "run.json"
 GRID = "grid.png"
-_RESULT = re.compile(r"run\.json|grid\.png|report\.html|(aligned|baseline)(-\d+)?\.png")
+_RESULT = re.compile(r"run\.json|grid\.png|report\.html|report\.html|(aligned|baseline)(-\d+)?\.png")
 
 
 def picture_names(kind: str, samples: int) -> list[str]:

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tta_core.errors import InputError, LoadError, SaveError
+from tta_core.errors import InputError, SaveError
 from tta_plugins.cli.output import say
 from tta_plugins.cli.tables import print_table
 
@@ -30,7 +30,7 @@ def _page(alignment: "Alignment", folder: Path) -> str:
     """Write report.html beside the results, and say so; a page that cannot be made costs nothing else."""
     try:
         alignment.report(folder / PAGE)
-    except (LoadError, SaveError) as error:
+    except Exception as error:  # a plugin's page may fail in any way
         say(f"tta: no {PAGE}: {error}", err=True)
         return ""
     return f", with {PAGE}"
