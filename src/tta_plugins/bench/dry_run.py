@@ -1,6 +1,7 @@
 """`--dry-run`: what a comparison would cost, each line as soon as it is known: evaluations first, then work, memory and hours."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,16 +76,23 @@ def _source(plan: Plan, arm: Arm) -> str:
     return KNOWN_IDS.get(name, name)
 
 
+def _is_blueprint(source: str) -> bool:
+    return source in shipped_names() or Path(source).is_dir()
+
+
+@cache
+def _backbone(source: str) -> Backbone:
+    """One for all arms: building it takes longer than counting on it."""
+    return unbuilt(blueprint(source), _DTYPE) if _is_blueprint(source) else resolve.backbone(source)
+
+
 def _evaluations(plan: Plan, arm: Arm) -> int:
     """Rows through the denoiser for one picture, counted on a stand-in."""
     source, spec, target = _source(plan, arm), plan.spec, plan.target(arm)
-    drawing: Backbone
     judge: object = target
-    if source in shipped_names() or Path(source).is_dir():
-        drawing = unbuilt(blueprint(source), _DTYPE)
-        judge = tower(target, drawing, _DTYPE) if has_tower(target) else target
-    else:
-        drawing = resolve.backbone(source)
+    drawing = _backbone(source)
+    if _is_blueprint(source) and has_tower(target):
+        judge = tower(target, drawing, _DTYPE)
     with prepare(
         ["a prompt"],
         backbone=drawing,
