@@ -54,7 +54,7 @@ def told(plan: Plan, device: str) -> Iterator[str]:
         work = forecast.total_flops * cells[arm.name]
         needed = work / (SUSTAINED * DEVICES[device]) / 3600
         hours += needed
-        yield f"{arm.name:<36}{work / 1e12:>14.4g}{max(forecast.peaks.phases.values()) / 1e9:>16.2f}{needed:>10.3g}"
+        yield f"{arm.name:<36}{work / 1e12:>14.4g}{forecast.peaks.total / 1e9:>16.2f}{needed:>10.3g}"
     yield f"{hours:.3g} hours of one {device} in all, at {SUSTAINED:.0%} of {DEVICES[device] / 1e12:.3g} TFLOP/s; scoring is not in it."
 
 
