@@ -23,7 +23,7 @@ def _environment() -> Environment:
     return made
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | int | None) -> str:
     """Four digits, large numbers in thousands, millions and so on."""
     if value is None:
         return "-"
