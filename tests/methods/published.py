@@ -64,6 +64,7 @@ def repeated(
         guidance=guidance,
         noises=noises,
         latents=latents,
+        memory=memory,
         eta=eta,
     ) as prepared:
         yield prepared.problem

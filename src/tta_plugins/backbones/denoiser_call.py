@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.attention_energy import attention_moved
 from tta_plugins.backbones.denoiser import by_name, called
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 
@@ -60,7 +61,9 @@ class DenoiserCall:
         chosen = chosen % everyone  # where guidance has ended the call has the text's rows alone
         mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
         again = DenoiserCall(self.drawing, mine)
-        raw = called(self.drawing.networks["denoiser"], self.drawing.family.traits, again.told(embedding))
+        denoiser = self.drawing.networks["denoiser"]
+        with attention_moved(denoiser, embedding.attention):
+            raw = called(denoiser, self.drawing.family.traits, again.told(embedding))
         return self.drawing.family.output(raw, again.x).float()
 
     def told(self, embedding: Embedding) -> dict[str, Any]:

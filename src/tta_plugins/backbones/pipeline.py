@@ -16,6 +16,7 @@ from tta_core.values.controls import Embedding
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Images, Latents
 from tta_plugins.backbones import autoencoder
+from tta_plugins.backbones.attention_energy import attention_moved, can_steer_attention
 from tta_plugins.backbones.denoiser import called, device_of, dtype_of
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
@@ -90,7 +91,13 @@ class PipelineBackbone:
         dtype = self.dtype
         shown = self.family.shown((x * step.input_scale).to(dtype), step.time)
         told = self.family.conditioning(in_dtype(embedding, dtype))
-        return self.family.output(called(self._denoiser, self.family.traits, {**shown, **told}), x).float()
+        with attention_moved(self._denoiser, embedding.attention):
+            return self.family.output(called(self._denoiser, self.family.traits, {**shown, **told}), x).float()
+
+    @property
+    def steers_attention(self) -> bool:
+        """Whether the denoiser is a U-Net whose cross-attention layers can be reached."""
+        return can_steer_attention(self._denoiser)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
         """The family's guidance."""

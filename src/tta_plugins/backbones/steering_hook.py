@@ -7,7 +7,7 @@ and particles need a loop of their own: `align`.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import attrs
@@ -18,7 +18,8 @@ from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.method import Method, Needs, Snapshot
 from tta_core.protocols.variables import Noise, Product
 from tta_core.values.arguments import as_prompts
-from tta_core.values.controls import Embedding
+from tta_core.values.controls import AttentionEnergy, Embedding
+from tta_plugins.backbones.attention_energy import attention_moved
 from tta_plugins.backbones.denoiser import as_called
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone
@@ -94,6 +95,7 @@ class _Steering:
     unmended: Tensor | None = None
     null: Embedding | None = None
     is_within: bool = False
+    attention: ExitStack = attrs.field(factory=ExitStack)
 
     def before(self, denoiser: nn.Module, args: Arguments, kwargs: Mapping[str, Any]) -> Replaced | None:
         """Called before the denoiser: its arguments, with the method's embeddings in place of the pipeline's."""
@@ -110,12 +112,15 @@ class _Steering:
         return self._batched(call)
 
     def after(self, denoiser: nn.Module, args: Arguments, output: Any) -> None:
-        """Called after it: keeps the output of the first step's text branch, to be mended."""
+        """Called after it: keeps the output of the first step's text branch, to be mended; attention is the pipeline's own again."""
+        if not self.is_within and (self.run is None or threading.current_thread() is not self.run.lockstep.thread):
+            self.attention.close()
         if self.first is not None and self.unmended is None and not self.is_within and self.run is None:
             self.unmended = output[0]
 
     def end(self) -> None:
         """Ends a run, and waits until it has handed everything back."""
+        self.attention.close()
         if self.run is not None:
             self.run.lockstep.abandon()
         self.run = self.first = self.unmended = self.null = None
@@ -133,9 +138,17 @@ class _Steering:
         step_call = self._begun(call, x, text, null if both else None)
         steered_text, steered_null = step_call(guidance_of(self.steered, both))
         if not both:
+            self._move_attention(steered_text)
             return _told(call, steered_text)
         parts = (steered_text, steered_null or null) if begins else (steered_null or null, steered_text)
-        return _told(call, stacked(*parts))
+        together = stacked(*parts)
+        self._move_attention(together)
+        return _told(call, together)
+
+    def _move_attention(self, told: Embedding) -> None:
+        """For the call that follows; `after` ends it."""
+        self.attention.close()
+        self.attention.enter_context(attention_moved(self.steered.drawing.networks["denoiser"], told.attention))
 
     def _apart(self, call: DenoiserCall, guidance: float) -> Replaced | None:
         rows, told = len(self.steered.prompts), call.embedding
@@ -228,4 +241,17 @@ def stacked(first: Embedding, second: Embedding) -> Embedding:
     pooled = None if first.pooled is None or second.pooled is None else torch.cat([first.pooled, second.pooled])
     mask = None if first.mask is None or second.mask is None else torch.cat([first.mask, second.mask])
     extra = {name: torch.cat([first.extra[name], second.extra[name]]) for name in second.extra}
-    return Embedding(torch.cat([first.tokens, second.tokens]), pooled, mask, extra)
+    return Embedding(torch.cat([first.tokens, second.tokens]), pooled, mask, extra, _energies(first, second))
+
+
+def _energies(first: Embedding, second: Embedding) -> AttentionEnergy | None:
+    """Both branches' energies as one; a branch without any has weights of 0, tokens without factors have 1."""
+    if first.attention is None and second.attention is None:
+        return None
+    still = [AttentionEnergy(torch.zeros_like(each.tokens[:, 0, 0]), torch.zeros_like(each.tokens[:, 0, 0])) for each in (first, second)]
+    parts = [each.attention or none for each, none in zip((first, second), still, strict=True)]
+    factors = [
+        torch.ones_like(each.tokens[..., 0]) if part.tokens is None else part.tokens
+        for each, part in zip((first, second), parts, strict=True)
+    ]
+    return AttentionEnergy(torch.cat([part.attention for part in parts]), torch.cat([part.norm for part in parts]), torch.cat(factors))

@@ -19,3 +19,4 @@ def tta_register_methods(register: Register) -> None:
     register("lgd", f"{here}.lgd:LGD", "moves the next x along the gradient of a Monte Carlo expectation of exp(reward)")
     register("mpgd", f"{here}.mpgd:MPGD", "moves the clean estimate without differentiating the denoiser")
     register("tfg", f"{here}.tfg:TFG", "moves x and the clean estimate along a smoothed reward, with recurrence")
+    register("ebca", f"{here}.ebca:EBCA", "cross-attention layers move the text's context; no reward")

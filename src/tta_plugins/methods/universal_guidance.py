@@ -12,7 +12,8 @@ import torch
 
 from tta_core import Look, Needs, Problem, Snapshot
 from tta_core.errors import IncompatibleError
-from tta_core.protocols.backbone import EncodesImages
+from tta_core.protocols.backbone import Backbone, EncodesImages
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.solving import steering
 from tta_core.solving.estimators import Estimator, Exact, Objective
 from tta_core.values.arguments import at_least
@@ -120,12 +121,17 @@ class UniversalGuidance:
         if not pixels:
             return value[0].detach()
         with torch.no_grad():
-            return cast(EncodesImages, problem.backbone).encode_image(value[0].detach().clamp(0, 1))
+            return cast(EncodesImages, _original(problem.backbone)).encode_image(value[0].detach().clamp(0, 1))
 
     def _check(self, problem: Problem) -> None:
         """What `Needs` cannot say."""
-        if self.variable == "pixels" and self.backward_steps and not isinstance(problem.backbone, EncodesImages):
+        if self.variable == "pixels" and self.backward_steps and not isinstance(_original(problem.backbone), EncodesImages):
             raise IncompatibleError(
                 f"Cannot use variable='pixels' with {name_of(problem.backbone)}. This is because images have to be encoded again, but it "
                 "has no `encode_image`. Use variable='latents'."
             )
+
+
+def _original(backbone: Backbone) -> Backbone:
+    """The backbone in the wrappers of memory policies, which wrap no encoder of images."""
+    return _original(backbone.backbone) if isinstance(backbone, WrappedBackbone) else backbone
