@@ -47,12 +47,13 @@ class _Contexts:
     """The context on its way through one call."""
 
     def __init__(self, energy: AttentionEnergy) -> None:
-        self.energy, self.thread, self.context = energy, threading.get_ident(), None
+        self.energy, self.thread = energy, threading.get_ident()
+        self.context: Tensor | None = None
 
     def begin(self, denoiser: nn.Module, args: tuple[Any, ...]) -> None:
         """Before the U-Net: the context is the embedding again."""
         if threading.get_ident() == self.thread:
-            self.context: Tensor | None = None
+            self.context = None
 
     def hand_on(self, layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Replaced | None:
         """Before a layer: it is given the context so far, and the next layer's is made."""
