@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from tta_core.values.typing import Images, Scores
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
+from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where
 
@@ -72,6 +73,7 @@ class TextFeatures:
 
     def _encode(self, prompt: str) -> Tensor:
         device = next(self.tower.parameters()).device
+        warn_if_cut(self.tokenizer, self.clean(prompt), self.length, "CLIP")
         ids = self.tokenizer(self.clean(prompt), truncation=True, max_length=self.length, return_tensors="pt").input_ids
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
             return normalize(self.tower(input_ids=ids.to(device)).text_embeds[0].float(), dim=-1)

@@ -113,6 +113,9 @@ HPS_PATHS = {
     "reno": _RENO,
 }
 
+SIGLIP_MEAN = (0.5, 0.5, 0.5)  # and its standard deviation
+SIGLIP_PATHS = {"official": ImagePath("squash", rounding="pillow"), "diff": ImagePath("squash")}
+
 
 @frozen
 class Pixels:

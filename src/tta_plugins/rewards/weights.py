@@ -42,8 +42,9 @@ def find(where: Where, names: Iterable[str]) -> Path:
     return _download(str(where), names)
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """A checkpoint's tensors by key, on the CPU, floats as float32; unwrapped from "state_dict" and free of "module." prefixes.
+def read_state(file: Path, dtype: torch.dtype | None = torch.float32) -> dict[str, Tensor]:
+    """A checkpoint's tensors by key, on the CPU, floats as `dtype` (None: as stored). Unwrapped
+    from "state_dict" and free of "module." prefixes.
 
     Only tensors are unpickled (`weights_only=True`): a checkpoint cannot run code.
     """
@@ -63,7 +64,10 @@ def read_state(file: Path) -> dict[str, Tensor]:
         raise LoadError(
             f"{file} holds {type(content).__name__}, not a dictionary of tensors by key. It is not a checkpoint of this reward."
         )
-    return {key.removeprefix("module."): value.float() if value.is_floating_point() else value for key, value in content.items()}
+    return {
+        key.removeprefix("module."): value.to(dtype or value.dtype) if value.is_floating_point() else value
+        for key, value in content.items()
+    }
 
 
 def build(make: Callable[[], Net], state: Mapping[str, Tensor], where: str, unknown: Literal["refuse", "ignore"] = "refuse") -> Net:
