@@ -104,4 +104,4 @@ def _load(reward: DINOSimilarity) -> nn.Module:
     network: Any = pretrained(AutoModel, reward.weights, reward.dtype, reward.revision)
     if network.config.model_type not in _KNOWN:
         raise LoadError(f"{reward.weights} is a {network.config.model_type}, but this reward reads one of {', '.join(_KNOWN)}.")
-    return network  # type: ignore[no-any-return]
+    return network

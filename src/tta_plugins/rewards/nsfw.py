@@ -15,6 +15,7 @@ from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
+from tta_plugins.rewards.resize import Kernel
 from tta_plugins.rewards.weights import Where, find
 
 
@@ -78,7 +79,7 @@ def _load(reward: Safety) -> Classifier:
     if reward.safe.lower() not in labels or len(labels) < 2:
         raise InputError(f"safe={reward.safe!r} is no label of {reward.weights}. It has: {', '.join(labels)}.")
     told = json.loads(Path(find(reward.weights, ["preprocessor_config.json"])).read_text())
-    kernel = "bicubic" if told.get("resample", 2) == 3 else "bilinear"
+    kernel: Kernel = "bicubic" if told.get("resample", 2) == 3 else "bilinear"
     path = ImagePath(
         "squash", kernel, rounding="pillow" if reward.official and kernel == "bicubic" else "input" if reward.official else "none"
     )

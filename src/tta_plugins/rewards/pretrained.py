@@ -45,4 +45,4 @@ def _strict(kind: Any, where: Where | None, source: str, **options: Any) -> nn.M
     if any(wrong.values()):
         told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:5])})" for name, keys in wrong.items() if keys)
         raise LoadError(f"{source} is not a checkpoint of {kind.__name__}: {told}. Use the files that docs/scores.md names.")
-    return model.requires_grad_(False).eval()  # type: ignore[no-any-return]
+    return model.requires_grad_(False).eval()

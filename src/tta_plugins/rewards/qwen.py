@@ -72,4 +72,4 @@ def chat(tokenizer: Tokenizer, system: str, text: str, images: int) -> Sequence[
     """Token ids of Qwen's chat format with so many image tokens."""
     opening = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     turn = f"<|im_start|>user\n<|vision_start|>{_IMAGE * images}<|vision_end|>{text}<|im_end|>\n<|im_start|>assistant\n"
-    return tokenizer.encode(opening + turn, add_special_tokens=False)  # type: ignore[no-any-return]
+    return tokenizer.encode(opening + turn, add_special_tokens=False)
