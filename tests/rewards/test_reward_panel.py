@@ -31,7 +31,7 @@ def test_saturation():
 
 
 def test_edge_density_is_the_share_of_columns_beside_a_step():
-    assert of(EdgeDensity(), GREY) == 0
+    assert of(EdgeDensity(), GREY) == pytest.approx(0, abs=1e-9)
     assert of(EdgeDensity(), STEP) == pytest.approx(2 / 16 * 0.25 / (0.25 + 0.01), rel=1e-5)
 
 

@@ -86,7 +86,7 @@ def _load(reward: AestheticV25) -> Predictor:
     file = find(reward.weights, ["aesthetic_predictor_v2_5.pth"])
     where = provenance(reward.weights, file)
     head = fold(read_state(file), where, "scoring_head.", _LAYERS)
-    vision: Any = pretrained(SiglipVisionModel, reward.siglip, reward.dtype)
+    vision: Any = pretrained(SiglipVisionModel, reward.siglip, reward.dtype, unused=("text_model.", "logit_"))
     config = vision.config
     if head.weight.shape[0] != config.hidden_size:
         raise LoadError(

@@ -103,4 +103,6 @@ def _load(reward: CycleReward) -> Blip:
         "text": build(lambda: BlipTextModel(text, add_pooling_layer=False), parts.text, where, unknown="ignore"),
     }
     head = build(lambda: layers_of(text.hidden_size), {key.removeprefix("layers."): value for key, value in parts.head.items()}, where)
-    return Blip(networks, Head(head), Pixels(path, vision.image_size), tokenizer, where, LENGTH, "CycleReward")
+    return Blip(
+        networks, Head(head), Pixels(path, vision.image_size), tokenizer, where, min(LENGTH, text.max_position_embeddings), "CycleReward"
+    )

@@ -13,18 +13,18 @@ from tta_plugins.rewards.weights import Where
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-def pretrained(kind: Any, where: Where, dtype: Dtype = "float32", revision: str | None = None) -> nn.Module:
-    """The model in eval mode, frozen. `revision` pins a hub repository to a commit.
+def pretrained(kind: Any, where: Where, dtype: Dtype = "float32", revision: str | None = None, unused: tuple[str, ...] = ()) -> nn.Module:
+    """The model in eval mode, frozen. `revision` pins a hub repository to a commit; keys that begin with `unused` are of other parts.
 
     Raises:
         LoadError: it cannot be read, or a key is missing, unknown or of another shape: no weight is ever left at random.
     """
-    return _strict(kind, where, str(where), dtype=getattr(torch, dtype), revision=revision)
+    return _strict(kind, where, str(where), unused, dtype=getattr(torch, dtype), revision=revision)
 
 
 def from_tensors(kind: Any, config: Any, state: Mapping[str, Tensor], source: str, dtype: Dtype) -> nn.Module:
     """The model that a configuration describes, holding exactly these tensors. Raises `LoadError` as `pretrained` does."""
-    return _strict(kind, None, source, config=config, state_dict=dict(state), dtype=getattr(torch, dtype))
+    return _strict(kind, None, source, (), config=config, state_dict=dict(state), dtype=getattr(torch, dtype))
 
 
 def commit(model: Any, where: Where) -> str:
@@ -33,7 +33,7 @@ def commit(model: Any, where: Where) -> str:
     return f"{where} (commit {known})" if known and not Path(where).exists() else str(where)
 
 
-def _strict(kind: Any, where: Where | None, source: str, **options: Any) -> nn.Module:
+def _strict(kind: Any, where: Where | None, source: str, unused: tuple[str, ...], **options: Any) -> nn.Module:
     try:
         model, found = kind.from_pretrained(where, output_loading_info=True, **options)
     except Exception as error:
@@ -42,6 +42,7 @@ def _strict(kind: Any, where: Where | None, source: str, **options: Any) -> nn.M
             "elsewhere and give its folder."
         ) from error
     wrong = {name: sorted(map(str, found[f"{name}_keys"])) for name in ("missing", "unexpected", "mismatched")}
+    wrong["unexpected"] = [key for key in wrong["unexpected"] if not key.startswith(unused)]
     if any(wrong.values()):
         told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:5])})" for name, keys in wrong.items() if keys)
         raise LoadError(f"{source} is not a checkpoint of {kind.__name__}: {told}. Use the files that docs/scores.md names.")
