@@ -11,6 +11,7 @@ from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
+from tta_core.running.embeddings import completed
 from tta_core.running.frozen_networks import frozen_networks, on_device
 from tta_core.running.request import Request, takes
 from tta_core.running.sampling import guidance_of, sampler_of
@@ -133,6 +134,10 @@ def _encode(
         if given is not None and given.tokens.shape[0] != len(prompts):
             raise InputError(f"{name} has {given.tokens.shape[0]} rows, but there are {len(prompts)} prompts. Give one row for each.")
     with torch.no_grad():
-        text = text or backbone.encode(prompts, height, width)
-        null = null or backbone.encode_null(negatives, height, width)
+        if text is None or not text.extra:  # what has facts beside the tokens was encoded for this backbone
+            own = backbone.encode(prompts, height, width)
+            text = own if text is None else completed("text", text, own, backbone)
+        if null is None or not null.extra:
+            without = backbone.encode_null(negatives, height, width)
+            null = without if null is None else completed("null", null, without, backbone)
     return Controls(text, null, noise)

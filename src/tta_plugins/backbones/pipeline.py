@@ -18,6 +18,7 @@ from tta_core.values.typing import Images, Latents
 from tta_plugins.backbones import autoencoder
 from tta_plugins.backbones.attention_energy import attention_moved, can_steer_attention
 from tta_plugins.backbones.denoiser import called, device_of, dtype_of
+from tta_plugins.backbones.distilled import few_steps
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
 from tta_plugins.backbones.steering_hook import steered
@@ -135,11 +136,13 @@ class PipelineBackbone:
 def backbone(
     pipeline: Pipeline, family: Family, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
 ) -> PipelineBackbone:
-    """A pipeline as a backbone, with the family's own defaults where none are given."""
-    side = family.side(pipeline)
+    """A pipeline as a backbone, with the family's own defaults where none are given, or those of a distilled pipeline."""
+    side, few = family.side(pipeline), few_steps(pipeline)
+    own = (family.traits.steps, family.traits.guidance) if few is None else (few[0], 1.0)
     defaults = Defaults(
-        steps=family.traits.steps if steps is None else steps,
-        guidance=family.traits.guidance if guidance is None else guidance,
+        steps=own[0] if steps is None else steps,
+        guidance=own[1] if guidance is None else guidance,
+        note="" if few is None or steps is not None else few[1],
         height=side,
         width=side,
         rewards=rewards or {},

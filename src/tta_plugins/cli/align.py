@@ -26,7 +26,9 @@ def align(
     memory: Annotated[list[str] | None, typer.Option(help="A memory policy; repeat it for several, applied in order.")] = None,
     scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
     steps: Whole = None,
-    guidance: Annotated[float | None, typer.Option(help="1 is none.", show_default="the backbone's")] = None,
+    timesteps: Annotated[str | None, typer.Option(help="The sampler's own times instead of steps, as in 999,749,499,249.")] = None,
+    sigmas: Annotated[str | None, typer.Option(help="The sampler's own noise levels instead of steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Up to 1 is none.", show_default="the backbone's")] = None,
     eta: Annotated[float | None, typer.Option(help="0 deterministic to 1 ancestral.", show_default="the method's")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="One for all prompts, or repeat it: one for each.", show_default="0")] = None,
     negative: Annotated[str | None, typer.Option(help="A negative prompt.")] = None,
@@ -79,6 +81,8 @@ def align(
                     memory=made.memory,
                     scheduler=scheduler,
                     steps=steps,
+                    timesteps=_numbers("timesteps", timesteps),
+                    sigmas=_numbers("sigmas", sigmas),
                     guidance=guidance,
                     eta=eta,
                     seed=_seed(seed or [0]),
@@ -104,6 +108,13 @@ def align(
     code = interruption.exit_code or int(failure is not None or not is_there)
     if code:
         raise typer.Exit(code)
+
+
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--{name} is {text!r}, but it takes numbers with commas between them, such as 999,749,499,249.") from error
 
 
 def _seed(seeds: list[int]) -> Any:
