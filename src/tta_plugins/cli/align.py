@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tta_core.errors import TTAError
+from tta_core.errors import InputError, TTAError
 from tta_core.running.folder import fresh, vacant
 from tta_plugins.cli.output import say
 
