@@ -266,3 +266,11 @@ def test_damaged_folders_are_one_load_error(tmp_path, damage):
     torch.save({7: torch.zeros(1)} if damage == "keys" else state, tmp_path / "pytorch_model.bin")
     with pytest.raises(LoadError):
         scored(tmp_path)
+
+
+def test_a_hub_id_may_name_its_revision(monkeypatch):
+    asked = []
+    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where, **told: asked.append((where, told)) or str(HPS_FILE))
+    reward = hps.__wrapped__(weights="xswu/HPSv2@0123abc")
+    assert asked == [(("xswu/HPSv2", "HPS_v2_compressed.pt"), {"revision": "0123abc"})]
+    assert reward.card.weights.startswith("xswu/HPSv2@0123abc: ")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weights import Where, pinned
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -19,7 +19,8 @@ def pretrained(kind: Any, where: Where, dtype: Dtype = "float32", revision: str 
     Raises:
         LoadError: it cannot be read, or a key is missing, unknown or of another shape: no weight is ever left at random.
     """
-    return _strict(kind, where, str(where), unused, dtype=getattr(torch, dtype), revision=revision)
+    place, told = pinned(where)
+    return _strict(kind, place, str(where), unused, dtype=getattr(torch, dtype), **{"revision": revision, **told})
 
 
 def from_tensors(kind: Any, config: Any, state: Mapping[str, Tensor], source: str, dtype: Dtype) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.weights import Where, find
+from tta_plugins.rewards.weights import Where, find, pinned
 
 
 def load_tokenizer(kind: Any, where: Where | Tokenizer, files: Sequence[str], known: int) -> Tokenizer:
@@ -27,7 +27,8 @@ def load_tokenizer(kind: Any, where: Where | Tokenizer, files: Sequence[str], kn
 def _read(kind: Any, where: Where, files: Sequence[str]) -> Tokenizer:
     file = find(where, files)
     try:
-        return kind.from_pretrained(file.parent if Path(where).is_file() else where)
+        place, revision = pinned(where)
+        return kind.from_pretrained(file.parent if Path(where).is_file() else place, **revision)
     except Exception as error:
         raise LoadError(
             f"{kind.__name__} could not read {file}: {type(error).__name__}: {error}. Get {' or '.join(files)} again, or give a folder "

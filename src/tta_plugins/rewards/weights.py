@@ -19,7 +19,7 @@ from tta_core.errors import LoadError
 
 Where = str | PathLike[str]
 Net = TypeVar("Net", bound=nn.Module)
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRAPPERS = ("module.", "_orig_mod.")
 # numpy's scalars beside a state dict, such as an epoch or a loss: plain numbers
@@ -31,7 +31,8 @@ _NUMBERS: list[Any] = [
 
 
 def find(where: Where, names: Iterable[str]) -> Path:
-    """A local file: `where` itself, or the first of `names` that is in that folder or in the hub repository of that id.
+    """A local file: `where` itself, or the first of `names` that is in that folder or in the hub repository of that id,
+    whose commit, branch or tag may follow it: "owner/name@0123abc".
 
     Raises:
         LoadError: nothing there; the message says what was looked for and how to get it.
@@ -170,11 +171,17 @@ def provenance(where: Where, file: Path) -> str:
     return f"{file if Path(where).exists() else f'{where}: {file.name}'} (sha256 {blob})"
 
 
+def pinned(where: Where) -> tuple[str, dict[str, str]]:
+    """A place without its revision, and the revision as keyword arguments of the hub's functions."""
+    found = None if Path(where).exists() else _HUB_ID.fullmatch(str(where))
+    return (found[1], {"revision": found[2]}) if found and found[2] else (str(where), {})
+
+
 def _download(repository: str, names: list[str]) -> Path:
-    problems = []
+    problems, (plain, revision) = [], pinned(repository)
     for name in names:
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(plain, name, **revision))
         except Exception as error:
             problems.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
     raise LoadError(
