@@ -129,7 +129,7 @@ def test_an_absent_file_says_what_was_looked_for(where):
 
 
 def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkeypatch):
-    def unreachable(repository, name):
+    def unreachable(repository, name, revision):
         raise ConnectionError(f"no route to {repository}/{name}")
 
     monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", unreachable)
@@ -139,7 +139,7 @@ def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkey
 
 def test_a_hub_file_is_found_by_repository_and_name(monkeypatch):
     asked = []
-    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where: asked.append(where) or str(HPS_FILE))
+    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where, revision: asked.append(where) or str(HPS_FILE))
     reward = hps.__wrapped__(weights="xswu/HPSv2")
     assert asked == [("xswu/HPSv2", "HPS_v2_compressed.pt")]
     assert reward.card.weights.startswith("xswu/HPSv2: HPS_tiny_compressed.pt (sha256 ")

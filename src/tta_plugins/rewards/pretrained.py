@@ -20,7 +20,7 @@ def pretrained(kind: Any, where: Where, dtype: Dtype = "float32", revision: str 
         LoadError: it cannot be read, or a key is missing, unknown or of another shape: no weight is ever left at random.
     """
     place, told = pinned(where)
-    return _strict(kind, place, str(where), unused, dtype=getattr(torch, dtype), **{"revision": revision, **told})
+    return _strict(kind, place, str(where), unused, dtype=getattr(torch, dtype), revision=told or revision)
 
 
 def from_tensors(kind: Any, config: Any, state: Mapping[str, Tensor], source: str, dtype: Dtype) -> nn.Module:

@@ -28,7 +28,7 @@ def _read(kind: Any, where: Where, files: Sequence[str]) -> Tokenizer:
     file = find(where, files)
     try:
         place, revision = pinned(where)
-        return kind.from_pretrained(file.parent if Path(where).is_file() else place, **revision)
+        return kind.from_pretrained(file.parent if Path(where).is_file() else place, revision=revision)
     except Exception as error:
         raise LoadError(
             f"{kind.__name__} could not read {file}: {type(error).__name__}: {error}. Get {' or '.join(files)} again, or give a folder "

@@ -171,17 +171,17 @@ def provenance(where: Where, file: Path) -> str:
     return f"{file if Path(where).exists() else f'{where}: {file.name}'} (sha256 {blob})"
 
 
-def pinned(where: Where) -> tuple[str, dict[str, str]]:
-    """A place without its revision, and the revision as keyword arguments of the hub's functions."""
+def pinned(where: Where) -> tuple[str, str | None]:
+    """A place without its revision, and the revision; None where none is named."""
     found = None if Path(where).exists() else _HUB_ID.fullmatch(str(where))
-    return (found[1], {"revision": found[2]}) if found and found[2] else (str(where), {})
+    return (found[1], found[2]) if found and found[2] else (str(where), None)
 
 
 def _download(repository: str, names: list[str]) -> Path:
     problems, (plain, revision) = [], pinned(repository)
     for name in names:
         try:
-            return Path(hf_hub_download(plain, name, **revision))
+            return Path(hf_hub_download(plain, name, revision=revision))
         except Exception as error:
             problems.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
     raise LoadError(
