@@ -1,7 +1,9 @@
 """A pipeline from a folder in diffusers' layout, or from the hub."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +40,8 @@ def load_pipeline(
     try:
         networks = {part: _network(folder, part, cls, dtype) for part, cls in parts.items() if issubclass(cls, torch.nn.Module)}
         unchecked = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index_of(folder) else {}
-        pipeline = DiffusionPipeline.from_pretrained(folder, variant=_variant(folder), **_in_dtype(dtype), **networks, **unchecked)
+        with _quiet():
+            pipeline = DiffusionPipeline.from_pretrained(folder, variant=_variant(folder), **_in_dtype(dtype), **networks, **unchecked)
     except LoadError:
         raise
     except Exception as error:
@@ -92,6 +95,21 @@ def _network(folder: Path, part: str, cls: Any, dtype: torch.dtype) -> torch.nn.
                 "would draw at random. Copy the folder again, or load the pipeline yourself and give the object."
             )
     return cast(torch.nn.Module, network)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without diffusers' word on parts of another class than its own annotation names: AutoencoderTiny, which is meant."""
+    logger = logging.getLogger("diffusers.pipelines.pipeline_utils")
+
+    def said(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Expected types for")
+
+    logger.addFilter(said)
+    try:
+        yield
+    finally:
+        logger.removeFilter(said)
 
 
 def _some(keys: Sequence[str]) -> str:
