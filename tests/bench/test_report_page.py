@@ -59,6 +59,7 @@ def test_a_report_without_pictures_says_so(drawn, tmp_path):
         shutil.copy(folder / name, tmp_path / name)
     text = rewrite(tmp_path, tmp_path / "page.html").read_text()
     assert "do not lie beside this report" in text
+    assert "Not finished" not in text
     assert all(f'id="{name}"' in text for name in SECTIONS)
 
 

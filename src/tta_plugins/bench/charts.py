@@ -3,19 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tta_plugins.bench.verdicts import GAIN, HACKED, HARM
 from tta_plugins.pages.figures import COLOURS, INK, figure
 
 Summary = Mapping[str, Any]
+VERDICTS = {GAIN: COLOURS[2], HARM: COLOURS[1], HACKED: COLOURS[3]}
 
 
 def forest(summary: Summary, score: str) -> str:
-    """Every arm's gain in one score, with its interval."""
+    """Every arm's gain in one score, with its interval, in the colour of its verdict; no evidence is grey."""
     arms = [arm for arm in summary["arms"] if "verdict" in arm and score in arm["scores"]]
     with figure(f"Gains in {score}", 1.0 + 0.32 * len(arms)) as (axes, drawn):
         for place, arm in enumerate(reversed(arms)):
             gain = arm["scores"][score]["gain"]
             low, high = (gain["mean"] if gain[end] is None else gain[end] for end in ("low", "high"))
-            colour = COLOURS[2] if low > 0 else COLOURS[1] if high < 0 else COLOURS[7]
+            colour = VERDICTS.get(arm["verdict"]["word"], COLOURS[7])
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
             axes.plot(gain["mean"], place, "o", color=colour)
         axes.axvline(0, color=INK, linewidth=0.8)
