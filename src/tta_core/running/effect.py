@@ -24,7 +24,8 @@ class Effect:
         self._original: Controls = problem.controls
         self._steps = len(problem.steps)
         self._prompts = problem.prompts
-        self._moved = False
+        # both stay on the run's device until the end, so that looking at a snapshot waits for nothing
+        self._moved: torch.Tensor | None = None  # whether the variable has left where it started
         self._slope: torch.Tensor | None = None  # per sample, whether a gradient was ever not zero
 
     def see(self, snapshot: Snapshot) -> None:
@@ -32,24 +33,25 @@ class Effect:
         if self._variable is None:
             return
         for tensor in snapshot.gradient:
-            slope = tensor.detach().flatten(1).ne(0).any(1).cpu()
+            slope = tensor.detach().flatten(1).ne(0).any(1)
             self._slope = slope if self._slope is None or self._slope.shape != slope.shape else self._slope | slope
-        if not self._moved:
-            now, before = self._variable.read(snapshot.controls), self._variable.read(self._original)
-            self._moved = any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(now, before, strict=True))
+        for now, before in zip(self._variable.read(snapshot.controls), self._variable.read(self._original), strict=True):
+            apart = now.new_ones((), dtype=torch.bool) if now.shape != before.shape else now.detach().ne(before).any()
+            self._moved = apart if self._moved is None else self._moved | apart
 
     def remark(self) -> str:
         """What is to be said of a run that has ended by itself; empty if its updates had an effect, or it steers nothing."""
         if self._variable is None:
             return ""
-        if self._slope is not None and not self._slope.all():
-            flat = [prompt for prompt, slope in zip(self._prompts, self._slope, strict=False) if not slope]
+        sloping = None if self._slope is None else self._slope.cpu()
+        if sloping is not None and not sloping.all():
+            flat = [prompt for prompt, slope in zip(self._prompts, sloping, strict=False) if not slope]
             whom = "" if len(flat) == len(self._prompts) else f" of {', '.join(map(repr, flat[:3]))}{' ...' if len(flat) > 3 else ''}"
             return (
                 f"{self._method} changed nothing{whom}: the gradient of {self._reward} was exactly zero in every update. The score does "
                 "not depend on these pixels, or only in steps (rounding, a threshold, saturation). Use ZerothOrder(), or best-of-n."
             )
-        if self._moved:
+        if self._moved is not None and bool(self._moved):
             return ""
         if self._slope is None:
             if not (self._follows_gradient or self._updates_nowhere):  # a search that accepted no change says nothing

@@ -4,6 +4,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -15,6 +16,7 @@ from tta_core.running.effect import Effect
 from tta_core.running.manifest import manifest_of
 from tta_core.running.prepare import Prepared
 from tta_core.running.watchers import Watchers, check_observers
+from tta_core.solving.checks import Checks
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.problem import Problem
@@ -43,15 +45,15 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
         baseline = evolve(problem, ledger=Ledger(), plain=known)
         plain = baseline.look(baseline.sample(baseline.controls))
         known.recording, known.look = False, plain
-    problem = evolve(problem, ledger=ledger.restarted(), plain=known)
+    problem = evolve(problem, ledger=ledger.restarted(), plain=known, checks=Checks(deferred=True))
     watchers.started(problem)
     effect = Effect(prepared.method, problem)
     last, best, trace, stopped, interrupted, failure = None, None, [], "", False, None
     try:
         with torch.enable_grad(), ledger.phase("method"), _named(prepared.method, problem):
             for snapshot in _snapshots(prepared.method, problem):
+                trace.append(_row(snapshot, problem))
                 last, best = snapshot, _better(best, snapshot)
-                trace.append(_row(snapshot, ledger))
                 effect.see(snapshot)
                 watchers.reached(snapshot)
                 stopped = budget.spent(ledger) if budget and snapshot.index + 1 < snapshot.total else ""
@@ -72,6 +74,7 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
         try:
             with _named(prepared.method, problem):
                 result = _result(problem, last, best)
+                problem.checks.read()
         except TTAError as error:
             failure = failure or error
             result, what = _salvaged(problem, best, plain)
@@ -124,12 +127,15 @@ def _snapshots(method: Method, problem: Problem) -> Iterator[Snapshot]:
                     f"{describe(method)} yielded a snapshot whose {name} has {tensor.shape[0]} rows, but there are {samples} prompts. "
                     "Yield one row for each; `problem.result` chooses among copies."
                 )
-            if not torch.isfinite(tensor).all():
-                raise NotFiniteError(
-                    f"{describe(method)} yielded a snapshot whose {name} is not finite. The steering left the range in which the networks "
-                    "work: use a smaller learning rate or rho, or a stronger penalty."
-                )
+            problem.checks.finite((tensor.detach(),), partial(_lost, method, name))
         yield snapshot
+
+
+def _lost(method: Method, name: str) -> NotFiniteError:
+    return NotFiniteError(
+        f"{describe(method)} yielded a snapshot whose {name} is not finite. The steering left the range in which the networks "
+        "work: use a smaller learning rate or rho, or a stronger penalty."
+    )
 
 
 def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
@@ -168,7 +174,12 @@ def _outcome(look: Look, reward: Reward) -> Outcome:
     return Outcome(look.images.clamp(0, 1), Scored(as_floats(look.scores), card_of(reward).unit, name_of(reward)))
 
 
-def _row(snapshot: Snapshot, ledger: Ledger) -> TraceRow:
-    scores = None if snapshot.scores is None else as_floats(snapshot.scores)
-    parts, penalties = ({name: as_floats(value) for name, value in named.items()} for named in (snapshot.parts, snapshot.penalties))
-    return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, parts, penalties)
+def _row(snapshot: Snapshot, problem: Problem) -> TraceRow:
+    """A snapshot in numbers: everything is read from the device at once, the checks with it."""
+    named = {("parts", name): value for name, value in snapshot.parts.items()}
+    named |= {("penalties", name): value for name, value in snapshot.penalties.items()}
+    scores, *read = problem.checks.read([torch.empty(0) if snapshot.scores is None else snapshot.scores, *named.values()])
+    numbers = {key: tuple(values) for key, values in zip(named, read, strict=True)}
+    parts, penalties = ({name: values for (kind, name), values in numbers.items() if kind == of} for of in ("parts", "penalties"))
+    known = None if snapshot.scores is None else tuple(scores)
+    return TraceRow(snapshot.index, snapshot.total, problem.ledger.elapsed, known, parts, penalties)

@@ -15,6 +15,7 @@ from tta_core.protocols.method import Needs, Snapshot
 from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
+from tta_core.solving.checks import Checks
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
@@ -46,6 +47,7 @@ class Problem:
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
         loss_scale: see `Setup`.
         plain: what plain sampling from the unsteered controls has evaluated already, if it was drawn.
+        checks: where it is asked whether images, scores and gradients are finite; `align` defers them to each snapshot.
         differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
         tried: whether the reward was tried, which `check` does once.
     """
@@ -66,6 +68,7 @@ class Problem:
     tried: bool = False
     ledger: Ledger = attrs.field(factory=Ledger, repr=False)
     plain: PlainRun | None = attrs.field(default=None, repr=False)
+    checks: Checks = attrs.field(factory=Checks, repr=False)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -143,11 +146,7 @@ class Problem:
             return known
         with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
             images = self.ledger.forward(component, decode(x0), x0.shape[0])
-        if not torch.isfinite(images).all():
-            raise NotFiniteError(
-                f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range "
-                "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
-            )
+        self.checks.finite((images.detach(),), self._overflown)
         images = images.clamp(0, 1) if clamp else images
         return Look(x0, images, *self._judged(images))
 
@@ -182,7 +181,7 @@ class Problem:
         prompts = self.prompts * (images.shape[0] // len(self.prompts))
         images = images if self.differentiable else images.detach()
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            scores, parts = judged(self.reward, images, prompts)
+            scores, parts = judged(self.reward, images, prompts, self.checks)
         return self.ledger.forward("reward", scores, images.shape[0]), parts
 
     def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -191,12 +190,20 @@ class Problem:
             raise not_differentiable(self.reward)
         gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
         gradient = tuple(tensor / self.loss_scale for tensor in gradient)
-        if not all(torch.isfinite(tensor).all() for tensor in gradient):
-            raise NotFiniteError(
-                f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
-                "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."
-            )
+        self.checks.finite(gradient, self._steep)
         return gradient
+
+    def _overflown(self) -> NotFiniteError:
+        return NotFiniteError(
+            f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range "
+            "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
+        )
+
+    def _steep(self) -> NotFiniteError:
+        return NotFiniteError(
+            f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
+            "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."
+        )
 
     def check(self, needs: Needs) -> "Problem":
         """This problem, ready for a method with these needs. What cannot work is refused here, before the first step.

@@ -14,7 +14,7 @@ from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, frozen
 from tta_plugins.backbones import unet
-from tta_plugins.backbones.family import Pipeline, Size, Traits
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
@@ -60,7 +60,7 @@ class StableDiffusion:
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time, and the embedded guidance, if there is one."""
-        return {"sample": x, "timestep": time, **unet.embedded(self.embedded, x)}
+        return {"sample": x, "timestep": at_time(x, time), **unet.embedded(self.embedded, x)}
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
         """x."""

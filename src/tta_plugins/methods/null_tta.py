@@ -163,7 +163,7 @@ class NullTTA:
         if self.kernel == "sampler":
             deterministic_end = step.index + 1 == len(problem.steps) and prediction.transition.std == 0
             kl = 0 if deterministic_end else prediction.transition.kl(reference.transition.repeated(rows))
-            return factor * kl + torch.zeros(rows).to(prediction.x0)
+            return factor * kl + prediction.x0.new_zeros(rows)
         alpha = cast(float, step.alpha)
         coefficient = (1 - alpha) / (2 * alpha * (step.s**2 / (step.a**2 + step.s**2)))
         return factor * coefficient * (prediction.eps - as_batch(reference.eps, rows)).square().flatten(1).sum(1)

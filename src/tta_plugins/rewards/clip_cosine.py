@@ -37,7 +37,7 @@ class Cosine:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Cosines in [-1, 1], float32: the product itself is never taken in half precision, where near images would tie."""
         seen = image_embeds(self.networks["vision"], self.pixels(images))
-        return (seen * self.text(prompts).to(seen.device)).sum(-1).to(images.device)
+        return (seen * self.text.on(seen.device, tuple(prompts))).sum(-1).to(images.device)
 
 
 def cosine(checkpoint: Checkpoint, path: ImagePath, tokenizer: Where | Tokenizer, clean: Callable[[str], str] = str) -> Cosine:
@@ -63,6 +63,7 @@ class TextFeatures:
     length: int
     clean: Callable[[str], str] = str
     _known: dict[str, Tensor] = attrs.field(factory=dict, init=False, repr=False)
+    _placed: dict[tuple[torch.device, tuple[str, ...]], Tensor] = attrs.field(factory=dict, init=False, repr=False)
 
     def __call__(self, prompts: Sequence[str]) -> Embeds:
         """Rows in the order of the prompts; about 4 kB is kept for each prompt ever seen."""
@@ -70,6 +71,15 @@ class TextFeatures:
             if prompt not in self._known:
                 self._known[prompt] = self._encode(prompt)
         return torch.stack([self._known[prompt] for prompt in prompts])
+
+    def on(self, device: torch.device, prompts: tuple[str, ...]) -> Embeds:
+        """The same on a device; the last few are kept there, since a run asks for the same prompts again and again."""
+        key = (device, prompts)
+        if key not in self._placed:
+            while len(self._placed) > 3:
+                del self._placed[next(iter(self._placed))]
+            self._placed[key] = self(prompts).to(device)
+        return self._placed[key]
 
     def _encode(self, prompt: str) -> Tensor:
         device = next(self.tower.parameters()).device
