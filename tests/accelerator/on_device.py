@@ -1,5 +1,6 @@
 """Run as a script, in a process of its own: what happens on the pretended accelerator, one JSON line for each case."""
 
+import gc
 import json
 import logging
 import sys
@@ -96,6 +97,7 @@ def memory(pipe):
             said("too small", error="")
         except TTAError as error:
             said("too small", error=type(error).__name__, is_own=isinstance(error, OutOfMemoryError), message=str(error))
+        gc.collect()
         said("segments fit", finite=bool(torch.isfinite(aligned(pipe, METHODS["dno"], "segments").result.pixels.cpu()).all()))
 
 

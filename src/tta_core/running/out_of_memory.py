@@ -1,5 +1,6 @@
 """What happens when a device runs out of memory: another choice of policies where one was asked for, else one clear message."""
 
+import gc
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -51,6 +52,7 @@ def attempted(request: Request, policies: Policies, running: Running) -> Alignme
             if following is None:
                 raise OutOfMemoryError(_BEFORE) from error
         policies, retries = following, retries + 1
+        gc.collect()  # frames and errors that hold each other keep the tensors of the attempt that failed
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -92,7 +92,10 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
     watchers.finished(alignment)
     if failure is not None:
         failure.partial = alignment
-        raise failure
+        try:
+            raise failure
+        finally:
+            failure = None  # a frame that holds its own error would keep the run's tensors alive
     if remark:
         warnings.warn(remark, stacklevel=2)
     return alignment
