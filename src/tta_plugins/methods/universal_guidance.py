@@ -35,7 +35,7 @@ class UniversalGuidance:
         repetitions: times a step is made; between two the next x is noised back (self-recurrence).
         backward_steps: of the backward guidance, none by default.
         optimizer: of the backward guidance, new at each repetition; plain ascent, where the authors have `Adam(0.005)` on images.
-        variable: of the backward guidance: "latents", or "pixels" (images in [0, 1], clamped, which are encoded again).
+        space: of the backward guidance: "latents", or "pixels" (images in [0, 1], clamped, which are encoded again).
         start: of the backward guidance: the "unguided" x0^ as in the paper, or the "guided" one, as in the authors' code.
         branch: whose estimate the forward guidance looks at: "both" branches', or that of "null" alone (the authors' boxes).
         updates: the steps that are guided.
@@ -54,7 +54,7 @@ class UniversalGuidance:
     repetitions: int = attrs.field(default=1, validator=at_least(1))
     backward_steps: int = attrs.field(default=0, validator=at_least(0))
     optimizer: steering.UpdateRule = attrs.field(factory=steering.SGD)
-    variable: Literal["latents", "pixels"] = "latents"
+    space: Literal["latents", "pixels"] = "latents"
     start: Literal["unguided", "guided"] = "unguided"
     branch: Literal["both", "null"] = "both"
     updates: Schedule = attrs.field(factory=Every)
@@ -104,7 +104,7 @@ class UniversalGuidance:
 
     def backward(self, problem: Problem, begin: Latents, key: tuple[int, ...]) -> Latents:
         """Clean latents after `backward_steps` of ascent on R(D(y)) from `begin`, or on R over images."""
-        pixels = self.variable == "pixels"
+        pixels = self.space == "pixels"
         with torch.no_grad():
             image = problem.look_ahead(begin, clamp=False).images if pixels else begin
 
@@ -125,10 +125,10 @@ class UniversalGuidance:
 
     def _check(self, problem: Problem) -> None:
         """What `Needs` cannot say."""
-        if self.variable == "pixels" and self.backward_steps and not isinstance(_original(problem.backbone), EncodesImages):
+        if self.space == "pixels" and self.backward_steps and not isinstance(_original(problem.backbone), EncodesImages):
             raise IncompatibleError(
-                f"Cannot use variable='pixels' with {name_of(problem.backbone)}. This is because images have to be encoded again, but it "
-                "has no `encode_image`. Use variable='latents'."
+                f"Cannot use space='pixels' with {name_of(problem.backbone)}. This is because images have to be encoded again, but it "
+                "has no `encode_image`. Use space='latents'."
             )
 
 
