@@ -23,7 +23,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test lint types docs test-oldest clean
 
 demo: $(VENV)/.ready
-	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT)
+	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT) --overwrite
 	@echo "The pictures are in $(OUT): grid.png shows plain sampling (left) beside the aligned picture (right)."
 
 test: $(VENV)/.ready-dev lint types docs

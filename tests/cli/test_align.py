@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import tta_core
+from tta_core.plugins.discovery import plugins
 from tta_plugins.cli import align as command
 
 TINY_SD = Path(__file__).parents[1] / "methods" / "fixtures" / "tiny-sd"
@@ -194,6 +195,43 @@ def test_ctrl_c_before_the_first_step_has_nothing_to_keep(spawned, site, tmp_pat
     assert process.returncode == 130, err
     assert "interrupted before there was anything to keep" in err
     assert not list(tmp_path.glob("*.png"))
+
+
+FAILING = """
+from tta_core import hookimpl
+
+class Failing:
+    \"\"\"Fails after the first snapshot.\"\"\"
+    def __init__(self):
+        Failing.snapshots = False
+    def __call__(self, images, prompts):
+        if self.snapshots:
+            raise OSError("the server of scores is down")
+        return images.mean((1, 2, 3))
+
+@hookimpl
+def tta_snapshot(snapshot):
+    Failing.snapshots = True
+
+@hookimpl
+def tta_register_rewards(register):
+    register("failing", Failing)
+"""
+
+
+def test_a_run_that_fails_keeps_what_it_had_reached(tta, site, tmp_path):
+    site.add("tta-failing", "tta_failing", FAILING)
+    plugins.cache_clear()
+    arguments = ("--backbone", "colours", "--reward", "failing", "--method", "greedy", "--steps", 4, "--out", tmp_path / "out")
+    result = tta("align", "one", *arguments)
+    assert result.exit_code == 1
+    assert "the server of scores is down" in result.stderr
+    assert "tta-failing" in result.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["stopped"].startswith("failed at 1 of")
+    assert len(record["trace"]) == 1
+    assert size_of(tmp_path / "out" / "aligned.png") == (16, 16)
+    assert f"in {tmp_path / 'out'}" in result.stdout
 
 
 def test_a_run_starts_from_a_picture(tta, tmp_path):
