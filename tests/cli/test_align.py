@@ -249,7 +249,7 @@ def test_pictures_of_two_sizes_are_refused(tta, tmp_path):
         Image.new("RGB", (size, size)).save(tmp_path / f"{size}.png")
     result = tta("align", "one", "two", *QUICK, "--image", tmp_path / "8.png", "--image", tmp_path / "16.png", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "different sizes: [(8, 8), (16, 16)]" in result.stderr
+    assert "different sizes: 8 x 8, 16 x 16" in result.stderr
 
 
 def test_a_folder_is_drawn_in_the_dtype_asked_for(tta, tmp_path):
