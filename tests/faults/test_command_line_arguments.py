@@ -1,7 +1,6 @@
 """Random arguments of every command: a result, or one message; never a traceback, and never half a folder."""
 
 import json
-import sys
 import warnings
 
 import pytest
@@ -128,7 +127,7 @@ def embedded(tmp_path_factory):
         backbone = resolve.backbone
         patched.setattr(resolve, "backbone", lambda source: drawing if source == "shapes" else backbone(source))
         patched.chdir(tmp_path_factory.mktemp("arguments"))
-        yield sys.modules
+        yield
 
 
 @tried(20, 400)

@@ -1,5 +1,6 @@
 """From what a user writes to what a run needs: names are looked up, objects pass through."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ def backbone(source: object) -> Backbone:
     """
     registry = plugins().registry
     named = isinstance(source, str) and source in {entry.name for entry in registry.entries("backbones")}
-    if isinstance(source, str) and (named or not (Path(source).is_dir() or "/" in source)):
+    if isinstance(source, str) and (named or not (os.path.isdir(source) or "/" in source)):
         return backbone(registry.create("backbones", source))
     if isinstance(source, str | Path):
         load = cast(Callable[[str], object], registry.find("backbones", "diffusers").load())

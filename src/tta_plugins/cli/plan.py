@@ -1,6 +1,6 @@
 """`tta plan`: what a run would cost, before anything is loaded."""
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -40,7 +40,7 @@ def plan(
     from tta_plugins.cost.blueprint import shipped_names
     from tta_plugins.cost.plan import DTYPES, planned
 
-    if not Path(backbone).is_dir():
+    if not os.path.isdir(backbone):
         whole = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines and entry.name != "diffusers"]
         one_of(backbone, [*shipped_names(), *whole], "blueprint or small backbone")
     made = parts(backbone, method, reward, memory or [], settings or [], settable=["method"])
