@@ -270,7 +270,7 @@ def test_the_command_offers_what_align_takes():
     """The same defaults, and every argument but those that only objects can be."""
     front = inspect.signature(tta_core.align).parameters
     typed = inspect.signature(command.align).parameters
-    objects = {"latents", "noises", "text", "null", "budget", "observers", "timesteps", "sigmas"}
+    objects = {"latents", "noises", "text", "null", "budget", "observers"}
     assert set(front) - set(typed) == objects
     for name in ("method", "reward", "backbone", "scheduler", "steps", "guidance", "eta", "negative", "height", "width", "strength"):
         assert typed[name].default == front[name].default, name
