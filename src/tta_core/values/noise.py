@@ -57,7 +57,9 @@ class KeyedPermutations:
     def __iter__(self) -> Iterator[Int[Tensor, "b length"]]:
         for place in range(self.count):
             generators = [torch.Generator().manual_seed(hashed((*key, place))[0]) for key in self.keys]
-            yield torch.stack([torch.randperm(self.length, generator=each, dtype=torch.int32) for each in generators]).to(self.device)
+            yield torch.stack([torch.randperm(self.length, generator=each, dtype=torch.int32, device="cpu") for each in generators]).to(
+                self.device
+            )
 
 
 Permutations = Int[Tensor, "b count length"] | KeyedPermutations
@@ -91,7 +93,7 @@ class KeyedNoise:
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
         """Uniform numbers keyed by (seed, sample, *key)."""
         generators = [torch.Generator().manual_seed(hashed((*mine, "uniform", *key))[0]) for mine in self._keys]
-        drawn = [torch.rand(count, generator=generator, dtype=torch.float64) for generator in generators]
+        drawn = [torch.rand(count, generator=generator, dtype=torch.float64, device="cpu") for generator in generators]
         return torch.stack(drawn, 1).to(self.device)
 
     @property
@@ -174,7 +176,8 @@ def keyed_normal(key: tuple[int | str, ...], shape: Sequence[int]) -> Tensor:
 
     torch's CPU generator keeps 32 bits of a seed; two draws, each from 32 bits of the key's hash, make it 64.
     """
-    first, second = (torch.randn(tuple(shape), generator=torch.Generator().manual_seed(half)) for half in hashed(key))
+    halves = (torch.Generator("cpu").manual_seed(half) for half in hashed(key))
+    first, second = (torch.randn(tuple(shape), generator=half, dtype=torch.float32, device="cpu") for half in halves)
     return (first + second) / math.sqrt(2)
 
 
