@@ -10,15 +10,19 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from tta_core.solving import steering
+from tta_core.solving.problem import Problem
 from tta_core.values.typing import Rows, frozen
 
+Chosen = Bool[Tensor, " b"]
 Weights = Float64[Tensor, "k b"]
 Uniforms = Float64[Tensor, "n b"]
 Ancestors = Int[Tensor, "k b"]
 Scheme = Literal["ssp", "systematic", "stratified", "multinomial", "independent"]
+Choice = Literal["weight", "reward", "draw"]
 
 
 @frozen
@@ -77,15 +81,43 @@ def ancestors(scheme: Scheme, weights: Weights, uniforms: Uniforms) -> Ancestors
     return _SCHEMES[scheme](weights, uniforms)
 
 
-def as_rows(ancestors: Ancestors) -> Rows:
+def as_rows(ancestors: Ancestors) -> Int[Tensor, " k*b"]:
     """Ancestors as rows `(k b)`."""
     samples = ancestors.shape[1]
     return rearrange(ancestors * samples + torch.arange(samples, device=ancestors.device), "k b -> (k b)")
 
 
+def unmoved(population: Population) -> Ancestors:
+    """Each particle descends from itself."""
+    particles, samples = population.log_weights.shape
+    return torch.arange(particles, device=population.log_weights.device)[:, None].expand(particles, samples)
+
+
+def resampled(problem: Problem, population: Population, scheme: Scheme, where: Chosen, *key: int) -> tuple[Population, Ancestors]:
+    """The populations where `where` holds, resampled with the uniforms of a key; the others as they are."""
+    if not where.any():
+        return population, unmoved(population)
+    drawn = ancestors(scheme, population.weights, problem.uniform(uniforms_needed(scheme, len(population.log_weights)), *key))
+    return population.resampled(where), torch.where(where, drawn, unmoved(population))
+
+
 def drawn(weights: Weights, uniform: Float64[Tensor, "1 b"]) -> Rows:
     """One particle of each population, drawn by its weight; rows of `(k b)`."""
     return as_rows(_inverse(weights, uniform))
+
+
+def chosen(problem: Problem, population: Population, choice: Choice, scores: Float[Tensor, " k*b"], *key: int) -> Rows:
+    """The one particle that a population ends with; a draw takes the uniform of a key."""
+    if choice == "draw":
+        return drawn(population.weights, problem.uniform(1, *key))
+    return steering.best(scores if choice == "reward" else population.log_weights.flatten(), len(population.log_evidence))
+
+
+def readings(population: Population, scores: Float[Tensor, " k*b"]) -> dict[str, Tensor]:
+    """What snapshots say about a population: "weights" and "rewards" `(k, b)`, "effective_size" and "log_evidence" `(b,)`."""
+    weights = population.weights
+    sizes = {"effective_size": population.effective_size, "log_evidence": population.log_evidence}
+    return {"weights": weights, "rewards": scores.view_as(weights)} | sizes
 
 
 def _inverse(weights: Weights, points: Uniforms) -> Ancestors:
@@ -107,7 +139,7 @@ def _multinomial(weights: Weights, uniforms: Uniforms) -> Ancestors:
 def _ssp(weights: Weights, uniforms: Uniforms) -> Ancestors:
     columns = [_ssp_counts(column.tolist(), given.tolist()) for column, given in zip(weights.T.cpu(), uniforms.T.cpu(), strict=True)]
     particles = torch.arange(len(weights))
-    each = [torch.repeat_interleave(particles, torch.tensor(counts)) for counts in columns]
+    each = [torch.searchsorted(torch.tensor(counts).cumsum(0), particles, right=True).clamp_max(len(weights) - 1) for counts in columns]
     return torch.stack(each, 1).to(weights.device)
 
 

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.optim import Optimizer
 
+from tta_core.errors import InputError
 from tta_core.values.arguments import at_least, share
 from tta_core.values.typing import Rows, Scores, frozen
 
@@ -117,11 +118,16 @@ class AdamW:
 
 @frozen
 class SGD:
-    """Plain gradient ascent; `momentum` is off by default."""
+    """Plain gradient ascent; `momentum` is off by default, and `nesterov` looks ahead along it."""
 
     lr: float = attrs.field(default=1.0, validator=at_least(0))
     momentum: float = attrs.field(default=0.0, validator=at_least(0))
+    nesterov: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.nesterov and self.momentum == 0:
+            raise InputError("SGD.nesterov is True, but SGD.momentum is 0, and there is nothing to look ahead along: give it above 0.")
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""
-        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, maximize=True)
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, maximize=True)
