@@ -14,8 +14,6 @@ def redness(images, prompts):
     return seen[:, 0].mean((1, 2)) - seen[:, 1:].mean((1, 2, 3))
 
 
-
-
 def steps_of(recorded):
     call = recorded.settings["pipeline_call_args"]
     return {"steps": call["num_inference_steps"], "guidance": call["guidance_scale"]}
