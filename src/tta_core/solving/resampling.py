@@ -106,14 +106,14 @@ def drawn(weights: Weights, uniform: Float64[Tensor, "1 b"]) -> Rows:
     return as_rows(_inverse(weights, uniform))
 
 
-def chosen(problem: Problem, population: Population, choice: Choice, scores: Float[Tensor, " k*b"], *key: int) -> Rows:
+def chosen(problem: Problem, population: Population, choice: Choice, scores: Float[Tensor, " particles"], *key: int) -> Rows:
     """The one particle that a population ends with; a draw takes the uniform of a key."""
     if choice == "draw":
         return drawn(population.weights, problem.uniform(1, *key))
     return steering.best(scores if choice == "reward" else population.log_weights.flatten(), len(population.log_evidence))
 
 
-def readings(population: Population, scores: Float[Tensor, " k*b"]) -> dict[str, Tensor]:
+def readings(population: Population, scores: Float[Tensor, " particles"]) -> dict[str, Tensor]:
     """What snapshots say about a population: "weights" and "rewards" `(k, b)`, "effective_size" and "log_evidence" `(b,)`."""
     weights = population.weights
     sizes = {"effective_size": population.effective_size, "log_evidence": population.log_evidence}

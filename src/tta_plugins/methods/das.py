@@ -102,7 +102,9 @@ class DAS:
                 chosen = population.effective_size < self.threshold * self.particles
                 population, ancestors = resampling.resampled(problem, population, self.resampling, chosen, step.index)
             scores, parts = (None, {}) if look is None else (look.scores[rows], look[rows].parts)
-            yield Snapshot(step.index, total, controls[rows], prediction.x0[rows], scores, parts, readings=readings)
+            yield Snapshot(
+                step.index, total, controls[rows], prediction.x0[rows], scores, parts, readings=readings | {"ancestors": ancestors}
+            )
 
             particles = resampling.as_rows(ancestors)
             prediction, controls = prediction[particles], controls[particles]
@@ -126,19 +128,20 @@ class DAS:
         with torch.set_grad_enabled(x.requires_grad):
             prediction = problem.at(evolve(state, x=x), step).predict(controls)
             look = problem.look_ahead(prediction.x0) if scored else None
-        sloped = look is not None and x.requires_grad
-        slope = problem.gradient(look.scores / self.alpha, (x,))[0] if sloped else torch.zeros_like(x)
-        return prediction.detached(), look and look[:], slope.detach()
+        if look is None or not x.requires_grad:
+            return prediction, look, torch.zeros_like(x)
+        (slope,) = problem.gradient(look.scores / self.alpha, (x,))
+        return prediction.detached(), look[:], slope.detach()
 
     def _strength(self, population: Population, before: Weights, value: Weights, last: Tensor, index: int, total: int) -> Tensor:
         """lambda of each sample at a step counted from `start`."""
         least = torch.full_like(last, self.tempering(index, total))
         if self.adaptive is None or index == 0:
             return least
-        low, high = torch.maximum(least, last), torch.ones_like(last)
+        low, high, size = torch.maximum(least, last), torch.ones_like(last), self.adaptive * self.particles
 
         def kept(strength: Tensor) -> Tensor:
-            return population.reweighted(before + strength * value).effective_size >= self.adaptive * self.particles
+            return population.reweighted(before + strength * value).effective_size >= size
 
         low = torch.where(kept(high), high, low)
         for _ in range(40):
