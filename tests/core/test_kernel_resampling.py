@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tta_core.solving import resampling
 from tta_core.solving.resampling import ancestors, as_rows, drawn, population, uniforms_needed
+from tta_core.testing.problems import problem_for
+from tta_plugins.methods.baselines import Fixed
 
 SCHEMES = ["ssp", "systematic", "stratified", "multinomial", "independent"]
 
@@ -96,6 +98,6 @@ def test_large_increments_do_not_overflow():
 
 def test_nothing_is_drawn_where_nothing_is_resampled():
     start = population(3, 2)
-    same, found = resampling.resampled(None, start, "ssp", torch.tensor([False, False]), 0)
+    same, found = resampling.resampled(problem_for(Fixed()), start, "ssp", torch.tensor([False, False]), 0)
     assert same is start
     assert torch.equal(found, resampling.unmoved(start))

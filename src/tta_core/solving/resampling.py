@@ -120,7 +120,7 @@ def readings(population: Population, scores: Float[Tensor, " particles"]) -> dic
     return {"weights": weights, "rewards": scores.view_as(weights)} | sizes
 
 
-def _inverse(weights: Weights, points: Uniforms) -> Ancestors:
+def _inverse(weights: Weights, points: Uniforms) -> Int[Tensor, "n b"]:
     """For each point the first particle whose cumulative weight reaches it; the last one by rounding."""
     reached = torch.searchsorted(weights.cumsum(0).T.contiguous(), points.T.contiguous(), right=False).T
     return reached.clamp_max(len(weights) - 1)

@@ -90,7 +90,8 @@ class DAS:
         for step in problem.steps:
             prediction, look, slope = self._seen(problem, state, step, controls)
             rows = steering.best(population.log_weights.flatten(), samples)
-            readings, ancestors = {}, resampling.unmoved(population)
+            readings: dict[str, Tensor] = {}
+            ancestors = resampling.unmoved(population)
             if look is not None:
                 value = look.scores.double().view_as(twist) / self.alpha
                 strength = self._strength(population, ratio - twist, value, strength, step.index - self.start, total)

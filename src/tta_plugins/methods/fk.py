@@ -15,7 +15,7 @@ from torch import Tensor
 from tta_core.protocols.method import Needs, Snapshot
 from tta_core.solving import resampling, steering
 from tta_core.solving.problem import Problem
-from tta_core.solving.resampling import Ancestors, Choice, Population, Scheme
+from tta_core.solving.resampling import Choice, Chosen, Population, Scheme
 from tta_core.values.arguments import above, at_least
 from tta_core.values.schedules import AtShares, Schedule
 from tta_core.values.typing import frozen
@@ -90,9 +90,13 @@ class FK:
             if look is not None:
                 potential, memory = self._potential(look.scores.double().view_as(drawn), memory)
                 corrected = last and self.weights == "released" and self.potential != "diff"
-                population, drawn = population.reweighted(potential - drawn if corrected else potential), drawn + potential
+                population = population.reweighted(potential - drawn if corrected else potential)
                 readings = resampling.readings(population, look.scores)
-                population, ancestors = self._resampled(problem, population, step.index, last)
+                chosen = self._chosen(population, last)
+                drawn = torch.where(chosen | (self.weights == "kept"), drawn + potential, drawn)
+                population, ancestors = resampling.resampled(problem, population, self.resampling, chosen, step.index)
+                if self.weights == "released":
+                    population = population.resampled(torch.ones_like(chosen))
                 rows = resampling.as_rows(ancestors)
                 state, controls, drawn, memory = state[rows], controls[rows], drawn.gather(0, ancestors), memory.gather(0, ancestors)
             scores, parts = (None, {}) if look is None else (look.scores[best], look[best].parts)
@@ -116,14 +120,11 @@ class FK:
         new = {"max": torch.maximum(reward, memory), "add": reward + memory}.get(self.potential, reward)
         return self.strength * (new - memory if self.potential == "diff" else new), new
 
-    def _resampled(self, problem: Problem, population: Population, index: int, last: bool) -> tuple[Population, Ancestors]:
-        """Resampled where it is time. The last step's weights are the result's, and are left to the end."""
-        released = self.weights == "released"
-        threshold = 0.5 if released and last else self.threshold
-        chosen = torch.full_like(population.log_evidence, threshold is None, dtype=torch.bool)
-        if threshold is not None:
-            chosen = population.effective_size < threshold * self.particles
-        if last and not released:
-            chosen = torch.zeros_like(chosen)
-        population, ancestors = resampling.resampled(problem, population, self.resampling, chosen, index)
-        return population.resampled(torch.ones_like(chosen)) if released else population, ancestors
+    def _chosen(self, population: Population, last: bool) -> Chosen:
+        """Where it is time to resample. The last step's weights are the result's, and are left to the end."""
+        if last and self.weights == "kept":
+            return torch.zeros_like(population.log_evidence, dtype=torch.bool)
+        threshold = 0.5 if last else self.threshold
+        if threshold is None:
+            return torch.ones_like(population.log_evidence, dtype=torch.bool)
+        return population.effective_size < threshold * self.particles

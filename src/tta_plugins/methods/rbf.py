@@ -131,11 +131,8 @@ class RBF:
     @staticmethod
     def _snapshot(problem: Problem, chains: list[_Chain], index: int, total: int) -> Snapshot:
         best = max((chain.child or chain.standing for chain in chains), key=lambda standing: standing.score)
-        readings: dict[str, list[int] | list[float]] = {
-            "step": [chain.standing.index for chain in chains],
-            "used": [chain.used for chain in chains],
-        }
-        readings |= {"budget": [chain.budget for chain in chains], "best": [chain.best for chain in chains]}
+        counts = {name: [getattr(chain, name) for chain in chains] for name in ("used", "budget", "best")}
+        readings = counts | {"step": [chain.standing.index for chain in chains]}
         tensors = {name: torch.tensor(values)[:, None] for name, values in readings.items()}
         return evolve(problem.result(total, best.controls, best.look, readings=tensors), index=index)
 
