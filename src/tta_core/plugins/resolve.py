@@ -13,6 +13,7 @@ from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import MemoryPolicy
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import Reward
+from tta_core.values.arguments import shown
 from tta_core.values.provenance import name_of
 
 
@@ -45,8 +46,8 @@ def reward(source: object, drawn_by: Backbone) -> Reward:
     """A registered name, or any callable `(images, prompts) -> scores`. A backbone may bring its own reward of a name."""
     if isinstance(source, str):
         source = plugins().registry.create("rewards", drawn_by.defaults.rewards.get(source, source))
-    if not callable(source):
-        raise InputError(f"{source!r} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
+    if isinstance(source, type) or not callable(source):
+        raise InputError(f"{shown(source)} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
     return source
 
 
@@ -72,7 +73,7 @@ def method(source: object) -> Method:
     """A registered name, or a `Method`."""
     made = plugins().registry.create("methods", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, Method):
-        raise InputError(f"{source!r} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
+        raise InputError(f"{shown(source)} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
     return made
 
 
@@ -89,7 +90,9 @@ def _policy(source: object, registry: Registry) -> MemoryPolicy:
         return cast(Callable[[int], MemoryPolicy], registry.find("memory", "auto").load())(limit)
     made = registry.create("memory", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, MemoryPolicy):
-        raise InputError(f"{source!r} is not a memory policy. Give a name (`tta list memory`) or an instance, such as UpdateFraction(0.5).")
+        raise InputError(
+            f"{shown(source)} is not a memory policy. Give a name (`tta list memory`) or an instance, such as UpdateFraction(0.5)."
+        )
     return made
 
 

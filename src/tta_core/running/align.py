@@ -8,7 +8,9 @@ from tta_core.running.alignment import Alignment
 from tta_core.running.out_of_memory import attempted
 from tta_core.running.request import Request, takes
 from tta_core.running.run import run
+from tta_core.running.torch_settings import plain_torch
 from tta_core.running.watchers import check_observers
+from tta_core.values.arguments import shown
 from tta_core.values.budget import Budget
 
 
@@ -50,11 +52,12 @@ def align(request: Request) -> Alignment:
     """
     budget = request.budget
     if budget is not None and not isinstance(budget, Budget):
-        raise InputError(f"budget is {budget!r:.200}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
+        raise InputError(f"budget is {shown(budget)}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
     check_observers(request.observers)
-    drawing = resolve.backbone(request.backbone)
-    policies = resolve.policies(request.memory)
-    if budget is not None and budget.flops is not None:
-        policies = (*policies, *resolve.policies("counted"))
-    request = replace(request, backbone=drawing, reward=resolve.reward(request.reward, drawing))
-    return attempted(request, policies, run)
+    with plain_torch():
+        drawing = resolve.backbone(request.backbone)
+        policies = resolve.policies(request.memory)
+        if budget is not None and budget.flops is not None:
+            policies = (*policies, *resolve.policies("counted"))
+        request = replace(request, backbone=drawing, reward=resolve.reward(request.reward, drawing))
+        return attempted(request, policies, run)

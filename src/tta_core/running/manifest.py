@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from torch import nn
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.reward import card_of
 from tta_core.running.prepare import Prepared
-from tta_core.values.arguments import whole
+from tta_core.values.arguments import several, whole
 from tta_core.values.provenance import distribution, name_of
 from tta_core.values.trajectory import Step
 
@@ -24,6 +24,7 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
     `sampler`: the name that was asked for (empty: an object was given), the backbone's own, and a digest of the table of steps.
     """
     request, seed = prepared.request, prepared.request.seed
+    seeds = several("seed", seed)
     problem, method, sampler = prepared.problem, prepared.method, prepared.problem.backbone.sampler
     parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
     packages = ("tta-align", "torch", "diffusers", "transformers")
@@ -44,7 +45,7 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
         "width": prepared.setup.width,
         "guidance": problem.guidance if isinstance(problem.guidance, int | float) else repr(problem.guidance),
         "steps": len(problem.steps),
-        "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else whole("seed", seed),
+        "seed": whole("seed", seed) if seeds is None else [whole("seed", one) for one in seeds],
         "versions": {
             "python": platform.python_version(),
             **known,

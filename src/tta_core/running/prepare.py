@@ -12,12 +12,14 @@ from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
 from tta_core.running.embeddings import completed
-from tta_core.running.frozen_networks import frozen_networks, on_device
+from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
 from tta_core.running.request import Request, takes
 from tta_core.running.sampling import guidance_of, sampler_of
+from tta_core.running.torch_settings import plain_torch
+from tta_core.running.unused import warn_of_unused
 from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, whole
+from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, whole
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
@@ -55,8 +57,12 @@ def prepare(request: Request) -> Iterator[Prepared]:
 @contextmanager
 def prepared(request: Request) -> Iterator[Prepared]:
     """As `prepare`, of a request."""
-    if torch.is_inference_mode_enabled():
-        raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
+    with plain_torch(), _prepared(request) as made:
+        yield made
+
+
+@contextmanager
+def _prepared(request: Request) -> Iterator[Prepared]:
     prompts = as_prompts(request.prompts)
     negatives = as_negatives(request.negative, len(prompts))
     strength = number("strength", request.strength)
@@ -65,8 +71,8 @@ def prepared(request: Request) -> Iterator[Prepared]:
     of_kind("text", request.text, Embedding)
     of_kind("null", request.null, Embedding)
     latents = request.latents
-    if latents is not None and not latents.isfinite().all():
-        raise InputError("latents hold a NaN or an infinity. Give standard normal noise.")
+    if latents is not None:
+        require_numbers("latents", latents)
     drawing = resolve.backbone(request.backbone)
     judge, solver = resolve.reward(request.reward, drawing), resolve.method(request.method)
     pixels = None if request.image is None else as_pixels(request.image, len(prompts))
@@ -83,11 +89,13 @@ def prepared(request: Request) -> Iterator[Prepared]:
     setup = Setup(drawing, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(request.memory)
     with ExitStack() as stack:
+        stack.enter_context(one_policy_at_a_time(networks, policies))
         stack.enter_context(frozen_networks(networks))
         stack.enter_context(on_device(networks_of(judge).values(), drawing.device))
         stack.enter_context(setup.undo)
         for policy in policies:
             setup = policy(setup)
+        warn_of_unused(request, setup.scheduler, solver)
         keyed = keyed_noises(prompts, request.seed, shape, drawing.device)
         source = keyed if request.noises is None else request.noises
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])

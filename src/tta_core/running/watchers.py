@@ -14,6 +14,7 @@ from tta_core.protocols.method import Snapshot
 from tta_core.running.alignment import Alignment
 from tta_core.running.request import Observer
 from tta_core.solving.problem import Problem
+from tta_core.values.arguments import shown
 from tta_core.values.provenance import describe, name_of
 
 
@@ -69,7 +70,7 @@ def _isolated(call: Callable[[], object]) -> None:
 def check_observers(observers: object) -> None:
     """Raises `InputError` for what is not a list of functions of one snapshot."""
     if not isinstance(observers, Sequence) or not all(map(callable, observers)) or any(isinstance(one, type) for one in observers):
-        raise InputError(f"observers is {observers!r:.200}, but it takes a list of functions of a snapshot, such as [print].")
+        raise InputError(f"observers is {shown(observers)}, but it takes a list of functions of a snapshot, such as [print].")
     for observer in observers:
         try:
             inspect.signature(observer).bind(None)

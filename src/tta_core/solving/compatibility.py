@@ -74,7 +74,7 @@ def _refuse_betas(steps: Sequence[Step]) -> None:
 
 def _refuse_quiet_steps(scheduler: Scheduler, needs: Needs) -> None:
     """Steps without noise, where a method cannot do without."""
-    stds = _stds(scheduler)
+    stds = stds_of(scheduler)
     quiet = next((index for index, std in enumerate(stds[:-1]) if std == 0), None)
     if needs.stochastic and quiet is not None:
         raise IncompatibleError(
@@ -95,8 +95,8 @@ def _unguided(problem: Parts) -> int | None:
     return next((index for index in range(total) if at_step(problem.guidance, index, total) <= 1), None)
 
 
-def _stds(scheduler: Scheduler) -> list[float]:
+def stds_of(scheduler: Scheduler) -> list[float]:
     """The standard deviation of each step's transition, where the table tells; else nothing."""
     if isinstance(scheduler, LastSteps):
-        return _stds(scheduler.scheduler)[-scheduler.count :]
+        return stds_of(scheduler.scheduler)[-scheduler.count :]
     return [scheduler.std(step) for step in scheduler.steps] if isinstance(scheduler, GaussianScheduler) else []

@@ -32,6 +32,7 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
         who = describe(reward)
         raise InputError(f"{who} was given {images.shape[0]} images and {len(prompts)} prompts. Give one prompt for each image.")
     parts: Mapping[str, Scores] = {}
+    images = images.clone()  # a reward that changes what it is given changes its own copy
     try:
         if isinstance(reward, Mixed):
             parts = reward.parts(images, prompts)
@@ -40,12 +41,14 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
             scores = reward(images, prompts)
     except RewardError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        remedy = " Give it fewer images at once (memory=Chunked(reward=1)), or a smaller network." if ran_out else ""
         raise RewardError(
             f"{describe(reward)} raised {type(error).__name__}: {error}. It was given images {tuple(images.shape)} in [0, 1] and "
-            f"{len(prompts)} prompts; it happened in {_place(error, reward)}."
+            f"{len(prompts)} prompts; it happened in {_place(error, reward)}.{remedy}"
         ) from error
-    if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point():
+    if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point() or _hollow(scores):
         raise _no_scores(reward, scores, images.shape[0])
     single = scores.float()
     (checks or Checks()).finite((single,), partial(_not_finite, reward, scores.detach(), prompts))
@@ -62,7 +65,13 @@ def _no_scores(reward: Reward, scores: object, images: int) -> RewardError:
             f"{who} returned scores of shape {tuple(scores.shape)} for {images} images. A reward gives one score per image, "
             f"shape ({images},): reduce over channels and pixels, squeeze the rest, and do not average over images."
         )
+    if _hollow(scores):
+        return RewardError(f"{who} returned scores without numbers ({scores.layout} on {scores.device}). Return a dense tensor.")
     return RewardError(f"{who} returned {scores.dtype} scores. Return floats: `scores.float()`.")
+
+
+def _hollow(scores: Tensor) -> bool:
+    return scores.layout != torch.strided or scores.device.type == "meta"
 
 
 def _not_finite(reward: Reward, scores: Tensor, prompts: Sequence[str]) -> RewardError:
@@ -86,7 +95,7 @@ def require_facts(reward: Reward, prompts: Sequence[str]) -> None:
             )
 
 
-def _place(error: Exception, reward: Reward) -> str:
+def _place(error: BaseException, reward: Reward) -> str:
     """`file:line` of the innermost call in the reward's own package; the innermost of all for what is written elsewhere."""
     package = (getattr(reward, "__module__", None) or type(reward).__module__).partition(".")[0]
     calls = [

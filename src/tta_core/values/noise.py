@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from tta_core.errors import InputError
-from tta_core.values.arguments import whole
+from tta_core.values.arguments import several, whole
 from tta_core.values.typing import Latents, frozen
 
 
@@ -160,7 +160,8 @@ class GivenNoise:
 
 def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
     """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
-    seeds = tuple(whole("seed", one) for one in (seed if isinstance(seed, Iterable) else (seed,) * len(prompts)))
+    each = several("seed", seed)
+    seeds = tuple(whole("seed", one) for one in ((seed,) * len(prompts) if each is None else each))
     if len(seeds) != len(prompts):
         raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
     seen: Counter[tuple[str, int]] = Counter()

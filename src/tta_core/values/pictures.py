@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tta_core.errors import InputError, LoadError
+from tta_core.values.arguments import shown
 from tta_core.values.typing import Images
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _usable(image: Tensor) -> Tensor:
 def _stacked(image: object) -> Images:
     pictures = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
     if not pictures:
-        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {image!r}.")
+        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
     pixels = [_one(picture) for picture in pictures]
     if len({one.shape for one in pixels}) > 1:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in pixels]
@@ -126,7 +127,7 @@ def _one(picture: object) -> Pixels:
     if isinstance(picture, str | Path):
         return read_picture(picture)
     if not isinstance(picture, Image):
-        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {picture!r}. See PIL.Image.fromarray.")
+        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(picture)}. See Image.fromarray.")
     try:
         return from_pil(picture)
     except InputError as error:

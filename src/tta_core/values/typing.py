@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from tta_core.errors import InputError
+from tta_core.values.arguments import shown
 
 Latents = Float[Tensor, "b c h w"]
 Images = Float[Tensor, "b 3 H W"]
@@ -88,9 +89,9 @@ def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, A
         return None
     value, taken = given[field], inspect.formatannotation(annotations[field])
     if isinstance(value, Tensor):
-        shown = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
-        return f"{cls.__name__}.{field} takes {taken}, but {shown} was given. Dimensions of one name must be equal in all fields."
-    return f"{cls.__name__}.{field} takes {taken}, but {value!r:.100} was given."
+        what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+        return f"{cls.__name__}.{field} takes {taken}, but {what} was given. Dimensions of one name must be equal in all fields."
+    return f"{cls.__name__}.{field} takes {taken}, but {shown(value)} was given."
 
 
 def _form(value: Any) -> object:

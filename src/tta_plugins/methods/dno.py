@@ -18,7 +18,7 @@ from tta_core.protocols.variables import Noise
 from tta_core.solving import steering
 from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import above, at_least
+from tta_core.values.arguments import above, at_least, within
 from tta_core.values.schedules import AllButLast, Schedule
 from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.chain import Chain, chain_from
@@ -56,9 +56,9 @@ class DNO:
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.AdamW(lr=0.01))
     clip: float = attrs.field(default=1.0, validator=above(0))
     shuffles: int = attrs.field(default=100, validator=at_least(1))
-    subsample: int = attrs.field(default=1, validator=at_least(0))
+    subsample: int = attrs.field(default=1, validator=within(0, 10))
     estimator: Estimator = attrs.field(factory=Exact)
-    stop_at: float | None = None
+    stop_at: float | None = attrs.field(default=None, validator=optional(within(-1e30, 1e30)))
     clamp: bool = True
 
     citation: ClassVar[str] = (
