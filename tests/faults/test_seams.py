@@ -6,7 +6,7 @@ from faulty import FAULTS, BrokenError, FailsAt, Yields, aligned, brightness
 
 import tta_core as tta
 from tta_core import hookimpl
-from tta_core.errors import OutOfMemoryError, RewardError, RunError, TTAError
+from tta_core.errors import NotFiniteError, OutOfMemoryError, RewardError, RunError, TTAError
 from tta_core.plugins.discovery import plugins
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.testing import GaussianMixture
@@ -148,4 +148,30 @@ def test_a_hook_that_raises_is_named_and_the_others_are_called(hook, fault, coun
         hooks.unregister(one)
         hooks.unregister(two)
     assert len(told) == (len(done.trace) if hook == "tta_snapshot" else 1)
+    count("survived")
+
+
+@pytest.mark.parametrize(
+    ("networks", "culprit"),
+    [
+        ({"denoiser": float("nan")}, "The weights of its denoiser hold a NaN"),
+        ({"decoder": 1.0}, "its decoder gives NaN by itself"),
+        ({"decoder": torch.tensor(1.0, dtype=torch.float16)}, "Its decoder compute in half precision"),
+    ],
+    ids=["weights", "decoder", "half"],
+)
+def test_images_that_are_not_finite_name_the_culprit(networks, culprit, count):
+    class Sick(WrappedBackbone):
+        @property
+        def networks(self):
+            made = {}
+            for role, value in networks.items():
+                made[role] = torch.nn.Linear(1, 1, dtype=torch.as_tensor(value).dtype)
+                torch.nn.init.constant_(made[role].weight, float(value))
+            return made
+
+    count("tried")
+    good = GaussianMixture()
+    with pytest.raises(NotFiniteError, match=culprit):
+        aligned(backbone=Sick(good, decoding=lambda x0: good.decode(x0) * float("nan")))
     count("survived")

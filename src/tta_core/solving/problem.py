@@ -16,6 +16,7 @@ from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
 from tta_core.solving.checks import Checks
+from tta_core.solving.culprit import undecodable
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
@@ -194,10 +195,8 @@ class Problem:
         return gradient
 
     def _overflown(self) -> NotFiniteError:
-        return NotFiniteError(
-            f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range "
-            "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
-        )
+        """The refusal of images that are not finite."""
+        return undecodable(self.backbone)
 
     def _steep(self) -> NotFiniteError:
         return NotFiniteError(

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.reward import Reward, card_of, networks_of
+from tta_core.solving.culprit import undecodable
 from tta_core.solving.parts import Parts
 from tta_core.solving.scoring import checked, require_facts
 from tta_core.values.provenance import describe, name_of
@@ -70,6 +71,8 @@ def _scored(problem: Parts, x0: Tensor, gradient: bool) -> tuple[Scores, Tensor 
     """The score of one decoded image, and its gradient by the image; None if the score does not reach the image."""
     with torch.no_grad():
         images = problem.backbone.decode(x0).clamp(0, 1)
+    if not images.isfinite().all():
+        raise undecodable(problem.backbone)
     with torch.set_grad_enabled(gradient):
         images = images.detach().requires_grad_(gradient)
         scores = checked(problem.reward, images, problem.prompts[:1])
