@@ -54,5 +54,5 @@ class Yields:
 
 
 def aligned(prompts="a red circle", **changes):
-    settings = {"backbone": GaussianMixture(), "method": DATE(updates=Every(1)), "reward": brightness, "scheduler": vp_scheduler(4)}
-    return tta.align(prompts, **{**settings, **changes})
+    settings = {"backbone": None, "method": DATE(updates=Every(1)), "reward": brightness, "scheduler": vp_scheduler(4), **changes}
+    return tta.align(prompts, **{**settings, "backbone": settings["backbone"] or GaussianMixture()})

@@ -158,7 +158,7 @@ def test_a_hook_that_raises_is_named_and_the_others_are_called(hook, fault, coun
         ({"decoder": 1.0}, "its decoder gives NaN by itself"),
         ({"decoder": torch.tensor(1.0, dtype=torch.float16)}, "Its decoder compute in half precision"),
     ],
-    ids=["weights", "decoder", "half"],
+    ids=["parameters", "decoder", "half"],
 )
 def test_images_that_are_not_finite_name_the_culprit(networks, culprit, count):
     class Sick(WrappedBackbone):
