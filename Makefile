@@ -23,10 +23,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test lint types docs test-oldest clean
 
 demo: $(VENV)/.ready
-	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT)
+	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT) --overwrite
 	@echo "The pictures are in $(OUT): grid.png shows plain sampling (left) beside the aligned picture (right)."
 
 test: $(VENV)/.ready-dev lint types docs
+	@command -v chromium chromium-browser google-chrome > /dev/null || echo "NO CHROMIUM IS FOUND: the tests of the pages in a browser are skipped (apt install chromium)." >&2
 	$(IN)/pytest -n $(WORKERS)
 
 lint: $(VENV)/.ready-dev
@@ -50,7 +51,7 @@ clean:
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV); the first time takes some minutes."
-	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable .
+	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable ".[bench]"
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python

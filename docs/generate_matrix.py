@@ -17,8 +17,13 @@ from tta_core.errors import IncompatibleError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.resolve import backbone as resolved
 from tta_plugins.backbones.flux import flux
+from tta_plugins.backbones.flux2 import flux2
+from tta_plugins.backbones.lumina2 import lumina2
 from tta_plugins.backbones.pixart import pixart
+from tta_plugins.backbones.qwen_image import qwen_image
+from tta_plugins.backbones.sana import sana
 from tta_plugins.backbones.stable_diffusion_3 import stable_diffusion_3
+from tta_plugins.backbones.z_image import z_image
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "matrix.md"
@@ -30,6 +35,12 @@ BACKBONES = {
     "FLUX": ("flux-dev", partial(flux, max_sequence_length=SHORT)),
     "FLUX, true guidance": ("flux-dev", partial(flux, true_guidance=True, max_sequence_length=SHORT)),
     "PixArt": ("pixart-sigma", partial(pixart, max_sequence_length=SHORT)),
+    "Qwen-Image": ("qwen-image", partial(qwen_image, max_sequence_length=SHORT)),
+    "Z-Image": ("z-image", partial(z_image, max_sequence_length=SHORT)),
+    "FLUX.2 dev": ("flux2-dev", partial(flux2, max_sequence_length=SHORT, layers=(1, 2, 3))),
+    "FLUX.2 Klein": ("flux2-klein", partial(flux2, max_sequence_length=SHORT, layers=(1, 2, 3))),
+    "Sana": ("sana", partial(sana, max_sequence_length=SHORT)),
+    "Lumina 2": ("lumina2", partial(lumina2, max_sequence_length=SHORT)),
 }
 VARIABLES = {
     "text": tta_core.TextEmbedding(),

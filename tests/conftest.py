@@ -1,10 +1,13 @@
 """Options, markers and the profile of this project's own tests."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 pytest_plugins = ["tta_core.testing.profiles"]
 
@@ -24,6 +27,7 @@ def pytest_collection_modifyitems(config, items):
     wanting = {
         "slow": not config.getoption("--runslow") and "slow: give --runslow",
         "weights": not config.getoption("--weights") and "needs real weights: give --weights DIR",
+        "browser": not any(map(shutil.which, BROWSERS)) and f"needs one of {', '.join(BROWSERS)}: apt install chromium",
         "gpu": not torch.cuda.is_available() and "needs a CUDA device",
     }
     for item in items:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tta_core.plugins.hookspecs import hookimpl as hookimpl
     from tta_core.plugins.hookspecs import hookspec as hookspec
+    from tta_core.plugins.resolve import remote_reward as remote_reward
     from tta_core.protocols.backbone import Backbone as Backbone
     from tta_core.protocols.backbone import Defaults as Defaults
     from tta_core.protocols.backbone import classifier_free as classifier_free
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from tta_core.protocols.variables import Product as Product
     from tta_core.protocols.variables import TextEmbedding as TextEmbedding
     from tta_core.running.align import align as align
-    from tta_core.running.align import run as run
     from tta_core.running.alignment import Alignment as Alignment
     from tta_core.running.prepare import prepare as prepare
+    from tta_core.running.run import run as run
     from tta_core.running.steering_hook import Steerable as Steerable
     from tta_core.running.steering_hook import steering_hook as steering_hook
     from tta_core.solving import steering as steering
+    from tta_core.solving.look import Look as Look
     from tta_core.solving.position import Position as Position
-    from tta_core.solving.problem import Look as Look
     from tta_core.solving.problem import Problem as Problem
     from tta_core.values.budget import Budget as Budget
     from tta_core.values.controls import Controls as Controls
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tta_core.values.ledger import Ledger as Ledger
     from tta_core.values.noise import GivenNoise as GivenNoise
     from tta_core.values.noise import KeyedNoise as KeyedNoise
+    from tta_core.values.prompts import Prompt as Prompt
     from tta_core.values.trajectory import Prediction as Prediction
     from tta_core.values.trajectory import State as State
     from tta_core.values.trajectory import Step as Step
@@ -54,12 +56,15 @@ if TYPE_CHECKING:
     from tta_core.values.typing import frozen as frozen
 
 _HOMES = {
-    "running.align": "align run",
+    "running.align": "align",
+    "running.run": "run",
     "running.alignment": "Alignment",
     "running.prepare": "prepare",
     "running.steering_hook": "Steerable steering_hook",
     "plugins.hookspecs": "hookimpl hookspec",
-    "solving.problem": "Look Problem",
+    "plugins.resolve": "remote_reward",
+    "solving.look": "Look",
+    "solving.problem": "Problem",
     "solving.position": "Position",
     "protocols.backbone": "Backbone Defaults classifier_free",
     "protocols.memory": "MemoryPolicy Setup",
@@ -71,6 +76,7 @@ _HOMES = {
     "values.controls": "Controls Embedding",
     "values.ledger": "Ledger",
     "values.noise": "GivenNoise KeyedNoise",
+    "values.prompts": "Prompt",
     "values.trajectory": "Prediction State Step",
     "values.transition": "GaussianTransition",
     "values.typing": "Images Latents Noises Scores evolve frozen",

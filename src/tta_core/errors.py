@@ -1,8 +1,16 @@
 """What can go wrong, by who can mend it. Every message says what happened, why it cannot be, and what to do."""
 
+from typing import Any
+
 
 class TTAError(Exception):
-    """Anything this framework refuses; catch this to catch them all."""
+    """Anything this framework refuses; catch this to catch them all.
+
+    Attributes:
+        partial: the `Alignment` that a run had reached when it failed, from its first snapshot on; None elsewhere.
+    """
+
+    partial: Any = None
 
 
 class InputError(TTAError, ValueError):
@@ -25,9 +33,18 @@ class RewardError(TTAError):
     """A reward raised, or returned what is not one finite score per image; the message names it and its package."""
 
 
+class RunError(TTAError, RuntimeError):
+    """A method, or the backbone under it, raised something else than a refusal, or a method yielded what is no snapshot; the message names
+    both and the place, and `__cause__` is what was raised."""
+
+
 class OutOfMemoryError(TTAError, MemoryError):
     """The device ran out of memory; the message says what was foretold and which policies to try."""
 
 
 class NotFiniteError(TTAError, ArithmeticError):
     """A NaN or an infinity appeared where a number must be: a gradient, a prediction."""
+
+
+class SaveError(TTAError, OSError):
+    """Results could not be written, or not all of them; the message names the files and why. Those that are there are complete."""

@@ -1,19 +1,41 @@
 """The same picture drawn twice: by the stock pipeline's call, and by our loop."""
 
 from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 
 import torch
+from einops import rearrange
 
 import tta_core
+from tta_plugins.backbones import autoencoder
 from tta_plugins.backbones.flux import flux as flux_backbone
 from tta_plugins.backbones.flux import unpacked
+from tta_plugins.backbones.flux2 import flux2
+from tta_plugins.backbones.lumina2 import lumina2
 from tta_plugins.backbones.pixart import pixart as pixart_backbone
+from tta_plugins.backbones.qwen_image import qwen_image
+from tta_plugins.backbones.sana import sana
 from tta_plugins.backbones.stable_diffusion_3 import stable_diffusion_3
+from tta_plugins.backbones.z_image import z_image
 
 PROMPTS = ["a red circle", "two blue squares in the rain"]
 NEGATIVE = "dull"
 SHORT = 32  # tokens of T5
-LATENTS = {"sd-tiny-vae": 8, "sd3": 16, "flux-dev": 16, "flux-schnell": 16}
+PACKED = ("flux-dev", "flux-schnell", "qwen-image")
+LAYERS = (1, 2, 3)  # of the language model of FLUX.2
+SIZES = {"flux2-dev": (16, 8), "flux2-klein": (16, 8)}  # channels, side
+LATENTS = {"qwen-image": 16, "z-image": 16, "lumina2": 16, "sd-tiny-vae": 8, "sd3": 16, "flux-dev": 16, "flux-schnell": 16}
+
+
+MAKERS = {
+    "qwen-image": partial(qwen_image, max_sequence_length=SHORT),
+    "z-image": partial(z_image, max_sequence_length=SHORT),
+    "flux2-dev": partial(flux2, max_sequence_length=SHORT, layers=LAYERS),
+    "flux2-klein": partial(flux2, max_sequence_length=SHORT, layers=LAYERS),
+    "sana": partial(sana, max_sequence_length=SHORT),
+    "lumina2": partial(lumina2, max_sequence_length=SHORT),
+}
 
 
 def brightness(images, prompts):
@@ -22,22 +44,25 @@ def brightness(images, prompts):
 
 def draws_by_itself(name):
     """Whether the pipeline hands its scheduler no generator, so that a stochastic step draws from torch's own, as FLUX does in tokens."""
-    return name.startswith(("sd3", "flux"))
+    return name.startswith(("sd3", "flux", "qwen", "z-", "lumina"))
 
 
 def drawn(name, steps):
     """The noises that a stock call draws: x_T from its generator (seed 0), then one for each step, from there or from torch's own (1)."""
     first = torch.Generator().manual_seed(0)
     after = torch.Generator().manual_seed(1) if draws_by_itself(name) else first
-    shape = (2, LATENTS.get(name, 4), 16, 16)
+    channels, side = SIZES.get(name, (LATENTS.get(name, 4), 16))
+    shape = (2, channels, side, side)
     start = torch.randn(shape, generator=first)
-    if name.startswith("flux"):
+    if name in PACKED:
         return torch.stack([start, *(unpacked(torch.randn(2, 64, 64, generator=after), 8) for _ in range(steps))])
     return torch.stack([start, *(torch.randn(shape, generator=after) for _ in range(steps))])
 
 
 def backbone(name, pipe, true_guidance=False):
     """The pipeline as a backbone, T5's tokens few."""
+    if name in MAKERS:
+        return MAKERS[name](pipe)
     if name.startswith("flux"):
         return flux_backbone(pipe, true_guidance=true_guidance, max_sequence_length=SHORT)
     if name.startswith("pixart"):
@@ -47,42 +72,56 @@ def backbone(name, pipe, true_guidance=False):
 
 def arguments(name, steps, guidance, negative, eta=None):
     """The arguments of the stock call."""
-    options = {"prompt": PROMPTS, "num_inference_steps": steps, "height": 32, "width": 32}
+    options = {"prompt": list(PROMPTS), "num_inference_steps": steps, "height": 32, "width": 32}
     if negative is not None:
         options["negative_prompt"] = [negative] * 2
-    options["true_cfg_scale" if name.startswith("flux") else "guidance_scale"] = guidance
+    if name == "flux2-dev":
+        options["guidance_scale"] = 4.0
+    else:
+        options["true_cfg_scale" if name in PACKED else "guidance_scale"] = guidance
     if eta is not None:
         options["eta"] = eta
     if name.startswith("pixart"):
         options |= {"use_resolution_binning": False, "clean_caption": False}
-    if name.startswith(("flux", "pixart", "sd3")):
+    if name == "sana":
+        options["use_resolution_binning"] = False
+    if name.startswith("flux2"):
+        options["text_encoder_out_layers"] = LAYERS
+        options.pop("negative_prompt", None)
+    if name.startswith(("flux", "pixart", "sd3")) or name in MAKERS:
         options["max_sequence_length"] = SHORT
     return options
 
 
-def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="latent"):
+def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="latent", more=MappingProxyType({})):
     """What the pipeline's own call draws."""
     seeded = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        images = pipe(**arguments(name, steps, guidance, negative, eta), generator=seeded, output_type=kind).images
-    return unpacked(images, 8) if kind == "latent" and name.startswith("flux") else images
+        images = pipe(**arguments(name, steps, guidance, negative, eta), **more, generator=seeded, output_type=kind).images
+    if kind != "latent":
+        return images
+    if name == "flux2-klein":  # it gives latents as the autoencoder takes them
+        return autoencoder.patched(pipe.vae, images)
+    if name == "flux2-dev":
+        return rearrange(images, "b (h w) c -> b c h w", h=8)
+    return unpacked(images, 8) if name in PACKED else images
 
 
 @contextmanager
-def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, **options):
-    """Our problem from the same noises."""
+def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, drawing=None, **options):
+    """Our problem from the same noises, as many as the steps or as are told."""
     with tta_core.prepare(
         PROMPTS,
         backbone=backbone(name, pipe, guidance != 1),
         method="fixed",
         reward=brightness,
         steps=steps,
-        guidance=guidance,
+        guidance=None if name == "lcm" else guidance,
         negative=negative,
         height=32,
         width=32,
-        noises=tta_core.GivenNoise(tuple(row[None] for row in drawn(name, steps))),
+        noises=tta_core.GivenNoise(tuple(row[None] for row in drawn(name, drawing or steps))),
         **options,
     ) as made:
         yield made.problem

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLImg2ImgPipeline
+from diffusers import EulerDiscreteScheduler, FirstBlockCacheConfig, LCMScheduler, StableDiffusionXLImg2ImgPipeline
 from PIL import Image
 from stock import NEGATIVE, PROMPTS, SHORT, backbone, brightness, drawn, prepared
 from tiny_pipelines import REFINER, unet
@@ -19,6 +19,7 @@ import tta_core
 from tta_core.errors import IncompatibleError, InputError, LoadError, RewardError
 from tta_core.plugins.resolve import backbone as resolved
 from tta_core.solving.from_image import last_steps
+from tta_plugins.backbones.denoiser import device_of
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pretrained import load_pipeline
 from tta_plugins.methods.baselines import BestOfN
@@ -315,11 +316,9 @@ def test_pipelines_that_tell_their_denoiser_more_than_text_are_refused(pipelines
         assert "steering_hook" in str(caught.value)
 
     pipe = copy.deepcopy(pipelines("sd"))
-    for setting, value, why in (("in_channels", 9, "9 input channels"), ("time_cond_proj_dim", 8, "guidance-distilled")):
-        kept = pipe.unet.config[setting]
-        pipe.unet.register_to_config(**{setting: value})
-        refused(pipe, why)
-        pipe.unet.register_to_config(**{setting: kept})
+    pipe.unet.register_to_config(in_channels=9)
+    refused(pipe, "9 input channels")
+    pipe.unet.register_to_config(in_channels=4)
     pipe.unet.encoder_hid_proj = torch.nn.Identity()
     refused(pipe, "IP-Adapter")
     for name in ("sd", "flux-dev", "sd3"):
@@ -460,3 +459,55 @@ def test_pictures_become_latents_and_back(name, pipelines):
     made = resolved(pipelines(name))
     shape = made.latent_shape(32, 32)
     assert made.encode_image(torch.rand(2, 3, 32, 32)).shape == (2, *shape)
+
+
+def test_given_embeddings_are_checked_and_completed(pipelines):
+    pipe = pipelines("sdxl")
+    made = resolved(pipe)
+    own = made.encode(PROMPTS, 32, 32)
+    options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 1, "height": 32, "width": 32}
+    with tta_core.prepare(PROMPTS, text=tta_core.Embedding(own.tokens, own.pooled), **options) as prepared, torch.no_grad():
+        assert torch.equal(prepared.problem.controls.text.extra["time_ids"], own.extra["time_ids"])
+        prepared.problem.sample(prepared.problem.controls)
+    for wrong, match in (
+        (tta_core.Embedding(own.tokens), "text.pooled has no features"),
+        (tta_core.Embedding(own.tokens[..., :8], own.pooled), "text.tokens has 8 features"),
+    ):
+        with pytest.raises(InputError, match=match), tta_core.prepare(PROMPTS, text=wrong, **options):
+            pass
+
+
+def test_a_distilled_pipelines_own_steps_and_guidance_are_taken(pipelines):
+    pipe = pipelines("sd")
+    assert (resolved(pipe).defaults.steps, resolved(pipe).defaults.guidance) == (50, 7.5)
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
+    assert (resolved(pipe).defaults.steps, resolved(pipe).defaults.guidance) == (4, 1.0)
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
+    with pytest.warns(UserWarning, match="looks distilled"):
+        alignment = tta_core.align(PROMPTS, backbone=pipe, method="fixed", reward=brightness)
+    assert (alignment.manifest["steps"], alignment.manifest["guidance"]) == (4, 1.0)
+
+
+def test_patched_denoisers_without_gradients_and_caches_are_refused(pipelines):
+    pipe = copy.deepcopy(pipelines("sd"))
+    pipe.unet.forward = torch.no_grad()(pipe.unet.forward)
+    options = {"reward": brightness, "steps": 2, "height": 32, "width": 32}
+    with pytest.raises(IncompatibleError, match="Cannot differentiate UNet2DConditionModel"):
+        tta_core.align(PROMPTS, backbone=pipe, method=DATE(rho=0.1), **options)
+    flux_pipe = copy.deepcopy(pipelines("flux-dev"))
+    flux_pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    with pytest.raises(IncompatibleError, match="depends on the calls before"):
+        tta_core.align(PROMPTS, backbone=backbone("flux-dev", flux_pipe), method="fixed", **options)
+
+
+def test_the_dtype_is_the_models_and_meta_leftovers_are_named(pipelines):
+    pipe = copy.deepcopy(pipelines("sd"))
+    pipe.unet.conv_in.weight = torch.nn.Parameter(pipe.unet.conv_in.weight.to(torch.uint8), requires_grad=False)  # as a quantised one
+    assert resolved(pipe).dtype == torch.float32
+    pipe.unet = torch.nn.DataParallel(copy.deepcopy(pipelines("sd").unet))
+    made = resolved(pipe)
+    assert (made.dtype, made.device.type, made.defaults.height) == (torch.float32, "cpu", 32)
+    pipe.unet = copy.deepcopy(pipelines("sd").unet)
+    pipe.unet.conv_in.to("meta")
+    with pytest.raises(InputError, match=r"conv_in\.weight of UNet2DConditionModel has no values"):
+        device_of(pipe.unet, pipe)

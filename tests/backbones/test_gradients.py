@@ -2,11 +2,14 @@
 
 import pytest
 import torch
-from stock import arguments, brightness, drawn, prepared
+from stock import PACKED, arguments, brightness, drawn, prepared
 
+from tta_core.protocols.backbone import classifier_free
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.typing import evolve
 from tta_plugins.backbones.flux import packed
+from tta_plugins.backbones.token_lists import listed
 
 # name: (guidance, whether the pooled vector is steered too)
 FAMILIES = {
@@ -17,6 +20,12 @@ FAMILIES = {
     "flux-dev": (2.0, True),
     "flux-schnell": (1.0, True),
     "pixart-alpha": (5.0, False),
+    "qwen-image": (3.0, False),
+    "z-image": (3.0, False),
+    "flux2-dev": (1.0, False),
+    "flux2-klein": (3.0, False),
+    "sana": (4.0, False),
+    "lumina2": (4.0, False),
 }
 
 
@@ -39,19 +48,20 @@ def stock_images(name, pipe, controls, guidance):
     """The stock call on given embeddings and x_T, its no_grad taken off."""
     options = arguments(name, 3, guidance, None)
     del options["prompt"]
-    options["prompt_embeds"] = controls.text.tokens
+    options["prompt_embeds"] = listed(controls.text) if name == "z-image" else controls.text.tokens
     x = controls.noise[0]
-    options["latents"] = packed(x) if name.startswith("flux") else x
+    options["latents"] = packed(x) if name in PACKED else x
     if controls.text.pooled is not None:
         options["pooled_prompt_embeds"] = controls.text.pooled
-    if controls.text.mask is not None:
-        options["prompt_attention_mask"] = controls.text.mask
+    mask = "prompt_embeds_mask" if name == "qwen-image" else "prompt_attention_mask"
+    if controls.text.mask is not None and name != "z-image":
+        options[mask] = controls.text.mask
     if controls.null is not None:
-        options["negative_prompt_embeds"] = controls.null.tokens
+        options["negative_prompt_embeds"] = listed(controls.null) if name == "z-image" else controls.null.tokens
         if controls.null.pooled is not None:
             options["negative_pooled_prompt_embeds"] = controls.null.pooled
-        if controls.null.mask is not None:
-            options |= {"negative_prompt_attention_mask": controls.null.mask, "negative_prompt": None}
+        if controls.null.mask is not None and name != "z-image":
+            options |= {f"negative_{mask}": controls.null.mask, "negative_prompt": None}
     return type(pipe).__call__.__wrapped__(pipe, **options, output_type="pt").images
 
 
@@ -99,14 +109,21 @@ WRONG = {
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        *((name, "branches") for name in ("sd", "sdxl", "sd3", "pixart-alpha")),
+        *((name, "branches") for name in ("sd", "sdxl", "sd3", "pixart-alpha", "qwen-image", "z-image", "flux2-klein", "sana", "lumina2")),
         *((name, "pooled") for name in ("sdxl", "sd3", "flux-dev")),
         ("sdxl", "time_ids"),
-        ("pixart-alpha", "mask"),
+        *((name, "mask") for name in ("pixart-alpha", "qwen-image", "z-image", "sana", "lumina2")),
+        *((name, "rescaling") for name in ("qwen-image", "z-image", "lumina2")),
     ],
 )
 def test_what_is_compared_depends_on_each_part(name, wrong, pipelines):
     """Negative controls: the comparison with stock would notice each of these."""
+    if wrong == "rescaling":
+        with prepared(name, pipelines(name), 3) as problem, torch.no_grad():
+            plain = WrappedBackbone(problem.backbone, combining=classifier_free)
+            right, other = problem.sample(problem.controls), evolve(problem, backbone=plain).sample(problem.controls)
+        assert (right - other).abs().max() > 1e-3 * right.abs().max()
+        return
     with prepared(name, pipelines(name), 3, guidance=2.0 if name == "flux-dev" else 5.0) as problem, torch.no_grad():
         right, other = problem.sample(problem.controls), problem.sample(WRONG[wrong](problem.controls))
     assert (right - other).abs().max() > 1e-3 * right.abs().max()

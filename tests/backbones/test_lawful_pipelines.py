@@ -21,6 +21,6 @@ class TestDiffusion(BackboneSuite):
 
 
 class TestFlow(BackboneSuite):
-    @pytest.fixture(params=["sd3", "flux-dev"])
+    @pytest.fixture(params=["sd3", "flux-dev", "qwen-image", "z-image", "flux2-dev", "flux2-klein", "sana", "lumina2"])
     def backbone(self, request, pipelines):
         return small(request.param, pipelines)

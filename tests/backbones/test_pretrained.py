@@ -1,10 +1,15 @@
 """A folder is loaded in the dtype and onto the device that one asks for, or that this computer suggests."""
 
+import json
+import shutil
+import sys
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tta_core
-from tta_core.errors import InputError
+from tta_core.errors import InputError, LoadError
 from tta_core.plugins.resolve import backbone as resolved
 from tta_plugins.backbones.pretrained import load_pipeline
 
@@ -42,3 +47,70 @@ def test_the_record_tells_the_folder_the_sampler_and_the_dtype(folders):
 def test_a_folder_of_one_variant_is_read_as_that_variant(tmp_path, pipelines):
     pipelines("sd").save_pretrained(tmp_path / "half", variant="fp16")
     assert dtypes(load_pipeline(str(tmp_path / "half"), torch.float32, "cpu")) == {torch.float32}
+
+
+@pytest.fixture
+def copied(folders, tmp_path):
+    """A folder of one's own, to be damaged."""
+    return shutil.copytree(folders("sd"), tmp_path / "copied")
+
+
+def refused(folder, match):
+    with pytest.raises(LoadError, match=match):
+        load_pipeline(str(folder), torch.float32, "cpu")
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae"])
+def test_weights_that_are_missing_or_of_another_model_are_named(copied, part):
+    (file,) = (copied / part).glob("*.safetensors")
+    weights = load_file(file)
+    key = next(key for key in weights if key.endswith("weight"))
+    kept = weights.pop(key)
+    save_file(weights, file, metadata={"format": "pt"})
+    refused(copied, f"weights of {part} .* lack")
+    save_file({**weights, key: kept, "stranger.weight": kept.clone()}, file, metadata={"format": "pt"})
+    refused(copied, "stranger.weight")
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(copied):
+    for file in (copied / "tokenizer").iterdir():
+        if file.name != "tokenizer_config.json":
+            file.unlink()
+    refused(copied, "tokenizer .* has no vocabulary")
+    shutil.rmtree(copied / "tokenizer")
+    refused(copied, "no folder 'tokenizer'")
+
+
+def rewritten(folder, **changes):
+    index = folder / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"_class_name": ["pipeline", "Mine"]},
+        {"_class_name": "NoSuchPipeline"},
+        {"unet": ["my_unet", "MyUNet"]},
+        {"unet": ["stranger_module", "MyUNet"]},
+        {"unet": ["diffusers.utils", "MyUNet"]},
+        {"scheduler": ["os", "system"]},
+        {"unet": ["diffusers", "UNet2DConditionModel", "more"]},
+    ],
+)
+def test_code_of_a_folders_own_is_refused_before_it_runs(copied, changes, monkeypatch):
+    ran = copied / "ran"
+    code = f"open({str(ran)!r}, 'w').close()"
+    for place in ("pipeline.py", "unet/my_unet.py", "stranger_module.py"):
+        (copied / place).write_text(code)
+    monkeypatch.syspath_prepend(str(copied))
+    rewritten(copied, **changes)
+    refused(copied, "code|no such pipeline|no class")
+    assert not ran.exists()
+    assert "stranger_module" not in sys.modules
+
+
+def test_code_named_by_a_parts_configuration_is_refused(copied):
+    config = copied / "tokenizer" / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}))
+    refused(copied, "auto_map")

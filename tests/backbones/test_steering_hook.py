@@ -2,6 +2,7 @@
 
 import copy
 
+import attrs
 import pytest
 import torch
 from diffusers import (
@@ -9,6 +10,7 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    PNDMScheduler,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -31,7 +33,7 @@ from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.methods.sequential import Sequential
-from tta_plugins.schedulers.native import native
+from tta_plugins.schedulers.native import SamplerReplaced, native
 
 METHODS = {
     "date": DATE(rho=2.0, updates=Every(2), start="original", prior=0.01),
@@ -57,19 +59,26 @@ def aligned(name, pipe, method, **options):
         ("flux-dev", "date", None),
         ("flux-schnell", "date", None),
         ("pixart-alpha", "date", None),
+        ("qwen-image", "date", None),
+        ("z-image", "date", None),
+        ("flux2-dev", "date", None),
+        ("flux2-klein", "date", None),
+        ("sana", "date", None),
+        ("lumina2", "date", None),
     ],
 )
 def test_steering_equals_our_own_loop(pipelines, name, method, eta):
     pipe, method = pipelines(name), METHODS[method]
-    guidance = 1.0 if "flux" in name else 5.0
-    plain = stock(name, pipe, 4, eta=eta, guidance=guidance)
+    guidance = 1.0 if name in ("flux-dev", "flux-schnell", "flux2-dev") else 5.0
+    options = {"eta": eta, "guidance": guidance, **({"negative": None} if name.startswith("flux2") else {})}
+    plain = stock(name, pipe, 4, **options)
     with steering_hook(backbone(name, pipe), method, brightness, prompts=PROMPTS, eta=eta, guidance=guidance) as snapshots:
-        steered = stock(name, pipe, 4, eta=eta, guidance=guidance)
-    ours = aligned(name, pipe, method, eta=eta, guidance=guidance)
+        steered = stock(name, pipe, 4, **options)
+    ours = aligned(name, pipe, method, **options)
     assert close(ours, steered, 1e-5)
     assert not close(plain, steered, 1e-4), "the method did nothing"
     assert {snapshot.index for snapshot in snapshots} >= {0, 2}
-    assert torch.equal(stock(name, pipe, 4, eta=eta, guidance=guidance), plain), "the hook was left behind"
+    assert torch.equal(stock(name, pipe, 4, **options), plain), "the hook was left behind"
 
 
 def quiet(pipe):
@@ -94,6 +103,11 @@ def in_our_loop(pipe, method, more, **options):
     text, null = plain.encode(PROMPTS, 32, 32), plain.encode_null([None] * 2, 32, 32)
 
     def predict(x, step, embedding):
+        """Branch by branch: what else the U-Net is told differs between them."""
+        branches = (slice(first, first + 2) for first in range(0, len(x), 2))
+        return torch.cat([one_branch(x[rows], step, embedding[rows]) for rows in branches])
+
+    def one_branch(x, step, embedding):
         kept, steered = (text, null) if isinstance(method, NullTTA) else (null, text)
         x, unsteered = x * step.input_scale, kept if torch.equal(embedding.tokens, kept.tokens) else steered
         told, also = plain.family.conditioning(embedding), more(x, step.time, plain.family.conditioning(unsteered))
@@ -305,28 +319,126 @@ def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
     refused(pipe, Sequential((METHODS["date"], METHODS["date"])), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
     refused(pipe, BestOfN(n=2), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
     refused(pipe, NullTTA(particles=2), IncompatibleError, "several particles", lambda: stock("sd", pipe, 2))
-    refused(backbone("flux-dev", flux), DATE(), InputError, "one call a step", lambda: stock("flux-dev", flux, 2, guidance=2.0))
+    refused(
+        backbone("flux-dev", flux), DATE(), IncompatibleError, "no unconditional branch", lambda: stock("flux-dev", flux, 2, guidance=2.0)
+    )
     with torch.inference_mode():
         refused(pipe, DATE(), InputError, "inference_mode", lambda: stock("sd", pipe, 2))
     refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe(["a"] * 3, num_inference_steps=2, height=32, width=32))
     refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe("a", guidance_scale=5.0, **SIZE))
     refused(pipe, DATE(), InputError, "guidance 5, but the pipeline is called with 3", lambda: stock("sd", pipe, 2, guidance=3.0))
+    pipe.scheduler = PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=True)
+    with pytest.warns(SamplerReplaced):
+        refused(pipe, DATE(), IncompatibleError, "outside the family", lambda: stock("sd", pipe, 3))
+
+
+@pytest.mark.parametrize("own", [{"timesteps": [900, 400, 10]}, {"sigmas": [9.0, 3.0, 0.5, 0.0]}])
+def test_times_of_the_users_own_are_steered(pipelines, own):
+    pipe, method = pipelines("sd"), METHODS["date"]
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
-    refused(pipe, DATE(), IncompatibleError, "at these times", lambda: pipe(PROMPTS, timesteps=[900, 10], height=32, width=32))
+    noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
+    options = {"guidance": 5.0, "height": 32, "width": 32, "noises": noises, **own}
+    with tta_core.prepare(PROMPTS, backbone=pipe, method=method, reward=brightness, **options) as prepared:
+        *_, last = method.align(prepared.problem)
+    call = {"guidance_scale": 5.0, "height": 32, "width": 32, "output_type": "latent", **own}
+    check_steered(pipe, call, method, last.x0)
 
 
-def test_guidance_that_ends_midway_is_refused(pipelines):
+def changing(pipe, guidances, call):
+    """The call, whose guidance a callback changes from step to step; below 1 the null branch is dropped."""
+
+    def change(pipe, index, time, tensors):
+        pipe._guidance_scale = guidances[min(index + 1, 3)]
+        embeddings = tensors["prompt_embeds"]
+        return {"prompt_embeds": embeddings if pipe._guidance_scale > 1 or len(embeddings) == 2 else embeddings.chunk(2)[1]}
+
+    options = {"callback_on_step_end": change, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+    return pipe(PROMPTS, generator=torch.Generator().manual_seed(0), guidance_scale=guidances[0], **SIZE, **call, **options).images
+
+
+@pytest.mark.parametrize("guidances", [(9.0, 6.0, 3.0, 2.0), (5.0, 5.0, 1.0, 0.0)])
+def test_guidance_that_changes_is_followed(pipelines, guidances):
+    @attrs.frozen
+    class Told:
+        def __call__(self, index, total):
+            return guidances[index]
+
+        def __mul__(self, other):
+            raise NotImplementedError
+
+    pipe, method = pipelines("sd"), DATE(rho=2.0, updates=Every(1))
+    plain = changing(pipe, guidances, {})
+    with steering_hook(pipe, method, brightness, prompts=PROMPTS):
+        steered = changing(pipe, guidances, {})
+    noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
+    options = {"steps": 4, "guidance": Told(), "noises": noises}
+    with tta_core.prepare(PROMPTS, backbone=pipe, method=method, reward=brightness, **options) as prepared:
+        *_, last = method.align(prepared.problem)
+    assert close(last.x0, steered, 1e-5)
+    assert not close(plain, steered, 1e-3)
+
+
+def test_embeddings_that_a_callback_changes_are_refused(pipelines):
     pipe = pipelines("sd")
 
-    def unguided(pipe, index, time, tensors):
-        pipe._guidance_scale = 0.0
-        return {"prompt_embeds": tensors["prompt_embeds"].chunk(2)[1]}
+    def change(pipe, index, time, tensors):
+        return {"prompt_embeds": tensors["prompt_embeds"] * 1.1}
 
-    ending = {"guidance_scale": 5.0, "callback_on_step_end": unguided, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
-    refused(
-        pipe,
-        DATE(),
-        InputError,
-        "ends midway",
-        lambda: pipe(PROMPTS, num_inference_steps=3, height=32, width=32, **ending),
-    )
+    options = {"callback_on_step_end": change, "callback_on_step_end_tensor_inputs": ["prompt_embeds"], "guidance_scale": 5.0}
+    refused(pipe, DATE(), InputError, "embedding changed", lambda: pipe(PROMPTS, **SIZE, **options))
+
+
+def test_rescaled_guidance_is_looked_ahead_with(pipelines):
+    pipe, method = pipelines("sd"), METHODS["date"]
+    call = {"guidance_scale": 5.0, "guidance_rescale": 0.7, **SIZE}
+    noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
+    options = {"steps": 4, "guidance": 5.0, "noises": noises, "backbone": stable_diffusion(pipe, guidance_rescale=0.7)}
+    with tta_core.prepare(PROMPTS, method=method, reward=brightness, **options) as prepared:
+        *_, last = method.align(prepared.problem)
+    check_steered(pipe, call, method, last.x0)
+
+
+def test_a_denoiser_that_was_compiled_in_place_is_steered(borrowed):
+    pipe, method = quiet(StableDiffusionPipeline(**borrowed("sd"), requires_safety_checker=False)), METHODS["date"]
+    with steering_hook(pipe, method, brightness, prompts=PROMPTS):
+        expected = stock("sd", pipe, 3)
+    pipe.unet.compile(backend="eager")
+    with steering_hook(pipe, method, brightness, prompts=PROMPTS):
+        steered = stock("sd", pipe, 3)
+    assert pipe.unet._compiled_call_impl is not None
+    assert close(expected, steered, 1e-5)
+
+
+@pytest.mark.parametrize("steps", [5, 7, 9])
+def test_every_number_of_steps_of_flux_is_steered(pipelines, steps):
+    pipe = pipelines("flux-dev")
+    with steering_hook(backbone("flux-dev", pipe), METHODS["date"], brightness, prompts=PROMPTS) as snapshots:
+        stock("flux-dev", pipe, steps, guidance=1.0)
+    assert snapshots
+
+
+def test_true_guidance_of_two_calls_a_step_is_steered(pipelines):
+    pipe, method = pipelines("flux-dev"), METHODS["date"]
+    ours = aligned("flux-dev", pipe, method, guidance=2.0)
+    plain = stock("flux-dev", pipe, 4, guidance=2.0)
+    with steering_hook(backbone("flux-dev", pipe, true_guidance=True), method, brightness, prompts=PROMPTS, guidance=2.0):
+        steered = stock("flux-dev", pipe, 4, guidance=2.0)
+    assert close(ours, steered, 1e-5)
+    assert not close(plain, steered, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen-image", "z-image", "sd3", "sana", "lumina2"])
+def test_null_embeddings_of_transformers_are_steered(pipelines, name):
+    """By Null-TTA with the sampler's kernel, and by DATE in the pipeline's own call, whose flow sampler draws no noise."""
+    pipe = pipelines(name)
+    method = NullTTA(particles=1, inner_min=1, inner_max=2, kernel="sampler", variable=tta_core.NullEmbedding())
+    with prepared(name, pipe, 4, scheduler="flow-sde") as problem:
+        null, snapshots = problem.controls.null, list(method.align(problem))
+    moved = (snapshots[-2].controls.null.tokens - null.tokens).abs().sum(-1)
+    assert (moved > 0).any(1).all(), "a sample's null embedding was not steered"
+    assert null.mask is None or not moved[null.mask == 0].any(), "a dead token was steered"
+    steering = DATE(rho=2.0, updates=Every(1), variable=tta_core.NullEmbedding())
+    with steering_hook(backbone(name, pipe), steering, brightness, prompts=PROMPTS, guidance=5.0):
+        steered = stock(name, pipe, 4)
+    assert close(aligned(name, pipe, steering), steered, 1e-5)
+    assert not close(stock(name, pipe, 4), steered, 1e-4)

@@ -12,6 +12,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    LCMScheduler,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
@@ -21,6 +22,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from tiny_transformers import FAMILIES as LANGUAGE_MODELS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
@@ -247,7 +249,15 @@ def pixart(folder, *, sigma=False):
     )
 
 
+def latent_consistency(folder):
+    """A U-Net that is told its guidance, and few steps."""
+    pipe = stable_diffusion(folder)
+    parts = {**pipe.components, "unet": unet(time_cond_proj_dim=16), "scheduler": LCMScheduler(**CURVE)}
+    return StableDiffusionPipeline(**parts, requires_safety_checker=False)
+
+
 FAMILIES = {
+    "lcm": latent_consistency,
     "sd": stable_diffusion,
     "sd-v": lambda folder: stable_diffusion(folder, v=True),
     "sd-tiny-vae": with_tiny_autoencoder,
@@ -264,7 +274,7 @@ def build(name, folder):
     """A pipeline in evaluation mode, its random weights the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pipeline = FAMILIES[name](folder)
+        pipeline = (FAMILIES.get(name) or LANGUAGE_MODELS[name])(folder)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval()

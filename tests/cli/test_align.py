@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import tta_core
+from tta_core.plugins.discovery import plugins
 from tta_plugins.cli import align as command
 
 TINY_SD = Path(__file__).parents[1] / "methods" / "fixtures" / "tiny-sd"
@@ -80,7 +81,18 @@ def test_settings_reach_the_parts(tta, tmp_path):
 
 
 def test_a_policy_is_set_by_its_name(tta, tmp_path):
-    arguments = ("--memory", "chunked", "--memory", "update-fraction", "--set", "chunked.denoiser=1", "--out", tmp_path)
+    arguments = (
+        "--memory",
+        "chunked",
+        "--memory",
+        "update-fraction",
+        "--set",
+        "chunked.denoiser=1",
+        "--set",
+        "update-fraction.share=0.5",
+        "--out",
+        tmp_path,
+    )
     result = tta("align", "one", "two", *QUICK, "--method", "date", *arguments)
     assert result.exit_code == 0, result.output
     policies = json.loads((tmp_path / "run.json").read_text())["manifest"]["memory"]
@@ -97,7 +109,7 @@ def test_a_policy_is_set_by_its_name(tta, tmp_path):
         (["p", "--set", "metod.rho=1"], "Did you mean 'method'?"),
         (["p", "--set", "rho=1"], "is not PLACE.FIELD=VALUE"),
         (["p", "--set", "reward.radius=1", "--reward", "edges"], "has no settings"),
-        (["p", "--prompts", "nowhere.txt"], "could not be read as prompts"),
+        (["p", "--prompts", "nowhere.txt"], "could not be read"),
         (["p", "--steps", "0"], "at least 1 step"),
         (["p", "--method", "date", "--reward", "jpeg"], "Cannot use"),
     ],
@@ -147,7 +159,7 @@ import signal
 from tta_core import hookimpl
 
 class Halting:
-    \"\"\"Presses Ctrl-C when it is asked for the sixth time: once for the baseline, once to try it, then within the run.\"\"\"
+    \"\"\"Presses Ctrl-C when it is asked for the seventh time: twice to try it, once for the baseline, then within the run.\"\"\"
     def __init__(self):
         self.asked = 0
     def __call__(self, images, prompts):
@@ -163,7 +175,7 @@ def tta_register_rewards(register):
 
 
 def test_ctrl_c_keeps_the_best_so_far(spawned, site, tmp_path):
-    site.add("tta-halting", "tta_halting", HALTING.replace("AT", "6"))
+    site.add("tta-halting", "tta_halting", HALTING.replace("AT", "7"))
     arguments = ("--backbone", "colours", "--reward", "halting", "--steps", 10, "--method", "greedy", "--out", tmp_path)
     process = spawned("align", "one", *arguments)
     out, err = process.communicate(timeout=120)
@@ -185,12 +197,51 @@ def test_ctrl_c_before_the_first_step_has_nothing_to_keep(spawned, site, tmp_pat
     assert not list(tmp_path.glob("*.png"))
 
 
+FAILING = """
+from tta_core import hookimpl
+
+class Failing:
+    \"\"\"Fails after the first snapshot.\"\"\"
+    def __init__(self):
+        Failing.snapshots = False
+    def __call__(self, images, prompts):
+        if self.snapshots:
+            raise OSError("the server of scores is down")
+        return images.mean((1, 2, 3))
+
+@hookimpl
+def tta_snapshot(snapshot):
+    Failing.snapshots = True
+
+@hookimpl
+def tta_register_rewards(register):
+    register("failing", Failing)
+"""
+
+
+def test_a_run_that_fails_keeps_what_it_had_reached(tta, site, tmp_path):
+    site.add("tta-failing", "tta_failing", FAILING)
+    plugins.cache_clear()
+    arguments = ("--backbone", "colours", "--reward", "failing", "--method", "greedy", "--steps", 4, "--out", tmp_path / "out")
+    result = tta("align", "one", *arguments)
+    assert result.exit_code == 1
+    assert "the server of scores is down" in result.stderr
+    assert "tta-failing" in result.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["stopped"].startswith("failed at 1 of")
+    assert len(record["trace"]) == 1
+    assert size_of(tmp_path / "out" / "aligned.png") == (16, 16)
+    assert f"in {tmp_path / 'out'}" in result.stdout
+
+
 def test_a_run_starts_from_a_picture(tta, tmp_path):
     Image.new("RGB", (64, 64), (255, 0, 0)).save(tmp_path / "red.png")
-    arguments = ("--steps", 5, "--reward", "brightness", "--method", "fixed", "--out", tmp_path)
-    near, far = (tta("align", "one", *arguments, "--image", tmp_path / "red.png", "--strength", strength) for strength in (0.4, 1.0))
-    assert near.exit_code == far.exit_code == 0, near.output + far.output
-    assert near.stdout != far.stdout
+    arguments = ("--steps", 5, "--reward", "brightness", "--method", "fixed", "--image", tmp_path / "red.png")
+    for strength in (0.4, 1.0):
+        result = tta("align", "one", *arguments, "--strength", strength, "--out", tmp_path / str(strength))
+        assert result.exit_code == 0, result.output
+    near, far = (json.loads((tmp_path / name / "run.json").read_text())["scores"] for name in ("0.4", "1.0"))
+    assert near != far
 
 
 def test_pictures_of_two_sizes_are_refused(tta, tmp_path):
@@ -198,7 +249,7 @@ def test_pictures_of_two_sizes_are_refused(tta, tmp_path):
         Image.new("RGB", (size, size)).save(tmp_path / f"{size}.png")
     result = tta("align", "one", "two", *QUICK, "--image", tmp_path / "8.png", "--image", tmp_path / "16.png", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "different sizes: [(8, 8), (16, 16)]" in result.stderr
+    assert "different sizes: 8 x 8, 16 x 16" in result.stderr
 
 
 def test_a_folder_is_drawn_in_the_dtype_asked_for(tta, tmp_path):

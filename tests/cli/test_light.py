@@ -1,4 +1,4 @@
-"""Naming things is quick: no torch, no model library, no table library before a command needs them."""
+"""Naming things is light: no torch, no model library, no table library before a command needs them."""
 
 import json
 
@@ -10,7 +10,7 @@ from tta_plugins.cli import main
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
 main()
 """
-HEAVY = {"torch", "diffusers", "transformers", "numpy", "rich", "cattrs", "PIL", "jaxtyping", "beartype"}
+HEAVY = {"torch", "diffusers", "transformers", "numpy", "rich", "PIL", "jaxtyping", "beartype"}
 
 
 LIGHT = ["--help", "list", "align --help", "--version", "list rewards --json", "doctor --no-load", "new reward sharp-edges --out {folder}"]

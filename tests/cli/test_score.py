@@ -1,5 +1,6 @@
 """`tta score`: pictures on disk by several rewards."""
 
+import csv
 import json
 
 import numpy
@@ -42,7 +43,7 @@ def test_prompts_go_to_their_pictures_in_order(tta, pictures):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-r", "edges", "-p", "a", "-p", "b", "-p", "c"], "3 prompts for 2 pictures"),
+        (["-r", "edges", "-p", "a", "-p", "b", "-p", "c"], "3 prompts for 2 images"),
         (["-r", "edgs", "-p", "a"], "Did you mean 'edges'"),
         (["-r", "brightness", "-r", "edges", "-p", "a", "--set", "edge.size=1"], "Did you mean 'edges'"),
     ],
@@ -58,6 +59,62 @@ def test_what_is_no_picture_is_named(tta, tmp_path):
     result = tta("score", tmp_path / "text.png", "-r", "edges", "-p", "a")
     assert result.exit_code == 1
     assert "text.png could not be read as a picture" in result.stderr
+    assert "1 of 1 images could not be scored" in result.stderr
+
+
+def test_one_unreadable_image_does_not_lose_the_others(tta, pictures, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    result = tta("score", tmp_path, "-r", "brightness", "--json")
+    rows = {row["image"].rsplit("/")[-1]: row for row in json.loads(result.stdout)["rows"]}
+    assert result.exit_code == 1
+    assert rows["grey.png"]["scores"]["brightness"] == pytest.approx(0.2)
+    assert rows["stripes.png"]["scores"]["brightness"] == pytest.approx(0.5)
+    assert rows["broken.png"]["scores"] == {}
+    assert "could not be read" in rows["broken.png"]["error"]
+
+
+def test_a_reward_that_fails_on_one_image_keeps_the_rest_of_its_batch(tta, site, tmp_path):
+    from tta_core.plugins.discovery import plugins
+
+    picky = (
+        "from tta_core import hookimpl\ndef picky(images, prompts):\n    assert images.min() > 0\n    return images.mean((1, 2, 3))\n"
+        "@hookimpl\ndef tta_register_rewards(register):\n    register('picky', picky)\n"
+    )
+    site.add("tta-picky", "tta_picky", picky)
+    plugins.cache_clear()
+    for name, level in (("img10", 0), ("img2", 51), ("img1", 102)):
+        Image.new("L", (4, 4), level).save(tmp_path / f"{name}.png")
+    result = tta("score", tmp_path, "-r", "picky", "-p", "a", "--csv")
+    header, *rows = csv.reader(result.stdout.splitlines())
+    assert result.exit_code == 1
+    assert header == ["image", "prompt", "picky", "error"]
+    assert [row[0].rsplit("/")[-1] for row in rows] == ["img1.png", "img2.png", "img10.png"]
+    assert float(rows[0][2]) == pytest.approx(0.4)
+    assert rows[2][2] == ""
+    assert "AssertionError" in rows[2][3]
+
+
+def test_rewards_without_a_prompt_need_none_and_others_say_so(tta, pictures):
+    assert tta("score", pictures[0], "-r", "brightness").exit_code == 0
+    result = tta("score", pictures[0], "-r", "brightness", "-r", "edges")
+    assert result.exit_code == 1
+    assert "edges reads it" in result.stderr
+
+
+def test_prompts_come_from_a_file_in_order_or_by_a_column_of_images(tta, pictures, tmp_path):
+    (tmp_path / "lines.txt").write_text("first\nsecond\n")
+    (tmp_path / "table.csv").write_text("caption,image\nsecond,stripes.png\nfirst,grey.png\n")
+    for options in (["--prompts", tmp_path / "lines.txt"], ["--prompts", tmp_path / "table.csv", "--column", "caption"]):
+        rows = json.loads(tta("score", *pictures, "-r", "edges", *options, "--json").stdout)["rows"]
+        assert [row["prompt"] for row in rows] == ["first", "second"]
+    (tmp_path / "short.csv").write_text("prompt,image\nsecond,stripes.png\n")
+    result = tta("score", *pictures, "-r", "edges", "--prompts", tmp_path / "short.csv")
+    assert 'in no "image" cell' in result.stderr
+
+
+def test_an_empty_folder_is_refused(tta, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in tta("score", tmp_path / "empty", "-r", "brightness").stderr
 
 
 def test_a_transparent_picture_is_refused(tta, tmp_path):

@@ -10,9 +10,10 @@ from PIL import Image
 
 import tta_core as tta
 from tta_core.errors import InputError
-from tta_core.solving.from_image import as_pixels, last_steps
+from tta_core.solving.from_image import last_steps
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
+from tta_core.values.pictures import as_pixels
 from tta_plugins.methods.date import DATE
 
 NAN = torch.full((1, *GaussianMixture().latent_shape(8, 8)), math.nan)

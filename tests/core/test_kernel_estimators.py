@@ -5,7 +5,7 @@ import torch
 
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.solving.estimators import Exact, Hybrid1, Hybrid2, Objective, ZerothOrder
-from tta_core.solving.problem import Look
+from tta_core.solving.look import Look
 from tta_core.testing.problems import Opaque, problem_for
 from tta_plugins.methods.baselines import Fixed
 

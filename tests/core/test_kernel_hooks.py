@@ -47,8 +47,8 @@ def run(**changes):
     return tta.align("a", backbone=GaussianMixture(), method=BestOfN(3), reward=Likeness(), scheduler=vp_scheduler(3), **changes)
 
 
-def test_the_contract_is_one_hook_per_kind_and_three_that_watch():
-    assert {f"tta_register_{kind}" for kind in KINDS} | {"tta_run_started", "tta_snapshot", "tta_run_finished"} == SPECS
+def test_the_contract_is_one_hook_per_kind_three_that_watch_and_one_that_shows():
+    assert {f"tta_register_{kind}" for kind in KINDS} | {"tta_run_started", "tta_snapshot", "tta_run_finished", "tta_page"} == SPECS
     for name in SPECS:
         documentation = inspect.getdoc(getattr(hookspecs, name))
         assert "Since 0." in documentation, f"{name} does not say since when it is called"

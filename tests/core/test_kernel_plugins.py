@@ -90,7 +90,7 @@ def test_a_target_that_is_nothing_is_refused(installed):
         register("x", 3)
 
     found = installed(broken=plugin(tta_register_rewards=tta_register_rewards))
-    assert "registered 'x' as 3" in found.found[0].problem
+    assert "registered 'x' among the rewards, with the target 3; give a class" in found.found[0].problem
 
 
 def test_two_plugins_with_one_name(installed):

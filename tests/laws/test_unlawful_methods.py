@@ -125,6 +125,26 @@ class Training(Method):
         yield from super().align(problem)
 
 
+class Rewinding(Method):
+    """Samples twice."""
+
+    def align(self, problem):
+        plain(problem)
+        yield from super().align(problem)
+
+
+class Unnoised(Method):
+    """Says that it needs noise, and never checks."""
+
+    needs = Needs(stochastic=True)
+
+
+class Blank(Method):
+    """Says that it edits an image, and never checks."""
+
+    needs = Needs(picture=True)
+
+
 class WorstOfTwo(Method):
     """Of two samples, the worse."""
 
@@ -156,6 +176,10 @@ BROKEN = {
     "test_an_infinite_gradient_is_refused": Heedless(),
     "test_needs_gradient_is_the_truth": Heedless(),
     "test_needs_variable_is_the_truth": Straying(),
+    "test_needs_moves_x_is_the_truth": Restless(),
+    "test_needs_one_trajectory_is_the_truth": Rewinding(),
+    "test_needs_of_the_sampler_are_the_truth": Unnoised(),
+    "test_needs_picture_is_the_truth": Blank(),
     "test_a_problem_is_left_as_it_was": Scribbling(),
     "test_stopping_anywhere_leaves_a_valid_result": Particles(),
     "test_snapshots_keep_their_numbers": Reusing(),

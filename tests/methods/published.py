@@ -51,6 +51,7 @@ def repeated(
     guidance: float,
     noises: object = None,
     latents: object = None,
+    eta: float | None = None,
     memory: object = (),
 ) -> Iterator[tta.Problem]:
     """The problem of a recorded run, on the same pipeline and from the same noises."""
@@ -63,6 +64,8 @@ def repeated(
         guidance=guidance,
         noises=noises,
         latents=latents,
+        memory=memory,
+        eta=eta,
     ) as prepared:
         yield prepared.problem
 

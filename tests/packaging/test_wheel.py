@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BENCH = ("src/tta_plugins/bench/recipes", "src/tta_plugins/bench/prompt_sets", "src/tta_plugins/pages/templates")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,9 @@ def wheel(tmp_path_factory):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@pytest.mark.parametrize("folder", ["src/tta_plugins/shapes/weights", "src/tta_plugins/cli/templates"])
+@pytest.mark.parametrize("folder", ["src/tta_plugins/shapes/weights", "src/tta_plugins/cli/templates", *BENCH])
 def test_files_beside_the_code_are_there(wheel, folder):
-    there = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    there = [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert there
     for path in there:
         assert wheel[path.relative_to(ROOT / "src").as_posix()] == path.read_bytes()

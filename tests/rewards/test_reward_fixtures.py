@@ -169,6 +169,7 @@ def test_a_wrong_choice_in_imagereward_would_be_seen(choice):
     assert (raw - io["raw_score"].flatten()).abs().max() > 2e-5
 
 
+@pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
 def test_a_missing_mask_or_an_enc_token_would_be_seen():
     io = recorded("imagereward_tiny")
     images, reward = as_images(io["pixel_values"]), imagereward()

@@ -4,6 +4,7 @@ import json
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -128,7 +129,7 @@ def test_an_absent_file_says_what_was_looked_for(where):
 
 
 def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkeypatch):
-    def unreachable(repository, name):
+    def unreachable(repository, name, revision):
         raise ConnectionError(f"no route to {repository}/{name}")
 
     monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", unreachable)
@@ -138,7 +139,7 @@ def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkey
 
 def test_a_hub_file_is_found_by_repository_and_name(monkeypatch):
     asked = []
-    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where: asked.append(where) or str(HPS_FILE))
+    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where, revision: asked.append(where) or str(HPS_FILE))
     reward = hps.__wrapped__(weights="xswu/HPSv2")
     assert asked == [("xswu/HPSv2", "HPS_v2_compressed.pt")]
     assert reward.card.weights.startswith("xswu/HPSv2: HPS_tiny_compressed.pt (sha256 ")
@@ -207,3 +208,69 @@ def test_loading_is_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         imagereward.__wrapped__()
+
+
+def parts_of_a_clip():
+    state = {key: value for key, value in checkpoint(CLIP_FOLDER / "pytorch_model.bin").items() if "position_ids" not in key}
+    keys = sorted(state)
+    return state, keys[: len(keys) // 2], keys[len(keys) // 2 :]
+
+
+def scored(folder):
+    return CLIPScore(folder, tokenizer=numbers(120))(torch.full((1, 3, 20, 20), 0.3), ["4"])
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_shards_with_an_index_are_one_checkpoint(tmp_path, suffix):
+    state, *halves = parts_of_a_clip()
+    shutil.copy(CLIP_FOLDER / "config.json", tmp_path)
+    stem, save = ("model", save_file) if suffix == "safetensors" else ("pytorch_model", torch.save)
+    names = {}
+    for number, keys in enumerate(halves):
+        name = f"{stem}-0000{number}.{suffix}"
+        save({key: state[key] for key in keys}, tmp_path / name)
+        names |= dict.fromkeys(keys, name)
+    index = tmp_path / f"{stem}.{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    torch.testing.assert_close(scored(tmp_path), scored(CLIP_FOLDER))
+    (tmp_path / name).unlink()
+    with pytest.raises(LoadError, match=rf"names the shard '{name}', which is not beside it"):
+        scored(tmp_path)
+    index.write_text("{}")
+    with pytest.raises(LoadError, match="cannot be read as an index of shards"):
+        scored(tmp_path)
+
+
+def test_half_precision_variants_wrappers_and_numbers_beside_are_read(tmp_path):
+    state, *_ = parts_of_a_clip()
+    shutil.copy(CLIP_FOLDER / "config.json", tmp_path)
+    save_file({key: value.half() for key, value in state.items()}, tmp_path / "model.fp16.safetensors")
+    torch.testing.assert_close(scored(tmp_path), scored(CLIP_FOLDER), atol=1e-2, rtol=0)
+    (tmp_path / "model.fp16.safetensors").unlink()
+    wrapped = {f"module._orig_mod.{key}": value for key, value in state.items()}
+    beside = {"epoch": np.int64(3), "loss": np.float64(0.5), "best": np.float32(0.1)}
+    torch.save({"state_dict": wrapped, **beside}, tmp_path / "pytorch_model.bin")
+    torch.testing.assert_close(scored(tmp_path), scored(CLIP_FOLDER))
+
+
+@pytest.mark.parametrize("damage", ["config", "text", "integers", "keys", "normalisation"])
+def test_damaged_folders_are_one_load_error(tmp_path, damage):
+    state, *_ = parts_of_a_clip()
+    shutil.copy(CLIP_FOLDER / "config.json", tmp_path)
+    if damage in ("config", "text"):
+        (tmp_path / "config.json").write_text('{"vision_config": ' if damage == "config" else '"text"')
+    if damage == "integers":
+        state["vision_model.post_layernorm.weight"] = state["vision_model.post_layernorm.weight"].long()
+    if damage == "normalisation":
+        (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5]}')
+    torch.save({7: torch.zeros(1)} if damage == "keys" else state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(LoadError):
+        scored(tmp_path)
+
+
+def test_a_hub_id_may_name_its_revision(monkeypatch):
+    asked = []
+    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where, **told: asked.append((where, told)) or str(HPS_FILE))
+    reward = hps.__wrapped__(weights="xswu/HPSv2@0123abc")
+    assert asked == [(("xswu/HPSv2", "HPS_v2_compressed.pt"), {"revision": "0123abc"})]
+    assert reward.card.weights.startswith("xswu/HPSv2@0123abc: ")

@@ -12,10 +12,13 @@ REGISTERED = {}
 rewards.tta_register_rewards(lambda name, target, summary="", pipelines=(): REGISTERED.update({name: (target, summary)}))
 PREFERENCE = {"clip", "pickscore", "hpsv2", "hpsv2.1", "imagereward", "aesthetic"}
 PIXELS = {"darkness", "brightness", "contrast", "colourfulness", "sharpness", "jpeg", "incompressibility"}
+PIXELS |= {"saturation", "edge-density", "colour-entropy", "high-frequency"}
+LANGUAGE = {"vqascore", "soft-tifa", "hpsv3", "siglip2", "cyclereward"}
+OTHERS = {"aesthetic-v2.5", "safety", "dino", "ocr", "remote"}
 
 
 def test_names():
-    assert REGISTERED.keys() == PREFERENCE | PIXELS
+    assert REGISTERED.keys() == PREFERENCE | PIXELS | LANGUAGE | OTHERS
 
 
 @pytest.mark.parametrize("name", REGISTERED)

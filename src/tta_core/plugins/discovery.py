@@ -12,8 +12,11 @@ from functools import cache
 import attrs
 import pluggy
 
+from tta_core.errors import LoadError
 from tta_core.plugins import hookspecs
-from tta_core.plugins.registry import KINDS, Entry, Registry
+from tta_core.plugins.entry import Entry, checked
+from tta_core.plugins.isolation import isolated, stdout_protected
+from tta_core.plugins.registry import KINDS, Registry
 
 GROUP = "tta"
 OWN = "tta-align"
@@ -59,15 +62,18 @@ def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
     if not _selected(found.distribution):
         return attrs.evolve(found, blocked=True)
     try:
-        plugin = point.load()
-        made.hooks.register(plugin, name=str(found))
-        made.hooks.check_pending()
-        entries = _registered(made.hooks, plugin, str(found))
-    except Exception as error:
+        with isolated(lambda error: LoadError(f"{type(error).__name__}: {error}")), stdout_protected():
+            plugin = point.load()
+            if plugin is None:
+                raise LoadError(f"the entry point {point.value!r} is None, but it names a module with hooks")
+            made.hooks.register(plugin, name=str(found))
+            made.hooks.check_pending()
+            entries = _registered(made.hooks, plugin, str(found))
+    except LoadError as error:
         if made.hooks.has_plugin(str(found)):
             made.hooks.unregister(name=str(found))
         made.registry.broken.append(str(found))
-        return attrs.evolve(found, problem=f"{type(error).__name__}: {error}")
+        return attrs.evolve(found, problem=str(error))
     for entry in entries:
         made.registry.add(entry)
     return found
@@ -85,9 +91,7 @@ def _registered(hooks: pluggy.PluginManager, plugin: object, who: str) -> list[E
 
 def _collector(entries: list[Entry], kind: str, who: str) -> Callable[..., None]:
     def register(name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()) -> None:
-        if not isinstance(target, str) and not callable(target):
-            raise TypeError(f"{who} registered {name!r} as {target!r}; give a class, a function or 'module:attribute'")
-        entries.append(Entry(kind, name, target, summary, tuple(pipelines), who))
+        entries.append(checked(Entry(kind, name, target, summary, pipelines, who)))
 
     return register
 

@@ -1,4 +1,4 @@
-"""The whole plugin contract: one registration hook per kind, and three hooks that watch a run.
+"""The whole plugin contract: one registration hook per kind, three hooks that watch a run, and one that shows it.
 
 Registration hooks are called once, when a name is first looked up. They must stay light: register "module:attribute" strings rather
 than importing a model library. The observation hooks are called during `tta_core.align`.
@@ -85,3 +85,8 @@ def tta_snapshot(snapshot: "Snapshot") -> None:
 @hookspec
 def tta_run_finished(alignment: FinishedRun) -> None:
     """A run has ended, also when it was interrupted. Since 0.1."""
+
+
+@hookspec(firstresult=True)
+def tta_page(alignment: FinishedRun) -> str | None:
+    """One HTML file that shows a finished run, for `Alignment.report`; the first plugin that gives one is taken. Since 0.2."""

@@ -1,51 +1,31 @@
 """Names to things, imported when first used; a near-miss is offered, a collision is an error, nothing is renamed."""
 
 import difflib
-import importlib
 from collections.abc import Iterator, Sequence
 
 import attrs
 
-from tta_core.errors import LoadError, UnknownNameError
+from tta_core.errors import LoadError, TTAError, UnknownNameError
+from tta_core.plugins.entry import Entry as Entry
+from tta_core.plugins.isolation import isolated
 
 KINDS = ("backbones", "schedulers", "rewards", "methods", "memory")
 
 
-@attrs.frozen
-class Entry:
-    """One registered name: what it stands for, and which plugin of which distribution said so."""
-
-    kind: str
-    name: str
-    target: object
-    summary: str
-    pipelines: tuple[str, ...]
-    plugin: str
-
-    def load(self) -> object:
-        """The class, factory or function itself. Raises `LoadError` naming the plugin if its module cannot be imported."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, attribute = self.target.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
-            raise LoadError(
-                f"The {self.kind} entry {self.name!r} of {self.plugin} could not be imported from {self.target!r}: "
-                f"{type(error).__name__}: {error}. Other names still work; `tta doctor` lists what is broken."
-            ) from error
-
-
 @attrs.define
 class Registry:
-    """Everything registered, by kind and name; `broken` are the plugins that could not register theirs."""
+    """Everything registered, by kind and name; `broken` are the plugins that could not register theirs, `disputed` the
+    pipeline classes that two backbones adapt."""
 
     _entries: dict[tuple[str, str], Entry] = attrs.field(factory=dict)
     collisions: list[str] = attrs.field(factory=list)
     broken: list[str] = attrs.field(factory=list)
+    disputed: dict[str, str] = attrs.field(factory=dict)
 
     def add(self, entry: Entry) -> None:
-        """Add an entry. A name that another plugin took already makes both unusable by that name, and says so when asked for."""
+        """Add an entry. A name that another plugin took already makes both unusable by that name, and says so when asked for; a pipeline
+        class that another backbone adapts already stays with neither."""
+        self._claim(entry)
         taken = self._entries.get((entry.kind, entry.name))
         if taken is None:
             self._entries[entry.kind, entry.name] = entry
@@ -55,6 +35,23 @@ class Registry:
             "Neither is taken: block one with TTA_PLUGINS_BLOCK, or import the class and pass the object."
         )
         self._entries[entry.kind, entry.name] = attrs.evolve(taken, target=Collision(self.collisions[-1]))
+
+    def _claim(self, entry: Entry) -> None:
+        """Note two backbones of different names that adapt one pipeline class."""
+        for other in self.entries("backbones"):
+            for pipeline in sorted({*entry.pipelines} & {*other.pipelines}):
+                if other.name != entry.name:
+                    self.disputed[pipeline] = (
+                        f"Two backbones adapt {pipeline}: {other.name!r} of {other.plugin} and {entry.name!r} of {entry.plugin}. Neither "
+                        "is taken: block one with TTA_PLUGINS_BLOCK, or make the backbone yourself and pass the object."
+                    )
+                    self.collisions.append(self.disputed[pipeline])
+
+    def adapter(self, pipeline: str) -> Entry | None:
+        """The backbone that adapts a pipeline class. Raises `LoadError` if two do."""
+        if pipeline in self.disputed:
+            raise LoadError(self.disputed[pipeline])
+        return next((entry for entry in self.entries("backbones") if pipeline in entry.pipelines), None)
 
     def entries(self, kind: str) -> Iterator[Entry]:
         """The entries of one kind, by name."""
@@ -77,13 +74,17 @@ class Registry:
         loaded = entry.load()
         if not callable(loaded) or (kind == "rewards" and not isinstance(loaded, type)):
             return loaded
-        try:
+
+        def unmade(error: BaseException) -> Exception:
+            if isinstance(error, TTAError):
+                return error
+            return LoadError(
+                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {type(error).__name__}: {error}. Make "
+                "it yourself and pass it; a backbone that adapts a pipeline is given the pipeline, its folder or its hub id instead."
+            )
+
+        with isolated(unmade):
             return loaded()
-        except TypeError as error:
-            raise LoadError(
-                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {error}. Make it yourself and pass "
-                "it; a backbone that adapts a pipeline is given the pipeline, its folder or its hub id instead of a name."
-            ) from error
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

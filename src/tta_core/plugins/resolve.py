@@ -1,7 +1,8 @@
 """From what a user writes to what a run needs: names are looked up, objects pass through."""
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import MemoryPolicy
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import Reward
+from tta_core.values.arguments import shown
 from tta_core.values.provenance import name_of
 
 
@@ -22,17 +24,16 @@ def backbone(source: object) -> Backbone:
     """
     registry = plugins().registry
     named = isinstance(source, str) and source in {entry.name for entry in registry.entries("backbones")}
-    if isinstance(source, str) and (named or not (Path(source).is_dir() or "/" in source)):
+    if isinstance(source, str) and (named or not (os.path.isdir(source) or "/" in source)):
         return backbone(registry.create("backbones", source))
     if isinstance(source, str | Path):
         load = cast(Callable[[str], object], registry.find("backbones", "diffusers").load())
         return backbone(load(str(source)))
     classes = [cls.__name__ for cls in type(source).__mro__]
-    for cls in classes:
-        for entry in registry.entries("backbones"):
-            if cls in entry.pipelines:
-                return cast(Callable[[object], Backbone], entry.load())(source)
-    if isinstance(source, Backbone):
+    adapter = next((entry for entry in map(registry.adapter, classes) if entry is not None), None)
+    if adapter is not None:
+        return cast(Callable[[object], Backbone], adapter.load())(source)
+    if isinstance(source, Backbone) and not isinstance(source, type):
         return source
     known = sorted(name for entry in registry.entries("backbones") for name in entry.pipelines)
     raise InputError(
@@ -45,16 +46,34 @@ def reward(source: object, drawn_by: Backbone) -> Reward:
     """A registered name, or any callable `(images, prompts) -> scores`. A backbone may bring its own reward of a name."""
     if isinstance(source, str):
         source = plugins().registry.create("rewards", drawn_by.defaults.rewards.get(source, source))
-    if not callable(source):
-        raise InputError(f"{source!r} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
+    if isinstance(source, type) or not callable(source):
+        raise InputError(f"{shown(source)} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
     return source
+
+
+def remote_reward(
+    python: str | Path,
+    factory: str,
+    settings: Mapping[str, object] | None = None,
+    device: str = "cpu",
+    timeout: float = 600.0,
+    resident: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Reward:
+    """A reward made and called in another Python, with gradients; see the registered reward "remote" for the arguments.
+
+    Raises:
+        LoadError: that Python, or the reward in it, does not start.
+    """
+    make = cast(Callable[..., Reward], plugins().registry.find("rewards", "remote").load())
+    return make(python, factory, settings or {}, device, timeout, resident, environment or {})
 
 
 def method(source: object) -> Method:
     """A registered name, or a `Method`."""
     made = plugins().registry.create("methods", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, Method):
-        raise InputError(f"{source!r} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
+        raise InputError(f"{shown(source)} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
     return made
 
 
@@ -71,7 +90,9 @@ def _policy(source: object, registry: Registry) -> MemoryPolicy:
         return cast(Callable[[int], MemoryPolicy], registry.find("memory", "auto").load())(limit)
     made = registry.create("memory", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, MemoryPolicy):
-        raise InputError(f"{source!r} is not a memory policy. Give a name (`tta list memory`) or an instance, such as UpdateFraction(0.5).")
+        raise InputError(
+            f"{shown(source)} is not a memory policy. Give a name (`tta list memory`) or an instance, such as UpdateFraction(0.5)."
+        )
     return made
 
 

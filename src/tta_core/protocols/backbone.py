@@ -16,7 +16,7 @@ from tta_core.values.typing import Images, Latents, frozen
 class Defaults:
     """What a backbone is run with when the user does not say. `rewards` maps a reward's name to the one that fits this backbone's
     pictures (the embedded model brings a CLIP that has seen shapes). `float32` lists the roles of networks that overflow in half
-    precision (SDXL's decoder): the fp16 policy leaves those as they are."""
+    precision (SDXL's decoder): the fp16 policy leaves those as they are. `note` is said where `steps` was taken from here."""
 
     steps: int = 50
     guidance: float = 7.5
@@ -24,6 +24,7 @@ class Defaults:
     width: int = 512
     rewards: Mapping[str, str] = attrs.field(factory=dict)
     float32: tuple[str, ...] = ()
+    note: str = ""
 
 
 @runtime_checkable
@@ -86,6 +87,16 @@ class EncodesImages(Protocol):
 
     def encode_image(self, images: Images) -> Latents:
         """The clean latents of RGB in [0, 1]: what `decode` gives back, nearly."""
+        ...
+
+
+@runtime_checkable
+class SteersAttention(Protocol):
+    """A backbone that may honour `Embedding.attention`: its `predict` moves the context from one cross-attention layer to the next."""
+
+    @property
+    def steers_attention(self) -> bool:
+        """Whether it does, with the denoiser that it has."""
         ...
 
 

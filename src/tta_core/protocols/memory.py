@@ -12,6 +12,7 @@ from tta_core.protocols.method import Method
 from tta_core.protocols.reward import Reward, networks_of
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.values.ledger import Meter
+from tta_core.values.schedules import Schedule
 from tta_core.values.typing import Images, Latents, frozen
 
 # A cosine's slope with respect to a pixel is 1e-5 to 1e-4, mostly below what float16 holds in full.
@@ -52,7 +53,7 @@ class Setup:
     prompts: tuple[str, ...] = ("",)
     height: int | None = None
     width: int | None = None
-    guidance: float | None = None
+    guidance: float | Schedule | None = None
     prices: Mapping[str, float] = attrs.field(factory=dict, repr=False)
     meter: Meter | None = attrs.field(default=None, repr=False)
     remarks: tuple[str, ...] = ()

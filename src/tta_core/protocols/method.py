@@ -30,6 +30,7 @@ class Snapshot:
         objective: what was ascended, where something was.
         gradient: d objective / d variable, one tensor per steered tensor, where it was taken.
         images: the decoded result, where the method has decoded it with the full decoder; in [0, 1].
+        readings: what else is worth reading, by name: effective sample size, evidence, ancestors, accepted moves.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Snapshot:
     objective: Scores | None = None
     gradient: tuple[Tensor, ...] = attrs.field(default=(), repr=False)
     images: Images | None = attrs.field(default=None, repr=False)
+    readings: Mapping[str, Tensor] = attrs.field(factory=dict)
 
     def better(self, other: "Snapshot") -> "Snapshot":
         """The better of two, sample by sample; of equals, this one. Its place is the other's."""
@@ -67,9 +69,13 @@ class Needs:
         betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not, and
             divides by it, which a terminal SNR of zero forbids.
         eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
-        stochastic: whether it compares transitions by their KL divergence, for which every step but the last must draw noise.
+        stochastic: whether it cannot do without noise at any step but the last: KL divergences and weights of transitions.
         children: whether it chooses among several children of a step, for which some step must draw noise.
         chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
+        moves_x: whether it moves x itself; its controls then do not repeat its run, and a pipeline's own loop cannot be told.
+        picture: whether it starts from a picture: `align(image=...)`.
+        one_trajectory: whether it samples one trajectory of each prompt, once, and goes no step back: what a pipeline's own call does.
+        attention: whether it changes how cross-attention uses the tokens (`Embedding.attention`).
     """
 
     variable: ControllableVariable | None = None
@@ -79,6 +85,10 @@ class Needs:
     stochastic: bool = False
     children: bool = False
     chain: bool = False
+    moves_x: bool = False
+    picture: bool = False
+    one_trajectory: bool = True
+    attention: bool = False
 
 
 @runtime_checkable

@@ -15,9 +15,27 @@ class Timing(Protocol):
         ...
 
 
+def untimed(steps: int, shape: tuple[int, int, int], /) -> Mapping[str, object]:
+    """The timing of a pipeline that hands over the number of steps alone."""
+    return {}
+
+
 @frozen
 class NativeSampler:
-    """A diffusers scheduler object and its pipeline's timing: what a backbone gives as `sampler` where the object alone does not tell."""
+    """A diffusers scheduler object and its pipeline's timing: what a backbone gives as `sampler` where the object alone does not tell.
+
+    Attributes:
+        timesteps, sigmas: the user's own, in place of the scheduler's spacing; as the pipeline's call takes them.
+        is_set: the pipeline has called `set_timesteps` already, and the object is read as it stands.
+    """
 
     scheduler: object
-    timing: Timing
+    timing: Timing = untimed
+    timesteps: tuple[float, ...] | None = None
+    sigmas: tuple[float, ...] | None = None
+    is_set: bool = False
+
+    @classmethod
+    def of(cls, sampler: object) -> "NativeSampler":
+        """What a backbone gives as `sampler`, a bare scheduler object among it."""
+        return sampler if isinstance(sampler, NativeSampler) else cls(sampler)

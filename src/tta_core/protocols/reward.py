@@ -26,7 +26,8 @@ class Card:
     """What a score means. `range` is what real pictures get, not a bound; None: unknown.
 
     `differentiable` None: not declared, found out by one trial call before the first step. `needs` names the space that the reward
-    reads; only "image" (decoded, clean) exists today.
+    reads; only "image" (decoded, clean) exists today. `facts` are the facts that each prompt must carry (see `tta_core.Prompt`): a prompt
+    without one is refused before the first step. `reads_prompt` False: the score is the image's alone, and `tta score` asks for no prompt.
     """
 
     unit: str = "score"
@@ -34,6 +35,8 @@ class Card:
     version: str = ""
     differentiable: bool | None = None
     needs: str = "image"
+    facts: tuple[str, ...] = ()
+    reads_prompt: bool = True
     source: str = ""
     licence: str = ""
     weights: str = ""

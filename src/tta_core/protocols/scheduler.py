@@ -11,7 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 import attrs
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.values.schedules import Schedule
+from tta_core.values.schedules import Schedule, at_step
 from tta_core.values.trajectory import History, Prediction, State, Step
 from tta_core.values.transition import GaussianTransition, log_snr_half, posterior_std
 from tta_core.values.typing import Latents, frozen
@@ -37,6 +37,10 @@ class Scheduler(Protocol):
         """The prediction at a state from the guided output there."""
         ...
 
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The prediction at a state, had the clean estimate there been `x0`; eps is what is left of x."""
+        ...
+
 
 @frozen
 class GaussianScheduler:
@@ -48,7 +52,8 @@ class GaussianScheduler:
         eta: share of the posterior's standard deviation that is drawn at each step; 0 deterministic, 1 ancestral. A schedule gives
             each step its own.
         initial_std: standard deviation of x_T.
-        renoise: forget x and noise x0 afresh at each step (`stochastic_sampling` of diffusers' flow-matching Euler).
+        renoise: forget x and noise x0 afresh at each step (LCM, and `stochastic_sampling` of diffusers' flow-matching Euler); eta has no
+            effect then, nor at steps whose `std` is fixed.
 
     Raises:
         IncompatibleError: for a step from clean latents, and for one from noise alone if the network predicts the noise.
@@ -85,6 +90,15 @@ class GaussianScheduler:
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
         x0, eps = self._believed(state.x, output, step)
+        if step.skip:
+            x0 = math.sqrt(1 - step.skip) * x0 + step.skip * state.x
+        return self._prediction(state, x0, eps, step)
+
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The same from a clean estimate: eps = (x - a x0) / s, the order of the step kept."""
+        return self._prediction(state, x0, (state.x - step.a * x0) / step.s, step)
+
+    def _prediction(self, state: State, x0: Latents, eps: Latents, step: Step) -> Prediction:
         std = self.std(step)
         k = math.sqrt(max(0.0, step.s_next**2 - std**2))
         direction = self._second_order(x0, state.history, step)
@@ -93,10 +107,12 @@ class GaussianScheduler:
 
     def std(self, step: Step) -> float:
         """The standard deviation of the transition from a step, which depends on the table and eta alone."""
-        return step.s_next if self.renoise else self._eta(step) * posterior_std(step.a, step.s, step.a_next, step.s_next)
+        if self.renoise:
+            return step.s_next
+        return self._eta(step) * posterior_std(step.a, step.s, step.a_next, step.s_next) if step.std is None else step.std
 
     def _eta(self, step: Step) -> float:
-        return float(self.eta) if isinstance(self.eta, int | float) else self.eta(step.index, len(self.steps))
+        return at_step(self.eta, step.index, len(self.steps))
 
     def _believed(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
         a, s = step.a, step.s

@@ -1,5 +1,6 @@
 """The controllable variables: lenses on the controls. A product of variables is a variable."""
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.values.controls import Controls, Embedding
+from tta_core.values.controls import Branches, Controls, Embedding
 from tta_core.values.typing import evolve, frozen
 
 
@@ -53,7 +54,7 @@ class TextEmbedding(_Joins):
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
         """Controls with this text embedding."""
-        return evolve(controls, text=_written(controls.text, value))
+        return evolve(controls, text=_written(controls.text, value), by_step=_without(controls, "text"))
 
 
 @frozen
@@ -69,7 +70,7 @@ class NullEmbedding(_Joins):
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
         """Controls with this null embedding."""
-        return evolve(controls, null=_written(_null(controls), value))
+        return evolve(controls, null=_written(_null(controls), value), by_step=_without(controls, "null"))
 
 
 @frozen
@@ -157,6 +158,11 @@ def _read(embedding: Embedding, pooled: bool, branch: str) -> tuple[Tensor, ...]
             "Leave `pooled` off."
         )
     return (embedding.tokens, embedding.pooled)
+
+
+def _without(controls: Controls, branch: str) -> Mapping[int, Branches]:
+    """The embeddings that differ by step, but for one branch: a written one holds at every step."""
+    return {index: evolve(here, **{branch: None}) for index, here in controls.by_step.items()}
 
 
 def _written(embedding: Embedding, value: tuple[Tensor, ...]) -> Embedding:

@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core.protocols.backbone import Backbone, Defaults
+from tta_core.protocols.backbone import Backbone, Defaults, SteersAttention
 from tta_core.protocols.reward import Card, Reward, card_of, networks_of
 from tta_core.values.controls import Embedding
 from tta_core.values.provenance import name_of
@@ -44,6 +44,11 @@ class WrappedBackbone:
     def has_null(self) -> bool:
         """The original's."""
         return self.backbone.has_null
+
+    @property
+    def steers_attention(self) -> bool:
+        """The original's; no for one that does not say."""
+        return isinstance(self.backbone, SteersAttention) and self.backbone.steers_attention
 
     @property
     def defaults(self) -> Defaults:

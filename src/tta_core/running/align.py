@@ -1,63 +1,21 @@
 """`align`: the one front door. Nothing is hidden behind it: `prepare`, then `method.align(problem)`, is the same run."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Protocol, runtime_checkable
-
-import torch
+from dataclasses import replace
 
 from tta_core.errors import InputError
 from tta_core.plugins import resolve
-from tta_core.plugins.discovery import plugins
-from tta_core.protocols.method import Snapshot
-from tta_core.protocols.reward import Reward, card_of
-from tta_core.running.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
-from tta_core.running.manifest import manifest_of
+from tta_core.running.alignment import Alignment
 from tta_core.running.out_of_memory import attempted
-from tta_core.running.prepare import Prepared, prepare
-from tta_core.solving.problem import Look, Problem
+from tta_core.running.request import Request, takes
+from tta_core.running.run import run
+from tta_core.running.torch_settings import plain_torch
+from tta_core.running.watchers import check_observers
+from tta_core.values.arguments import shown
 from tta_core.values.budget import Budget
-from tta_core.values.controls import Embedding
-from tta_core.values.ledger import Ledger
-from tta_core.values.noise import NoiseSource
-from tta_core.values.provenance import name_of
-from tta_core.values.schedules import Schedule
-from tta_core.values.typing import Latents, Scores, evolve
 
 
-@runtime_checkable
-class Observer(Protocol):
-    """Watches a run. It is handed what the method yields and must not change it."""
-
-    def __call__(self, snapshot: Snapshot, /) -> object:
-        """Look at a snapshot."""
-        ...
-
-
-def align(
-    prompts: str | Sequence[str],
-    *,
-    backbone: object = "shapes",
-    method: object = "date",
-    reward: object = "clip",
-    memory: object = (),
-    scheduler: object = "native",
-    steps: int | None = None,
-    guidance: float | None = None,
-    eta: float | Schedule | None = None,
-    seed: int | Sequence[int] = 0,
-    negative: str | Sequence[str] | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    latents: Latents | None = None,
-    noises: NoiseSource | None = None,
-    text: Embedding | None = None,
-    null: Embedding | None = None,
-    image: object = None,
-    strength: float = 0.8,
-    budget: Budget | None = None,
-    observers: Sequence[Observer] = (),
-) -> Alignment:
+@takes(Request)
+def align(request: Request) -> Alignment:
     """Draw each prompt so that it scores higher, and once more plainly from the same noise.
 
     Args:
@@ -68,7 +26,9 @@ def align(
         reward: a name or any `(images, prompts) -> scores`, images `(b, 3, H, W)` in [0, 1]; higher is better.
         memory: a policy or several, by name or object, applied from left to right.
         scheduler: "native" reads the pipeline's own sampler; other names swap it; a `Scheduler` passes.
-        steps, guidance, height, width: the backbone's defaults where None. guidance 1 is none.
+        steps, guidance, height, width: the backbone's defaults where None.
+        timesteps, sigmas: the sampler's own times or noise levels instead of `steps`, as the pipeline's call takes them.
+        guidance: up to 1 there is none, and the text branch alone is evaluated, as in diffusers; a schedule gives each step its own.
         eta: 0 deterministic to 1 ancestral sampling; None: what the method's paper uses.
         seed: one for all prompts or one each. Noise is keyed by (seed, sample, step): batches do not change it.
         negative: negative prompt(s) for the null embedding.
@@ -84,111 +44,20 @@ def align(
         An `Alignment`. Ctrl-C ends the run early with the best so far, and says so in `stopped`.
 
     Raises:
-        TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave.
+        TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave. What fails
+            after the method's first snapshot keeps the best so far: the error's `partial` is an `Alignment`.
+
+    Warns:
+        UserWarning: for what has no effect, and for an observer or a plugin's hook that raised, without which the run goes on.
     """
+    budget = request.budget
     if budget is not None and not isinstance(budget, Budget):
-        raise InputError(f"budget is {budget!r}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
-    if not isinstance(observers, Sequence) or not all(map(callable, observers)):
-        raise InputError(f"observers is {observers!r}, but it takes a list of functions of a snapshot, such as [print].")
-    drawing = resolve.backbone(backbone)
-    preparing = partial(
-        prepare,
-        prompts,
-        backbone=drawing,
-        method=method,
-        reward=resolve.reward(reward, drawing),
-        scheduler=scheduler,
-        steps=steps,
-        guidance=guidance,
-        eta=eta,
-        seed=seed,
-        negative=negative,
-        height=height,
-        width=width,
-        latents=latents,
-        noises=noises,
-        text=text,
-        null=null,
-        image=image,
-        strength=strength,
-    )
-    policies = resolve.policies(memory)
-    if budget is not None and budget.flops is not None:
-        policies = (*policies, *resolve.policies("counted"))
-    return attempted(preparing, policies, partial(run, budget=budget, observers=observers, seed=seed))
-
-
-Best = tuple[Latents, Scores]
-
-
-def run(
-    prepared: Prepared, *, budget: Budget | None = None, observers: Sequence[Observer] = (), seed: object = None, retries: int = 0
-) -> Alignment:
-    """Run a prepared problem, with its baseline from the same noise. `retries` goes into the ledger."""
-    problem, hooks = prepared.problem, plugins().hooks.hook
-    ledger = problem.ledger.fresh()
-    ledger.retries = retries
-    with torch.no_grad(), ledger.phase("baseline"):
-        baseline = evolve(problem, ledger=Ledger())
-        plain = baseline.look(baseline.sample(baseline.controls))
-    problem = evolve(problem, ledger=ledger.restarted())
-    hooks.tta_run_started(problem=problem)
-    last, best, trace, stopped, interrupted = None, None, [], "", False
-    try:
-        with torch.enable_grad(), ledger.phase("method"):
-            for snapshot in prepared.method.align(problem):
-                last, best = snapshot, _better(best, snapshot)
-                trace.append(_row(snapshot, ledger))
-                for observer in observers:
-                    observer(snapshot)
-                hooks.tta_snapshot(snapshot=snapshot)
-                stopped = budget.spent(ledger) if budget and snapshot.index + 1 < snapshot.total else ""
-                if stopped:
-                    break
-    except KeyboardInterrupt:
-        if last is None:
-            raise
-        stopped, interrupted = f"interrupted at {last.index + 1} of {last.total}", True
-    with ledger.phase("result"):
-        result = _result(problem, last, best) if last else plain
-    alignment = Alignment(
-        prompts=problem.prompts,
-        result=_outcome(result, problem.reward),
-        baseline=_outcome(plain, problem.reward),
-        trace=tuple(trace),
-        cost=ledger,
-        manifest=manifest_of(prepared, seed),
-        stopped=stopped,
-        interrupted=interrupted,
-    )
-    hooks.tta_run_finished(alignment=alignment)
-    return alignment
-
-
-def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
-    """What the method ended with; of one that was stopped before, the clean estimate that scored best, decoded in full."""
-    if last.images is not None and last.scores is not None:
-        return Look(last.x0.detach(), last.images.detach(), last.scores.detach())
-    with torch.no_grad():
-        return problem.look(best[0] if best else last.x0.detach())
-
-
-def _better(best: Best | None, snapshot: Snapshot) -> Best | None:
-    """Each sample's clean latents with the highest score so far; of equals, the later ones."""
-    if snapshot.scores is None:
-        return best
-    x0, scores = snapshot.x0.detach(), snapshot.scores.detach()
-    if best is None:
-        return x0, scores
-    rows = scores >= best[1]
-    return torch.where(rows.view(-1, 1, 1, 1), x0, best[0]), torch.where(rows, scores, best[1])
-
-
-def _outcome(look: Look, reward: Reward) -> Outcome:
-    return Outcome(look.images.clamp(0, 1), Scored(as_floats(look.scores), card_of(reward).unit, name_of(reward)))
-
-
-def _row(snapshot: Snapshot, ledger: Ledger) -> TraceRow:
-    scores = None if snapshot.scores is None else as_floats(snapshot.scores)
-    parts, penalties = ({name: as_floats(value) for name, value in named.items()} for named in (snapshot.parts, snapshot.penalties))
-    return TraceRow(snapshot.index, snapshot.total, ledger.elapsed, scores, parts, penalties)
+        raise InputError(f"budget is {shown(budget)}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
+    check_observers(request.observers)
+    with plain_torch():
+        drawing = resolve.backbone(request.backbone)
+        policies = resolve.policies(request.memory)
+        if budget is not None and budget.flops is not None:
+            policies = (*policies, *resolve.policies("counted"))
+        request = replace(request, backbone=drawing, reward=resolve.reward(request.reward, drawing))
+        return attempted(request, policies, run)

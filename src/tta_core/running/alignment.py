@@ -1,15 +1,24 @@
 """What a run gives back: images, scores, the baseline from the same noise, the trace, the cost and the record of the experiment."""
 
-import json
-from collections.abc import Iterator, Mapping
+import base64
+import html
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import torch
 
-from tta_core.running.folder import writable
+from tta_core.errors import LoadError, SaveError
+from tta_core.plugins.discovery import plugins
+from tta_core.running.atomic_files import reason, write, write_all
+from tta_core.running.folder import GRID, RECORD, emptied, picture_names
+from tta_core.values import strict_json
 from tta_core.values.ledger import Ledger
+from tta_core.values.prompts import facts_record
 from tta_core.values.typing import Images, Scores, frozen
 
 if TYPE_CHECKING:
@@ -109,9 +118,10 @@ class Alignment:
         return picture.resize((picture.width * enlarge, picture.height * enlarge), Resampling.LANCZOS)
 
     def record(self) -> dict[str, Any]:
-        """Everything but the pixels, as plain data for JSON."""
-        return {
-            "prompts": list(self.prompts),
+        """Everything but the pixels, as plain data for JSON; an infinity or a NaN is the text "inf", "-inf" or "nan"."""
+        record = {
+            "prompts": [str(prompt) for prompt in self.prompts],
+            "facts": facts_record(self.prompts),
             "reward": self.scores.reward,
             "unit": self.scores.unit,
             "scores": list(self.scores),
@@ -121,17 +131,69 @@ class Alignment:
             "trace": [attrs.asdict(row) for row in self.trace],  # type: ignore[arg-type]
             "manifest": dict(self.manifest),
         }
+        return cast("dict[str, Any]", strict_json.plain(record))
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `aligned.png`, `baseline.png` (numbered if there are several), `grid.png` and `run.json`; gives the folder."""
-        path = writable(folder)
-        for name, pictures in (("aligned", self.images), ("baseline", self.baseline.images)):
-            for sample, picture in enumerate(pictures):
-                picture.save(path / (f"{name}.png" if len(pictures) == 1 else f"{name}-{sample:02d}.png"))
-        side = self.result.pixels.shape[-1]
-        self.grid(enlarge=max(1, 256 // side)).save(path / "grid.png")
-        (path / "run.json").write_text(json.dumps(self.record(), indent=1) + "\n", encoding="utf-8")
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write `run.json`, `aligned.png`, `baseline.png` (numbered if there are several) and `grid.png`; gives the folder.
+
+        Each file is complete or not there, whatever ends the process. A folder that holds another run's results stays as it is, unless
+        `overwrite`: then this run goes to the next free one (`folder-2` ...), with a warning.
+
+        Raises:
+            InputError: nothing can be written there.
+            SaveError: some files could not be written, on a full disk for instance; the others are. Save again, there or elsewhere.
+        """
+        record = f"{strict_json.dumps(self.record())}\n".encode()
+        path = emptied(folder, record, overwrite)
+        write_all(path, {RECORD: lambda: record, **self._pictures()})
+        if path != Path(folder):
+            warnings.warn(f"{folder} holds the results of another run, so this one was saved in {path}.", stacklevel=2)
         return path
+
+    def _pictures(self) -> dict[str, Callable[[], bytes]]:
+        made: dict[str, Callable[[], bytes]] = {}
+        for kind, outcome in (("aligned", self.result), ("baseline", self.baseline)):
+            names = picture_names(kind, len(outcome.pixels))
+            made |= {name: partial(_png, pixels) for name, pixels in zip(names, outcome.pixels, strict=True)}
+        enlarge = max(1, 256 // self.result.pixels.shape[-1])
+        return {**made, GRID: lambda: _encoded(self.grid(enlarge))}
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML page that shows the run and loads nothing from outside; gives the file.
+
+        Raises:
+            LoadError: no plugin makes pages, or what it needs is not installed.
+            SaveError: it cannot be written there.
+        """
+        page = plugins().hooks.hook.tta_page(alignment=self)
+        if page is None:
+            raise LoadError("No plugin makes pages, so there is no report. `tta doctor` says whether one is broken or blocked.")
+        place = Path(path)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write(place, page.encode())
+        except OSError as error:
+            raise SaveError(f"Cannot write {place}: {reason(error)}. Give another file.") from error
+        return place
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: baseline and result side by side, with their scores."""
+        grid = base64.b64encode(_encoded(self.grid(enlarge=max(1, 128 // self.result.pixels.shape[-1])))).decode()
+        picture = f'<img alt="baseline left, aligned right" src="data:image/png;base64,{grid}">'
+        numbers = zip(self.prompts, self.baseline.scores, self.scores, strict=True)
+        rows = "".join(f"<tr><td>{html.escape(p)}<td>{before:.4f}<td>{after:.4f}<td>{after - before:+.4f}" for p, before, after in numbers)
+        unit = html.escape(f"{self.scores.reward} ({self.scores.unit})")
+        return f"{picture}<table><tr><th>prompt<th>baseline<th>aligned<th>gain in {unit}{rows}</table><p>{html.escape(str(self.cost))}</p>"
+
+
+def _png(pixels: torch.Tensor) -> bytes:
+    return _encoded(to_picture(pixels))
+
+
+def _encoded(picture: "Image") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def to_picture(image: torch.Tensor) -> "Image":

@@ -1,18 +1,83 @@
-"""The folder that results are written to; asked for before the work, so that an unwritable one costs nothing."""
+"""The folder of a run's results: looked at before the work, and never shared by two runs."""
 
+import re
+from itertools import count
 from pathlib import Path
 
 from tta_core.errors import InputError
+from tta_core.running.atomic_files import part_of, reason, remove_parts
+
+RECORD = "run.json"
+GRID = "grid.png"
+_RESULT = re.compile(r"run\.json|grid\.png|report\.html|report\.html|(aligned|baseline)(-\d+)?\.png")
+
+
+def picture_names(kind: str, samples: int) -> list[str]:
+    """`aligned.png`, or `aligned-00.png` and so on: as many digits as the last one needs, so that names sort like samples."""
+    digits = max(2, len(str(samples - 1)))
+    return [f"{kind}.png"] if samples == 1 else [f"{kind}-{sample:0{digits}d}.png" for sample in range(samples)]
 
 
 def writable(folder: str | Path) -> Path:
-    """The folder, made if need be. Raises `InputError` if nothing can be written there."""
+    """The folder, made if need be, without what killed processes left. Raises `InputError` if nothing can be written there."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".tta-write-test"
+        remove_parts(path)
+        probe = path / part_of("probe")
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise InputError(f"Cannot write to {path}: {error.strerror or error}. Give another output folder.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot write to {path}: {reason(error)}. Give another output folder.") from error
     return path
+
+
+def fresh(folder: str | Path, overwrite: bool = False) -> Path:
+    """The folder, writable and fit for a new run. Raises `InputError` if it holds another's results, or folders of their names."""
+    path = writable(folder)
+    held = _results_in(path)
+    blocking = [result.name for result in held if result.is_dir()]
+    if blocking:
+        raise InputError(f"Cannot write to {path}: {blocking[0]} is a folder there. Remove it, or give another output folder.")
+    if held and not overwrite:
+        raise InputError(
+            f"{path} holds the results of another run ({held[0].name}), and two runs are not mixed. Give another output folder, or "
+            "overwrite that run: --overwrite on the command line, overwrite=True in Python."
+        )
+    return path
+
+
+def vacant(folder: str | Path) -> Path:
+    """The folder, if it holds no results; else the first of folder-2, folder-3 ... that is not there or holds none."""
+    path = Path(folder)
+    named = path if path.name not in ("", "..") else path.resolve()
+    names = (path if number == 1 else named.with_name(f"{named.name}-{number}") for number in count(1))
+    return next(name for name in names if not name.exists() or (name.is_dir() and not _results_in(name)))
+
+
+def emptied(folder: str | Path, record: bytes, overwrite: bool) -> Path:
+    """The folder that this record belongs to, and no other: the one asked for, or, where another run's results must stay, `vacant`.
+
+    Overwriting removes the other's results. Saving one run again keeps its folder. Raises `InputError` as `writable`.
+    """
+    path = writable(folder)
+    held = _results_in(path)
+    blocked = any(result.is_dir() for result in held)
+    if not blocked and (not held or _is_same(path / RECORD, record)):
+        return path
+    if blocked or not overwrite:
+        return writable(vacant(path))
+    for result in sorted(held, key=lambda result: result.name != RECORD):
+        result.unlink()
+    return path
+
+
+def _is_same(file: Path, record: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == record
+
+
+def _results_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if _RESULT.fullmatch(path.name))
+    except OSError:  # a folder that cannot be read is refused by `writable`
+        return []

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -13,16 +13,18 @@ from torch import nn
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.reward import card_of
 from tta_core.running.prepare import Prepared
-from tta_core.values.arguments import whole
+from tta_core.values.arguments import several, whole
 from tta_core.values.provenance import distribution, name_of
 from tta_core.values.trajectory import Step
 
 
-def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
+def manifest_of(prepared: Prepared) -> dict[str, Any]:
     """The `repr` of every part, settings, versions, device, dtypes and citations, as plain data for JSON.
 
     `sampler`: the name that was asked for (empty: an object was given), the backbone's own, and a digest of the table of steps.
     """
+    request, seed = prepared.request, prepared.request.seed
+    seeds = several("seed", seed)
     problem, method, sampler = prepared.problem, prepared.method, prepared.problem.backbone.sampler
     parts = {"backbone": problem.backbone, "scheduler": problem.scheduler, "reward": problem.reward, "method": method}
     packages = ("tta-align", "torch", "diffusers", "transformers")
@@ -31,25 +33,26 @@ def manifest_of(prepared: Prepared, seed: object) -> dict[str, Any]:
     return {
         **{kind: repr(part) for kind, part in parts.items()},
         "sampler": {
-            "asked": prepared.asked,
-            "native": name_of(sampler.scheduler if isinstance(sampler, NativeSampler) else sampler),
+            "asked": request.scheduler if isinstance(request.scheduler, str) else "",
+            "native": name_of(NativeSampler.of(sampler).scheduler),
             "table": _digest(problem.steps),
         },
         "dtypes": {role: str(_dtype(network)) for role, network in problem.backbone.networks.items()},
         "memory": list(prepared.memory),
         "negative": list(prepared.negatives),
-        "given": list(prepared.given),
+        "given": list(request.given),
         "height": prepared.setup.height,
         "width": prepared.setup.width,
-        "guidance": problem.guidance,
+        "guidance": problem.guidance if isinstance(problem.guidance, int | float) else repr(problem.guidance),
         "steps": len(problem.steps),
-        "seed": [whole("seed", one) for one in seed] if isinstance(seed, Iterable) else None if seed is None else whole("seed", seed),
+        "seed": whole("seed", seed) if seeds is None else [whole("seed", one) for one in seeds],
         "versions": {
             "python": platform.python_version(),
             **known,
             **{made[0]: made[1] for made in map(distribution, parts.values()) if made},
         },
         "device": str(problem.backbone.device),
+        "threads": torch.get_num_threads(),
         "citations": [citation for citation in citations if citation],
     }
 

@@ -1,19 +1,19 @@
 """What happens when a device runs out of memory: another choice of policies where one was asked for, else one clear message."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import gc
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
 
-from tta_core.errors import OutOfMemoryError
+from tta_core.errors import OutOfMemoryError, TTAError
 from tta_core.plugins.discovery import plugins
 from tta_core.protocols.memory import Chooser, MemoryPolicy, Setup
 from tta_core.running.alignment import Alignment
-from tta_core.running.prepare import Prepared
+from tta_core.running.prepare import Prepared, prepared
+from tta_core.running.request import Request
 
 Policies = tuple[MemoryPolicy, ...]
-Preparing = Callable[..., AbstractContextManager[Prepared]]
 
 
 @runtime_checkable
@@ -25,7 +25,7 @@ class Running(Protocol):
         ...
 
 
-def attempted(preparing: Preparing, policies: Policies, running: Running) -> Alignment:
+def attempted(request: Request, policies: Policies, running: Running) -> Alignment:
     """Prepare and run; where the device runs out of memory and a policy chooses, again with its next choice.
 
     Raises:
@@ -35,12 +35,14 @@ def attempted(preparing: Preparing, policies: Policies, running: Running) -> Ali
     while True:
         following = leaner(policies)
         try:
-            with preparing(memory=policies) as prepared:
+            with prepared(replace(request, memory=policies)) as made:
                 try:
-                    return running(prepared, retries=retries)
+                    return running(made, retries=retries)
                 except Exception as error:
                     if ran_out(error) and following is None:
-                        raise explained(prepared.setup) from error
+                        message = explained(made.setup)
+                        message.partial = error.partial if isinstance(error, TTAError) else None
+                        raise message from error
                     raise
         except OutOfMemoryError:
             raise
@@ -50,6 +52,7 @@ def attempted(preparing: Preparing, policies: Policies, running: Running) -> Ali
             if following is None:
                 raise OutOfMemoryError(_BEFORE) from error
         policies, retries = following, retries + 1
+        gc.collect()  # frames and errors that hold each other keep the tensors of the attempt that failed
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

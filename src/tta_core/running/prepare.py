@@ -1,124 +1,110 @@
 """From a user's words to a problem, ready to run, and everything handed back afterwards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import cast
 
 import torch
 
-from tta_core.errors import IncompatibleError, InputError
+from tta_core.errors import InputError
 from tta_core.plugins import resolve
-from tta_core.plugins.discovery import plugins
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
-from tta_core.protocols.scheduler import Scheduler
-from tta_core.running.frozen_networks import frozen_networks, on_device
-from tta_core.solving.from_image import as_pixels, last_steps, origin
+from tta_core.running.embeddings import completed
+from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
+from tta_core.running.request import Request, takes
+from tta_core.running.sampling import guidance_of, sampler_of
+from tta_core.running.torch_settings import plain_torch
+from tta_core.running.unused import warn_of_unused
+from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, whole
+from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, whole
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
-from tta_core.values.provenance import name_of
-from tta_core.values.schedules import Schedule
-from tta_core.values.typing import Latents, frozen
-
-MakeScheduler = Callable[[object, int, float | Schedule | None, tuple[int, int, int]], Scheduler]
+from tta_core.values.pictures import as_pixels
+from tta_core.values.typing import frozen
 
 
 @frozen
 class Prepared:
     """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave.
 
-    `negatives` are the negative prompts that the null embedding was asked for; `given` names the tensors and pictures that were handed in,
-    `asked` the scheduler, if a name was given.
+    `request` is what was asked for, `negatives` the negative prompts that the null embedding was made of.
     """
 
     problem: Problem
     method: Method
     setup: Setup
+    request: Request
     memory: tuple[str, ...] = ()
     negatives: tuple[str | None, ...] = ()
-    given: tuple[str, ...] = ()
-    asked: str = ""
+
+
+@takes(Request)
+@contextmanager
+def prepare(request: Request) -> Iterator[Prepared]:
+    """The problem that `align` would solve, for those who run methods themselves: `*_, last = method.align(problem)`.
+
+    Arguments are `align`'s; `budget` and `observers` are for `run(prepared)`. Inside the context the networks are frozen; on leaving it,
+    also by an exception, they are as they were.
+    """
+    with prepared(request) as made:
+        yield made
 
 
 @contextmanager
-def prepare(
-    prompts: str | Sequence[str],
-    *,
-    backbone: object = "shapes",
-    method: object = "date",
-    reward: object = "clip",
-    memory: object = (),
-    scheduler: object = "native",
-    steps: int | None = None,
-    guidance: float | None = None,
-    eta: float | Schedule | None = None,
-    seed: int | Sequence[int] = 0,
-    negative: str | Sequence[str] | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    latents: Latents | None = None,
-    noises: NoiseSource | None = None,
-    text: Embedding | None = None,
-    null: Embedding | None = None,
-    image: object = None,
-    strength: float = 0.8,
-) -> Iterator[Prepared]:
-    """The problem that `align` would solve, for those who run methods themselves: `*_, last = method.align(problem)`.
+def prepared(request: Request) -> Iterator[Prepared]:
+    """As `prepare`, of a request."""
+    with plain_torch(), _prepared(request) as made:
+        yield made
 
-    Arguments are `align`'s. Inside the context the networks are frozen; on leaving it, also by an exception, they are as they were.
-    """
-    if torch.is_inference_mode_enabled():
-        raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
-    prompts = as_prompts(prompts)
-    negatives = as_negatives(negative, len(prompts))
-    strength = number("strength", strength)
-    of_kind("latents", latents, torch.Tensor)
-    of_kind("noises", noises, NoiseSource)
-    of_kind("text", text, Embedding)
-    of_kind("null", null, Embedding)
-    if latents is not None and not latents.isfinite().all():
-        raise InputError("latents hold a NaN or an infinity. Give standard normal noise.")
-    drawing = resolve.backbone(backbone)
-    judge, solver = resolve.reward(reward, drawing), resolve.method(method)
-    pixels = None if image is None else as_pixels(image, len(prompts))
-    if height is None:
-        height = drawing.defaults.height if pixels is None else pixels.shape[2]
-    if width is None:
-        width = drawing.defaults.width if pixels is None else pixels.shape[3]
-    height, width = whole("height", height), whole("width", width)
-    shape = drawing.latent_shape(height, width)
-    if not isinstance(scheduler, str) and not (steps is None and eta is None):
-        raise InputError(
-            f"steps is {steps} and eta is {eta}, but the scheduler given is an object, whose table has its own. Make it with the steps and "
-            "the eta that you want, or give the name of a scheduler."
-        )
-    sampler = _scheduler(scheduler, drawing, _steps(steps, drawing), solver.needs.eta if eta is None else eta, shape)
+
+@contextmanager
+def _prepared(request: Request) -> Iterator[Prepared]:
+    prompts = as_prompts(request.prompts)
+    negatives = as_negatives(request.negative, len(prompts))
+    strength = number("strength", request.strength)
+    of_kind("latents", request.latents, torch.Tensor)
+    of_kind("noises", request.noises, NoiseSource)
+    of_kind("text", request.text, Embedding)
+    of_kind("null", request.null, Embedding)
+    latents = request.latents
+    if latents is not None:
+        require_numbers("latents", latents)
+    drawing = resolve.backbone(request.backbone)
+    judge, solver = resolve.reward(request.reward, drawing), resolve.method(request.method)
+    pixels = None if request.image is None else as_pixels(request.image, len(prompts))
+    height, width = drawing.defaults.height, drawing.defaults.width
     if pixels is not None:
-        sampler = last_steps(sampler, strength)
-    guidance = _guidance(guidance, drawing)
+        height, width = pixels.shape[2:]
+    height = height if request.height is None else whole("height", request.height)
+    width = width if request.width is None else whole("width", request.width)
+    shape = drawing.latent_shape(height, width)
+    table = sampler_of(request, drawing, shape, solver.needs.eta)
+    sampler = table if pixels is None else last_steps(table, strength)
+    guidance = guidance_of(request.guidance, drawing, len(sampler.steps))
     networks = [*drawing.networks.values(), *networks_of(judge).values()]
     setup = Setup(drawing, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
-    policies = resolve.policies(memory)
+    policies = resolve.policies(request.memory)
     with ExitStack() as stack:
+        stack.enter_context(one_policy_at_a_time(networks, policies))
         stack.enter_context(frozen_networks(networks))
         stack.enter_context(on_device(networks_of(judge).values(), drawing.device))
         stack.enter_context(setup.undo)
         for policy in policies:
             setup = policy(setup)
-        keyed = keyed_noises(prompts, seed, shape, drawing.device)
-        source = keyed if noises is None else noises
+        warn_of_unused(request, setup.scheduler, solver)
+        keyed = keyed_noises(prompts, request.seed, shape, drawing.device)
+        source = keyed if request.noises is None else request.noises
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
         for name, given in (("noises", rows[0]), ("latents", latents)):
             if given is not None and given.shape != (len(prompts), *shape):
                 raise InputError(f"{name} have the shape {tuple(given.shape)}, but this run starts from {(len(prompts), *shape)}.")
         if latents is not None:
             rows[0] = latents
-        controls = _encode(setup.backbone, prompts, negatives, height, width, rows, text, null)
+        controls = _encode(setup.backbone, prompts, negatives, height, width, rows, request.text, request.null)
         problem = Problem(
             backbone=setup.backbone,
             scheduler=setup.scheduler,
@@ -128,16 +114,14 @@ def prepare(
             noises=source,
             origin=None if pixels is None else origin(drawing, pixels, rows[0]),
             guidance=guidance,
+            size=(height, width),
             look_ahead_decoder=setup.look_ahead,
             segment=setup.segment,
             loss_scale=setup.loss_scale,
             ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
         )
-        problem.check(setup.method.needs)
-        handed = {"latents": latents, "noises": noises, "text": text, "null": null, f"image, strength {strength:g}": image}
-        names = tuple(name for name, value in handed.items() if value is not None)
-        asked = scheduler if isinstance(scheduler, str) else ""
-        yield Prepared(problem, setup.method, setup, (*map(repr, policies), *setup.remarks), negatives, names, asked)
+        problem = problem.check(setup.method.needs)
+        yield Prepared(problem, setup.method, setup, request, (*map(repr, policies), *setup.remarks), negatives)
 
 
 def _meter(device: torch.device) -> Meter | None:
@@ -158,29 +142,10 @@ def _encode(
         if given is not None and given.tokens.shape[0] != len(prompts):
             raise InputError(f"{name} has {given.tokens.shape[0]} rows, but there are {len(prompts)} prompts. Give one row for each.")
     with torch.no_grad():
-        text = text or backbone.encode(prompts, height, width)
-        null = null or backbone.encode_null(negatives, height, width)
+        if text is None or not text.extra:  # what has facts beside the tokens was encoded for this backbone
+            own = backbone.encode(prompts, height, width)
+            text = own if text is None else completed("text", text, own, backbone)
+        if null is None or not null.extra:
+            without = backbone.encode_null(negatives, height, width)
+            null = without if null is None else completed("null", null, without, backbone)
     return Controls(text, null, noise)
-
-
-def _steps(steps: int | None, backbone: Backbone) -> int:
-    steps = backbone.defaults.steps if steps is None else whole("steps", steps)
-    if steps < 1:
-        raise InputError(f"steps is {steps}, but sampling takes at least 1 step.")
-    return steps
-
-
-def _guidance(guidance: float | None, backbone: Backbone) -> float:
-    if guidance not in (None, 1) and not backbone.has_null:
-        raise IncompatibleError(
-            f"Cannot use guidance {guidance} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
-            "against. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
-        )
-    return number("guidance", backbone.defaults.guidance if guidance is None else guidance)
-
-
-def _scheduler(source: object, backbone: Backbone, steps: int, eta: float | Schedule | None, shape: tuple[int, int, int]) -> Scheduler:
-    if not isinstance(source, str):
-        return cast(Scheduler, source)
-    make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())
-    return make(backbone.sampler, steps, eta, shape)

@@ -1,85 +1,102 @@
 """What cannot work together: found before the first step, and refused with the reason and a remedy."""
 
-import torch
+from collections.abc import Sequence
 
 from tta_core.errors import IncompatibleError
+from tta_core.protocols.backbone import SteersAttention
 from tta_core.protocols.method import Needs
-from tta_core.protocols.reward import Reward, card_of
 from tta_core.protocols.scheduler import GaussianScheduler, Scheduler
-from tta_core.solving.from_image import LastSteps
+from tta_core.protocols.variables import ControllableVariable
+from tta_core.solving.last_steps import LastSteps
 from tta_core.solving.parts import Parts
-from tta_core.solving.scoring import checked
+from tta_core.solving.trial import try_reward
 from tta_core.values.provenance import name_of
+from tta_core.values.schedules import at_step
+from tta_core.values.trajectory import Step
 
 
 def refuse(problem: Parts, needs: Needs) -> None:
     """Raises `IncompatibleError` if the problem's parts do not give what a method needs."""
-    variable = needs.variable
-    if variable is not None:
-        if variable.needs_null and not problem.backbone.has_null:
-            raise IncompatibleError(
-                f"Cannot use {variable} with {name_of(problem.backbone)}. This is because the variable steers the null embedding of "
-                "classifier-free guidance, but the backbone has none. Steer TextEmbedding() or Noise()."
-            )
-        if variable.needs_null and problem.guidance == 1:
-            raise IncompatibleError(
-                f"Cannot use {variable} with guidance 1. This is because null + guidance * (text - null) does not depend on the null "
-                "embedding there. Use a guidance above 1, or steer TextEmbedding() or Noise()."
-            )
-        variable.read(problem.controls)
-    if needs.betas and any(step.alpha is None for step in problem.scheduler.steps):
+    if needs.variable is not None:
+        _refuse_variable(problem, needs.variable)
+    if needs.betas:
+        _refuse_betas(problem.scheduler.steps)
+    _refuse_quiet_steps(problem.scheduler, needs)
+    if needs.picture and problem.origin is None:
+        raise IncompatibleError(
+            "Cannot use this method without a picture. This is because it edits one, but the run starts from noise. Give `image=`, or use "
+            "a method that draws anew."
+        )
+    if needs.attention and not (isinstance(problem.backbone, SteersAttention) and problem.backbone.steers_attention):
+        raise IncompatibleError(
+            f"Cannot use a method that changes cross-attention with {name_of(problem.backbone)}. This is because its denoiser has no "
+            "cross-attention layers that the backbone could reach. Use a Stable Diffusion 1, 2 or XL pipeline, or another method."
+        )
+    if not problem.tried:
+        try_reward(problem, needs.gradient)
+
+
+def _refuse_variable(problem: Parts, variable: ControllableVariable) -> None:
+    if variable.needs_null and not problem.backbone.has_null:
+        raise IncompatibleError(
+            f"Cannot use {variable} with {name_of(problem.backbone)}. This is because the variable steers the null embedding of "
+            "classifier-free guidance, but the backbone has none. Steer TextEmbedding() or Noise()."
+        )
+    unguided = _unguided(problem) if variable.needs_null else None
+    if unguided is not None:
+        guidance = at_step(problem.guidance, unguided, len(problem.scheduler.steps))
+        raise IncompatibleError(
+            f"Cannot use {variable} with guidance {guidance:g}, as it is at step {unguided}. This is because up to 1 there is no guidance, "
+            "and the output does not depend on the null embedding. Use a guidance above 1 at every step, or steer TextEmbedding() or "
+            "Noise()."
+        )
+    value = variable.read(problem.controls)
+    if problem.controls.by_step and variable.write(problem.controls, value).by_step != problem.controls.by_step:
+        raise IncompatibleError(
+            f"Cannot use {variable} with embeddings that differ from step to step. This is because the method steers one value for all "
+            "steps, which would replace them. Steer another variable, or give one embedding."
+        )
+
+
+def _refuse_betas(steps: Sequence[Step]) -> None:
+    if any(step.alpha is None for step in steps):
         raise IncompatibleError(
             "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
             "is made of them. Use kernel='sampler'."
         )
-    flat = (
-        next((step.index for step in problem.scheduler.steps if step.alpha is not None and step.alpha <= 0), None) if needs.betas else None
-    )
+    flat = next((step.index for step in steps if step.alpha is not None and step.alpha <= 0), None)
     if flat is not None:
         raise IncompatibleError(
             f"Cannot use kernel='training' with this sampler. This is because alpha is 0 at step {flat} (betas rescaled to a terminal SNR "
             "of zero), and the kernel divides by it. Use kernel='sampler'."
         )
-    stds = _stds(problem.scheduler)
-    if needs.stochastic:
-        still = next((index for index, std in enumerate(stds[:-1]) if std == 0), None)
-        if still is not None:
-            raise IncompatibleError(
-                f"Cannot use a KL divergence of transitions with this sampler. This is because step {still} draws no noise (std 0), "
-                "and the KL of two point masses is infinite or 0. Use a stochastic sampler (eta > 0), or a penalty that needs no "
-                "transition (kernel='training')."
-            )
+
+
+def _refuse_quiet_steps(scheduler: Scheduler, needs: Needs) -> None:
+    """Steps without noise, where a method cannot do without."""
+    stds = stds_of(scheduler)
+    quiet = next((index for index, std in enumerate(stds[:-1]) if std == 0), None)
+    if needs.stochastic and quiet is not None:
+        raise IncompatibleError(
+            f"Cannot use this method with a sampler whose step {quiet} draws no noise (std 0). This is because it compares or weighs "
+            "transitions, and a step without noise has only one outcome. Use a stochastic sampler (eta > 0), or a setting that needs no "
+            "transition (kernel='training' of null-tta)."
+        )
     if needs.children and stds and not any(stds):
         raise IncompatibleError(
             "Cannot use several particles with this sampler. This is because no step draws noise (std 0), so the children of a step are "
             "all equal and none is better. Use particles=1, or a stochastic sampler (eta > 0) of several steps."
         )
-    if needs.gradient and not _is_differentiable(problem):
-        raise not_differentiable(problem.reward)
 
 
-def not_differentiable(reward: Reward) -> IncompatibleError:
-    """The refusal of a reward whose gradient is asked for and does not exist."""
-    return IncompatibleError(
-        f"Cannot use {name_of(reward)} with a method that follows its gradient. This is because the scores do not depend differentiably on "
-        "the images (no_grad, numpy, rounding or 8-bit pictures inside it). Use an estimator without gradients (estimator=ZerothOrder() or "
-        "Hybrid2() on date, null-tta or dno), or best-of-n; or write the reward in torch operations on the images."
-    )
+def _unguided(problem: Parts) -> int | None:
+    """The first step without guidance."""
+    total = len(problem.scheduler.steps)
+    return next((index for index in range(total) if at_step(problem.guidance, index, total) <= 1), None)
 
 
-def _stds(scheduler: Scheduler) -> list[float]:
+def stds_of(scheduler: Scheduler) -> list[float]:
     """The standard deviation of each step's transition, where the table tells; else nothing."""
     if isinstance(scheduler, LastSteps):
-        return _stds(scheduler.scheduler)[-scheduler.count :]
+        return stds_of(scheduler.scheduler)[-scheduler.count :]
     return [scheduler.std(step) for step in scheduler.steps] if isinstance(scheduler, GaussianScheduler) else []
-
-
-def _is_differentiable(problem: Parts) -> bool:
-    """As the card says; where it does not, by one trial on a decoded picture."""
-    declared = card_of(problem.reward).differentiable
-    if declared is not None:
-        return declared
-    with torch.no_grad():
-        image = problem.backbone.decode(torch.zeros_like(problem.controls.noise[0, :1])).clamp(0, 1)
-    with torch.enable_grad():
-        return checked(problem.reward, image.detach().requires_grad_(), problem.prompts[:1]).requires_grad

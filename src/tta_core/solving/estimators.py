@@ -13,7 +13,8 @@ from torch import Tensor
 
 from tta_core.protocols.method import Snapshot
 from tta_core.solving import steering
-from tta_core.solving.problem import Look, Problem
+from tta_core.solving.look import Look
+from tta_core.solving.problem import Problem
 from tta_core.solving.steering import Tensors
 from tta_core.values.arguments import above
 from tta_core.values.controls import Controls

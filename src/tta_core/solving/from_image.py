@@ -4,8 +4,6 @@ Source: SDEdit (arXiv 2108.01073), in the terms of diffusers' image-to-image pip
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,35 +12,9 @@ from torch import Tensor
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.backbone import Backbone, EncodesImages
 from tta_core.protocols.scheduler import Scheduler
+from tta_core.solving.last_steps import LastSteps
 from tta_core.values.provenance import name_of
-from tta_core.values.trajectory import Prediction, State, Step
-from tta_core.values.typing import Images, Latents, evolve, frozen
-
-
-@frozen
-class LastSteps:
-    """A sampler's last `count` steps, numbered from 0."""
-
-    scheduler: Scheduler
-    count: int
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Those steps."""
-        return tuple(evolve(step, index=step.index - self._skipped) for step in self.scheduler.steps[self._skipped :])
-
-    @property
-    def initial_std(self) -> float:
-        """The whole sampler's."""
-        return self.scheduler.initial_std
-
-    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
-        """The whole sampler's prediction at that step."""
-        return self.scheduler.predict(state, output, evolve(step, index=step.index + self._skipped))
-
-    @property
-    def _skipped(self) -> int:
-        return len(self.scheduler.steps) - self.count
+from tta_core.values.typing import Latents
 
 
 def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
@@ -72,35 +44,3 @@ def origin(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: L
             f"{tuple(noise.shape[1:])}. Leave height and width out, or resize the picture to them."
         )
     return x0.expand_as(noise)
-
-
-def as_pixels(image: object, samples: int) -> Images:
-    """A tensor, a PIL picture or several, as `(b, 3, H, W)` in [0, 1]; one serves all samples.
-
-    Raises:
-        InputError: for another number, shape or range.
-    """
-    pixels = image if isinstance(image, torch.Tensor) else _stacked(image)
-    if pixels.dim() != 4 or pixels.shape[1] != 3 or pixels.shape[0] not in (1, samples):
-        raise InputError(
-            f"The picture has the shape {tuple(pixels.shape)}, but {samples} samples take (1, 3, H, W) or ({samples}, 3, H, W), RGB. "
-            "Give PIL pictures of one size, or such a tensor."
-        )
-    if not (pixels.min() >= 0 and pixels.max() <= 1):  # a NaN is neither
-        raise InputError(f"The picture's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels are numbers in [0, 1].")
-    return pixels.float()
-
-
-def _stacked(image: object) -> torch.Tensor:
-    import numpy
-    from PIL.Image import Image
-
-    pictures: list[Any] = list(image) if isinstance(image, Sequence) else [image]
-    wrong = [picture for picture in pictures if not isinstance(picture, Image)]
-    if wrong or not pictures:
-        given = wrong[0] if wrong else image
-        raise InputError(f"A picture is a PIL image or a (b, 3, H, W) tensor, but this is {given!r}. Open files with PIL.Image.open.")
-    levels = [torch.from_numpy(numpy.array(picture.convert("RGB"))).permute(2, 0, 1) for picture in pictures]
-    if len({level.shape for level in levels}) > 1:
-        raise InputError(f"The pictures have different sizes: {[picture.size for picture in pictures]}. Resize them to one.")
-    return torch.stack(levels).float() / 255

@@ -7,6 +7,8 @@ from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.values.controls import Controls
 from tta_core.values.ledger import Ledger
+from tta_core.values.schedules import Schedule
+from tta_core.values.typing import Latents
 
 
 @runtime_checkable
@@ -39,8 +41,18 @@ class Parts(Protocol):
         ...
 
     @property
-    def guidance(self) -> float:
-        """Weight of classifier-free guidance."""
+    def guidance(self) -> float | Schedule:
+        """Weight of classifier-free guidance; a schedule's differs by step."""
+        ...
+
+    @property
+    def origin(self) -> Latents | None:
+        """Clean latents of the picture that the trajectory starts from, if it does."""
+        ...
+
+    @property
+    def tried(self) -> bool:
+        """Whether the reward was tried."""
         ...
 
     @property

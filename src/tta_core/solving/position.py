@@ -1,61 +1,111 @@
 """One point of a trajectory, `here = problem.at(state, step)`: guidance branches are evaluated there once each."""
 
+from collections.abc import Mapping
+
 import torch
 
 from tta_core.solving.parts import Parts
-from tta_core.values.controls import Controls, Embedding
+from tta_core.solving.plain import Known
+from tta_core.values.controls import Controls, Embedding, stacked
+from tta_core.values.schedules import at_step
 from tta_core.values.trajectory import Prediction, State, Step
 from tta_core.values.transition import as_batch
-from tta_core.values.typing import Latents, Rows
-
-Known = tuple[Embedding, tuple[int, ...], Latents]  # an embedding, the versions of its tensors, the output there
+from tta_core.values.typing import Latents, Rows, evolve
 
 
 class Position:
     """A state before a step, and what the networks said there.
 
     A branch is evaluated again only when *its* embedding changed (it is another object, or was updated in place), and keeps a graph only
-    if x or the embedding asks for a gradient. Rows of x and of embeddings may differ by a whole factor: the smaller is repeated, k-major,
-    so that K particles share one embedding and K perturbed embeddings share one x.
+    if x or the embedding asks for a gradient. Branches that are both to be evaluated, alike, are the rows of one call of the denoiser.
+    Rows of x and of embeddings may differ by a whole factor: the smaller is repeated, k-major, so that K particles share one embedding and
+    K perturbed embeddings share one x.
     """
 
-    def __init__(self, problem: Parts, state: State, step: Step) -> None:
+    def __init__(self, problem: Parts, state: State, step: Step, known: list[Known] | None = None) -> None:
         self.problem = problem
         self.state = state
         self.step = step
-        self._known: list[Known] = []
+        self._known: list[Known] = [] if known is None else known
+        self._unpaid = list(self._known)
 
     def predict(self, controls: Controls) -> Prediction:
         """What is believed here under these controls."""
-        backbone, guidance = self.problem.backbone, self.problem.guidance
-        output = self.branch("text", controls.text)
-        if controls.null is not None and guidance != 1:
-            null = self.branch("null", controls.null)
-            rows = max(output.shape[0], null.shape[0])
-            output = backbone.combine(as_batch(output, rows), as_batch(null, rows), guidance)
-        return self.problem.scheduler.predict(self.state.repeated(output.shape[0]), output, self.step)
+        backbone, controls = self.problem.backbone, controls.at(self.step.index)
+        guidance = at_step(self.problem.guidance, self.step.index, len(self.problem.scheduler.steps))
+        branches = {"text": controls.text}
+        if controls.null is not None and guidance > 1:
+            branches["null"] = controls.null
+        outputs = self.branches(branches)
+        output = outputs["text"]
+        if "null" in outputs:
+            rows = max(part.shape[0] for part in outputs.values())
+            outputs = {name: as_batch(part, rows) for name, part in outputs.items()}
+            output = backbone.combine(outputs["text"], outputs["null"], guidance)
+        prediction = self.problem.scheduler.predict(self.state.repeated(output.shape[0]), output, self.step)
+        return evolve(prediction, outputs=outputs)
+
+    def believe(self, x0: Latents, eps: Latents | None = None) -> Prediction:
+        """What would be believed here, had the clean estimate been `x0`; the solver's history and order are kept.
+
+        eps is then what is left of x, (x - a x0) / s; where `eps` is given, x is moved instead: to a x0 + s eps.
+        """
+        state = self.state.repeated(x0.shape[0])
+        if eps is not None:
+            state = evolve(state, x=self.step.a * x0 + self.step.s * eps)
+        return self.problem.scheduler.believe(state, x0, self.step)
 
     def branch(self, name: str, embedding: Embedding) -> Latents:
         """The raw output of one guidance branch here; `name` ("text" or "null") is for the ledger."""
-        x = self.state.x
-        graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *embedding.leaves))
-        version = tuple(leaf._version for leaf in embedding.leaves)
-        for entry in self._known:
-            if entry[0] is embedding and entry[1] == version and not graph:
-                self._remember(entry)
-                return entry[2]
-        rows = max(x.shape[0], embedding.tokens.shape[0])
-        with torch.set_grad_enabled(graph):
-            self.problem.ledger.begin(name, rows)
-            output = self.problem.backbone.predict(as_batch(x, rows), self.step, embedding.repeated(rows))
-            self.problem.ledger.end(name, output, rows)
-        if not graph:
-            self._remember((embedding, version, output))
-        return output
+        return self.branches({name: embedding})[name]
+
+    def branches(self, embeddings: Mapping[str, Embedding]) -> dict[str, Latents]:
+        """The raw outputs of guidance branches here, by name. Those that are not known and want the same kind of graph share one call."""
+        known = {name: self._recalled(name, embedding) for name, embedding in embeddings.items()}
+        outputs = {name: output for name, output in known.items() if output is not None}
+        wanted = {name: embedding for name, embedding in embeddings.items() if name not in outputs}
+        for names, told in self._calls(wanted):
+            for name, output in zip(names, self._evaluated(names, told), strict=True):
+                outputs[name] = output
+                if not output.requires_grad:
+                    self._remember((wanted[name], _versions(wanted[name]), output))
+        return outputs
+
+    def _calls(self, wanted: Mapping[str, Embedding]) -> list[tuple[tuple[str, ...], Embedding]]:
+        """The calls of the denoiser: names of branches, and their embeddings as rows. All in one where they are alike."""
+        told = {name: embedding.repeated(max(self.state.x.shape[0], embedding.tokens.shape[0])) for name, embedding in wanted.items()}
+        graphs = {self._wants_graph(embedding) for embedding in wanted.values()}
+        together = stacked(list(told.values())) if len(told) > 1 and len(graphs) == 1 else None
+        return [((name,), embedding) for name, embedding in told.items()] if together is None else [(tuple(told), together)]
+
+    def _evaluated(self, names: tuple[str, ...], told: Embedding) -> tuple[Latents, ...]:
+        """One call of the denoiser, and each branch's rows of its output."""
+        rows, ledger = told.tokens.shape[0] // len(names), self.problem.ledger
+        x = as_batch(as_batch(self.state.x, rows), told.tokens.shape[0])
+        with torch.set_grad_enabled(self._wants_graph(told)):
+            ledger.begin(names, rows)
+            output = ledger.end(names, self.problem.backbone.predict(x, self.step, told), rows)
+            return (output,) if len(names) == 1 else output.split(rows)
+
+    def _wants_graph(self, embedding: Embedding) -> bool:
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (self.state.x, *embedding.leaves))
+
+    def _recalled(self, name: str, embedding: Embedding) -> Latents | None:
+        """What is known of an embedding, if it was not updated since and no graph is wanted."""
+        if self._wants_graph(embedding):
+            return None
+        entry = next((known for known in self._known if known[0] is embedding and known[1] == _versions(embedding)), None)
+        if entry is None:
+            return None
+        if any(unpaid is entry for unpaid in self._unpaid):
+            self._unpaid = [unpaid for unpaid in self._unpaid if unpaid is not entry]
+            self.problem.ledger.reuse(name, entry[2].shape[0])
+        self._remember(entry)
+        return entry[2]
 
     def _remember(self, entry: Known) -> None:
         """The last four outputs are kept: each branch at its unsteered and at its latest embedding."""
-        self._known = [*(known for known in self._known if known is not entry), entry][-4:]
+        self._known[:] = [*(known for known in self._known if known is not entry), entry][-4:]
 
     def take(self, rows: Rows) -> "Position":
         """The position of the chosen rows (a particle's children, say); what is known about them is kept."""
@@ -63,3 +113,7 @@ class Position:
         everyone = self.state.x.shape[0]
         chosen._known = [(who, when, output[rows]) for who, when, output in self._known if output.shape[0] == everyone]
         return chosen
+
+
+def _versions(embedding: Embedding) -> tuple[int, ...]:
+    return tuple(leaf._version for leaf in embedding.leaves)

@@ -1,43 +1,35 @@
 """The words in which a method is written: start, at, look, score, gradient, sample."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from tta_core.errors import NotFiniteError
+from tta_core.errors import InputError, NotFiniteError
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Decoder
 from tta_core.protocols.method import Needs, Snapshot
 from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
+from tta_core.solving.checks import Checks
+from tta_core.solving.culprit import undecodable
+from tta_core.solving.look import Look
+from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
 from tta_core.solving.scoring import judged
-from tta_core.values.controls import Controls
+from tta_core.solving.trial import not_differentiable
+from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import Ledger
-from tta_core.values.noise import NoiseSource
+from tta_core.values.noise import NoiseSource, UniformSource
 from tta_core.values.provenance import name_of
+from tta_core.values.schedules import Schedule
 from tta_core.values.trajectory import State, Step
 from tta_core.values.transition import as_batch
-from tta_core.values.typing import Images, Latents, Noises, Scores, evolve, frozen
-
-
-@frozen
-class Look:
-    """Clean latents, seen: decoded and scored. `parts` are the scores of a mixture's rewards, by name."""
-
-    x0: Latents
-    images: Images
-    scores: Scores
-    parts: Mapping[str, Scores] = attrs.field(factory=dict)
-
-    def __getitem__(self, rows: slice | Tensor) -> "Look":
-        """Some rows, without a graph."""
-        x0, images, scores = (tensor[rows].detach() for tensor in (self.x0, self.images, self.scores))
-        return Look(x0, images, scores, {name: part[rows].detach() for name, part in self.parts.items()})
+from tta_core.values.typing import Images, Latents, Noises, Rows, Scores, evolve, frozen
 
 
 @frozen
@@ -46,14 +38,19 @@ class Problem:
 
     Attributes:
         prompts: one per sample; every tensor's rows follow them.
+        size: height and width in pixels.
         controls: the unsteered controls. Methods return new ones and never change these.
         noises: where the children's noises come from.
         origin: clean latents that the trajectory starts from, noised to the first step; None: it starts from noise alone.
-        guidance: weight of classifier-free guidance; 1 is no guidance, and then the null branch is not evaluated.
+        guidance: weight of classifier-free guidance; up to 1 there is none, and the null branch is not evaluated. A schedule's differs by
+            step.
         look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
         loss_scale: see `Setup`.
+        plain: what plain sampling from the unsteered controls has evaluated already, if it was drawn.
+        checks: where it is asked whether images, scores and gradients are finite; `align` defers them to each snapshot.
         differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
+        tried: whether the reward was tried, which `check` does once.
     """
 
     backbone: Backbone
@@ -62,13 +59,17 @@ class Problem:
     prompts: tuple[str, ...]
     controls: Controls
     noises: NoiseSource
-    guidance: float
+    guidance: float | Schedule
+    size: tuple[int, int]
     origin: Latents | None = None
     look_ahead_decoder: Decoder | None = None
     segment: int | None = None
     loss_scale: float = 1.0
     differentiable: bool = True
+    tried: bool = False
     ledger: Ledger = attrs.field(factory=Ledger, repr=False)
+    plain: PlainRun | None = attrs.field(default=None, repr=False)
+    checks: Checks = attrs.field(factory=Checks, repr=False)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -77,7 +78,11 @@ class Problem:
 
     def start(self, controls: Controls, copies: int = 1) -> State:
         """x_T of each sample; with `copies` k of them, rows `(k b)`, the first from the controls."""
-        noise = self.children(controls, 0, copies).flatten(0, 1)
+        return self.started(self.children(controls, 0, copies))
+
+    def started(self, noises: Noises) -> State:
+        """x_T from standard normals `(k, b, ...)`, rows `(k b)`; a picture is noised with them to the first step."""
+        noise = noises.flatten(0, 1)
         if self.origin is None:
             return State(self.scheduler.initial_std * noise)
         first = self.steps[0]
@@ -87,14 +92,31 @@ class Problem:
         """k noises of one row for each sample: the controls' own first, then fresh ones. Row i + 1 belongs to step i."""
         return torch.stack([controls.noise[row], *(self.noises(row, child) for child in range(1, copies))])
 
+    def encode(self, prompts: Sequence[str]) -> Embedding:
+        """The text embedding of other prompts than the run's, one for each sample: what an edit starts from."""
+        with torch.no_grad():
+            return self.backbone.encode(prompts, *self.size)
+
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """`count` numbers from [0, 1) for each sample, keyed like its noise. Raises `InputError` where the noises given have none."""
+        if not isinstance(self.noises, UniformSource):
+            raise InputError(
+                f"The noises given ({type(self.noises).__name__}) have no `uniform(count, *key)`, which this method draws with. Add it, or "
+                "give GivenNoise(rows, uniforms=...)."
+            )
+        return self.noises.uniform(count, *key)
+
     def at(self, state: State, step: Step) -> Position:
         """The point of a trajectory where predictions are made."""
-        return Position(self, state, step)
+        return Position(self, state, step, None if self.plain is None else self.plain.at(step.index, state.x.detach()))
 
-    def sample(self, controls: Controls) -> Latents:
-        """The whole sampling chain: x_0 from these controls. Differentiable; with `segment` set, activations are recomputed."""
-        state = self.start(controls)
-        for steps in self._segments():
+    def sample(self, controls: Controls, start: State | None = None, first: int = 0) -> Latents:
+        """The sampling chain: x_0 from these controls. It begins at x_T, or at the state `start` before the step `first`.
+
+        Differentiable; with `segment` set, activations are recomputed.
+        """
+        state = self.start(controls) if start is None else start
+        for steps in self._segments(first):
             if self.segment is None or not torch.is_grad_enabled():
                 state = self._run(state, controls, steps)
             else:
@@ -106,9 +128,9 @@ class Problem:
             state = self.at(state, step).predict(controls).sample(controls.noise[step.index + 1])
         return state
 
-    def _segments(self) -> Iterator[tuple[Step, ...]]:
+    def _segments(self, first: int) -> Iterator[tuple[Step, ...]]:
         size = self.segment or len(self.steps)
-        return (self.steps[i : i + size] for i in range(0, len(self.steps), size))
+        return (self.steps[i : i + size] for i in range(first, len(self.steps), size))
 
     def look_ahead(self, x0: Latents, clamp: bool = True) -> Look:
         """Decode and score inside an optimisation, by the look-ahead decoder if there is one."""
@@ -119,22 +141,38 @@ class Problem:
         return self._look(self.backbone.decode, "decode", x0, clamp)
 
     def _look(self, decode: Decoder, component: str, x0: Latents, clamp: bool) -> Look:
+        if self.plain is not None and component == "decode" and clamp and (known := self.plain.end(x0)) is not None:
+            for name in ("decode", "reward"):
+                self.ledger.reuse(name, x0.shape[0])
+            return known
         with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
             images = self.ledger.forward(component, decode(x0), x0.shape[0])
-        if not torch.isfinite(images).all():
-            raise NotFiniteError(
-                f"{name_of(self.backbone)} decoded images that are not finite. Half precision overflowed, or the steering left the range "
-                "in which the networks work: use memory='bf16' or full precision, a smaller learning rate or rho, or a stronger penalty."
-            )
+        self.checks.finite((images.detach(),), self._overflown)
         images = images.clamp(0, 1) if clamp else images
         return Look(x0, images, *self._judged(images))
 
-    def result(self, total: int, controls: Controls, x0: Latents, clamp: bool = True) -> Snapshot:
-        """The last snapshot of a method that ends at these clean latents; of several copies, rows `(k b)`, each sample's best."""
+    def result(
+        self,
+        total: int,
+        controls: Controls,
+        end: Latents | Look,
+        clamp: bool = True,
+        rows: Rows | None = None,
+        readings: Mapping[str, Tensor] | None = None,
+    ) -> Snapshot:
+        """The last snapshot of a method that ends at these clean latents, or at a look that was taken of them already.
+
+        Of several copies, rows `(k b)`, it is the one that `rows` names for each sample, by default the best; controls that have noise for
+        every copy are chosen with it.
+        """
         with torch.no_grad():
-            look = self.look(x0, clamp)
-        look = look[steering.best(look.scores, len(self.prompts))]
-        return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images)
+            look = end if isinstance(end, Look) else self.look(end, clamp)
+        if rows is None:
+            rows = steering.best(look.scores, len(self.prompts))
+        if controls.noise.shape[1] > len(rows):
+            controls = controls[rows]
+        look = look[rows]
+        return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images, readings=readings or {})
 
     def score(self, images: Images) -> Scores:
         """The reward of images, rows `(k b)`; checked at the border."""
@@ -144,21 +182,27 @@ class Problem:
         prompts = self.prompts * (images.shape[0] // len(self.prompts))
         images = images if self.differentiable else images.detach()
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            scores, parts = judged(self.reward, images, prompts)
+            scores, parts = judged(self.reward, images, prompts, self.checks)
         return self.ledger.forward("reward", scores, images.shape[0]), parts
 
     def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""
         if not objective.requires_grad:
-            raise compatibility.not_differentiable(self.reward)
+            raise not_differentiable(self.reward)
         gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
         gradient = tuple(tensor / self.loss_scale for tensor in gradient)
-        if not all(torch.isfinite(tensor).all() for tensor in gradient):
-            raise NotFiniteError(
-                f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
-                "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."
-            )
+        self.checks.finite(gradient, self._steep)
         return gradient
+
+    def _overflown(self) -> NotFiniteError:
+        """The refusal of images that are not finite."""
+        return undecodable(self.backbone)
+
+    def _steep(self) -> NotFiniteError:
+        return NotFiniteError(
+            f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
+            "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."
+        )
 
     def check(self, needs: Needs) -> "Problem":
         """This problem, ready for a method with these needs. What cannot work is refused here, before the first step.
@@ -167,4 +211,4 @@ class Problem:
             IncompatibleError: with the reason and a remedy.
         """
         compatibility.refuse(self, needs)
-        return evolve(self, differentiable=needs.gradient)
+        return evolve(self, differentiable=needs.gradient, tried=True)

@@ -2,12 +2,15 @@
 
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tta_core.errors import InputError, RewardError
-from tta_core.protocols.reward import Mixed, Reward
+from tta_core.protocols.reward import Mixed, Reward, card_of
+from tta_core.solving.checks import Checks
+from tta_core.values.prompts import facts_of
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Scores
 
@@ -17,7 +20,7 @@ def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
     return judged(reward, images, prompts)[0]
 
 
-def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scores, Mapping[str, Scores]]:
+def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Checks | None = None) -> tuple[Scores, Mapping[str, Scores]]:
     """The border: call a reward and refuse anything but one finite float score per image. Gives a mixture's parts too.
 
     Raises:
@@ -25,10 +28,11 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scor
         RewardError: it raised, returned no tensor, a wrong shape, an integer dtype or a NaN; the message names the reward, its
             package, the value and the remedy. Nothing is replaced by zero and no row is dropped.
     """
-    who = describe(reward)
     if len(prompts) != images.shape[0]:
+        who = describe(reward)
         raise InputError(f"{who} was given {images.shape[0]} images and {len(prompts)} prompts. Give one prompt for each image.")
     parts: Mapping[str, Scores] = {}
+    images = images.clone()  # a reward that changes what it is given changes its own copy
     try:
         if isinstance(reward, Mixed):
             parts = reward.parts(images, prompts)
@@ -37,31 +41,61 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str]) -> tuple[Scor
             scores = reward(images, prompts)
     except RewardError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        remedy = " Give it fewer images at once (memory=Chunked(reward=1)), or a smaller network." if ran_out else ""
         raise RewardError(
-            f"{who} raised {type(error).__name__}: {error}. It was given images {tuple(images.shape)} in [0, 1] and "
-            f"{len(prompts)} prompts; it happened in {_place(error, reward)}."
+            f"{describe(reward)} raised {type(error).__name__}: {error}. It was given images {tuple(images.shape)} in [0, 1] and "
+            f"{len(prompts)} prompts; it happened in {_place(error, reward)}.{remedy}"
         ) from error
+    if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point() or _hollow(scores):
+        raise _no_scores(reward, scores, images.shape[0])
+    single = scores.float()
+    (checks or Checks()).finite((single,), partial(_not_finite, reward, scores.detach(), prompts))
+    return single, parts
+
+
+def _no_scores(reward: Reward, scores: object, images: int) -> RewardError:
+    """The refusal of what is not one float for each image."""
+    who = describe(reward)
     if not isinstance(scores, Tensor):
-        raise RewardError(f"{who} returned {type(scores).__name__}, not a tensor. Return torch scores of shape ({len(prompts)},).")
-    if scores.shape != (images.shape[0],):
-        raise RewardError(
-            f"{who} returned scores of shape {tuple(scores.shape)} for {images.shape[0]} images. A reward gives one score per image, "
-            f"shape ({images.shape[0]},): reduce over channels and pixels, squeeze the rest, and do not average over images."
+        return RewardError(f"{who} returned {type(scores).__name__}, not a tensor. Return torch scores of shape ({images},).")
+    if scores.shape != (images,):
+        return RewardError(
+            f"{who} returned scores of shape {tuple(scores.shape)} for {images} images. A reward gives one score per image, "
+            f"shape ({images},): reduce over channels and pixels, squeeze the rest, and do not average over images."
         )
-    if not scores.is_floating_point():
-        raise RewardError(f"{who} returned {scores.dtype} scores. Return floats: `scores.float()`.")
-    if not torch.isfinite(scores).all():
-        rows = (~torch.isfinite(scores)).nonzero().flatten().tolist()
-        row = rows[0]
-        raise RewardError(
-            f"{who} returned {scores[row].item()} for image {row} (prompt {prompts[row]!r}; {len(rows)} of {len(prompts)} scores are not "
-            "finite). Look for a division by zero, a logarithm or a square root at 0, or a half-precision overflow in the reward."
-        )
-    return scores.float(), parts
+    if _hollow(scores):
+        return RewardError(f"{who} returned scores without numbers ({scores.layout} on {scores.device}). Return a dense tensor.")
+    return RewardError(f"{who} returned {scores.dtype} scores. Return floats: `scores.float()`.")
 
 
-def _place(error: Exception, reward: Reward) -> str:
+def _hollow(scores: Tensor) -> bool:
+    return scores.layout != torch.strided or scores.device.type == "meta"
+
+
+def _not_finite(reward: Reward, scores: Tensor, prompts: Sequence[str]) -> RewardError:
+    """The refusal of scores that are not finite as float32."""
+    rows = (~torch.isfinite(scores.float())).nonzero().flatten().tolist()
+    return RewardError(
+        f"{describe(reward)} returned {scores[rows[0]].item()} for image {rows[0]} (prompt {prompts[rows[0]]!r}; {len(rows)} of "
+        f"{len(prompts)} scores are not finite). Look for a division by zero, a logarithm or a square root at 0, or a number beyond the "
+        "range of half or single precision in the reward."
+    )
+
+
+def require_facts(reward: Reward, prompts: Sequence[str]) -> None:
+    """Raises `InputError` if a prompt lacks a fact that the reward's card asks for; the message names reward, fact and prompt."""
+    for name in card_of(reward).facts:
+        lacking = [prompt for prompt in prompts if name not in facts_of(prompt)]
+        if lacking:
+            raise InputError(
+                f"{describe(reward)} needs the fact {name!r} with each prompt, but {len(lacking)} of {len(prompts)} have none, the first "
+                f"{str(lacking[0])!r}. Give tta_core.Prompt(text, {name}=...), or a .jsonl or .csv file with that column."
+            )
+
+
+def _place(error: BaseException, reward: Reward) -> str:
     """`file:line` of the innermost call in the reward's own package; the innermost of all for what is written elsewhere."""
     package = (getattr(reward, "__module__", None) or type(reward).__module__).partition(".")[0]
     calls = [

@@ -9,7 +9,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tta_core.values.arguments import at_least, share
+from tta_core.errors import InputError
+from tta_core.values.arguments import above, at_least, share, within
 from tta_core.values.typing import Rows, Scores, frozen
 
 Tensors = tuple[Tensor, ...]
@@ -92,9 +93,9 @@ class UpdateRule(Protocol):
 class Adam:
     """Adam (arXiv 1412.6980), ascending. `lr` is in the variable's own units, reached at the first step whatever the gradient's size."""
 
-    lr: float = attrs.field(default=1e-2, validator=at_least(0))
+    lr: float = attrs.field(default=1e-2, validator=within(0, 1e6))
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=deep_iterable(share))
-    eps: float = attrs.field(default=1e-8, validator=at_least(0))
+    eps: float = attrs.field(default=1e-8, validator=above(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""
@@ -105,10 +106,10 @@ class Adam:
 class AdamW:
     """AdamW (arXiv 1711.05101), ascending; `weight_decay` shrinks the variable itself and is off by default."""
 
-    lr: float = attrs.field(default=1e-2, validator=at_least(0))
+    lr: float = attrs.field(default=1e-2, validator=within(0, 1e6))
     weight_decay: float = attrs.field(default=0.0, validator=at_least(0))
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=deep_iterable(share))
-    eps: float = attrs.field(default=1e-8, validator=at_least(0))
+    eps: float = attrs.field(default=1e-8, validator=above(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""
@@ -117,11 +118,16 @@ class AdamW:
 
 @frozen
 class SGD:
-    """Plain gradient ascent; `momentum` is off by default."""
+    """Plain gradient ascent; `momentum` is off by default, and `nesterov` looks ahead along it."""
 
-    lr: float = attrs.field(default=1.0, validator=at_least(0))
-    momentum: float = attrs.field(default=0.0, validator=at_least(0))
+    lr: float = attrs.field(default=1.0, validator=within(0, 1e9))
+    momentum: float = attrs.field(default=0.0, validator=share)
+    nesterov: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.nesterov and self.momentum == 0:
+            raise InputError("SGD.nesterov is True, but SGD.momentum is 0, and there is nothing to look ahead along: give it above 0.")
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser."""
-        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, maximize=True)
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, maximize=True)

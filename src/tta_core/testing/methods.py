@@ -9,16 +9,17 @@ import torch
 from tta_core.errors import IncompatibleError, NotFiniteError, RewardError
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.running.align import align
-from tta_core.solving.problem import Problem
 from tta_core.testing.networked import NetworkedMixture
-from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Opaque, Undefined, plain, problem_for, solved
+from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Opaque, Undefined, plain, solved
 from tta_core.testing.snapshots import SnapshotLaws, steered
 from tta_core.testing.tables import vp_scheduler
+from tta_core.testing.watched import Watched
 from tta_core.values.typing import evolve
 
 
 class MethodSuite(SnapshotLaws):
-    """Inherit, and override the fixture `method`; give a small one, for it runs some fifty times.
+    """Inherit, and override the fixture `method`; give a small one, for it runs some fifty times. Override `problem_for` for a method that
+    needs another problem than the Gaussian mixture's: an image to start from, another sampler.
 
     Attributes:
         follows_reward: a constant reward leaves plain sampling as it was. False for methods that move whatever the reward says.
@@ -55,30 +56,30 @@ class MethodSuite(SnapshotLaws):
     def test_the_same_seed_gives_the_same_bits(self, method: Method) -> None:
         """Two runs of one seed agree bit for bit, whatever torch's global generator does."""
         torch.manual_seed(1)
-        first = solved(method, problem_for(method, seed=7))
+        first = solved(method, self.problem_for(method, seed=7))
         torch.manual_seed(2)
         state = torch.get_rng_state()
-        second = solved(method, problem_for(method, seed=7))
+        second = solved(method, self.problem_for(method, seed=7))
         assert torch.equal(first.x0, second.x0), "the same seed gave other latents"
         assert torch.equal(state, torch.get_rng_state()), "the global generator was used: noise is keyed by (seed, sample, step)"
 
     def test_another_seed_gives_another_result(self, method: Method) -> None:
         """The seed decides the noise."""
-        first, second = (solved(method, problem_for(method, seed=seed)) for seed in (0, 1))
+        first, second = (solved(method, self.problem_for(method, seed=seed)) for seed in (0, 1))
         assert not torch.allclose(first.x0, second.x0), "two seeds gave the same result"
 
     def test_a_batch_is_each_alone(self, method: Method) -> None:
         """Three prompts together give what each gives alone: norms, clips and noises are per sample."""
         prompts, seeds = (*PROMPTS, PROMPTS[0]), (3, 4, 5)
-        together = solved(method, problem_for(method, prompts=prompts, seed=seeds)).x0
+        together = solved(method, self.problem_for(method, prompts=prompts, seed=seeds)).x0
         for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            alone = solved(method, problem_for(method, prompts=[prompt], seed=[seed])).x0[0]
+            alone = solved(method, self.problem_for(method, prompts=[prompt], seed=[seed])).x0[0]
             apart = (together[row] - alone).abs().max().item()
             assert apart <= self.tolerance, f"sample {row} differs by {apart:.2g} from itself alone"
 
     def test_a_constant_reward_changes_nothing(self, method: Method) -> None:
         """Where no image is better than another, plain sampling is the result, and nothing is raised."""
-        problem = problem_for(method, reward=Indifferent())
+        problem = evolve(self.problem_for(method), reward=Indifferent())
         last = solved(method, problem)
         if self.follows_reward:
             torch.testing.assert_close(last.x0, plain(problem).x0, atol=1e-5, rtol=0, msg="a constant reward moved the sample")
@@ -86,17 +87,18 @@ class MethodSuite(SnapshotLaws):
 
     def test_idle_is_plain_sampling(self, method: Method, idle: Method) -> None:
         """Without updates a method is plain sampling, bit for bit."""
-        problem = problem_for(idle)
+        problem = self.problem_for(idle)
         assert torch.equal(solved(idle, problem).x0, plain(problem).x0), "switched off, it still moves the sample"
 
     def test_nan_scores_are_refused_by_name(self, method: Method) -> None:
         """A reward that gives NaN ends the run with an error that names it: nothing is skipped or replaced."""
+        problem = evolve(self.problem_for(method), reward=Undefined())
         with pytest.raises(RewardError, match="Undefined"):
-            solved(method, problem_for(method, reward=Undefined()))
+            solved(method, problem)
 
     def test_an_infinite_gradient_is_refused(self, method: Method) -> None:
         """A method that follows the gradient refuses one that is not finite; any other does not look at it."""
-        problem = problem_for(method, reward=Kinked())
+        problem = self.problem_for(method, reward=Kinked())
         if method.needs.gradient:
             with pytest.raises(NotFiniteError, match="Kinked"):
                 solved(method, problem)
@@ -107,13 +109,13 @@ class MethodSuite(SnapshotLaws):
         """A reward without gradient is refused before the first step if one is needed, and suffices otherwise."""
         if method.needs.gradient:
             with pytest.raises(IncompatibleError, match="Opaque"):
-                next(iter(method.align(_unchecked(method, reward=Opaque()))))
+                next(iter(method.align(evolve(self.problem_for(method), reward=Opaque(), tried=False))))
         else:
-            solved(method, problem_for(method, reward=Opaque()))
+            solved(method, self.problem_for(method, reward=Opaque()))
 
     def test_needs_variable_is_the_truth(self, method: Method) -> None:
         """Of the embeddings, those that the declared variable does not steer end as they began."""
-        problem = problem_for(method)
+        problem = self.problem_for(method)
         final, variable = solved(method, problem).controls, method.needs.variable
         allowed = variable.write(problem.controls, variable.read(final)) if variable else problem.controls
         assert torch.equal(allowed.text.tokens, final.text.tokens), "the text embedding changed, which needs.variable does not say"
@@ -121,9 +123,48 @@ class MethodSuite(SnapshotLaws):
         assert final.null is not None, "the null embedding was dropped"
         assert torch.equal(allowed.null.tokens, final.null.tokens), "the null embedding changed, which needs.variable does not say"
 
+    def test_needs_moves_x_is_the_truth(self, method: Method) -> None:
+        """Sampling plainly from the last controls repeats a result whose method moves no x, and does not repeat one whose method does."""
+        problem = self.problem_for(method)
+        last = solved(method, problem)
+        with torch.no_grad():
+            apart = (problem.sample(last.controls) - last.x0).abs().max().item()
+        if method.needs.moves_x:
+            assert apart > 1e-4, "the last controls repeat the result, but needs.moves_x says that x was moved"
+        else:
+            assert apart <= 1e-4, f"the last controls lead {apart:.2g} away from the result, which needs.moves_x does not say"
+
+    def test_needs_one_trajectory_is_the_truth(self, method: Method) -> None:
+        """A method that declares one trajectory asks for no second child's noise and goes no step back."""
+        if not method.needs.one_trajectory:
+            pytest.skip("The method declares one_trajectory = False: it may sample as often as it likes.")
+        problem = self.problem_for(method)
+        watched = Watched(problem.scheduler, problem.noises)
+        solved(method, evolve(problem, scheduler=watched, noises=watched))
+        assert watched.children <= {0}, "further children were drawn, which needs.one_trajectory does not say"
+        assert watched.visits == sorted(watched.visits), "the method went a step back, which needs.one_trajectory does not say"
+
+    def test_needs_of_the_sampler_are_the_truth(self, method: Method) -> None:
+        """A sampler without noise is refused before the first step by a method that cannot do without, and serves any other."""
+        problem = evolve(self.problem_for(method), scheduler=vp_scheduler(5, 0.0))
+        if method.needs.stochastic or method.needs.children:
+            with pytest.raises(IncompatibleError, match="std 0"):
+                next(iter(method.align(problem)))
+        else:
+            assert torch.isfinite(solved(method, problem).x0).all(), "without noise the result is not finite"
+
+    def test_needs_picture_is_the_truth(self, method: Method) -> None:
+        """A run that starts from noise is refused by a method that edits an image, and serves any other."""
+        problem = evolve(self.problem_for(method), origin=None)
+        if method.needs.picture:
+            with pytest.raises(IncompatibleError, match="image"):
+                next(iter(method.align(problem)))
+        else:
+            next(iter(method.align(problem)))
+
     def test_a_problem_is_left_as_it_was(self, method: Method) -> None:
         """The problem's controls are values: after a run they have their old numbers, and can be solved again."""
-        problem = problem_for(method)
+        problem = self.problem_for(method)
         before = [tensor.clone() for tensor in steered(problem.controls)]
         solved(method, problem)
         assert all(map(torch.equal, before, steered(problem.controls))), "the run changed the problem's own controls"
@@ -144,7 +185,7 @@ class MethodSuite(SnapshotLaws):
         """Over eight seeds the mean score rises above plain sampling's, where the method declares it."""
         if not self.improves:
             pytest.skip("The suite declares improves = False: the method does not promise to beat plain sampling.")
-        problem = problem_for(method, prompts=PROMPTS * 4, seed=range(8))
+        problem = self.problem_for(method, prompts=PROMPTS * 4, seed=range(8))
         gain = _scores(solved(method, problem)).mean() - _scores(plain(problem)).mean()
         assert gain > 0, f"the mean score fell by {-gain:.3g}"
 
@@ -152,14 +193,9 @@ class MethodSuite(SnapshotLaws):
         """A method that declares it never gives a sample a lower score than plain sampling does."""
         if not self.never_worse:
             pytest.skip("The suite declares never_worse = False: the method may lower a sample's score.")
-        problem = problem_for(method, prompts=PROMPTS * 4, seed=range(8))
+        problem = self.problem_for(method, prompts=PROMPTS * 4, seed=range(8))
         loss = (_scores(plain(problem)) - _scores(solved(method, problem))).max()
         assert loss <= 1e-6, f"a sample lost {loss:.3g}"
-
-
-def _unchecked(method: Method, reward: Opaque) -> Problem:
-    """A problem that `prepare` has not refused, so that the method's own check is the one that speaks."""
-    return evolve(problem_for(method), reward=reward)
 
 
 def _scores(snapshot: Snapshot) -> torch.Tensor:

@@ -1,8 +1,11 @@
 """What a method yields, whatever it steers: a part of `MethodSuite`."""
 
+from typing import Any
+
 import torch
 
 from tta_core.protocols.method import Method, Snapshot
+from tta_core.solving.problem import Problem
 from tta_core.testing.problems import problem_for, solved
 from tta_core.values.controls import Controls
 
@@ -10,9 +13,13 @@ from tta_core.values.controls import Controls
 class SnapshotLaws:
     """Laws about single snapshots, and about stopping at one."""
 
+    def problem_for(self, method: Method, **changes: Any) -> Problem:
+        """The problem that the laws pose; `changes` are the arguments of `tta_core.testing.problems.problem_for`."""
+        return problem_for(method, **changes)
+
     def test_snapshots_count_up_to_the_total(self, method: Method) -> None:
         """Indices never fall, stay below one total, and end at total - 1."""
-        places = [(snapshot.index, snapshot.total) for snapshot in method.align(problem_for(method))]
+        places = [(snapshot.index, snapshot.total) for snapshot in method.align(self.problem_for(method))]
         assert places, "no snapshot at all: a run without a result"
         assert len({total for _, total in places}) == 1, "the total changed during the run"
         assert places == sorted(places), "an index fell"
@@ -21,7 +28,7 @@ class SnapshotLaws:
 
     def test_the_result_is_scored_as_it_says(self, method: Method) -> None:
         """The last snapshot's scores are the reward of its own x0, decoded and clamped."""
-        problem = problem_for(method)
+        problem = self.problem_for(method)
         last = solved(method, problem)
         again = problem.look(last.x0.detach())
         assert last.scores is not None, "the result has no scores"
@@ -30,7 +37,7 @@ class SnapshotLaws:
 
     def test_stopping_anywhere_leaves_a_valid_result(self, method: Method) -> None:
         """Every snapshot's x0 is one finite row per prompt, can be decoded and scored; the generator may be closed there."""
-        for snapshot in method.align(problem := problem_for(method)):
+        for snapshot in method.align(problem := self.problem_for(method)):
             assert snapshot.x0.shape == problem.controls.noise[0].shape, f"{snapshot.x0.shape[0]} rows for {len(problem.prompts)} prompts"
             assert torch.isfinite(problem.look(snapshot.x0.detach()).scores).all(), "a snapshot cannot be scored"
         running = iter(method.align(problem))
@@ -39,18 +46,18 @@ class SnapshotLaws:
 
     def test_snapshots_keep_their_numbers(self, method: Method) -> None:
         """What was yielded never changes afterwards: no optimiser writes into it."""
-        kept = [(snapshot, [tensor.clone() for tensor in held(snapshot)]) for snapshot in method.align(problem_for(method))]
+        kept = [(snapshot, [tensor.clone() for tensor in held(snapshot)]) for snapshot in method.align(self.problem_for(method))]
         for snapshot, numbers in kept:
             assert all(map(torch.equal, numbers, held(snapshot))), f"the snapshot at {snapshot.index} changed after it was yielded"
 
     def test_snapshots_hold_no_graph(self, method: Method) -> None:
         """Snapshots carry numbers alone: keeping all of them keeps no activations alive."""
-        for snapshot in method.align(problem_for(method)):
+        for snapshot in method.align(self.problem_for(method)):
             assert not any(tensor.requires_grad for tensor in held(snapshot)), f"the snapshot at {snapshot.index} holds a graph"
 
     def test_the_grad_mode_is_given_back(self, method: Method) -> None:
         """Between snapshots, the caller's gradient mode is what it was."""
-        for snapshot in method.align(problem_for(method)):
+        for snapshot in method.align(self.problem_for(method)):
             assert torch.is_grad_enabled(), f"gradients are off for the caller at {snapshot.index}"
 
 

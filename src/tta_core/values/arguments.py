@@ -3,46 +3,95 @@
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, SupportsFloat, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, cast
 
 import attrs
 
 from tta_core.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
+
 Validator = Callable[[object, Any, Any], None]
 
 
 def whole(name: str, value: object) -> int:
-    """A whole number, numpy's too. Raises `InputError` for anything else."""
+    """A whole number of at most 64 bits, numpy's too. Raises `InputError` for anything else, truth values among it."""
     try:
-        return operator.index(cast(SupportsIndex, value))
-    except TypeError as error:
-        raise InputError(f"{name} is {value!r}, but it takes a whole number, such as 8.") from error
+        made = operator.index(cast(SupportsIndex, value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} is {shown(value)}, but it takes a whole number, such as 8.") from error
+    if isinstance(value, bool) or made.bit_length() > 63:
+        raise InputError(f"{name} is {shown(value)}, but it takes a whole number, such as 8.")
+    return made
 
 
 def number(name: str, value: object) -> float:
     """A finite number, numpy's too. Raises `InputError` for anything else, text among it."""
-    if isinstance(value, SupportsFloat) and not isinstance(value, str) and math.isfinite(value):
-        return float(value)
-    raise InputError(f"{name} is {value!r}, but it takes a finite number, such as 0.8.")
+    if isinstance(value, SupportsFloat) and not isinstance(value, str | bytes | bool):
+        try:
+            made = float(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            made = math.nan
+        if math.isfinite(made):
+            return made
+    raise InputError(f"{name} is {shown(value)}, but it takes a finite number, such as 0.8.")
+
+
+def shown(value: object) -> str:
+    """A value for a message: short, and never an error itself."""
+    try:
+        return f"{value!r:.100}" if not isinstance(value, int) or value.bit_length() < 256 else f"a number of {value.bit_length()} bits"
+    except Exception as error:
+        return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
+
+
+def several(name: str, value: object) -> tuple[Any, ...] | None:
+    """The elements of what has some; None for what is one thing: a number, a text, an array without dimensions.
+
+    Raises:
+        InputError: if it says that it has elements and does not give them.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        return None
+    try:
+        return tuple(value)
+    except Exception as error:
+        raise InputError(f"{name} is {shown(value)}, whose elements cannot be read: {error}. Give a list.") from error
 
 
 def of_kind(name: str, value: object, kind: type) -> None:
-    """Raises `InputError` for a value that is given and not of that kind."""
-    if value is not None and not isinstance(value, kind):
-        raise InputError(f"{name} is of type {type(value).__name__}, but it takes one of {kind.__name__}. Leave it out, or give one.")
+    """Raises `InputError` for a value that is given and not of that kind; of a protocol, with the methods that are missing."""
+    if value is None or (isinstance(value, kind) and not isinstance(value, type)):
+        return
+    members = sorted(getattr(kind, "__protocol_attrs__", ()))
+    missing = [member for member in members if not hasattr(value, member)]
+    why = f"it has no {', '.join(missing)}" if missing and not isinstance(value, type) else f"it takes one of {kind.__name__}"
+    what = "the class" if isinstance(value, type) else "of type"
+    raise InputError(
+        f"{name} is {what} {(value if isinstance(value, type) else type(value)).__name__}, but {why}. Leave it out, or give one."
+    )
+
+
+def require_numbers(name: str, tensor: "torch.Tensor") -> None:
+    """Raises `InputError` for a tensor that is sparse, without data, not of real numbers, or not finite."""
+    if tensor.is_sparse or tensor.is_meta or not tensor.is_floating_point():
+        layout = "sparse" if tensor.is_sparse else "on meta, without data" if tensor.is_meta else str(tensor.dtype)
+        raise InputError(f"{name} is {layout}, but it takes a dense tensor of floats.")
+    if not tensor.float().isfinite().all():
+        raise InputError(f"{name} hold a NaN or an infinity. Give standard normal noise.")
 
 
 def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     """One prompt or several, as a tuple. Raises `InputError` for none, or for what is not text."""
-    if not isinstance(prompts, Iterable):
-        raise InputError(f"Prompts are a text or several, but this is {prompts!r}. Give one text, or a list of them.")
-    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    given = (prompts,) if isinstance(prompts, str) else several("prompts", prompts)
+    if given is None:
+        raise InputError(f"Prompts are a text or several, but this is {shown(prompts)}. Give one text, or a list of them.")
+    prompts = given
     if not prompts:
         raise InputError("There is no prompt. Give one text, or a list of at least one.")
-    wrong = next((prompt for prompt in prompts if not isinstance(prompt, str)), None)
-    if wrong is not None:
-        raise InputError(f"A prompt is a text, but one is {wrong!r} ({type(wrong).__name__}).")
+    for wrong in (prompt for prompt in prompts if not isinstance(prompt, str)):
+        raise InputError(f"A prompt is a text, but one is {shown(wrong)} ({type(wrong).__name__}).")
     return prompts
 
 
@@ -50,10 +99,15 @@ def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[st
     """A negative prompt for each sample; one text serves all, None is none. Raises `InputError` for another number of them."""
     if negative is None or isinstance(negative, str):
         return (negative,) * samples
-    if not isinstance(negative, Sequence):
-        raise InputError(f"Negative prompts are a text or several, but negative is {negative!r}. Give one for all, or one for each prompt.")
+    if not isinstance(negative, Sequence) or isinstance(negative, bytes):
+        raise InputError(
+            f"Negative prompts are a text or several, but negative is {shown(negative)}. Give one for all, or one for each prompt."
+        )
     if len(negative) != samples:
         raise InputError(f"{len(negative)} negative prompts for {samples} prompts. Give one for all, or one for each prompt.")
+    wrong = next((text for text in negative if text is not None and not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputError(f"negative holds {shown(wrong)}, but a negative prompt is a text. Give texts, or None where there is none.")
     return tuple(negative)
 
 
@@ -67,6 +121,11 @@ def above(bound: int) -> Validator:
     return _checked(lambda value: value > bound, f"above {bound}")
 
 
+def within(low: float | int, high: float | int) -> Validator:
+    """Numbers from one bound to another, both included."""
+    return _checked(lambda value: low <= value <= high, f"of at least {low:g} and at most {high:g}")
+
+
 def share(instance: object, attribute: "attrs.Attribute[Any]", value: float | int) -> None:
     """Numbers in [0, 1)."""
     _checked(lambda value: 0 <= value < 1, "in [0, 1)")(instance, attribute, value)
@@ -74,7 +133,7 @@ def share(instance: object, attribute: "attrs.Attribute[Any]", value: float | in
 
 def _checked(holds: Callable[[float], bool], range_: str) -> Validator:
     def check(instance: object, attribute: "attrs.Attribute[Any]", value: float | int) -> None:
-        if not (math.isfinite(value) and holds(value)):
+        if not (abs(value) < math.inf and holds(value)):
             raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, outside its range: give a number {range_}.")
 
     return check

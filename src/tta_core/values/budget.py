@@ -1,5 +1,7 @@
 """How much a run may cost; it stops at the first snapshot beyond."""
 
+import math
+
 from tta_core.errors import InputError
 from tta_core.values.ledger import Ledger
 from tta_core.values.typing import frozen
@@ -15,8 +17,8 @@ class Budget:
     flops: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        if any(limit is not None and limit <= 0 for limit in (self.seconds, self.evaluations, self.flops)):
-            raise InputError(f"{self!r} leaves nothing to spend: give limits above 0, or None for no limit.")
+        if any(limit is not None and not 0 < limit < math.inf for limit in (self.seconds, self.evaluations, self.flops)):
+            raise InputError(f"{self!r} limits nothing, or leaves nothing to spend: give finite limits above 0, or None for no limit.")
 
     def spent(self, ledger: Ledger) -> str:
         """Which limit is exceeded, in words; empty while none is."""

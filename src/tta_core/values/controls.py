@@ -1,15 +1,36 @@
 """All that may be steered: two embeddings and the noise."""
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tta_core.values.transition import as_batch
-from tta_core.values.typing import Noises, PooledEmbeddings, TokenEmbeddings, TokenMask, evolve, frozen
+from tta_core.values.typing import Change, Noises, PooledEmbeddings, TokenEmbeddings, TokenMask, evolve, frozen
+
+
+@frozen
+class AttentionEnergy:
+    """How strongly a cross-attention layer moves the context that the next layer is given, sample by sample.
+
+    Attributes:
+        attention: weight of the attention term.
+        norm: weight of the term that shrinks large keys.
+        tokens: a factor of each token on the attention term; None: 1.
+
+    Source: Energy-Based Cross Attention (arXiv 2306.09869) eq. 10 and 11.
+    """
+
+    attention: Float[Tensor, " b"]
+    norm: Float[Tensor, " b"]
+    tokens: Float[Tensor, "b l"] | None = None
+
+    def each(self, change: Change) -> "AttentionEnergy":
+        """Every tensor changed alike."""
+        return AttentionEnergy(change(self.attention), change(self.norm), None if self.tokens is None else change(self.tokens))
 
 
 @frozen
@@ -17,12 +38,14 @@ class Embedding:
     """The conditioning of one guidance branch; every tensor has one row per sample.
 
     `mask` is 1 at live tokens, None where all are. `extra` holds what the network is also told and nobody steers (SDXL's time ids).
+    `attention` changes how cross-attention layers use the tokens; only backbones that say so (`SteersAttention`) take it.
     """
 
     tokens: TokenEmbeddings
     pooled: PooledEmbeddings | None = None
     mask: TokenMask | None = None
     extra: Mapping[str, Tensor] = attrs.field(factory=dict)
+    attention: AttentionEnergy | None = None
 
     def repeated(self, rows: int) -> "Embedding":
         """Copies up to `rows` rows, k-major; the same object when it has them already."""
@@ -40,9 +63,10 @@ class Embedding:
         pooled = None if self.pooled is None or other.pooled is None else torch.where(rows[:, None], self.pooled, other.pooled)
         return evolve(self, tokens=torch.where(rows[:, None, None], self.tokens, other.tokens), pooled=pooled)
 
-    def _each(self, change: "Change") -> "Embedding":
+    def _each(self, change: Change) -> "Embedding":
         pooled, mask = (None if tensor is None else change(tensor) for tensor in (self.pooled, self.mask))
-        return Embedding(change(self.tokens), pooled, mask, {name: change(tensor) for name, tensor in self.extra.items()})
+        extra = {name: change(tensor) for name, tensor in self.extra.items()}
+        return Embedding(change(self.tokens), pooled, mask, extra, self.attention and self.attention.each(change))
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -50,13 +74,58 @@ class Embedding:
         return (self.tokens,) if self.pooled is None else (self.tokens, self.pooled)
 
 
-@runtime_checkable
-class Change(Protocol):
-    """A map of one tensor that keeps its trailing shape."""
+def stacked(embeddings: Sequence[Embedding]) -> Embedding | None:
+    """Several embeddings as the rows of one, in order; None where they cannot be rows of one call of a network.
 
-    def __call__(self, tensor: Tensor, /) -> Tensor:
-        """The changed tensor."""
-        ...
+    Tokens of different lengths are padded with zeros where every embedding has a mask, which is 0 at the padding.
+    """
+    first, *others = embeddings
+    longest = max(embedding.tokens.shape[1] for embedding in embeddings)
+    if first.mask is not None and all(embedding.mask is not None for embedding in others):
+        embeddings = [_padded(embedding, longest) for embedding in embeddings]
+    forms = {tuple((name, tensor.shape[1:], tensor.dtype) for name, tensor in _tensors(embedding)) for embedding in embeddings}
+    if len(forms) > 1:
+        return None
+    if len({_rows(embedding) for embedding in embeddings}) > 1:
+        return None
+    parts: dict[str, Tensor] = {
+        name: torch.cat([dict(_tensors(embedding))[name] for embedding in embeddings]) for name, _ in _tensors(embeddings[0])
+    }
+    extra = {name.removeprefix("extra."): part for name, part in parts.items() if name.startswith("extra.")}
+    energy = {name.removeprefix("attention."): part for name, part in parts.items() if name.startswith("attention.")}
+    attention: Any = AttentionEnergy(**energy) if energy else None
+    return Embedding(parts["tokens"], parts.get("pooled"), parts.get("mask"), extra, attention)
+
+
+def _rows(embedding: Embedding) -> int:
+    return embedding.tokens.shape[0]
+
+
+def _tensors(embedding: Embedding) -> list[tuple[str, Tensor]]:
+    """Every tensor by name, in a fixed order."""
+    energy = embedding.attention
+    named: dict[str, Tensor | None] = {"tokens": embedding.tokens, "pooled": embedding.pooled, "mask": embedding.mask}
+    named |= {f"extra.{name}": tensor for name, tensor in sorted(embedding.extra.items())}
+    named |= {} if energy is None else {f"attention.{name}": getattr(energy, name) for name in ("attention", "norm", "tokens")}
+    return [(name, tensor) for name, tensor in named.items() if tensor is not None]
+
+
+def _padded(embedding: Embedding, length: int) -> Embedding:
+    missing = length - embedding.tokens.shape[1]
+    if missing == 0 or embedding.mask is None:
+        return embedding
+    tokens, mask = (
+        torch.nn.functional.pad(tensor, pad) for tensor, pad in ((embedding.tokens, (0, 0, 0, missing)), (embedding.mask, (0, missing)))
+    )
+    return evolve(embedding, tokens=tokens, mask=mask)
+
+
+@frozen
+class Branches:
+    """The embeddings of one step; None: the controls' own."""
+
+    text: Embedding | None = None
+    null: Embedding | None = None
 
 
 @frozen
@@ -64,15 +133,53 @@ class Controls:
     """What a method may steer. `noise` has a row for x_T and one for each step: row 0 starts, row i + 1 is drawn at step i.
 
     Noises are standard normal: row 0 is multiplied by the scheduler's initial std, the others by their transition's.
-    `null` is None for a backbone without classifier-free guidance.
+    `null` is None for a backbone without classifier-free guidance. `by_step` holds embeddings that differ from step to step, by the
+    step's index: what null-text inversion finds, and what a method that updates its embedding leaves behind, so that sampling from the
+    controls of a last snapshot repeats the run.
     """
 
     text: Embedding
     null: Embedding | None
     noise: Noises
+    by_step: Mapping[int, Branches] = attrs.field(factory=dict)
+
+    def at(self, index: int) -> "Controls":
+        """The controls of one step; the same object where no embedding differs by step."""
+        if not self.by_step:
+            return self
+        here = self.by_step.get(index, _OWN)
+        return Controls(here.text or self.text, here.null or self.null, self.noise)
+
+    def recorded(self, index: int, used: "Controls") -> "Controls":
+        """These controls, with the embeddings that were used at a step."""
+        return evolve(self, by_step={**self.by_step, index: Branches(used.text, used.null)})
+
+    def branched(self, row: int, noises: Noises) -> "Controls":
+        """The controls of the children `(k b)` that these noises of one row, `(k, b, ...)`, make; embeddings stay shared."""
+        noise = self.noise.repeat(1, noises.shape[0] * noises.shape[1] // self.noise.shape[1], 1, 1, 1)
+        noise[row] = noises.flatten(0, 1)
+        return evolve(self, noise=noise)
+
+    def __getitem__(self, rows: Tensor) -> "Controls":
+        """The controls of chosen particles, rows `(k b)`. An embedding that the copies of a sample share stays the same object."""
+
+        def chosen(embedding: Embedding | None) -> Embedding | None:
+            return embedding if embedding is None or len(embedding.tokens) < self.noise.shape[1] else embedding[rows]
+
+        by_step = {index: Branches(chosen(here.text), chosen(here.null)) for index, here in self.by_step.items()}
+        return Controls(chosen(self.text) or self.text, chosen(self.null), self.noise[:, rows], by_step)
 
     def where(self, rows: Bool[Tensor, " b"], other: "Controls") -> "Controls":
         """These controls in the samples where `rows` holds, the other's elsewhere."""
         text = self.text.where(rows, other.text)
         null = self.null if self.null is None or other.null is None else self.null.where(rows, other.null)
-        return Controls(text, null, torch.where(rows.view(1, -1, 1, 1, 1), self.noise, other.noise))
+        noise = torch.where(rows.view(1, -1, 1, 1, 1), self.noise, other.noise)
+        by_step = {}
+        for index in sorted({*self.by_step, *other.by_step}):
+            mine, theirs = self.at(index), other.at(index)
+            both = mine.null is None or theirs.null is None
+            by_step[index] = Branches(mine.text.where(rows, theirs.text), mine.null if both else mine.null.where(rows, theirs.null))  # type: ignore[union-attr, arg-type]
+        return Controls(text, null, noise, by_step)
+
+
+_OWN = Branches()

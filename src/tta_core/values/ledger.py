@@ -12,6 +12,8 @@ from torch import Tensor
 
 from tta_core.values.typing import frozen
 
+BRANCHES = ("text", "null")
+
 
 @runtime_checkable
 class Meter(Protocol):
@@ -57,6 +59,8 @@ class Ledger:
     "reward", each as "<component>" for forwards and "<component>.backward".
 
     Attributes:
+        calls: how often a network was called, by component ("denoiser" for both branches), with ".backward" as above.
+        reused: of the counts, the rows that the baseline had computed already, so that they cost nothing here.
         prices: FLOPs of one row, by the names of the counts; empty where nobody priced the run (memory policy "counted").
         meter: what measures peak memory; None: nothing does.
         phases: "baseline", "method" and "result", as far as the run came.
@@ -64,6 +68,8 @@ class Ledger:
     """
 
     counts: Counter[str] = attrs.field(factory=Counter)
+    calls: Counter[str] = attrs.field(factory=Counter)
+    reused: Counter[str] = attrs.field(factory=Counter)
     prices: Mapping[str, float] = attrs.field(factory=dict, repr=False)
     meter: Meter | None = attrs.field(default=None, repr=False)
     phases: dict[str, Phase] = attrs.field(factory=dict)
@@ -81,21 +87,28 @@ class Ledger:
 
     def forward(self, component: str, output: Tensor, rows: int) -> Tensor:
         """Note a forward of so many rows, and its backward if one comes."""
-        self.begin(component, rows)
-        return self.end(component, output, rows)
+        self.begin((component,), rows)
+        return self.end((component,), output, rows)
 
-    def begin(self, component: str, rows: int) -> None:
-        """Note a forward before it runs: a checkpoint's recomputation may stop in its middle."""
-        self.counts[component] += rows
+    def begin(self, components: tuple[str, ...], rows: int) -> None:
+        """Note one call with so many rows of each component, before it runs: a checkpoint's recomputation may stop in its middle."""
+        self._note(components, rows, "")
 
-    def end(self, component: str, output: Tensor, rows: int) -> Tensor:
+    def end(self, components: tuple[str, ...], output: Tensor, rows: int) -> Tensor:
         """Note the backward of what was begun, if one comes."""
         if output.requires_grad:
-            output.register_hook(lambda _gradient: self._backward(component, rows))
+            output.register_hook(lambda _gradient: self._note(components, rows, ".backward"))
         return output
 
-    def _backward(self, component: str, rows: int) -> None:
-        self.counts[f"{component}.backward"] += rows
+    def reuse(self, component: str, rows: int) -> None:
+        """Note rows that plain sampling has computed already: a method that is run without a baseline would compute them."""
+        self.counts[component] += rows
+        self.reused[component] += rows
+
+    def _note(self, components: tuple[str, ...], rows: int, suffix: str) -> None:
+        for component in components:
+            self.counts[component + suffix] += rows
+        self.calls[("denoiser" if components[0] in BRANCHES else components[0]) + suffix] += 1
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -139,6 +152,8 @@ class Ledger:
         return {
             "seconds": self.seconds,
             "rows": dict(self.counts),
+            "calls": dict(self.calls),
+            "reused": dict(self.reused),
             "flops": self.flops,
             "peak_bytes": self.peak_bytes,
             "phases": {name: {"seconds": phase.seconds, "peak_bytes": phase.peak_bytes} for name, phase in self.phases.items()},

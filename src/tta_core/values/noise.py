@@ -3,15 +3,16 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+import attrs
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from tta_core.errors import InputError
-from tta_core.values.arguments import whole
+from tta_core.values.arguments import several, whole
 from tta_core.values.typing import Latents, frozen
 
 
@@ -27,9 +28,41 @@ class NoiseSource(Protocol):
         """Standard normals in the shape of a tensor whose dimension 0 is samples: directions, perturbations."""
         ...
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+    def permutations(self, count: int, length: int, *key: int) -> "Permutations":
         """For each sample, `count` random permutations of `length` things."""
         ...
+
+
+@runtime_checkable
+class UniformSource(Protocol):
+    """A noise source that methods can also draw and resample with."""
+
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """For each sample, `count` numbers from [0, 1) in double precision: resampling and draws."""
+        ...
+
+
+Key = tuple[int, ...]
+
+
+@frozen
+class KeyedPermutations:
+    """Permutations `(b, length)`, int32, read one after another: 100 of a long vector do not fit beside each other."""
+
+    keys: tuple[tuple[int | str, ...], ...]
+    count: int
+    length: int
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Int[Tensor, "b length"]]:
+        for place in range(self.count):
+            generators = [torch.Generator().manual_seed(hashed((*key, place))[0]) for key in self.keys]
+            yield torch.stack([torch.randperm(self.length, generator=each, dtype=torch.int32, device="cpu") for each in generators]).to(
+                self.device
+            )
+
+
+Permutations = Int[Tensor, "b count length"] | KeyedPermutations
 
 
 @frozen
@@ -53,11 +86,15 @@ class KeyedNoise:
         """Standard normals keyed by (seed, sample, *key)."""
         return torch.stack([keyed_normal((*mine, "like", *key), tensor.shape[1:]) for mine in self._keys]).to(tensor)
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
-        """Random permutations keyed by (seed, sample, *key)."""
-        generators = [torch.Generator().manual_seed(hashed((*mine, "permutations", *key))[0]) for mine in self._keys]
-        drawn = [torch.stack([torch.randperm(length, generator=generator) for _ in range(count)]) for generator in generators]
-        return torch.stack(drawn).to(self.device)
+    def permutations(self, count: int, length: int, *key: int) -> "Permutations":
+        """Random permutations keyed by (seed, sample, *key, place); each is drawn when it is read, and kept nowhere."""
+        return KeyedPermutations(tuple((*mine, "permutation", *key) for mine in self._keys), count, length, self.device)
+
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """Uniform numbers keyed by (seed, sample, *key)."""
+        generators = [torch.Generator().manual_seed(hashed((*mine, "uniform", *key))[0]) for mine in self._keys]
+        drawn = [torch.rand(count, generator=generator, dtype=torch.float64, device="cpu") for generator in generators]
+        return torch.stack(drawn, 1).to(self.device)
 
     @property
     def _keys(self) -> tuple[tuple[int, int], ...]:
@@ -66,10 +103,19 @@ class KeyedNoise:
 
 @frozen
 class GivenNoise:
-    """Noises handed in, `rows[row][child]`; what is not given comes from `rest`, and is an error without it."""
+    """Noises handed in; what is not given comes from `rest`, and is an error without it that names what is missing.
+
+    Attributes:
+        rows: standard normals of the trajectory, `rows[row][child]`.
+        rest: where everything else comes from.
+        uniforms: by key, `(count, b)` in double precision: what a method resamples and draws with. Each method's page names its keys.
+        directions: by key, standard normals `(b, ...)`: perturbations, and the noises that lead back.
+    """
 
     rows: tuple[Float[Tensor, "_ b c h w"], ...]
     rest: NoiseSource | None = None
+    uniforms: Mapping[Key, Float64[Tensor, "_ b"]] = attrs.field(factory=dict)
+    directions: Mapping[Key, Float[Tensor, "b ..."]] = attrs.field(factory=dict)
 
     def __call__(self, row: int, child: int) -> Latents:
         """The given noises of one row and child."""
@@ -78,26 +124,44 @@ class GivenNoise:
         return self._rest(f"noise row {row}, child {child}")(row, child)
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
-        """From `rest`."""
+        """The given direction of a key."""
+        if key in self.directions:
+            return self.directions[key].to(tensor)
         return self._rest(f"a direction for {key}").like(tensor, *key)
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
+    def permutations(self, count: int, length: int, *key: int) -> "Permutations":
         """From `rest`."""
         return self._rest(f"permutations for {key}").permutations(count, length, *key)
+
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """The given uniforms of a key. Raises `InputError` for another number of them."""
+        if key not in self.uniforms:
+            rest = self._rest(f"{count} uniform numbers for {key}")
+            if not isinstance(rest, UniformSource):
+                raise InputError(
+                    f"The rest of the noises ({type(rest).__name__}) has no `uniform(count, *key)`. Give `uniforms` for {key}."
+                )
+            return rest.uniform(count, *key)
+        given = self.uniforms[key]
+        if given.shape[0] != count:
+            raise InputError(f"The run asked for {count} uniform numbers for {key}, but {given.shape[0]} were given. Give {count}.")
+        return given
 
     def _rest(self, wanted: str) -> NoiseSource:
         if self.rest is None:
             given = [noises.shape[0] for noises in self.rows]
             raise InputError(
-                f"The run asked for {wanted}, but only {given} children per row were given. Row 0 starts the trajectory, row i + 1 belongs "
-                "to step i; K particles need K children in every row. Give more, or a `rest` to draw from."
+                f"The run asked for {wanted}, but what was given is: {given} children per row, directions for {sorted(self.directions)}, "
+                f"uniforms for {sorted(self.uniforms)}. Row 0 starts the trajectory, row i + 1 belongs to step i; K particles need K "
+                "children in every row. Give more, or a `rest` to draw from."
             )
         return self.rest
 
 
 def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
     """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
-    seeds = tuple(whole("seed", one) for one in (seed if isinstance(seed, Iterable) else (seed,) * len(prompts)))
+    each = several("seed", seed)
+    seeds = tuple(whole("seed", one) for one in ((seed,) * len(prompts) if each is None else each))
     if len(seeds) != len(prompts):
         raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts. Give one seed for all, or one for each prompt.")
     seen: Counter[tuple[str, int]] = Counter()
@@ -113,7 +177,8 @@ def keyed_normal(key: tuple[int | str, ...], shape: Sequence[int]) -> Tensor:
 
     torch's CPU generator keeps 32 bits of a seed; two draws, each from 32 bits of the key's hash, make it 64.
     """
-    first, second = (torch.randn(tuple(shape), generator=torch.Generator().manual_seed(half)) for half in hashed(key))
+    halves = (torch.Generator("cpu").manual_seed(half) for half in hashed(key))
+    first, second = (torch.randn(tuple(shape), generator=half, dtype=torch.float32, device="cpu") for half in halves)
     return (first + second) / math.sqrt(2)
 
 

@@ -22,6 +22,11 @@ class Schedule(Protocol):
         ...
 
 
+def at_step(value: float | int | Schedule, index: int, total: int) -> float:
+    """A number that may differ by step, at this one."""
+    return float(value) if isinstance(value, int | float) else value(index, total)
+
+
 def _unit(instance: object, attribute: "attrs.Attribute[float]", value: float | int) -> None:
     if not 0 <= value <= 1:
         raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, but it is a share of the run: give a number in [0, 1].")
@@ -136,3 +141,39 @@ class Steps(_Multiplies):
     def __call__(self, index: int, total: int) -> float:
         """Whether this step is listed."""
         return float(index in self.indices)
+
+
+@frozen
+class Power(_Multiplies):
+    """min(1, (rate * index)^exponent): from 0 up to 1. Source: DAS (arXiv 2501.05803), polynomial tempering."""
+
+    rate: float
+    exponent: float = 1.0
+
+    def __call__(self, index: int, total: int) -> float:
+        """The share reached at this step; it depends on the index, not on the number of steps."""
+        return min(1.0, (self.rate * index) ** self.exponent)
+
+
+@frozen
+class Listed(_Multiplies):
+    """One number for each step, in order: what another run used. Raises `InputError` at a step beyond them."""
+
+    values: tuple[float, ...]
+
+    def __call__(self, index: int, total: int) -> float:
+        """The number of this step."""
+        if index >= len(self.values):
+            raise InputError(f"Listed has {len(self.values)} numbers, but the run asked for that of step {index}. Give one for each step.")
+        return self.values[index]
+
+
+@frozen
+class AtShares(_Multiplies):
+    """1 at the steps nearest to these shares of the run: `AtShares((0.2, 0.4))` of 50 is 10 and 20."""
+
+    shares: tuple[float, ...]
+
+    def __call__(self, index: int, total: int) -> float:
+        """Whether this step is chosen."""
+        return float(index in {round(share * total) for share in self.shares})

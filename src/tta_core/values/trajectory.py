@@ -1,9 +1,14 @@
 """Where a trajectory stands: a step of the table, the state before it, and what is predicted there."""
 
+from collections.abc import Mapping
+
+import attrs
+import torch
 from torch import Tensor
 
-from tta_core.values.transition import GaussianTransition, as_batch
-from tta_core.values.typing import Latents, evolve, frozen
+from tta_core.errors import InputError
+from tta_core.values.transition import GaussianTransition, as_batch, noised
+from tta_core.values.typing import Change, Latents, evolve, frozen
 
 
 @frozen
@@ -11,7 +16,9 @@ class Step:
     """One reverse step, a row of the sampler's table; `index` is 0..T-1 in sampling order, `time` what the network is told.
 
     `input_scale` multiplies x before the network (1 / sqrt(1 + sigma^2) for VE samplers). `alpha` is alpha_t of one *training* step
-    (1 - beta_t), None where training had no betas (flow matching). `order` 2 asks for the previous x0 (2M), if there is one.
+    (1 - beta_t), None where training had no betas (flow matching). `order` 2 asks for the previous x0 (2M), if there is one. `std` is the
+    transition's standard deviation where the sampler fixes it (TCD), None where it is eta's share of the posterior's. `skip` is the share
+    of x in the clean estimate of a consistency model, sqrt(1 - skip) x0 + skip x (LCM's boundary condition).
     """
 
     index: int
@@ -23,6 +30,18 @@ class Step:
     input_scale: float = 1.0
     alpha: float | None = None
     order: int = 1
+    std: float | None = None
+    skip: float = 0.0
+
+    def back(self, x: Latents, noise: Latents, later: "Step | None" = None) -> Latents:
+        """x at this step's end, noised back to its start: time travel. With `later`, x at the start of that step.
+
+        Raises `InputError` for a `later` step that comes before this one.
+        """
+        if later is not None and later.index < self.index:
+            raise InputError(f"Step {later.index} comes before step {self.index}, and noising leads backwards only. Exchange the two.")
+        here = (self.a_next, self.s_next) if later is None else (later.a, later.s)
+        return noised(x, noise, here, (self.a, self.s))
 
 
 @frozen
@@ -56,12 +75,30 @@ class State:
 
 @frozen
 class Prediction:
-    """What is believed at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step."""
+    """What is believed at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step.
+
+    `outputs` are the raw outputs of the guidance branches it was made from, "text" and "null"; empty where it was not made from branches.
+    """
 
     x0: Latents
     eps: Latents
     transition: GaussianTransition
     history: History
+    outputs: Mapping[str, Latents] = attrs.field(factory=dict, repr=False)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Prediction":
+        """The predictions of some rows; transition, history and outputs follow."""
+        return self._each(lambda tensor: tensor[rows])
+
+    def detached(self) -> "Prediction":
+        """The same prediction without a graph."""
+        return self._each(torch.Tensor.detach)
+
+    def _each(self, change: "Change") -> "Prediction":
+        transition = GaussianTransition(change(self.transition.mean), self.transition.std)
+        history = evolve(self.history, x0=change(self.history.x0))
+        outputs = {name: change(output) for name, output in self.outputs.items()}
+        return Prediction(change(self.x0), change(self.eps), transition, history, outputs)
 
     def sample(self, noise: Latents) -> State:
         """The next state, drawn with this noise."""

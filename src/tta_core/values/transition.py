@@ -30,6 +30,22 @@ class GaussianTransition:
         """Copies up to `rows` rows, k-major."""
         return GaussianTransition(as_batch(self.mean, rows), self.std)
 
+    def __getitem__(self, rows: slice | Tensor) -> "GaussianTransition":
+        """The transitions of some rows."""
+        return GaussianTransition(self.mean[rows], self.std)
+
+    def shifted(self, by: Latents) -> "GaussianTransition":
+        """The same noise around another mean: what guidance adds to the next x."""
+        return GaussianTransition(self.mean + by, self.std)
+
+    def log_ratio(self, noise: Latents, gradient: Latents) -> Scores:
+        """log p(x') - log q(x') per sample, in nats, for x' drawn with this noise from q = `self.shifted(std^2 gradient)` and p = self.
+
+        -std <noise, gradient> - std^2 |gradient|^2 / 2: no cancellation, and 0 where std is 0.
+        """
+        inner, square = ((tensor * gradient).flatten(1).sum(1) for tensor in (noise, gradient))
+        return -self.std * inner - 0.5 * self.std**2 * square
+
     def kl(self, other: "GaussianTransition") -> Scores:
         """KL(self || other) per sample, in nats.
 
@@ -72,6 +88,15 @@ def posterior_std(a: float, s: float, a_next: float, s_next: float) -> float:
     if s <= 0 or a_next <= 0:
         return s_next
     return s_next * math.sqrt(max(0.0, 1 - (a * s_next / (a_next * s)) ** 2))
+
+
+def noised(x: Latents, noise: Latents, here: tuple[float, float], earlier: tuple[float, float]) -> Latents:
+    """x at (a, s), noised back to an earlier level of the forward process: (a^/a) x + sqrt(s^^2 - (a^ s / a)^2) noise.
+
+    Source: the transition of the forward process for any table; RePaint (arXiv 2201.09865) for its use.
+    """
+    ratio = earlier[0] / here[0]
+    return ratio * x + math.sqrt(max(0.0, earlier[1] ** 2 - (ratio * here[1]) ** 2)) * noise
 
 
 def as_batch(x: Tensor, rows: int) -> Tensor:

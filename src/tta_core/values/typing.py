@@ -7,7 +7,7 @@ Rows of k copies of a batch are laid out k-major, `(k b)`: row `i * b + j` is co
 import inspect
 from collections.abc import Mapping
 from functools import wraps
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 import attrs
 from beartype import BeartypeConf, beartype
@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from tta_core.errors import InputError
+from tta_core.values.arguments import shown
 
 Latents = Float[Tensor, "b c h w"]
 Images = Float[Tensor, "b 3 H W"]
@@ -27,6 +28,16 @@ Noises = Float[Tensor, "k b c h w"]
 Rows = Int[Tensor, " b"]
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Change(Protocol):
+    """A map of one tensor that keeps its trailing shape."""
+
+    def __call__(self, tensor: Tensor, /) -> Tensor:
+        """The changed tensor."""
+        ...
+
 
 # A whole number is a fine float (PEP 484): `DATE(rho=1)`.
 _conf = BeartypeConf(is_pep484_tower=True)
@@ -78,9 +89,9 @@ def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, A
         return None
     value, taken = given[field], inspect.formatannotation(annotations[field])
     if isinstance(value, Tensor):
-        shown = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
-        return f"{cls.__name__}.{field} takes {taken}, but {shown} was given. Dimensions of one name must be equal in all fields."
-    return f"{cls.__name__}.{field} takes {taken}, but {value!r:.100} was given."
+        what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+        return f"{cls.__name__}.{field} takes {taken}, but {what} was given. Dimensions of one name must be equal in all fields."
+    return f"{cls.__name__}.{field} takes {taken}, but {shown(value)} was given."
 
 
 def _form(value: Any) -> object:
@@ -90,7 +101,7 @@ def _form(value: Any) -> object:
         return value.dtype, value.shape
     if kind in _values:
         return kind
-    if kind is str or kind is int:
+    if isinstance(value, str) or kind is int:
         return kind, value  # a Literal is checked by value
     if kind is tuple or kind is dict:
         forms = [_form(part) for part in (value if kind is tuple else value.items())]

@@ -58,3 +58,8 @@ def tta_register_backbones(register: Register) -> None:
         pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxControlNetPipeline"),
     )
     register("pixart", f"{_HERE}.pixart:pixart", "PixArt-alpha and PixArt-Sigma", pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"))
+    register("qwen-image", f"{_HERE}.qwen_image:qwen_image", "Qwen-Image", pipelines=("QwenImagePipeline", "QwenImageImg2ImgPipeline"))
+    register("z-image", f"{_HERE}.z_image:z_image", "Z-Image and Z-Image-Turbo", pipelines=("ZImagePipeline", "ZImageImg2ImgPipeline"))
+    register("flux2", f"{_HERE}.flux2:flux2", "FLUX.2 dev and Klein", pipelines=("Flux2Pipeline", "Flux2KleinPipeline"))
+    register("sana", f"{_HERE}.sana:sana", "Sana", pipelines=("SanaPipeline",))
+    register("lumina2", f"{_HERE}.lumina2:lumina2", "Lumina-Image 2.0", pipelines=("Lumina2Pipeline", "Lumina2Text2ImgPipeline"))

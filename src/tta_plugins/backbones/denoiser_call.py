@@ -3,20 +3,21 @@
 Whatever else the pipeline tells its denoiser (a ControlNet's residuals, an IP-Adapter's picture, a mask) is told again as it is.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.attention_energy import attention_moved
+from tta_plugins.backbones.denoiser import by_name, called
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 
 _ROWS = "rows of the pipeline's call"
-_WITHOUT_ROWS = ("img_ids", "txt_ids")  # FLUX's positions are one for all samples
+_WITHOUT_ROWS = ("img_ids", "txt_ids", "image_rotary_emb")  # positions are one for all samples
 Arguments = Mapping[str, Any]
 
 
@@ -29,11 +30,8 @@ class DenoiserCall:
 
     @classmethod
     def made(cls, drawing: FamilyBackbone, args: tuple[Any, ...], kwargs: Arguments) -> "DenoiserCall":
-        """From the arguments as they were given; a module that `torch.compile` made takes those of the one inside."""
-        denoiser = drawing.networks["denoiser"]
-        original: nn.Module = getattr(denoiser, "_orig_mod", denoiser)
-        names = list(inspect.signature(type(original).forward).parameters)[1:]
-        return cls(drawing, {**dict(zip(names, args, strict=False)), **kwargs})
+        """From the arguments as they were given, by position or by name."""
+        return cls(drawing, by_name(drawing.networks["denoiser"], drawing.family.traits, args, kwargs))
 
     @property
     def time(self) -> float:
@@ -41,8 +39,9 @@ class DenoiserCall:
         return _first(self.arguments)
 
     def is_at(self, time: float) -> bool:
-        """Whether this is what a time of the sampler's table looks like to the denoiser."""
-        return self.time == _first(self.drawing.family.shown(self.x, time))
+        """Whether this is what a time of the sampler's table looks like to the denoiser, up to the rounding of float32."""
+        told = _first(self.drawing.family.shown(self.x, time))
+        return abs(self.time - told) <= 1e-5 * max(abs(told), 1e-3)
 
     @property
     def x(self) -> Tensor:
@@ -59,9 +58,12 @@ class DenoiserCall:
     def output(self, embedding: Embedding) -> Latents:
         """The denoiser's output, float32, in the call's rows that this embedding comes from, told this embedding."""
         chosen, everyone = embedding.extra[_ROWS].long(), self.embedding.tokens.shape[0]
-        mine = {name: told if name in _WITHOUT_ROWS else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
+        chosen = chosen % everyone  # where guidance has ended the call has the text's rows alone
+        mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
         again = DenoiserCall(self.drawing, mine)
-        raw = self.drawing.networks["denoiser"](**{**again.told(embedding), "return_dict": False})[0]
+        denoiser = self.drawing.networks["denoiser"]
+        with attention_moved(denoiser, embedding.attention):
+            raw = called(denoiser, self.drawing.family.traits, again.told(embedding))
         return self.drawing.family.output(raw, again.x).float()
 
     def told(self, embedding: Embedding) -> dict[str, Any]:
@@ -71,17 +73,23 @@ class DenoiserCall:
         return {**self.arguments, **steered, **beside}
 
 
+def _is_shared(name: str, told: Any) -> bool:
+    return name in _WITHOUT_ROWS and told.dim() == 2
+
+
 def _first(arguments: Arguments) -> float:
-    time = arguments["timestep"]
+    time = arguments["timestep"] if "timestep" in arguments else arguments["t"]
     return float(time.flatten()[0] if isinstance(time, Tensor) else time)
 
 
 def _taken(value: Any, chosen: Tensor, everyone: int) -> Any:
-    """The chosen rows of every tensor in a value that has a row for everyone."""
+    """The chosen rows of every tensor in a value that has a row for everyone, and of a list of one thing for each row."""
     if isinstance(value, Tensor):
         return value[chosen.to(value.device)] if value.dim() > 0 and value.shape[0] == everyone else value
     if isinstance(value, Mapping):
         return {name: _taken(part, chosen, everyone) for name, part in value.items()}
     if isinstance(value, list | tuple):
+        if len(value) == everyone and not any(isinstance(part, Tensor) and part.dim() > 0 and part.shape[0] == everyone for part in value):
+            return type(value)(value[row] for row in chosen.tolist())
         return type(value)(_taken(part, chosen, everyone) for part in value)
     return value

@@ -1,6 +1,10 @@
 """Pipelines whose denoiser is told more than x, the time and the text: only their own call brings the rest."""
 
+from typing import Any
+
 from tta_core.errors import IncompatibleError
+from tta_plugins.backbones.autoencoder import channels_of
+from tta_plugins.backbones.denoiser import check_repeatable, inside
 from tta_plugins.backbones.family import Family, Pipeline
 
 _PARTS = {
@@ -12,8 +16,10 @@ _PARTS = {
 
 def check(pipeline: Pipeline, family: Family) -> None:
     """Raises `IncompatibleError` for a pipeline of which our own loop would leave a part out."""
-    denoiser = getattr(pipeline, family.denoiser)
-    channels, told = denoiser.config.in_channels, pipeline.vae.config.latent_channels * (4 if family.packs else 1)
+    network = getattr(pipeline, family.traits.denoiser)
+    denoiser: Any = inside(network)
+    check_repeatable(network)
+    channels, told = denoiser.config.in_channels, channels_of(pipeline.vae) * family.traits.packing
     for part, (what, why) in _PARTS.items():
         if getattr(pipeline, part, None) is not None:
             raise _refusal(pipeline, what, why)
@@ -21,8 +27,6 @@ def check(pipeline: Pipeline, family: Family) -> None:
         raise _refusal(pipeline, "an IP-Adapter", "its denoiser is also shown a picture's embedding, until pipeline.unload_ip_adapter()")
     if channels != told:
         raise _refusal(pipeline, f"{channels} input channels", f"it is also shown a picture or a mask beside {told} channels of latents")
-    if denoiser.config.get("time_cond_proj_dim") is not None:
-        raise _refusal(pipeline, "a guidance-distilled U-Net (LCM)", "it has guidance as an input and no unconditional branch")
 
 
 def _refusal(pipeline: Pipeline, what: str, why: str) -> IncompatibleError:

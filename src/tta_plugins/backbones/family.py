@@ -1,7 +1,7 @@
 """What differs between families of pipelines, and what a pipeline's own call is steered by; everything else is `PipelineBackbone`'s."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -9,10 +9,38 @@ from torch import Tensor
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.native_sampler import Timing
 from tta_core.values.controls import Embedding
-from tta_core.values.typing import Latents
+from tta_core.values.typing import Latents, evolve, frozen
 
 Pipeline = Any
 Size = tuple[int, int]  # height and width in pixels
+
+
+@frozen
+class Traits:
+    """Facts about a family.
+
+    Attributes:
+        denoiser: the pipeline's attribute that holds the denoiser.
+        patch: side of the square of latent pixels that the denoiser takes for one token.
+        packing: channels of a token that the denoiser is shown, for one channel of the latents: 4 where 2 x 2 pixels make a token.
+        upcasts: its own pipeline decodes in float32 where the autoencoder's configuration says `force_upcast`.
+        steps, guidance: its own pipeline's defaults; guidance is 1 without an unconditional branch.
+        has_null: whether there is an unconditional branch.
+        branches: how its own pipeline evaluates the branches of guidance: one batch, which null or text begins, or a call for each.
+        tells_guidance: whether the pipeline's `guidance_scale` is this guidance; FLUX's and Qwen-Image's is the embedded one.
+        positional: the denoiser's arguments that its own pipeline gives by position.
+    """
+
+    denoiser: str = "transformer"
+    patch: int = 2
+    packing: int = 1
+    upcasts: bool = False
+    steps: int = 28
+    guidance: float = 1.0
+    has_null: bool = True
+    branches: Literal["null first", "text first", "apart"] = "null first"
+    tells_guidance: bool = True
+    positional: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -23,38 +51,8 @@ class Family(Protocol):
     """
 
     @property
-    def denoiser(self) -> str:
-        """The pipeline's attribute that holds the denoiser."""
-        ...
-
-    @property
-    def patch(self) -> int:
-        """Side of the square of latent pixels that the denoiser takes for one token."""
-        ...
-
-    @property
-    def packs(self) -> bool:
-        """Whether the denoiser is shown tokens instead of latents."""
-        ...
-
-    @property
-    def upcasts(self) -> bool:
-        """Whether its own pipeline decodes in float32 where the autoencoder's configuration says `force_upcast`."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """How many steps its own pipeline takes by default."""
-        ...
-
-    @property
-    def guidance(self) -> float:
-        """The guidance of its own pipeline by default; 1 without an unconditional branch."""
-        ...
-
-    @property
-    def has_null(self) -> bool:
-        """Whether there is an unconditional branch."""
+    def traits(self) -> Traits:
+        """Facts about it."""
         ...
 
     def side(self, pipeline: Pipeline) -> int:
@@ -89,8 +87,12 @@ class Family(Protocol):
         """The inverse of `shown`: x in the keyword arguments of a call, with the channels of a picture or a mask after its own, if any."""
         ...
 
-    def output(self, raw: Tensor, x: Latents) -> Latents:
+    def output(self, raw: Any, x: Latents) -> Latents:
         """What the denoiser gave at x, as latents."""
+        ...
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """The guided output, as its own pipeline makes it for this guidance above 1; at 1 the text branch."""
         ...
 
 
@@ -120,4 +122,9 @@ def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
         return embedding
     extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
     pooled = None if embedding.pooled is None else embedding.pooled.to(dtype)
-    return Embedding(embedding.tokens.to(dtype), pooled, embedding.mask, extra)
+    return evolve(embedding, tokens=embedding.tokens.to(dtype), pooled=pooled, extra=extra)
+
+
+def at_time(x: Latents, time: float) -> Tensor:
+    """One time for each row of x, float32 whatever torch's default is, as a scheduler's timesteps are."""
+    return torch.full((x.shape[0],), time, dtype=torch.float32, device=x.device)

@@ -11,12 +11,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from tta_core.protocols.backbone import classifier_free
 from tta_core.protocols.native_sampler import Timing
 from tta_core.values.controls import Embedding
-from tta_core.values.typing import Latents, frozen
-from tta_plugins.backbones.family import Pipeline, Size
+from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
-from tta_plugins.backbones.time_shift import mu
+from tta_plugins.backbones.time_shift import even_sigmas, mu
 
 
 @frozen
@@ -25,22 +26,11 @@ class Flux:
 
     Attributes:
         embedded: the guidance that dev's network is told; None for schnell's, which has no such input.
-        has_null: whether there is an unconditional branch: "true" guidance, a second evaluation at each step.
     """
 
     embedded: float | None = 3.5
-    has_null: bool = False
     max_sequence_length: int = 512
-    steps: int = 28
-    denoiser: str = "transformer"
-    patch: int = 2
-    packs: bool = True
-    upcasts: bool = False
-
-    @property
-    def guidance(self) -> float:
-        """Of the unconditional branch, if there is one."""
-        return 4.0 if self.has_null else 1.0
+    traits: Traits = Traits(packing=4, has_null=False, branches="apart", tells_guidance=False)
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels."""
@@ -59,7 +49,7 @@ class Flux:
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
         """The negative prompt's embedding, the empty text without one; None without an unconditional branch."""
-        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.has_null else None
+        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.traits.has_null else None
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
         """The tokens, which all stand at position 0, and the pooled vector."""
@@ -72,11 +62,10 @@ class Flux:
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x as tokens and where they stand; the time is sigma; the embedded guidance, if there is one."""
-        rows = x.shape[0]
         return {
             "hidden_states": packed(x),
-            "timestep": torch.full((rows,), time, device=x.device).to(x.dtype) / 1000,
-            "guidance": None if self.embedded is None else torch.full((rows,), self.embedded, device=x.device),
+            "timestep": at_time(x, time).to(x.dtype) / 1000,
+            "guidance": None if self.embedded is None else at_time(x, self.embedded),
             "img_ids": _positions(x),
         }
 
@@ -87,6 +76,10 @@ class Flux:
     def output(self, raw: Tensor, x: Latents) -> Latents:
         """The transformer's velocity."""
         return unpacked(raw, x.shape[2] // 2)
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
 
 
 def flux(
@@ -105,7 +98,8 @@ def flux(
     something; dev's own guidance is `embedded_guidance` either way.
     """
     dev = pipeline.transformer.config.guidance_embeds
-    family = Flux(embedded_guidance if dev else None, true_guidance, max_sequence_length, steps=28 if dev else 4)
+    own = {"steps": 28 if dev else 4, "has_null": true_guidance, "guidance": 4.0 if true_guidance else 1.0}
+    family = Flux(embedded_guidance if dev else None, max_sequence_length, evolve(Flux().traits, **own))
     return backbone(pipeline, family, steps, guidance, rewards)
 
 
@@ -128,4 +122,4 @@ def _positions(x: Latents) -> Tensor:
 def _timing(pipeline: Pipeline, steps: int, shape: tuple[int, int, int]) -> Mapping[str, object]:
     config = pipeline.scheduler.config
     shift = {"mu": mu(pipeline, shape, 2, 1.15)} if config.get("use_dynamic_shifting") else {}
-    return shift if config.get("use_flow_sigmas") else {"sigmas": torch.linspace(1, 1 / steps, steps).tolist(), **shift}
+    return shift if config.get("use_flow_sigmas") else {"sigmas": even_sigmas(steps), **shift}

@@ -11,16 +11,19 @@ from queue import SimpleQueue
 
 import attrs
 import torch
+from torch import Tensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.controls import Embedding
+from tta_core.values.schedules import Multiplied, Schedule
 from tta_core.values.trajectory import Prediction, State, Step
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone
+from tta_plugins.backbones.guidance import rescaled
 
 Answer = tuple[Embedding, Embedding | None]  # text, null
 
@@ -31,10 +34,11 @@ class Abandoned(BaseException):
 
 @attrs.frozen(eq=False)
 class Place:
-    """Where the other is: x there, and its call of the denoiser."""
+    """Where the other is: x there, its call of the denoiser, and its guidance; up to 1 there is none."""
 
     x: Latents
     call: DenoiserCall
+    guidance: float
 
 
 class LockstepRun:
@@ -64,20 +68,25 @@ class LockstepRun:
         self._asked.put(None)
         self.thread.join()
 
-    def arrived(self, step: Step) -> Place:
+    @property
+    def has_begun(self) -> bool:
+        """Whether the method has asked for a prediction."""
+        return self._step >= 0
+
+    def arrived(self, index: int) -> Place:
         """Where the other is; the first call at a step gives the answer of the one before and waits.
 
         Raises `IncompatibleError` for a step that lies behind: the method samples its chain again.
         """
-        if step.index < self._step:
+        if index < self._step:
             raise IncompatibleError(ONE_PASS)
-        if step.index > self._step:
+        if index > self._step:
             if self._step >= 0:
                 self._answered.put(self._answer())
             self._place = self._asked.get()
             if self._place is None:
                 raise Abandoned
-            self._step, self._said, self._last = step.index, [], None
+            self._step, self._said, self._last = index, [], None
         assert self._place is not None
         return self._place
 
@@ -90,13 +99,20 @@ class LockstepRun:
         self._last = (self._embedding(text), None if null is None else self._embedding(null))
 
     def _embedding(self, output: Latents) -> Embedding:
-        return next(embedding for known, embedding in self._said if known is output)
+        """Of an output, or of the rows of a call that two branches shared."""
+        for known, embedding in self._said:
+            if known is output:
+                return embedding
+            if _root(known) is _root(output):
+                first = (output.storage_offset() - known.storage_offset()) // known.stride(0)
+                return embedding[first : first + len(output)]
+        raise AssertionError("a prediction was made from an output of no call")
 
     def _answer(self) -> Answer:
         assert self._place is not None
         assert self._last is not None
         if self._last[0].tokens.shape[0] != self._place.x.shape[0]:
-            raise IncompatibleError(_PARTICLES)
+            raise IncompatibleError(PARTICLES)
         return self._last
 
     def _work(self) -> None:
@@ -111,20 +127,25 @@ class LockstepRun:
             self._answered.put(error)
 
 
+def _root(tensor: Tensor) -> Tensor:
+    """The tensor that this one is a view of, or itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
 def lockstep_backbone(drawing: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
     """A backbone that evaluates its branches in the other's calls. Its `predict` refuses particles, which are several trajectories."""
 
     def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
-        place = lockstep.arrived(step)
+        place = lockstep.arrived(step.index)
         if not torch.equal(x, as_batch(x[: place.x.shape[0]], x.shape[0])):
-            raise IncompatibleError(_PARTICLES)
+            raise IncompatibleError(PARTICLES)
         output = place.call.output(embedding)
         lockstep.said(output, embedding)
         return output
 
     def combine(text: Latents, null: Latents, guidance: float) -> Latents:
         lockstep.predicted(text, null)
-        return drawing.combine(text, null, guidance)
+        return rescaled(drawing.combine(text, null, guidance), text, getattr(drawing.pipeline, "guidance_rescale", None) or 0.0)
 
     return WrappedBackbone(drawing, predicting=predict, combining=combine)
 
@@ -135,7 +156,6 @@ class LockstepScheduler:
 
     scheduler: Scheduler
     lockstep: LockstepRun = attrs.field(repr=False)
-    guided: bool
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -149,17 +169,42 @@ class LockstepScheduler:
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """The prediction at the other's x; the history is the method's own, which was made there."""
-        if not self.guided:
+        place = self.lockstep.arrived(step.index)
+        if place.guidance <= 1:
             self.lockstep.predicted(output, None)
-        x = as_batch(self.lockstep.arrived(step).x, state.x.shape[0])
+        x = as_batch(place.x, state.x.shape[0])
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """Refused: the other's trajectory cannot be told another estimate. Raises `IncompatibleError`."""
+        raise IncompatibleError(MOVES_X)
 
+
+@attrs.frozen
+class LockstepGuidance:
+    """The guidance of the other's call, step by step; before the method's first prediction, that of the first step."""
+
+    lockstep: LockstepRun = attrs.field(repr=False)
+    first: float
+
+    def __call__(self, index: int, total: int) -> float:
+        """Of this step: waits until the other has come there."""
+        return self.lockstep.arrived(index).guidance if self.lockstep.has_begun else self.first
+
+    def __mul__(self, other: Schedule) -> Schedule:
+        """The product of two schedules."""
+        return Multiplied(self, other)
+
+
+MOVES_X = (
+    "Cannot use a method that moves x inside a pipeline's own call. This is because the call samples its own x, and what the method adds "
+    "to it would be lost. Use tta_core.align, which samples itself, or a method that steers an embedding (date, null-tta)."
+)
 ONE_PASS = (
     "Cannot use a method that samples the chain more than once inside a pipeline's own call. This is because the call samples it once, "
     "and goes no step back. Use a method that updates step by step (date, null-tta), or tta_core.align, which samples itself."
 )
-_PARTICLES = (
+PARTICLES = (
     "Cannot use a method with several particles inside a pipeline's own call. This is because the call samples one trajectory of each "
     "prompt. Use particles=1, or tta_core.align, which samples itself."
 )

@@ -9,13 +9,16 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core.protocols.backbone import Defaults, classifier_free
+from tta_core.protocols.backbone import Defaults
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.values.controls import Embedding
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Images, Latents
 from tta_plugins.backbones import autoencoder
+from tta_plugins.backbones.attention_energy import attention_moved, can_steer_attention
+from tta_plugins.backbones.denoiser import called, device_of, dtype_of
+from tta_plugins.backbones.distilled import few_steps
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
 from tta_plugins.backbones.steering_hook import steered
@@ -40,7 +43,7 @@ class PipelineBackbone:
     @property
     def has_null(self) -> bool:
         """Whether there is an unconditional branch."""
-        return self.family.has_null
+        return self.family.traits.has_null
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
@@ -51,14 +54,13 @@ class PipelineBackbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser computes: with accelerate's hooks, where they will bring it."""
-        offloaded = getattr(self._denoiser, "_hf_hook", None) is not None
-        return torch.device(self.pipeline._execution_device if offloaded else cast(torch.device, self._denoiser.device))
+        """Where the denoiser computes: with offloading hooks, where they will bring it."""
+        return device_of(self._denoiser, self.pipeline)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the denoiser's parameters."""
-        return next(self._denoiser.parameters()).dtype
+        """What the denoiser computes in."""
+        return dtype_of(self._denoiser)
 
     @property
     def sampler(self) -> object:
@@ -69,11 +71,11 @@ class PipelineBackbone:
     @property
     def channels(self) -> int:
         """Of the latents."""
-        return int(self.pipeline.vae.config.latent_channels)
+        return autoencoder.channels_of(self.pipeline.vae)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(c, h, w) of the latents. Raises `InputError` for a size that the networks cannot draw."""
-        return self.channels, *autoencoder.latent_size(self.pipeline, self.family.patch, height, width)
+        return self.channels, *autoencoder.latent_size(self.pipeline, self.family.traits.patch, height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
         """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it."""
@@ -90,11 +92,17 @@ class PipelineBackbone:
         dtype = self.dtype
         shown = self.family.shown((x * step.input_scale).to(dtype), step.time)
         told = self.family.conditioning(in_dtype(embedding, dtype))
-        return self.family.output(self._denoiser(**shown, **told, return_dict=False)[0], x).float()
+        with attention_moved(self._denoiser, embedding.attention):
+            return self.family.output(called(self._denoiser, self.family.traits, {**shown, **told}), x).float()
+
+    @property
+    def steers_attention(self) -> bool:
+        """Whether the denoiser is a U-Net whose cross-attention layers can be reached."""
+        return can_steer_attention(self._denoiser)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """Classifier-free guidance."""
-        return classifier_free(text, null, guidance)
+        """The family's guidance."""
+        return self.family.combine(text, null, guidance)
 
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB in [0, 1], not clamped."""
@@ -122,21 +130,23 @@ class PipelineBackbone:
 
     @property
     def _denoiser(self) -> nn.Module:
-        return cast(nn.Module, getattr(self.pipeline, self.family.denoiser))
+        return cast(nn.Module, getattr(self.pipeline, self.family.traits.denoiser))
 
 
 def backbone(
     pipeline: Pipeline, family: Family, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
 ) -> PipelineBackbone:
-    """A pipeline as a backbone, with the family's own defaults where none are given."""
-    side = family.side(pipeline)
+    """A pipeline as a backbone, with the family's own defaults where none are given, or those of a distilled pipeline."""
+    side, few = family.side(pipeline), few_steps(pipeline)
+    own = (family.traits.steps, family.traits.guidance) if few is None else (few[0], 1.0)
     defaults = Defaults(
-        steps=family.steps if steps is None else steps,
-        guidance=family.guidance if guidance is None else guidance,
+        steps=own[0] if steps is None else steps,
+        guidance=own[1] if guidance is None else guidance,
+        note="" if few is None or steps is not None else few[1],
         height=side,
         width=side,
         rewards=rewards or {},
-        float32=("decoder",) if family.upcasts and pipeline.vae.config.get("force_upcast") else (),
+        float32=("decoder",) if family.traits.upcasts and pipeline.vae.config.get("force_upcast") else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
 

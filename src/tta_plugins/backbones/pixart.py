@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
-from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
 _MICRO_CONDITIONS = ("resolution", "aspect_ratio")
@@ -29,13 +30,7 @@ class PixArt:
 
     max_sequence_length: int = 120
     null_mask: Literal["keep", "full"] = "keep"
-    denoiser: str = "transformer"
-    patch: int = 2
-    steps: int = 20
-    guidance: float = 4.5
-    has_null: bool = True
-    packs: bool = False
-    upcasts: bool = False
+    traits: Traits = Traits(steps=20, guidance=4.5, positional=("hidden_states",))
 
     def side(self, pipeline: Pipeline) -> int:
         """512 or 1024 pixels: the transformer's sample size."""
@@ -73,7 +68,7 @@ class PixArt:
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time."""
-        return {"hidden_states": x, "timestep": torch.full((x.shape[0],), time, device=x.device)}
+        return {"hidden_states": x, "timestep": at_time(x, time)}
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
         """x."""
@@ -82,6 +77,10 @@ class PixArt:
     def output(self, raw: Tensor, x: Latents) -> Latents:
         """The transformer's noise; the second half of its channels, a learned variance, is left aside."""
         return raw[:, : x.shape[1]]
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
 
 
 def pixart(
@@ -96,4 +95,5 @@ def pixart(
     """A `PixArtAlphaPipeline` or `PixArtSigmaPipeline`, or one that inherits from them. Captions are not cleaned."""
     sigma = any(cls.__name__ == "PixArtSigmaPipeline" for cls in type(pipeline).__mro__)
     length = (300 if sigma else 120) if max_sequence_length is None else max_sequence_length
-    return backbone(pipeline, PixArt(length, null_mask, patch=pipeline.transformer.config.patch_size), steps, guidance, rewards)
+    traits = evolve(PixArt().traits, patch=pipeline.transformer.config.patch_size)
+    return backbone(pipeline, PixArt(length, null_mask, traits), steps, guidance, rewards)

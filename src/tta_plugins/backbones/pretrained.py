@@ -1,51 +1,56 @@
 """A pipeline from a folder in diffusers' layout, or from the hub."""
 
+import logging
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from tta_core.errors import InputError, LoadError
+from tta_plugins.backbones.vetting import check_files, index_of, parts_of
 
+_DERIVED = ("position_ids", "inv_freq")  # of older checkpoints, computed anew
 _WEIGHTS = re.compile(r"[\w-]+?(?:\.(?P<variant>[a-z]\w*))?(?:-\d+-of-\d+)?(?:\.(?P<last>[a-z]\w*))?\.(?:safetensors|bin)")
 
 
-def load_pipeline(source: str, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> object:
+def load_pipeline(
+    source: str, dtype: torch.dtype | None = None, device: torch.device | str | None = None, revision: str | None = None
+) -> object:
     """The diffusers pipeline of a folder or hub id, every network in one dtype and in evaluation mode, without a safety checker.
 
     `device` None: "cuda" where torch finds one, else "cpu". `dtype` None: bfloat16 on CUDA, float32 elsewhere. A folder whose weights are
-    of one variant ("fp16") and of no other is read as that variant; it is cast to `dtype` like any.
+    of one variant ("fp16") and of no other is read as that variant; it is cast to `dtype` like any. `revision` is a branch, tag or commit
+    of a hub repository, which "owner/name@revision" gives too.
 
     Raises:
-        LoadError: no such folder, no pipeline in it, damaged weights, no access to the hub, or no room on the device; names the folder
-            or id.
+        LoadError: no such folder, no pipeline in it, damaged weights or such that are not the model's, code of its own, no access to the
+            hub, or no room on the device; names the folder or id.
         InputError: no such device.
     """
     from diffusers import DiffusionPipeline
 
     place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
-    folder = Path(source)
-    if folder.exists() and not (folder / "model_index.json").is_file():
-        raise LoadError(
-            f"{folder} is not a diffusers pipeline: it has no model_index.json. Give the folder that `pipeline.save_pretrained` wrote."
-        )
+    folder, name = _folder(source, revision)
+    parts = parts_of(index_of(folder), source)
+    check_files(folder, parts)
     try:
-        parts = DiffusionPipeline.load_config(source)
-        unchecked = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in parts else {}
-        pipeline = DiffusionPipeline.from_pretrained(source, variant=_variant(folder), **_in_dtype(dtype), **unchecked)
+        networks = {part: _network(folder, part, cls, dtype) for part, cls in parts.items() if issubclass(cls, torch.nn.Module)}
+        unchecked = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index_of(folder) else {}
+        with _quiet():
+            pipeline = DiffusionPipeline.from_pretrained(folder, variant=_variant(folder), **_in_dtype(dtype), **networks, **unchecked)
+    except LoadError:
+        raise
     except Exception as error:
-        if folder.exists():
-            what = (
-                f"The pipeline in {folder} could not be loaded. A file is missing or damaged, or a package that it needs is not installed"
-            )
-        else:
-            what = (
-                f"{source!r} is no folder, and as a hub id it could not be loaded. Check the spelling, the network, and for a gated model "
-                "`hf auth login`; or download it elsewhere and give its folder"
-            )
-        raise LoadError(f"{what}: {type(error).__name__}: {error}") from error
+        raise LoadError(
+            f"The pipeline in {folder} could not be loaded. A file is missing or damaged, or a package that it needs is not installed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    _check_words(pipeline, folder)
+    pipeline.register_to_config(_name_or_path=name)
     try:
         return pipeline.to(place)
     except torch.OutOfMemoryError as error:
@@ -53,6 +58,69 @@ def load_pipeline(source: str, dtype: torch.dtype | None = None, device: torch.d
             f"The pipeline of {source} does not fit on {place} in {dtype}: {error}. Give a smaller dtype or another device; or load it "
             "yourself with `pipeline.enable_model_cpu_offload()`, and give the object."
         ) from error
+
+
+def _folder(source: str, revision: str | None) -> tuple[Path, str]:
+    """The folder, downloaded if it is on the hub, and what it is called in a record: with the commit, where there is one."""
+    folder = Path(source)
+    if folder.exists():
+        return folder, source
+    from diffusers import DiffusionPipeline
+
+    name, _, pinned = source.partition("@")
+    revision = revision or pinned or None
+    try:
+        parts_of(DiffusionPipeline.load_config(name, revision=revision), source)
+        downloaded = Path(DiffusionPipeline.download(name, revision=revision))
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(
+            f"{source!r} is no folder, and as a hub id it could not be loaded. Check the spelling, the network, and for a gated model "
+            f"`hf auth login`; or download it elsewhere and give its folder: {type(error).__name__}: {error}"
+        ) from error
+    return downloaded, f"{name}@{downloaded.name}"
+
+
+def _network(folder: Path, part: str, cls: Any, dtype: torch.dtype) -> torch.nn.Module:
+    """A network whose weights are all there and all its own; what is left over from elsewhere, or missing, is named."""
+    kind = _in_dtype(dtype) if cls.__module__.startswith("diffusers") else {"dtype": dtype}
+    network, told = cls.from_pretrained(folder / part, variant=_variant(folder), output_loading_info=True, **kind)
+    missing = sorted(told["missing_keys"])
+    unexpected = sorted(key for key in told["unexpected_keys"] if not key.endswith(_DERIVED))
+    for keys, what in ((missing, "lack"), (unexpected, "have, but the model does not,")):
+        if keys:
+            raise LoadError(
+                f"The weights of {part} in {folder} {what} {_some(keys)}. They are not those of this {cls.__name__}, and it "
+                "would draw at random. Copy the folder again, or load the pipeline yourself and give the object."
+            )
+    return cast(torch.nn.Module, network)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without diffusers' word on parts of another class than its own annotation names: AutoencoderTiny, which is meant."""
+    logger = logging.getLogger("diffusers.pipelines.pipeline_utils")
+
+    def said(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Expected types for")
+
+    logger.addFilter(said)
+    try:
+        yield
+    finally:
+        logger.removeFilter(said)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _check_words(pipeline: Any, folder: Path) -> None:
+    """Raises `LoadError` for a tokenizer that knows no word: every prompt would be the same."""
+    for name, part in pipeline.components.items():
+        if name.startswith("tokenizer") and hasattr(part, "get_vocab") and set(part.get_vocab()) <= set(part.all_special_tokens):
+            raise LoadError(f"The {name} in {folder} knows no word: its vocabulary is empty or damaged. Copy the folder again.")
 
 
 def _place(device: torch.device | str) -> torch.device:

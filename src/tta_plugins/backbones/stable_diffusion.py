@@ -6,27 +6,33 @@ Source: latent diffusion (arXiv 2112.10752); the calls of diffusers' `StableDiff
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
+from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, frozen
 from tta_plugins.backbones import unet
-from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
 
 @frozen
 class StableDiffusion:
-    """The family of `StableDiffusionPipeline`."""
+    """The family of `StableDiffusionPipeline`.
 
-    denoiser: str = "unet"
-    patch: int = 1
-    steps: int = 50
-    guidance: float = 7.5
-    has_null: bool = True
-    packs: bool = False
-    upcasts: bool = False
+    Attributes:
+        rescale: the share of the guided output that is rescaled to the text branch's size; the pipeline's `guidance_rescale`.
+        embedded: the guidance that a distilled U-Net (LCM) is told, as numbers in `(1, d)`; None for one that has no such input.
+        skip: layers of the text encoder that are left out at its end; the pipeline's `clip_skip`.
+    """
+
+    rescale: float = 0.0
+    embedded: Tensor | None = attrs.field(default=None, eq=False, repr=False)
+    skip: int | None = None
+    traits: Traits = Traits(denoiser="unet", patch=1, steps=50, guidance=7.5, positional=("sample", "timestep"))
 
     def side(self, pipeline: Pipeline) -> int:
         """512 or 768 pixels: the U-Net's sample size."""
@@ -37,12 +43,12 @@ class StableDiffusion:
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """The last hidden state of the text encoder."""
-        tokens, _ = pipeline.encode_prompt(list(prompts), device, 1, False)
+        tokens, _ = pipeline.encode_prompt(list(prompts), device, 1, False, clip_skip=self.skip)
         return Embedding(tokens)
 
-    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
         """The negative prompt's embedding; no negative prompt is the empty text."""
-        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.traits.has_null else None
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
         """The tokens."""
@@ -53,8 +59,8 @@ class StableDiffusion:
         return Embedding(conditioning["encoder_hidden_states"])
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x and the time."""
-        return {"sample": x, "timestep": time}
+        """x and the time, and the embedded guidance, if there is one."""
+        return {"sample": x, "timestep": at_time(x, time), **unet.embedded(self.embedded, x)}
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
         """x."""
@@ -64,9 +70,22 @@ class StableDiffusion:
         """The U-Net's output as it is."""
         return raw
 
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return rescaled(classifier_free(text, null, guidance), text, self.rescale)
+
 
 def stable_diffusion(
-    pipeline: Pipeline, *, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    guidance_rescale: float = 0.0,
+    embedded_guidance: float = 7.5,
+    clip_skip: int | None = None,
 ) -> PipelineBackbone:
-    """A `StableDiffusionPipeline`, or one that inherits from it."""
-    return backbone(pipeline, StableDiffusion(), steps, guidance, rewards)
+    """A `StableDiffusionPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is told."""
+    embedded = unet.guidance_embedding(pipeline, embedded_guidance)
+    traits = unet.without_null(StableDiffusion().traits, embedded)
+    return backbone(pipeline, StableDiffusion(guidance_rescale, embedded, clip_skip, traits), steps, guidance, rewards)

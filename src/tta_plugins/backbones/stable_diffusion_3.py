@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tta_core.protocols.backbone import classifier_free
 from tta_core.protocols.native_sampler import Timing
 from tta_core.values.controls import Embedding
-from tta_core.values.typing import Latents, frozen
-from tta_plugins.backbones.family import Pipeline, Size
+from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import mu
 
@@ -23,13 +24,7 @@ class StableDiffusion3:
     """The family of `StableDiffusion3Pipeline`. `max_sequence_length` tokens are T5's."""
 
     max_sequence_length: int = 256
-    denoiser: str = "transformer"
-    patch: int = 2
-    steps: int = 28
-    guidance: float = 7.0
-    has_null: bool = True
-    packs: bool = False
-    upcasts: bool = False
+    traits: Traits = Traits(steps=28, guidance=7.0)
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the transformer's sample size."""
@@ -37,7 +32,7 @@ class StableDiffusion3:
 
     def timing(self, pipeline: Pipeline) -> Timing:
         """The shift of time, where the scheduler asks for one."""
-        return partial(_timing, pipeline, self.patch)
+        return partial(_timing, pipeline, self.traits.patch)
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """The encoders' tokens one after another, and both pooled vectors."""
@@ -65,7 +60,7 @@ class StableDiffusion3:
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time, that of the scheduler: 1000 sigma."""
-        return {"hidden_states": x, "timestep": torch.full((x.shape[0],), time, device=x.device)}
+        return {"hidden_states": x, "timestep": at_time(x, time)}
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
         """x."""
@@ -74,6 +69,10 @@ class StableDiffusion3:
     def output(self, raw: Tensor, x: Latents) -> Latents:
         """The transformer's velocity as it is."""
         return raw
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
 
 
 def stable_diffusion_3(
@@ -85,7 +84,7 @@ def stable_diffusion_3(
     max_sequence_length: int = 256,
 ) -> PipelineBackbone:
     """A `StableDiffusion3Pipeline`, or one that inherits from it."""
-    family = StableDiffusion3(max_sequence_length, patch=pipeline.transformer.config.patch_size)
+    family = StableDiffusion3(max_sequence_length, evolve(StableDiffusion3().traits, patch=pipeline.transformer.config.patch_size))
     return backbone(pipeline, family, steps, guidance, rewards)
 
 

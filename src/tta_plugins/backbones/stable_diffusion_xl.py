@@ -6,27 +6,27 @@ Source: SDXL (arXiv 2307.01952); the calls of diffusers' `StableDiffusionXLPipel
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
+from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.backbones import unet
-from tta_plugins.backbones.family import Pipeline, Size
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
 
 @frozen
 class StableDiffusionXL:
-    """The family of `StableDiffusionXLPipeline`."""
+    """The family of `StableDiffusionXLPipeline`. The fields are those of `StableDiffusion`."""
 
-    denoiser: str = "unet"
-    patch: int = 1
-    steps: int = 50
-    guidance: float = 5.0
-    has_null: bool = True
-    packs: bool = False
-    upcasts: bool = True
+    rescale: float = 0.0
+    embedded: Tensor | None = attrs.field(default=None, eq=False, repr=False)
+    skip: int | None = None
+    traits: Traits = Traits(denoiser="unet", patch=1, upcasts=True, steps=50, guidance=5.0, positional=("sample", "timestep"))
 
     def side(self, pipeline: Pipeline) -> int:
         """1024 pixels: the U-Net's sample size."""
@@ -38,12 +38,14 @@ class StableDiffusionXL:
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """The encoders' last hidden states but one, the second's pooled vector, and the size."""
         tokens, _, pooled, _ = pipeline.encode_prompt(
-            list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False, clip_skip=self.skip
         )
         return Embedding(tokens, pooled.to(tokens.dtype), extra=_told(pipeline, size, 6.0, tokens))
 
-    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
         """The negative prompt's embedding; without one zeros, unless the pipeline is told to encode the empty text."""
+        if not self.traits.has_null:
+            return None
         null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
         null = evolve(null, extra=_told(pipeline, size, 2.5, null.tokens))
         if not pipeline.config.force_zeros_for_empty_prompt or null.pooled is None:
@@ -64,8 +66,8 @@ class StableDiffusionXL:
         return Embedding(conditioning["encoder_hidden_states"], added["text_embeds"], extra={"time_ids": added["time_ids"]})
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x and the time."""
-        return {"sample": x, "timestep": time}
+        """x and the time, and the embedded guidance, if there is one."""
+        return {"sample": x, "timestep": at_time(x, time), **unet.embedded(self.embedded, x)}
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
         """x."""
@@ -75,12 +77,25 @@ class StableDiffusionXL:
         """The U-Net's output as it is."""
         return raw
 
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return rescaled(classifier_free(text, null, guidance), text, self.rescale)
+
 
 def stable_diffusion_xl(
-    pipeline: Pipeline, *, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    guidance_rescale: float = 0.0,
+    embedded_guidance: float = 5.0,
+    clip_skip: int | None = None,
 ) -> PipelineBackbone:
-    """A `StableDiffusionXLPipeline`, or one that inherits from it."""
-    return backbone(pipeline, StableDiffusionXL(), steps, guidance, rewards)
+    """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is told."""
+    embedded = unet.guidance_embedding(pipeline, embedded_guidance)
+    traits = unet.without_null(StableDiffusionXL().traits, embedded)
+    return backbone(pipeline, StableDiffusionXL(guidance_rescale, embedded, clip_skip, traits), steps, guidance, rewards)
 
 
 def _told(pipeline: Pipeline, size: Size, aesthetics: float, tokens: Tensor) -> Mapping[str, Tensor]:

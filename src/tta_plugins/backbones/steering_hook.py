@@ -7,30 +7,27 @@ and particles need a loop of their own: `align`.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.plugins.discovery import plugins
-from tta_core.protocols.method import Method, Snapshot
-from tta_core.protocols.scheduler import Scheduler
+from tta_core.protocols.method import Method, Needs, Snapshot
 from tta_core.protocols.variables import Noise, Product
-from tta_core.running.prepare import prepare
-from tta_core.solving.from_image import LastSteps
 from tta_core.values.arguments import as_prompts
-from tta_core.values.controls import Embedding
-from tta_core.values.provenance import name_of
-from tta_core.values.trajectory import Step
-from tta_core.values.typing import Latents
+from tta_core.values.controls import AttentionEnergy, Embedding
+from tta_plugins.backbones.attention_energy import attention_moved
+from tta_plugins.backbones.denoiser import as_called
 from tta_plugins.backbones.denoiser_call import DenoiserCall
-from tta_plugins.backbones.family import FamilyBackbone, in_dtype
-from tta_plugins.backbones.lockstep import ONE_PASS, LockstepRun, LockstepScheduler, Place, lockstep_backbone
+from tta_plugins.backbones.family import FamilyBackbone
+from tta_plugins.backbones.hooked_run import HookedRun, Steered, guidance_of
+from tta_plugins.backbones.lockstep import MOVES_X, ONE_PASS, PARTICLES
 
 Arguments = tuple[Any, ...]
+Replaced = tuple[Arguments, dict[str, Any]]
 
 
 @contextmanager
@@ -44,158 +41,217 @@ def steered(
     eta: float | None,
     seed: int,
 ) -> Iterator[list[Snapshot]]:
-    """`tta_core.steering_hook` for every family: pipelines that call their denoiser once a step, both branches in one batch.
+    """`tta_core.steering_hook` for every family.
 
     Raises:
         IncompatibleError: for a whole-chain method, particles, a sampler outside the family.
         InputError: in the pipeline's call, under `torch.inference_mode()`, or if the prompts are not as many as its samples.
     """
-    variable = method.needs.variable
-    if any(isinstance(part, Noise) for part in (variable.parts if isinstance(variable, Product) else (variable,))):
-        raise IncompatibleError(ONE_PASS)
-    steering = _Steering(drawing, method, reward, as_prompts(prompts), guidance, eta, seed)
-    hook = drawing.networks["denoiser"].register_forward_pre_hook(steering.before, with_kwargs=True)
+    refuse(method.needs)
+    steering = _Steering(Steered(drawing, method, reward, as_prompts(prompts), guidance, eta, seed))
+    denoiser = drawing.networks["denoiser"]
+    compiled, denoiser._compiled_call_impl = denoiser._compiled_call_impl, None  # compiled in place: a hook cannot be traced
+    hooks = [
+        denoiser.register_forward_pre_hook(steering.before, with_kwargs=True),
+        denoiser.register_forward_hook(steering.after),
+    ]
     try:
-        yield steering.snapshots
+        yield steering.steered.snapshots
     finally:
-        hook.remove()
+        denoiser._compiled_call_impl = compiled
+        for hook in hooks:
+            hook.remove()
         steering.end()
 
 
-@attrs.frozen
-class _Run:
-    """One call of the pipeline, followed."""
-
-    steps: tuple[Step, ...]
-    guided: bool
-    lockstep: LockstepRun
+def refuse(needs: Needs) -> None:
+    """Raises `IncompatibleError` for a method that a pipeline's own call cannot serve, with the reason."""
+    parts = needs.variable.parts if isinstance(needs.variable, Product) else (needs.variable,)
+    if needs.moves_x:
+        raise IncompatibleError(MOVES_X)
+    if needs.picture:
+        raise IncompatibleError(
+            "Cannot use a method that edits a picture inside a pipeline's own call. This is because the call starts where it likes. Use "
+            "tta_core.align with `image=`."
+        )
+    if needs.chain or any(isinstance(part, Noise) for part in parts):
+        raise IncompatibleError(ONE_PASS)
+    if not needs.one_trajectory:
+        raise IncompatibleError(PARTICLES if needs.children else ONE_PASS)
 
 
 @attrs.define
 class _Steering:
-    """The hook, and what it remembers between the denoiser's calls."""
+    """The hook, and what it remembers between the denoiser's calls.
 
-    drawing: FamilyBackbone
-    method: Method
-    reward: object
-    prompts: tuple[str, ...]
-    guidance: float | None
-    eta: float | None
-    seed: int
-    snapshots: list[Snapshot] = attrs.field(factory=list)
-    run: _Run | None = None
+    Pipelines that call the denoiser once for each branch ("apart") call it with the text first. The null embedding is not known before the
+    second call of the first step; that step's first output is mended afterwards.
+    """
+
+    steered: Steered
+    run: HookedRun | None = None
     index: int = 0
+    first: DenoiserCall | None = None
+    unmended: Tensor | None = None
+    null: Embedding | None = None
+    is_within: bool = False
+    attention: ExitStack = attrs.field(factory=ExitStack)
 
-    def before(self, denoiser: nn.Module, args: Arguments, kwargs: Mapping[str, Any]) -> tuple[Arguments, dict[str, Any]] | None:
+    def before(self, denoiser: nn.Module, args: Arguments, kwargs: Mapping[str, Any]) -> Replaced | None:
         """Called before the denoiser: its arguments, with the method's embeddings in place of the pipeline's."""
-        if self.run is not None and threading.current_thread() is self.run.lockstep.thread:
+        if self.is_within or (self.run is not None and threading.current_thread() is self.run.lockstep.thread):
             return None
         if torch.is_inference_mode_enabled():
             raise InputError(
                 "Cannot steer under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad(), which "
                 "the pipeline's call brings by itself."
             )
-        call = DenoiserCall.made(self.drawing, args, kwargs)
-        told, rows = call.embedding, len(self.prompts)
-        if told.tokens.shape[0] not in [branches * rows for branches in self._branches()]:
-            raise InputError(
-                f"The denoiser is called with {told.tokens.shape[0]} rows, but steering_hook has {rows} prompts. Give it one for each "
-                "sample, and the guidance of the call."
-            )
-        x = call.x[:rows].float()
-        null = told[:rows] if told.tokens.shape[0] > rows else None
-        if self.run is None or self.index == len(self.run.steps):
-            self.end()
-            self.run, self.index = self._started(call, x, told[-rows:], null), 0
-        step = self.run.steps[self.index]
-        if not call.is_at(step.time) or self.run.guided is (null is None):
-            raise InputError(
-                f"The denoiser is called at time {call.time:g} with {told.tokens.shape[0]} rows, where {step.time:g} and "
-                f"{2 * rows if self.run.guided else rows} rows come next. Steering needs one call a step, both guidance branches in it: no "
-                "true guidance of FLUX, no skipped layers, no guidance that ends midway. After an interrupted call, open a new hook."
-            )
-        self.index += 1
-        steered_text, steered_null = self.run.lockstep.answer(Place(x / step.input_scale, call))
-        return (), call.told(_stacked(steered_text, steered_null or null))
+        call = DenoiserCall.made(self.steered.drawing, args, kwargs)
+        if self.steered.drawing.family.traits.branches == "apart":
+            return self._apart(call, guidance_of(self.steered, None))
+        return self._batched(call)
+
+    def after(self, denoiser: nn.Module, args: Arguments, output: Any) -> None:
+        """Called after it: keeps the output of the first step's text branch, to be mended; attention is the pipeline's own again."""
+        if not self.is_within and (self.run is None or threading.current_thread() is not self.run.lockstep.thread):
+            self.attention.close()
+        if self.first is not None and self.unmended is None and not self.is_within and self.run is None:
+            self.unmended = output[0]
 
     def end(self) -> None:
         """Ends a run, and waits until it has handed everything back."""
+        self.attention.close()
         if self.run is not None:
             self.run.lockstep.abandon()
-        self.run = None
+        self.run = self.first = self.unmended = self.null = None
 
-    def _started(self, call: DenoiserCall, x: Latents, text: Embedding, null: Embedding | None) -> _Run:
-        scheduler = self._from(call, self._scheduler((x.shape[1], x.shape[2], x.shape[3])))
-        guidance, pixels = 1.0 if null is None else self._guidance(), int(self.drawing.pipeline.vae_scale_factor)
+    def _batched(self, call: DenoiserCall) -> Replaced:
+        """Both branches in one call, or the text branch alone."""
+        told, rows, traits = call.embedding, len(self.steered.prompts), self.steered.drawing.family.traits
+        count = told.tokens.shape[0]
+        if count not in [branches * rows for branches in self.steered.branches()]:
+            raise self._rows(count)
+        both = count > rows
+        begins = traits.branches == "text first"
+        text, null = (told[:rows], told[rows:]) if begins else (told[-rows:], told[:rows])
+        x = call.x[:rows].float()
+        step_call = self._begun(call, x, text, null if both else None)
+        steered_text, steered_null = step_call(guidance_of(self.steered, both))
+        if not both:
+            self._move_attention(steered_text)
+            return _told(call, steered_text)
+        parts = (steered_text, steered_null or null) if begins else (steered_null or null, steered_text)
+        together = stacked(*parts)
+        self._move_attention(together)
+        return _told(call, together)
 
-        def run(lockstep: LockstepRun) -> None:
-            with prepare(
-                self.prompts,
-                backbone=lockstep_backbone(self.drawing, lockstep),
-                scheduler=LockstepScheduler(scheduler, lockstep, guided=guidance != 1),
-                method=self.method,
-                reward=self.reward,
-                guidance=guidance,
-                seed=self.seed,
-                height=x.shape[2] * pixels,
-                width=x.shape[3] * pixels,
-                text=in_dtype(text, torch.float32),
-                null=null and in_dtype(null, torch.float32),
-            ) as prepared:
-                for snapshot in prepared.method.align(prepared.problem):
-                    if snapshot.images is None:  # the end of the method's own chain is not the pipeline's
-                        self.snapshots.append(snapshot)
+    def _move_attention(self, told: Embedding) -> None:
+        """For the call that follows; `after` ends it."""
+        self.attention.close()
+        self.attention.enter_context(attention_moved(self.steered.drawing.networks["denoiser"], told.attention))
 
-        return _Run(scheduler.steps, null is not None, LockstepRun(run, self.drawing.device))
-
-    def _scheduler(self, shape: tuple[int, int, int]) -> Scheduler:
-        """The pipeline's sampler as a table, checked against the times that the pipeline has set."""
-        native = self.drawing.pipeline.scheduler
-        times = [float(time) for time in native.timesteps]
-        make: Any = plugins().registry.find("schedulers", "native").load()
-        scheduler: Scheduler = make(self.drawing.sampler, len(times), self.eta, shape)
-        if [step.time for step in scheduler.steps] != times:
-            raise IncompatibleError(
-                f"Cannot steer {type(native).__name__} at these times. This is because they are not what it sets for this number of steps: "
-                "timesteps or sigmas were passed, or it is outside the family. Leave them out, or give the pipeline a DDIM, Euler, "
-                "DPM-Solver++ 2M or flow Euler scheduler."
+    def _apart(self, call: DenoiserCall, guidance: float) -> Replaced | None:
+        rows, told = len(self.steered.prompts), call.embedding
+        if told.tokens.shape[0] != rows:
+            raise self._rows(told.tokens.shape[0])
+        x = call.x.float()
+        if self.first is None:
+            if guidance <= 1:
+                return _told(call, self._begun(call, x, told, None)(guidance)[0])
+            self.first = call
+            if self._is_over() or self.run is None:
+                self.end()
+                self.first = call
+                return None
+            text, self.null = self._begun(call, x, told, self.run.null)(guidance)
+            return _told(call, text)
+        first, self.first = self.first, None
+        if call.time != first.time:
+            raise InputError(
+                f"The denoiser was called once at time {first.time:g}, where guidance {guidance:g} has two calls. Steering needs the "
+                "guidance of the call at every step: no truncation, and no guidance that ends midway."
             )
-        return scheduler
+        if self.unmended is None:
+            assert self.run is not None
+            self.run.check_unchanged(null=told)
+            return _told(call, self.null or told)
+        unmended, self.unmended = self.unmended, None
+        text, null = self._begun(first, x, first.embedding, told)(guidance)
+        self.is_within = True
+        try:
+            args, kwargs = _told(first, text)
+            with torch.no_grad():
+                unmended.copy_(self.steered.drawing.networks["denoiser"](*args, **kwargs)[0])
+        finally:
+            self.is_within = False
+        return _told(call, null or told)
 
-    def _from(self, call: DenoiserCall, scheduler: Scheduler) -> LastSteps:
-        """The steps from a call on: all of them, or those that an image-to-image pipeline takes."""
-        skipped = next((step.index for step in scheduler.steps if call.is_at(step.time)), None)
-        if skipped is None:
-            raise IncompatibleError(
-                f"Cannot steer a denoiser that is called at time {call.time:g}. This is because it is none of the sampler's times. Use a "
-                "pipeline that tells its denoiser the times of its scheduler."
+    def _is_over(self) -> bool:
+        return self.run is not None and self.index == len(self.run.steps)
+
+    def _begun(self, call: DenoiserCall, x: Tensor, text: Embedding, null: Embedding | None) -> "_Answering":
+        """The run at this call, begun if it is the first one."""
+        if self.run is None or self._is_over():
+            first, self.first = self.first, None
+            self.end()
+            self.first = first
+            self.run, self.index = self.steered.begun(call, x, text, null), 0
+        return _Answering(self, call, x, text, null)
+
+    def _rows(self, count: int) -> InputError:
+        return InputError(
+            f"The denoiser is called with {count} rows, but steering_hook has {len(self.steered.prompts)} prompts. Give it one for each "
+            "sample, and the guidance of the call."
+        )
+
+
+@attrs.frozen
+class _Answering:
+    """The method's embeddings for one step."""
+
+    steering: _Steering
+    call: DenoiserCall
+    x: Tensor
+    text: Embedding
+    null: Embedding | None
+
+    def __call__(self, guidance: float) -> tuple[Embedding, Embedding | None]:
+        run = self.steering.run
+        assert run is not None
+        step = run.steps[self.steering.index]
+        if not self.call.is_at(step.time):
+            raise InputError(
+                f"The denoiser is called at time {self.call.time:g}, where {step.time:g} comes next. Steering needs one call a step for "
+                "each guidance branch, and to be told of the guidance: give steering_hook the true guidance of FLUX or Qwen-Image; SD3's "
+                "skipped layers are a third branch. After an interrupted call, open a new hook."
             )
-        return LastSteps(scheduler, len(scheduler.steps) - skipped)
-
-    def _branches(self) -> tuple[int, ...]:
-        """How many guidance branches the pipeline's calls may have, as far as it tells; FLUX's have one."""
-        if self.drawing.family.packs:
-            return (1,)
-        guided = getattr(self.drawing.pipeline, "do_classifier_free_guidance", None)
-        if guided is None and self.guidance is not None:
-            guided = self.guidance != 1
-        return (1, 2) if guided is None else (2,) if guided else (1,)
-
-    def _guidance(self) -> float:
-        told, given = getattr(self.drawing.pipeline, "guidance_scale", None), self.guidance
-        guidance = told if given is None else given
-        if guidance is None:
-            raise InputError(f"{name_of(self.drawing)} does not tell its guidance. Give steering_hook the guidance of the call.")
-        if told not in (None, guidance):
-            raise InputError(f"steering_hook was given guidance {given:g}, but the pipeline is called with {told:g}. Leave it out.")
-        return float(guidance)
+        run.check_unchanged(text=self.text, null=self.null)
+        self.steering.index += 1
+        return run.answer(self.call, self.x / step.input_scale, guidance)
 
 
-def _stacked(text: Embedding, null: Embedding | None) -> Embedding:
-    """The branches as the pipeline batches them: null first."""
-    if null is None:
-        return text
-    pooled = None if text.pooled is None or null.pooled is None else torch.cat([null.pooled, text.pooled])
-    mask = None if text.mask is None or null.mask is None else torch.cat([null.mask, text.mask])
-    extra = {name: torch.cat([null.extra[name], text.extra[name]]) for name in text.extra}
-    return Embedding(torch.cat([null.tokens, text.tokens]), pooled, mask, extra)
+def _told(call: DenoiserCall, embedding: Embedding) -> Replaced:
+    traits = call.drawing.family.traits
+    args, kwargs = as_called(traits, call.told(embedding))
+    return args, {**kwargs, **({"return_dict": call.arguments["return_dict"]} if "return_dict" in call.arguments else {})}
+
+
+def stacked(first: Embedding, second: Embedding) -> Embedding:
+    """Two branches as one batch."""
+    pooled = None if first.pooled is None or second.pooled is None else torch.cat([first.pooled, second.pooled])
+    mask = None if first.mask is None or second.mask is None else torch.cat([first.mask, second.mask])
+    extra = {name: torch.cat([first.extra[name], second.extra[name]]) for name in second.extra}
+    return Embedding(torch.cat([first.tokens, second.tokens]), pooled, mask, extra, _energies(first, second))
+
+
+def _energies(first: Embedding, second: Embedding) -> AttentionEnergy | None:
+    """Both branches' energies as one; a branch without any has weights of 0, tokens without factors have 1."""
+    if first.attention is None and second.attention is None:
+        return None
+    still = [AttentionEnergy(torch.zeros_like(each.tokens[:, 0, 0]), torch.zeros_like(each.tokens[:, 0, 0])) for each in (first, second)]
+    parts = [each.attention or none for each, none in zip((first, second), still, strict=True)]
+    factors = [
+        torch.ones_like(each.tokens[..., 0]) if part.tokens is None else part.tokens
+        for each, part in zip((first, second), parts, strict=True)
+    ]
+    return AttentionEnergy(torch.cat([part.attention for part in parts]), torch.cat([part.norm for part in parts]), torch.cat(factors))

@@ -1,9 +1,43 @@
-"""What the two families with a U-Net share: the size it was made for."""
+"""What the two families with a U-Net share: the size it was made for, and the guidance that a distilled one (LCM) is told."""
 
-from tta_plugins.backbones.family import Pipeline
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.denoiser import inside
+from tta_plugins.backbones.family import Pipeline, Traits
 
 
 def side(pipeline: Pipeline) -> int:
     """Pixels of the square that the U-Net was made for."""
-    size = pipeline.unet.config.sample_size
+    denoiser: Any = inside(pipeline.unet)
+    size = denoiser.config.sample_size
     return int(size if isinstance(size, int) else size[0]) * int(pipeline.vae_scale_factor)
+
+
+def guidance_embedding(pipeline: Pipeline, guidance: float) -> Tensor | None:
+    """A guidance as a distilled U-Net is told it, `(1, d)`; None for a U-Net without such an input.
+
+    Source: sinusoidal embedding of guidance - 1 (arXiv 2310.04378 section 4.1; the frequencies are those of diffusers' pipelines).
+    """
+    told = getattr(inside(pipeline.unet).config, "get", None)
+    width = told("time_cond_proj_dim") if told is not None else None
+    if width is None:
+        return None
+    half = width // 2
+    rates = torch.exp(torch.arange(half, dtype=torch.float32, device="cpu") * (-torch.log(torch.tensor(10000.0)) / (half - 1)))
+    angles = torch.tensor([[1000.0 * (guidance - 1)]], dtype=torch.float32, device="cpu") * rates
+    return torch.nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
+
+
+def embedded(embedding: Tensor | None, x: Latents) -> Mapping[str, Tensor]:
+    """The embedded guidance as the U-Net's argument, one row for each of x; nothing where there is none."""
+    return {} if embedding is None else {"timestep_cond": embedding.to(x).expand(x.shape[0], -1)}
+
+
+def without_null(traits: Traits, embedding: Tensor | None) -> Traits:
+    """The family's traits; a U-Net that is told its guidance has no unconditional branch."""
+    return traits if embedding is None else evolve(traits, has_null=False, guidance=1.0, steps=4)

@@ -1,9 +1,14 @@
-"""The commands, gathered; and what every one of them does with a refusal or an interruption.
+"""The commands, gathered; and what every one of them does with a refusal, an interruption or output that did not arrive.
 
-Exit codes: 0 done; 1 refused or failed, with the reason on standard error; 2 the command line itself is wrong; 130 interrupted.
+Exit codes: 0 done; 1 refused or failed, with the reason on standard error; 2 the command line itself is wrong; 128 and the signal's number
+where one ended it: 129 (SIGHUP), 130 (Ctrl-C), 143 (SIGTERM).
 """
 
+import importlib
 import importlib.metadata
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -11,24 +16,63 @@ from typer.core import TyperGroup
 
 from tta_core.errors import TTAError
 from tta_plugins.cli import align, cite, doctor, listing, new, plan, score, show
+from tta_plugins.cli.interruption import Interrupted
+from tta_plugins.cli.output import printable, say
+from tta_plugins.cli.streams import lost
 
 REFUSED = 1
 INTERRUPTED = 130
+UsageError: Any = typer.BadParameter.__bases__[0]  # typer has a click of its own, or takes the installed one, and exports no name for it
+OTHER_ROOMS = {"bench": "tta_plugins.bench.commands"}
 
 
 class Commands(TyperGroup):
     """A group of commands whose refusals are messages, not tracebacks. Any other exception is a defect and keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the arguments before the command's name."""
+        with _printable_usage_errors():
+            return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands here, then those of other rooms."""
+        return [*super().list_commands(ctx), *OTHER_ROOMS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command; that of another room is imported here, since such a room may build on this one."""
+        if cmd_name not in OTHER_ROOMS:
+            return super().get_command(ctx, cmd_name)
+        return typer.main.get_command(importlib.import_module(OTHER_ROOMS[cmd_name]).app)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
-            return super().invoke(ctx)
+            with _printable_usage_errors():
+                result = super().invoke(ctx)
         except TTAError as error:
-            typer.echo(f"tta: {error}", err=True)
+            say(f"tta: {error}", err=True)
             raise typer.Exit(REFUSED) from error
         except KeyboardInterrupt as error:
-            typer.echo("tta: interrupted before there was anything to keep.", err=True)
-            raise typer.Exit(INTERRUPTED) from error
+            say("tta: interrupted before there was anything to keep.", err=True)
+            raise typer.Exit(128 + error.number if isinstance(error, Interrupted) else INTERRUPTED) from error
+        except SystemExit as error:
+            say(f"tta: a plugin ended the command by sys.exit({error.code!r}). `tta doctor` lists the plugins.", err=True)
+            raise typer.Exit(REFUSED) from error
+        reason = lost(sys.stdout)
+        if reason:
+            say(f"tta: not all of the output could be written: {reason}.", err=True)
+            if ctx.invoked_subcommand != "align":  # its results are files
+                raise typer.Exit(REFUSED)
+        return result
+
+
+@contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        error.message = printable(error.message)
+        raise
 
 
 app = typer.Typer(
@@ -38,7 +82,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted (what was reached is kept).",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage; 129, 130, 143: SIGHUP, Ctrl-C, SIGTERM (what was reached is kept).",
 )
 app.command("align")(align.align)
 app.command("list")(listing.list_entries)
@@ -52,7 +96,7 @@ app.command("new")(new.new)
 
 def _version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"tta-align {importlib.metadata.version('tta-align')}")
+        say(f"tta-align {importlib.metadata.version('tta-align')}")
         raise typer.Exit
     return asked
 

@@ -6,6 +6,7 @@ import typer
 
 from tta_core.errors import InputError
 from tta_core.plugins.registry import KINDS, Collision, Entry
+from tta_plugins.cli.output import say
 
 
 def cite(
@@ -22,7 +23,7 @@ def cite(
     if names and not any(citations.values()):
         raise InputError(f"{', '.join(names)}: nothing to cite is named there. `tta show {names[0]}` says where it comes from.")
     for citation in dict.fromkeys(filter(None, citations.values())):
-        typer.echo(citation)
+        say(citation)
 
 
 def _is_claimed_twice(entry: Entry) -> bool:

@@ -7,6 +7,7 @@ import typer
 from tta_core.errors import TTAError
 from tta_core.plugins.discovery import Found, plugins, unmatched
 from tta_core.plugins.registry import KINDS, Entry
+from tta_plugins.cli.output import say
 
 
 def doctor(
@@ -18,19 +19,17 @@ def doctor(
     for found in loaded.found:
         entries = [entry for kind in KINDS for entry in loaded.registry.entries(kind) if entry.plugin == str(found)]
         failures = [failure for entry in entries if load for failure in _failures(entry)]
-        typer.echo(_line(found, entries, failures))
+        say(_line(found, entries, failures))
         problems += [found.problem] if found.problem else failures
     for collision in loaded.registry.collisions:
-        typer.echo(f"collision  {collision}")
+        say(f"collision  {collision}")
     for variable, names in unmatched(loaded.found).items():
         problems += names
-        typer.echo(f"unknown    {variable} names {', '.join(names)}, which no installed package with plugins is called")
+        say(f"unknown    {variable} names {', '.join(names)}, which no installed package with plugins is called")
     if problems:
-        typer.echo(
-            f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package, or mend the variable, named in each.", err=True
-        )
+        say(f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package, or mend the variable, named in each.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"All {sum(not found.blocked for found in loaded.found)} plugins in use are sound.")
+    say(f"All {sum(not found.blocked for found in loaded.found)} plugins in use are sound.")
 
 
 def _line(found: Found, entries: list[Entry], failures: list[str]) -> str:

@@ -9,10 +9,11 @@ import inspect
 import operator
 from collections.abc import Mapping
 
-from tta_core.errors import InputError
+from tta_core.errors import InputError, TTAError
 from tta_plugins.cli.suggestions import one_of
 
 _WORDS: dict[str, object] = {"true": True, "false": False, "none": None, "inf": float("inf"), "True": True, "False": False, "None": None}
+_LITERALS = (str, bytes, int, float, complex, tuple, list, dict, set, type(None))
 _COMPOSE = {ast.Mult: operator.mul, ast.BitAnd: operator.and_}
 
 
@@ -20,7 +21,7 @@ def value_of(text: str, classes: Mapping[str, type]) -> object:
     """The value that a text stands for; a bare word stands for itself."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all that Python's parser says of odd texts
         return text
     return _value(tree, classes) if _constructs(tree) else _literal(tree, text)
 
@@ -34,7 +35,7 @@ def _literal(tree: ast.expr, text: str) -> object:
         return _WORDS.get(tree.id, text)
     try:
         return ast.literal_eval(tree)
-    except ValueError:
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return text
 
 
@@ -59,17 +60,21 @@ def _value(node: ast.expr, classes: Mapping[str, type]) -> object:
 def _made(cls: type, positional: list[object], named: dict[str, object]) -> object:
     try:
         return cls(*positional, **named)
-    except TypeError as error:
+    except TTAError:
+        raise
+    except Exception as error:
         given = ", ".join([*map(repr, positional), *(f"{name}={value!r}" for name, value in named.items())])
-        raise InputError(f"{cls.__name__}({given}) cannot be made: it takes {_parameters(cls)}.") from error
-
-
-def _parameters(cls: type) -> str:
-    return str(inspect.signature(cls).replace(return_annotation=inspect.Signature.empty))
+        taken = inspect.signature(cls).replace(return_annotation=inspect.Signature.empty)
+        reason = "" if isinstance(error, TypeError) else f": {error}"
+        raise InputError(f"{cls.__name__}({given}) cannot be made{reason}: it takes {taken}.") from error
 
 
 def _composed(op: ast.operator, left: object, right: object) -> object:
     try:
+        if isinstance(left, _LITERALS) or isinstance(right, _LITERALS):
+            raise TypeError("'a' * 10**10 would be a text of that length")
         return _COMPOSE[type(op)](left, right)
-    except TypeError as error:
+    except TTAError:
+        raise
+    except Exception as error:
         raise InputError(f"{left!r} and {right!r} cannot be composed. Schedules multiply (*); variables are joined (&).") from error

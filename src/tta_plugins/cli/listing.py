@@ -1,35 +1,58 @@
 """`tta list`: every name that can be given, by kind."""
 
-import json
+import os
+import subprocess
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tta_core.errors import LoadError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import KINDS, Collision, Entry
+from tta_plugins.cli.output import say, say_json
 from tta_plugins.cli.suggestions import one_of
 
 
 def list_entries(
     kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them if left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of {kind, name, summary, plugin, target}.")] = False,
+    python: Annotated[Path | None, typer.Option(help="List what is registered in another Python's environment.")] = None,
 ) -> None:
     """List every name that can be given, by kind."""
+    if python is not None:
+        raise typer.Exit(_elsewhere(python, [*([kind] if kind else []), *(["--json"] if as_json else [])]))
     kinds = KINDS if kind is None else (kind_named(kind),)
     registry = plugins().registry
     if as_json:
-        typer.echo(json.dumps([_plain(entry) for chosen in kinds for entry in registry.entries(chosen)], indent=1))
+        say_json([_plain(entry) for chosen in kinds for entry in registry.entries(chosen)])
         return
     for chosen in kinds:
         entries = list(registry.entries(chosen))
-        typer.echo(f"{chosen}:" if entries else f"{chosen}: none")
+        say(f"{chosen}:" if entries else f"{chosen}: none")
         width = max((len(entry.name) for entry in entries), default=0)
         for entry in entries:
             origin = "" if "(tta-align " in entry.plugin else f"  [{entry.plugin}]"
-            typer.echo(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
+            say(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
     broken = [found for found in plugins().found if found.problem]
     if broken or registry.collisions:
-        typer.echo(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
+        say(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
+
+
+def _elsewhere(python: Path, arguments: list[str]) -> int:
+    """The same command in another Python. Raises `LoadError` if there is no tta-align."""
+    inside = python / "bin" / "python"
+    command = [str(inside if inside.is_file() else python), "-m", "tta_plugins.cli", "list", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+    except OSError as error:
+        raise LoadError(f"{python} could not be started: {error.strerror}. Give the Python of the other environment.") from error
+    if "No module named" in done.stderr and "tta_plugins" in done.stderr:
+        raise LoadError(f"{python} has no tta-align, so nothing is registered there. Name a reward in it as package.module:Name.")
+    say(done.stdout.rstrip())
+    if done.stderr:
+        say(done.stderr.rstrip(), err=True)
+    return done.returncode
 
 
 def kind_named(text: str) -> str:

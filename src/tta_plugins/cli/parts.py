@@ -1,7 +1,7 @@
 """The parts of a run as the command line names them, made with the settings that it gives."""
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -85,4 +85,4 @@ def _backbone(source: object, chosen: Mapping[str, str]) -> object:
 
 def _is_source(name: str) -> bool:
     """Whether it is a folder or a hub id, as `tta_core.plugins.resolve` tells them from names."""
-    return Path(name).is_dir() or "/" in name
+    return os.path.isdir(name) or "/" in name

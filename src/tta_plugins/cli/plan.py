@@ -1,9 +1,11 @@
 """`tta plan`: what a run would cost, before anything is loaded."""
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from tta_plugins.cli.output import say
 
 if TYPE_CHECKING:
     from tta_plugins.cost.forecast import Forecast
@@ -38,7 +40,7 @@ def plan(
     from tta_plugins.cost.blueprint import shipped_names
     from tta_plugins.cost.plan import DTYPES, planned
 
-    if not Path(backbone).is_dir():
+    if not os.path.isdir(backbone):
         whole = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines and entry.name != "diffusers"]
         one_of(backbone, [*shipped_names(), *whole], "blueprint or small backbone")
     made = parts(backbone, method, reward, memory or [], settings or [], settable=["method"])
@@ -57,8 +59,8 @@ def plan(
     )
     _report(foreseen.forecast)
     for line in foreseen.memory:
-        typer.echo(line)
-    typer.echo(f"Networks that are not loaded count as {dtype}; `tta align` loads bfloat16 on CUDA and float32 elsewhere, unless told.")
+        say(line)
+    say(f"Networks that are not loaded count as {dtype}; `tta align` loads bfloat16 on CUDA and float32 elsewhere, unless told.")
 
 
 def _report(forecast: "Forecast") -> None:
@@ -78,8 +80,8 @@ def _report(forecast: "Forecast") -> None:
         [["parameters", f"{forecast.peaks.parameters / 2**20:,.0f}"], *phases, ["at most", f"{forecast.peaks.total / 2**20:,.0f}"]],
         numbers=1,
     )
-    typer.echo(f"{forecast.evaluations} evaluations of the denoiser; {forecast.dominates}.")
-    typer.echo("Allocators, libraries' workspaces and a CUDA context come on top of the memory: some 0.5 GB and a tenth.")
+    say(f"{forecast.evaluations} evaluations of the denoiser; {forecast.dominates}.")
+    say("Allocators, libraries' workspaces and a CUDA context come on top of the memory: some 0.5 GB and a tenth.")
 
 
 def _giga(flops: float) -> str:

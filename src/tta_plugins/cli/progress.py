@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tta_plugins.cli.output import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +66,7 @@ class Lines:
         self._said = tenth
         passed = time.monotonic() - self._started
         left = f"  {passed * (snapshot.total - done) / (done - 1):.0f} s left" if done > 1 else ""
-        typer.echo(f"step {done}/{snapshot.total}{self._reward}{left}", err=True)
+        say(f"step {done}/{snapshot.total}{self._reward}{left}", err=True)
 
 
 def _mean(scores: "Tensor") -> float:

@@ -1,52 +1,52 @@
-"""`tta score`: pictures on disk, by one reward or several."""
+"""`tta score`: images on disk, by one reward or several."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import attrs
 import typer
 
 from tta_core.errors import InputError
+from tta_core.running.prompt_files import read_prompts
+from tta_plugins.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from tta_core.protocols.reward import Reward
-
-
-@attrs.frozen
-class Row:
-    """One picture: its prompt, and its score by each reward's name."""
-
-    image: str
-    prompt: str
-    scores: dict[str, float]
+    from tta_plugins.cli.scored_images import Row
 
 
 def score(
-    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     reward: Annotated[list[str], typer.Option("--reward", "-r", help="A reward's name; repeat it for several.")],
-    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="One prompt for all pictures, or repeat it: one for each.")],
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="One for all images, or repeat it: one for each.")] = None,
+    prompts_file: Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help="Prompts, as for align; see below.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of --prompts: the column of prompts.", show_default="prompt")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one size that are scored at once.")] = 8,
+    device: Annotated[str, typer.Option(help="Where the rewards' networks run: cpu, cuda, cuda:1.")] = "cpu",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="REWARD.FIELD=VALUE", help="A setting of a reward, such as clip.scale=logit.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: units, and a row for each picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: units, and a row for each image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line for each image.")] = False,
 ) -> None:
-    """Score pictures; higher is always better."""
+    """Score images; higher is always better.
+
+    A file of prompts gives one for each image, in order; a column "image" in it names the image that each belongs to. Rewards that do not
+    read the prompt need none. An image that cannot be scored gets a row with its error, and the command ends with exit code 1.
+    """
     from tta_core.protocols.reward import card_of
+    from tta_plugins.cli.scored_images import files_of, paired, scored
 
-    if len(prompt) not in (1, len(images)):
-        raise InputError(f"{len(prompt)} prompts for {len(images)} pictures. Give one prompt for all, or one for each picture, in order.")
     rewards = _rewards(reward, settings or [])
-    rows = _rows(images, prompt * len(images) if len(prompt) == 1 else prompt, rewards)
-    units = {name: card_of(model).unit for name, model in rewards.items()}
-    if as_json:
-        typer.echo(json.dumps({"units": units, "rows": [attrs.asdict(row) for row in rows]}, indent=1))
-        return
-    from tta_plugins.cli.tables import print_table
-
-    headings = ["picture", "prompt", *(f"{name} ({units[name]})" for name in rewards)]
-    cells = [[row.image, row.prompt, *(f"{value:.4f}" for value in row.scores.values())] for row in rows]
-    print_table(headings, cells, numbers=len(rewards))
+    given = [*(prompt or []), *(read_prompts(prompts_file, column) if prompts_file else [])]
+    if not given and any(card_of(model).reads_prompt for model in rewards.values()):
+        readers = [name for name, model in rewards.items() if card_of(model).reads_prompt]
+        raise InputError(f"There is no prompt, but {', '.join(readers)} reads it. Give --prompt or --prompts.")
+    rows = scored(paired(files_of(images), given), rewards, batch, device)
+    _report(rows, {name: card_of(model).unit for name, model in rewards.items()}, as_json, as_csv)
+    failed = sum(bool(row.error) for row in rows)
+    if failed:
+        say(f"tta: {failed} of {len(rows)} images could not be scored; the rows say why.", err=True)
+        raise typer.Exit(1)
 
 
 def _rewards(names: list[str], settings: list[str]) -> "dict[str, Reward]":
@@ -62,19 +62,28 @@ def _rewards(names: list[str], settings: list[str]) -> "dict[str, Reward]":
     return {name: cast(Reward, construct(registry.find("rewards", name), chosen[name])) for name in names}
 
 
-def _rows(images: list[Path], prompts: list[str], rewards: "dict[str, Reward]") -> list[Row]:
-    import torch
+def _report(rows: "list[Row]", units: dict[str, str], as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        plain = [{"image": row.image, "prompt": str(row.prompt), "scores": dict(row.scores), "error": row.error} for row in rows]
+        say_json({"units": units, "rows": plain})
+        return
+    headings = ["image", "prompt", *(f"{name} ({unit})" for name, unit in units.items())]
+    if as_csv:
+        import csv
+        import io
 
-    from tta_core.protocols.reward import networks_of
-    from tta_core.running.frozen_networks import frozen_networks
-    from tta_core.solving.from_image import as_pixels
-    from tta_core.solving.scoring import checked
-    from tta_plugins.cli.images import read_picture
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["image", "prompt", *units, "error"])
+        table.writerows(
+            [row.image, str(row.prompt), *(repr(row.scores[name]) if row.scores else "" for name in units), row.error] for row in rows
+        )
+        say(text.getvalue().removesuffix("\n"))
+        return
+    from tta_plugins.cli.tables import print_table
 
-    networks = [network for model in rewards.values() for network in networks_of(model).values()]
-    rows = []
-    with torch.no_grad(), frozen_networks(networks):
-        for path, prompt in zip(images, prompts, strict=True):
-            picture = as_pixels(read_picture(path), 1)
-            rows.append(Row(str(path), prompt, {name: checked(model, picture, [prompt]).item() for name, model in rewards.items()}))
-    return rows
+    shown = [[row.image, str(row.prompt), *(f"{row.scores[name]:.4f}" if row.scores else "failed" for name in units)] for row in rows]
+    print_table(headings, shown, numbers=len(units))
+    for row in rows:
+        if row.error:
+            say(f"{row.image}: {row.error}", err=True)

@@ -9,6 +9,7 @@ import typer
 from tta_core.errors import UnknownNameError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import KINDS, Entry
+from tta_plugins.cli.output import say
 from tta_plugins.cli.suggestions import one_of
 
 
@@ -37,20 +38,20 @@ def _show(entry: Entry, load: bool) -> None:
     from tta_plugins.cli.settings import settings_of
 
     target = entry.load()
-    typer.echo(f"{entry.name} ({entry.kind}): {entry.summary}".rstrip(": "))
-    typer.echo(f"from {entry.plugin}, {getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', repr(target))}\n")
-    typer.echo(f"{inspect.getdoc(target) or 'It has no docstring.'}\n")
+    say(f"{entry.name} ({entry.kind}): {entry.summary}".rstrip(": "))
+    say(f"from {entry.plugin}, {getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', repr(target))}\n")
+    say(f"{inspect.getdoc(target) or 'It has no docstring.'}\n")
     settings = settings_of(target)
-    typer.echo("Settings:" if settings else "It has no settings.")
+    say("Settings:" if settings else "It has no settings.")
     for setting in settings.values():
-        typer.echo(f"  {setting.name}: {setting.type or 'any'}" + (f" = {setting.default}" if setting.default else "  (must be given)"))
+        say(f"  {setting.name}: {setting.type or 'any'}" + (f" = {setting.default}" if setting.default else "  (must be given)"))
     card = card_on(target() if load and isinstance(target, type) else target)
     if card is not None:
-        typer.echo("Card:")
+        say("Card:")
         for field, value in attrs.asdict(card).items():  # type: ignore[arg-type]
             if value not in ("", None) and field != "citation":
-                typer.echo(f"  {field}: {value}")
+                say(f"  {field}: {value}")
     elif card_is_computed(target):
-        typer.echo(f"Its card depends on its settings: `tta show {entry.name} --load` makes one and shows it.")
+        say(f"Its card depends on its settings: `tta show {entry.name} --load` makes one and shows it.")
     citation = citation_of(target)
-    typer.echo(f"Cite:\n{citation}" if citation else "It names nothing to cite.")
+    say(f"Cite:\n{citation}" if citation else "It names nothing to cite.")

@@ -1,121 +1,98 @@
 """From text on the command line to a plugin with these settings, each value checked against its field's type."""
 
+import dataclasses
 import inspect
 import sys
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import attrs
-import cattrs
+from beartype.door import is_bearable
+from beartype.roar import BeartypeException
 
-from tta_core.errors import InputError
+from tta_core.errors import InputError, TTAError
 from tta_core.plugins.registry import Entry
 from tta_plugins.cli.expressions import value_of
-from tta_plugins.cli.settings import Setting, settings_of
+from tta_plugins.cli.settings import settings_of
 from tta_plugins.cli.suggestions import one_of
-
-_REFUSALS = (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError)
 
 
 def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
     """What the name stands for, made with these settings. Raises `InputError` for a value that its field does not take."""
     target = entry.load()
     settings = settings_of(target)
+    name, origin = entry.name, f"{entry.name} (from {entry.plugin})"
     if chosen and not settings:
-        raise InputError(f"{entry.name} (from {entry.plugin}) has no settings, so --set {', '.join(chosen)} cannot be used with it.")
+        raise InputError(f"{origin} has no settings, so --set {', '.join(chosen)} cannot be used with it.")
     values = {}
-    for name, text in chosen.items():
-        setting = settings[one_of(name, settings, f"setting of {entry.name} (from {entry.plugin})")]
-        values[setting.name] = _structured(text, setting, entry, _classes(target, setting.annotation))
-    missing = [name for name, setting in settings.items() if not setting.default and name not in values]
+    for field, text in chosen.items():
+        setting = settings[one_of(field, settings, f"setting of {origin}")]
+        try:
+            values[field] = _fitting(value_of(text, _classes(target, setting.annotation)), text, setting.annotation)
+        except TypeError as error:
+            raise InputError(
+                f"{field} of {origin} is {setting.type or 'any'}, but {text!r} was given. Its default is "
+                f"{setting.default or 'none: it must be given'}; `tta show {name}` lists its settings."
+            ) from error
+    missing = [field for field, setting in settings.items() if not setting.default and field not in values]
     if missing:
-        raise InputError(f"{entry.name} (from {entry.plugin}) cannot be made without {', '.join(missing)}: give each with --set.")
-    return target(**values) if isinstance(target, type) else target
+        raise InputError(f"{origin} cannot be made without {', '.join(missing)}: give each with --set.")
+    return _made(target, values, origin) if isinstance(target, type) else target
 
 
-def _structured(text: str, setting: Setting, entry: Entry, classes: Mapping[str, type]) -> object:
-    value = value_of(text, classes)
-    if _is_text(setting.annotation) and value is not None:
-        value = text
+def _made(target: type, values: Mapping[str, object], origin: str) -> object:
     try:
-        return _CONVERTER.structure(value, setting.annotation)
-    except _REFUSALS as error:
-        raise InputError(
-            f"{setting.name} of {entry.name} (from {entry.plugin}) is {setting.type}, but {text!r} was given. "
-            f"Its default is {setting.default or 'none: it must be given'}; `tta show {entry.name}` lists its settings."
-        ) from error
+        return target(**values)
+    except TTAError:
+        raise
+    except Exception as error:
+        given = ", ".join(f"{field}={value!r}" for field, value in values.items())
+        raise InputError(f"{origin} cannot be made with {given or 'its defaults'}: {type(error).__name__}: {error}.") from error
+
+
+def _fitting(value: object, text: str, annotation: Any) -> object:
+    """The value as its field takes it: a whole number as a `float`, a list as a tuple, any text as a path. Raises `TypeError`."""
+    return next(form for form in _forms(value, text, annotation) if _fits(form, annotation))
+
+
+def _forms(value: object, text: str, annotation: Any) -> Iterator[object]:
+    parts = typing.get_args(annotation)
+    if isinstance(value, tuple | list) and typing.get_origin(annotation) in (tuple, list):
+        kinds = parts * len(value) if len(parts) == 1 else parts[:1] * len(value) if parts[1:] == (...,) else parts
+        if len(kinds) == len(value):
+            yield typing.get_origin(annotation)(_fitting(part, repr(part), kind) for part, kind in zip(value, kinds, strict=True))
+    yield value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < sys.float_info.max:
+        yield float(value)
+    yield text
+    yield Path(text)
+    raise TypeError(f"{text!r} is not {annotation}")
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a field of this type takes the value. A boolean is no number; what nothing is known of, its class checks itself."""
+    if annotation in (inspect.Parameter.empty, Any, object):
+        return True
+    try:
+        if isinstance(value, bool) and is_bearable(2, annotation):
+            return bool in typing.get_args(annotation)
+        return is_bearable(value, annotation)
+    except BeartypeException:
+        return True
 
 
 def _classes(target: object, annotation: Any) -> dict[str, type]:
-    """The value classes that may be written: those beside the field's own type (schedules beside `Schedule`), and the plugin's own."""
+    """The value classes that may be written: those beside the field's own type (schedules beside `Schedule`), and the plugin's own,
+    wherever in its package its module has them from."""
     homes = {getattr(thing, "__module__", None) for thing in (target, annotation, *typing.get_args(annotation))}
+    package = str(getattr(target, "__module__", "")).partition(".")[0]
     known = [value for home in homes if home in sys.modules for value in vars(sys.modules[home]).values()]
-    classes = [value for value in known if isinstance(value, type) and attrs.has(value) and value.__module__ in homes]
-    return {cls.__name__: cls for cls in classes if not cls.__name__.startswith("_") and cls is not target}
+    own = [value for value in known if isinstance(value, type) and (value.__module__ in homes or _is_of(package, value))]
+    values = [cls for cls in own if (attrs.has(cls) or dataclasses.is_dataclass(cls)) and cls is not target]
+    return {cls.__name__: cls for cls in values if not cls.__name__.startswith("_")}
 
 
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (Union, types.UnionType)
-
-
-def _is_literal(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is typing.Literal
-
-
-def _is_text(annotation: Any) -> bool:
-    return annotation in (str, Path) or (_is_union(annotation) and any(_is_text(arm) for arm in typing.get_args(annotation)))
-
-
-def _one_arm(value: object, annotation: Any) -> object:
-    for arm in typing.get_args(annotation):
-        try:
-            return _CONVERTER.structure(value, arm)
-        except _REFUSALS:
-            continue
-    raise TypeError(f"{value!r} is none of {annotation}")
-
-
-def _number(value: object, annotation: type) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is not a number")
-    return float(value)
-
-
-def _exactly(value: object, annotation: type) -> object:
-    if type(value) is not annotation:
-        raise TypeError(f"{value!r} is not {annotation.__name__}")
-    return value
-
-
-def _listed(value: object, annotation: Any) -> object:
-    if value not in typing.get_args(annotation):
-        raise TypeError(f"{value!r} is none of {annotation}")
-    return value
-
-
-def _instance(value: object, annotation: type) -> object:
-    if not isinstance(value, annotation):
-        raise TypeError(f"{value!r} is not {annotation.__name__}")
-    return value
-
-
-def _is_checked_by_instance(annotation: Any) -> bool:
-    return isinstance(annotation, type) and annotation not in (str, int, float, bool, Path, tuple, list, dict, type(None))
-
-
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter()
-    converter.register_structure_hook_func(_is_checked_by_instance, _instance)
-    converter.register_structure_hook_func(lambda annotation: annotation is inspect.Parameter.empty, lambda value, _: value)
-    converter.register_structure_hook_func(_is_union, _one_arm)
-    converter.register_structure_hook_func(_is_literal, _listed)
-    converter.register_structure_hook(float, _number)
-    for exact in (int, bool, str, type(None)):
-        converter.register_structure_hook(exact, _exactly)
-    return converter
-
-
-_CONVERTER = _converter()
+def _is_of(package: str, cls: type) -> bool:
+    return package != "tta_plugins" and cls.__module__.partition(".")[0] == package

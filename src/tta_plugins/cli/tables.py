@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from tta_plugins.cli.output import printable
+
 UNWATCHED_WIDTH = 160
 
 
@@ -15,9 +17,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, heading in enumerate(headings):
         is_number = place >= len(headings) - numbers
-        table.add_column(Text(heading), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(printable(heading, kept="")), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell, kept="")) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = UNWATCHED_WIDTH

@@ -110,6 +110,10 @@ class LastSteps:
         """The scheduler's."""
         return self.scheduler.initial_std
 
+    def believe(self, state: State, x0: torch.Tensor, step: Step) -> Prediction:
+        """The scheduler's."""
+        return self.scheduler.believe(state, x0, step)
+
     def predict(self, state: State, output: torch.Tensor, step: Step) -> Prediction:
         """The scheduler's."""
         return self.scheduler.predict(state, output, step)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import torch
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 from torch import Tensor, nn
 
 from tta_core.protocols.backbone import Backbone, Defaults
@@ -107,6 +107,10 @@ class Still:
         """The same order, every time; as many bytes as if they differed."""
         return torch.arange(length).repeat(self.samples, count, 1)
 
+    def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
+        """Halves."""
+        return torch.full((count, self.samples), 0.5, dtype=torch.float64)
+
 
 def counted_rows(setup: Setup) -> dict[str, int]:
     """Rows through each component in a run of the setup's method, forwards and backwards, by the ledger's names."""
@@ -139,6 +143,8 @@ def posed(setup: Setup, backbone: Backbone, reward: Reward, shape: tuple[int, in
         controls=Controls(text, null, noise),
         noises=noises,
         guidance=setup.backbone.defaults.guidance if setup.guidance is None else setup.guidance,
+        size=size,
         segment=setup.segment,
         ledger=Ledger(),
+        tried=True,
     )

@@ -64,7 +64,7 @@ class RandomDirection:
         """Sample, moving the embedding by rho at the chosen steps."""
         problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
-        original = self.variable.read(controls)
+        original, used = self.variable.read(controls), controls
         length = self.rho * (steering.norm(original) if self.relative else torch.ones(len(problem.prompts)).to(state.x))
         for step in problem.steps:
             if self.updates(step.index, total):
@@ -74,8 +74,9 @@ class RandomDirection:
             with torch.no_grad():
                 prediction = problem.at(state, step).predict(controls)
                 state = prediction.sample(controls.noise[step.index + 1])
+            used = used.recorded(step.index, controls.at(step.index))
             yield Snapshot(step.index, total, controls, prediction.x0)
-        yield problem.result(total, controls, state.x)
+        yield problem.result(total, evolve(controls, by_step=used.by_step), state.x)
 
 
 @frozen
@@ -93,7 +94,7 @@ class BestOfN:
     @property
     def needs(self) -> Needs:
         """Nothing: the reward may be anything."""
-        return Needs()
+        return Needs(one_trajectory=self.n == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """One whole sample after another, so that memory is that of one."""

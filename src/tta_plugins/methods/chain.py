@@ -1,15 +1,12 @@
 """The part of a sampling chain that steered noises reach; what comes before them is sampled once, and keeps no graph."""
 
-from collections.abc import Sequence
-
 import torch
 from einops import rearrange
 
-from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving.problem import Problem
 from tta_core.values.controls import Controls
-from tta_core.values.trajectory import History, Prediction, State, Step
-from tta_core.values.typing import Latents, evolve, frozen
+from tta_core.values.trajectory import Prediction
+from tta_core.values.typing import Latents, frozen
 
 
 @frozen
@@ -25,8 +22,7 @@ class Chain:
         if self.before is None:
             return self.problem.sample(controls)
         reached = self.before.branch(rearrange(controls.noise[self.first], "(k b) c h w -> k b c h w", b=len(self.problem.prompts)))
-        resumed = evolve(self.problem, origin=None, scheduler=_Resumed(self.problem.scheduler, self.first, reached.history))
-        return resumed.sample(evolve(controls, noise=torch.cat([reached.x[None], controls.noise[1:]])))
+        return self.problem.sample(controls, reached, self.first)
 
 
 def chain_from(problem: Problem, first: int) -> Chain:
@@ -38,28 +34,3 @@ def chain_from(problem: Problem, first: int) -> Chain:
                 before = problem.at(state, step).predict(problem.controls)
                 state = before.sample(problem.controls.noise[step.index + 1])
     return Chain(problem, first, before)
-
-
-@frozen
-class _Resumed:
-    """A sampler from its step `first` on, where x is already reached, so in its own units, and the solver remembers the step before."""
-
-    scheduler: Scheduler
-    first: int
-    history: History | None
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """The steps that are left, with their own numbers."""
-        return tuple(step for step in self.scheduler.steps if step.index >= self.first)
-
-    @property
-    def initial_std(self) -> float:
-        """1."""
-        return 1.0
-
-    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
-        """The whole sampler's."""
-        if step.index == self.first and self.history is not None:
-            state = evolve(state, history=self.history)
-        return self.scheduler.predict(state, output, step)

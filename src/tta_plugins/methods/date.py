@@ -76,7 +76,7 @@ class DATE:
         """Sample, updating the embedding at the chosen steps; the prediction after an update is made afresh."""
         problem = problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
-        original = self.variable.read(controls)
+        original, used = self.variable.read(controls), controls
         length = self.rho * (steering.norm(original) if self.relative else torch.ones(len(problem.prompts)).to(state.x))
 
         for step in problem.steps:
@@ -93,10 +93,11 @@ class DATE:
             with torch.no_grad():
                 prediction = here.predict(controls)
                 state = prediction.sample(controls.noise[step.index + 1])
+            used = used.recorded(step.index, controls.at(step.index))
             if not self.updates(step.index, total):
                 yield Snapshot(step.index, total, controls, prediction.x0)
 
-        yield problem.result(total, controls, state.x)
+        yield problem.result(total, evolve(controls, by_step=used.by_step), state.x)
 
     def objective(self, problem: Problem, here: Position, value: steering.Tensors) -> Objective:
         """h(x0^(x_t, c)) - prior * mean (c - c_org)^2 at a value of the variable."""

@@ -18,9 +18,8 @@ from tta_core.protocols.variables import Noise
 from tta_core.solving import steering
 from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import above, at_least
+from tta_core.values.arguments import above, at_least, within
 from tta_core.values.schedules import AllButLast, Schedule
-from tta_core.values.transition import as_batch
 from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.chain import Chain, chain_from
 from tta_plugins.methods.probability_regulariser import probability_regulariser
@@ -57,9 +56,9 @@ class DNO:
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.AdamW(lr=0.01))
     clip: float = attrs.field(default=1.0, validator=above(0))
     shuffles: int = attrs.field(default=100, validator=at_least(1))
-    subsample: int = attrs.field(default=1, validator=at_least(0))
+    subsample: int = attrs.field(default=1, validator=within(0, 10))
     estimator: Estimator = attrs.field(factory=Exact)
-    stop_at: float | None = None
+    stop_at: float | None = attrs.field(default=None, validator=optional(within(-1e30, 1e30)))
     clamp: bool = True
 
     citation: ClassVar[str] = (
@@ -76,7 +75,7 @@ class DNO:
     def needs(self) -> Needs:
         """The whole chain is differentiated, unless by finite differences: see the policy "segments" for its memory."""
         chain = not isinstance(self.estimator, ZerothOrder)
-        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain)
+        return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain, one_trajectory=False)
 
     @property
     def variable(self) -> Noise:
@@ -107,8 +106,7 @@ class DNO:
 
     def chain(self, problem: Problem) -> Chain:
         """M, from the first steered noise on."""
-        steps = len(problem.controls.noise) - 1
-        return chain_from(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, steps - self.opt_steps))
+        return chain_from(problem, 0 if self.eta == 0 or self.opt_steps is None else max(0, len(problem.steps) - self.opt_steps))
 
     def objective(self, problem: Problem, chain: Chain, iteration: int, value: steering.Tensors) -> Objective:
         """R(M(z)) - gamma Reg(z) at the steered noises, `(b, rows, c, h, w)`."""
@@ -117,6 +115,6 @@ class DNO:
         if self.regularisation:
             flat = value[0].flatten(1)
             shuffles = problem.noises.permutations(self.shuffles, flat.shape[1], iteration)
-            regulariser = probability_regulariser(flat, as_batch(shuffles, len(flat)), subsample=self.subsample)
+            regulariser = probability_regulariser(flat, shuffles, subsample=self.subsample)
             penalties["probability"] = self.regularisation * regulariser
         return Objective(look, 1.0, penalties)

@@ -20,7 +20,7 @@ from tta_core.solving.position import Position
 from tta_core.values.arguments import above, at_least
 from tta_core.values.schedules import Every, Geometric, GeometricDecay, Schedule
 from tta_core.values.transition import as_batch
-from tta_core.values.typing import Scores, frozen
+from tta_core.values.typing import Scores, evolve, frozen
 
 
 @frozen
@@ -93,6 +93,7 @@ class NullTTA:
             eta=1.0,
             stochastic=not training,
             children=self.particles > 1,
+            one_trajectory=self.particles == 1,
         )
 
     def inner(self, index: int, total: int) -> int:
@@ -104,13 +105,14 @@ class NullTTA:
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Choose a start; at each step ascend J, draw K children, keep the best."""
         problem = problem.check(self.needs)
-        if self.guidance_factor == "released" and problem.guidance == 1:
+        if self.guidance_factor == "released" and (problem.guidance == 1 or isinstance(problem.guidance, Schedule)):
             raise IncompatibleError(
-                "Cannot use guidance_factor='released' with guidance 1. This is because it multiplies the penalty by s^2 / (s - 1)^2. Use "
-                "guidance_factor='exact', or another guidance."
+                f"Cannot use guidance_factor='released' with guidance {problem.guidance}. This is because it multiplies the penalty by "
+                "s^2 / (s - 1)^2, for one s above 1. Use guidance_factor='exact', or such a guidance."
             )
-        total, controls = len(problem.steps), problem.controls
-        here = self._best(problem, problem.at(problem.start(controls, self.particles), problem.steps[0]), controls)
+        total, controls, used = len(problem.steps), problem.controls, problem.controls
+        noises = problem.children(controls, 0, self.particles)
+        here, controls = self._best(problem, problem.at(problem.started(noises), problem.steps[0]), controls.branched(0, noises))
 
         for step in problem.steps:
             if inner := self.inner(step.index, total):
@@ -125,12 +127,15 @@ class NullTTA:
                     steering.ascend(optimizer, value, gradient)
                 controls = self.variable.write(controls, steering.detached(value))
 
+            used = used.recorded(step.index, controls.at(step.index))
+            noises = problem.children(controls, step.index + 1, self.particles)
             with torch.no_grad():
-                children = here.predict(controls).branch(problem.children(controls, step.index + 1, self.particles))
+                children = here.predict(controls).branch(noises)
+            controls = controls.branched(step.index + 1, noises)
             if step.index + 1 < total:
-                here = self._best(problem, problem.at(children, problem.steps[step.index + 1]), controls)
+                here, controls = self._best(problem, problem.at(children, problem.steps[step.index + 1]), controls)
 
-        yield problem.result(total, controls, children.x)
+        yield problem.result(total, evolve(controls, by_step=used.by_step), children.x)
 
     def objective(self, problem: Problem, here: Position, reference: Prediction, value: steering.Tensors) -> Objective:
         """J at a value of the variable: l1 R - decay l2 (KL + sum ||phi' - phi||^2 / (2 sigma^2)), the sum over the steered tensors."""
@@ -151,22 +156,24 @@ class NullTTA:
 
     def _divergence(self, prediction: Prediction, reference: Prediction, step: Step, problem: Problem) -> Scores:
         """KL of the transitions; "training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2, the KL of one training step."""
-        rows, guidance = prediction.x0.shape[0], problem.guidance
-        factor = (guidance / (guidance - 1)) ** 2 if self.guidance_factor == "released" else 1.0
+        rows, factor = prediction.x0.shape[0], 1.0
+        if self.guidance_factor == "released":
+            guidance = cast(float, problem.guidance)
+            factor = (guidance / (guidance - 1)) ** 2
         if self.kernel == "sampler":
             deterministic_end = step.index + 1 == len(problem.steps) and prediction.transition.std == 0
             kl = 0 if deterministic_end else prediction.transition.kl(reference.transition.repeated(rows))
-            return factor * kl + torch.zeros(rows).to(prediction.x0)
+            return factor * kl + prediction.x0.new_zeros(rows)
         alpha = cast(float, step.alpha)
         coefficient = (1 - alpha) / (2 * alpha * (step.s**2 / (step.a**2 + step.s**2)))
         return factor * coefficient * (prediction.eps - as_batch(reference.eps, rows)).square().flatten(1).sum(1)
 
     @staticmethod
-    def _best(problem: Problem, children: Position, controls: Controls) -> Position:
-        """The position of each sample's best child, by the reward of its look-ahead; a single child is not scored."""
+    def _best(problem: Problem, children: Position, controls: Controls) -> tuple[Position, Controls]:
+        """The position of each sample's best child and its controls, by the reward of its look-ahead; a single child is not scored."""
         samples = len(problem.prompts)
         if children.state.x.shape[0] == samples:
-            return children
+            return children, controls
         with torch.no_grad():
-            scores = problem.look(children.predict(controls).x0).scores
-        return children.take(steering.best(scores, samples))
+            rows = steering.best(problem.look(children.predict(controls).x0).scores, samples)
+        return children.take(rows), controls[rows]

@@ -62,6 +62,7 @@ class Aesthetic:
             range=(3.5, 7.0),
             version=f"{known}, preprocess={self.preprocess}",
             differentiable=True,
+            reads_prompt=False,
             source="Schuhmann 2022 (improved-aesthetic-predictor)",
             licence="Apache-2.0 (CLIP: MIT)",
             weights=self._predictor.source,

@@ -3,7 +3,7 @@
 The head of both the aesthetic predictor and ImageReward: 768-1024-128-64-16-1 with dropouts between, which do nothing in evaluation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import torch
@@ -29,16 +29,18 @@ class Affine:
         return (x.float() * self.weight.to(x.device)).sum(-1) + self.bias.to(x.device)
 
 
-def fold(state: Mapping[str, Tensor], where: str) -> Affine:
-    """The layers `layers.{0,2,4,6,7}` as one. Raises `LoadError` for any other set of keys, or shapes that do not follow one another."""
-    wanted = {f"layers.{n}.{kind}" for n in _LAYERS for kind in ("weight", "bias")}
+def fold(state: Mapping[str, Tensor], where: str, prefix: str = "layers.", layers: Sequence[int] = _LAYERS) -> Affine:
+    """The layers, `layers.{0,2,4,6,7}` unless told otherwise, as one.
+
+    Raises `LoadError` for any other set of keys, or shapes that do not follow one another."""
+    wanted = {f"{prefix}{n}.{kind}" for n in layers for kind in ("weight", "bias")}
     refuse(wanted - state.keys(), state.keys() - wanted, where, "the five-layer linear head")
     weight, bias = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     try:
-        for n in reversed(_LAYERS):
-            bias = bias + weight @ state[f"layers.{n}.bias"].double()
-            weight = weight @ state[f"layers.{n}.weight"].double()
+        for n in reversed(layers):
+            bias = bias + weight @ state[f"{prefix}{n}.bias"].double()
+            weight = weight @ state[f"{prefix}{n}.weight"].double()
     except RuntimeError as error:
-        shapes = " ".join(str(tuple(state[f"layers.{n}.weight"].shape)) for n in _LAYERS)
+        shapes = " ".join(str(tuple(state[f"{prefix}{n}.weight"].shape)) for n in layers)
         raise LoadError(f"{where}: layers of shapes {shapes} do not follow one another to a single number. It is another head.") from error
     return Affine(weight[0].float(), bias[0].float())

@@ -13,7 +13,14 @@ from tta_core.errors import LoadError
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, refuse
 
-_FILES = ("model.safetensors", "pytorch_model.bin")
+_FILES = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "model.fp16.safetensors",
+    "pytorch_model.fp16.bin",
+)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -64,15 +71,26 @@ def open_checkpoint(weights: Where | CLIPModel) -> Checkpoint:
     state, source = read_state(file), provenance(weights, file)
     known = ("vision_model.", "visual_projection.", "text_model.", "text_projection.", "logit_scale")
     refuse({"logit_scale"} - state.keys(), {key for key in state if not key.startswith(known)}, source, "CLIPModel")
-    return Checkpoint(CLIPConfig.from_pretrained(config), state, source, *_normalisation(weights))
+    return Checkpoint(_config(config), state, source, *_normalisation(weights))
 
 
 def _normalisation(weights: Where) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     name = "preprocessor_config.json"
     if Path(weights).is_dir() and not (Path(weights) / name).is_file():
         return CLIP_MEAN, CLIP_STD
-    found = json.loads(find(weights, [name]).read_text())
-    return _three(found["image_mean"]), _three(found["image_std"])
+    file = find(weights, [name])
+    try:
+        found = json.loads(file.read_text())
+        return _three(found["image_mean"]), _three(found["image_std"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoadError(f"{file} does not say image_mean and image_std, three numbers each ({error}). Get it again.") from error
+
+
+def _config(file: Path) -> CLIPConfig:
+    try:
+        return CLIPConfig.from_pretrained(file)
+    except Exception as error:
+        raise LoadError(f"{file} cannot be read as CLIP's configuration: {type(error).__name__}: {error}. Get it again.") from error
 
 
 def _three(values: Sequence[float | int]) -> tuple[float, float, float]:

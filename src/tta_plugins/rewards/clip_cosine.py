@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from tta_core.values.typing import Images, Scores
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
+from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where
 
@@ -36,7 +37,7 @@ class Cosine:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Cosines in [-1, 1], float32: the product itself is never taken in half precision, where near images would tie."""
         seen = image_embeds(self.networks["vision"], self.pixels(images))
-        return (seen * self.text(prompts).to(seen.device)).sum(-1).to(images.device)
+        return (seen * self.text.on(seen.device, tuple(prompts))).sum(-1).to(images.device)
 
 
 def cosine(checkpoint: Checkpoint, path: ImagePath, tokenizer: Where | Tokenizer, clean: Callable[[str], str] = str) -> Cosine:
@@ -62,6 +63,7 @@ class TextFeatures:
     length: int
     clean: Callable[[str], str] = str
     _known: dict[str, Tensor] = attrs.field(factory=dict, init=False, repr=False)
+    _placed: dict[tuple[torch.device, tuple[str, ...]], Tensor] = attrs.field(factory=dict, init=False, repr=False)
 
     def __call__(self, prompts: Sequence[str]) -> Embeds:
         """Rows in the order of the prompts; about 4 kB is kept for each prompt ever seen."""
@@ -70,8 +72,18 @@ class TextFeatures:
                 self._known[prompt] = self._encode(prompt)
         return torch.stack([self._known[prompt] for prompt in prompts])
 
+    def on(self, device: torch.device, prompts: tuple[str, ...]) -> Embeds:
+        """The same on a device; the last few are kept there, since a run asks for the same prompts again and again."""
+        key = (device, prompts)
+        if key not in self._placed:
+            while len(self._placed) > 3:
+                del self._placed[next(iter(self._placed))]
+            self._placed[key] = self(prompts).to(device)
+        return self._placed[key]
+
     def _encode(self, prompt: str) -> Tensor:
         device = next(self.tower.parameters()).device
+        warn_if_cut(self.tokenizer, self.clean(prompt), self.length, "CLIP")
         ids = self.tokenizer(self.clean(prompt), truncation=True, max_length=self.length, return_tensors="pt").input_ids
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
             return normalize(self.tower(input_ids=ids.to(device)).text_embeds[0].float(), dim=-1)

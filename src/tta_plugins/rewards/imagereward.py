@@ -1,6 +1,6 @@
 """ImageReward: how much people would like a picture for its prompt, a BLIP whose text tower looks at the picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import attrs
@@ -13,10 +13,11 @@ from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
-from tta_plugins.rewards.affine import Affine, fold
+from tta_plugins.rewards.affine import fold
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.preprocessing import IMAGEREWARD_PATHS, Pixels, path_named
+from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state
 
@@ -79,10 +80,12 @@ class Blip:
     """The towers, the head and the tokens of prompts seen before; the raw score."""
 
     networks: dict[str, nn.Module]
-    head: Affine
+    head: Callable[[Tensor], Tensor]
     pixels: Pixels
     tokenizer: Tokenizer
     source: str
+    length: int = LENGTH
+    who: str = "ImageReward"
     _known: dict[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict, init=False)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
@@ -99,7 +102,8 @@ class Blip:
     def _tokens(self, prompt: str) -> tuple[Tensor, Tensor]:
         if prompt not in self._known:
             with torch.inference_mode(False):
-                found = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")
+                warn_if_cut(self.tokenizer, prompt, self.length, self.who)
+                found = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
                 self._known[prompt] = found.input_ids[0], found.attention_mask[0]
         return self._known[prompt]
 

@@ -69,6 +69,7 @@ def _card(unit: str, spread: tuple[float, float], quality: int) -> Card:
         range=spread,
         version=f"Pillow, quality {quality}",
         differentiable=False,
+        reads_prompt=False,
         source="Black et al. 2024 (arXiv:2305.13301)",
         licence="Apache-2.0",
         citation=CITATION,

@@ -86,6 +86,8 @@ class _Mixture(ABC):
             version=_joined(f"{name}: {card.version}" for name, card in cards.items() if card.version),
             differentiable=False if False in declared else None if None in declared else True,
             needs=next(iter(cards.values())).needs,
+            reads_prompt=any(card.reads_prompt for card in cards.values()),
+            facts=tuple(dict.fromkeys(fact for card in cards.values() for fact in card.facts)),
             source=_joined(card.source for card in cards.values()),
             licence=_joined(card.licence for card in cards.values()),
             weights=_joined(card.weights for card in cards.values()),

@@ -33,7 +33,13 @@ class Darkness:
     """Minus the mean of all pixel values, in [-1, 0]: black is 0, white is -1."""
 
     card = Card(
-        unit="mean level, negated", range=(-0.8, -0.2), version="1", differentiable=True, source="DNO's black reward", licence="Apache-2.0"
+        unit="mean level, negated",
+        range=(-0.8, -0.2),
+        version="1",
+        differentiable=True,
+        reads_prompt=False,
+        source="DNO's black reward",
+        licence="Apache-2.0",
     )
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
@@ -45,7 +51,15 @@ class Darkness:
 class Brightness:
     """The mean of all pixel values, in [0, 1]: white is 1."""
 
-    card = Card(unit="mean level", range=(0.2, 0.8), version="1", differentiable=True, source="DNO's white reward", licence="Apache-2.0")
+    card = Card(
+        unit="mean level",
+        range=(0.2, 0.8),
+        version="1",
+        differentiable=True,
+        reads_prompt=False,
+        source="DNO's white reward",
+        licence="Apache-2.0",
+    )
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
@@ -56,7 +70,15 @@ class Brightness:
 class Contrast:
     """RMS contrast: the standard deviation of the luma over the pixels, in [0, 0.5]; a flat picture is 0."""
 
-    card = Card(unit="luma, [0, 1]", range=(0.1, 0.35), version="1", differentiable=True, source="Peli 1990", licence="Apache-2.0")
+    card = Card(
+        unit="luma, [0, 1]",
+        range=(0.1, 0.35),
+        version="1",
+        differentiable=True,
+        reads_prompt=False,
+        source="Peli 1990",
+        licence="Apache-2.0",
+    )
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
@@ -75,6 +97,7 @@ class Colourfulness:
         range=(0.0, 110.0),
         version="1",
         differentiable=True,
+        reads_prompt=False,
         source="Hasler and Suesstrunk 2003",
         licence="Apache-2.0",
         citation=_HASLER,
@@ -100,6 +123,7 @@ class Sharpness:
         range=(0.0005, 0.1),
         version="1",
         differentiable=True,
+        reads_prompt=False,
         source="Pech-Pacheco et al. 2000",
         licence="Apache-2.0",
         citation=_PECH,

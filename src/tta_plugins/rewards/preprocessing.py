@@ -5,6 +5,7 @@ Source: `official` is what the authors' scorer does to an 8-bit picture; the res
 (2f4b223), Null-TTA (583c3d4), DNO (d67386f), ReNO (bd6f6ac) and DATE (d7dcd1e), so that their tables can be reproduced.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -113,6 +114,9 @@ HPS_PATHS = {
     "reno": _RENO,
 }
 
+SIGLIP_MEAN = (0.5, 0.5, 0.5)  # and its standard deviation
+SIGLIP_PATHS = {"official": ImagePath("squash", rounding="pillow"), "diff": ImagePath("squash")}
+
 
 @frozen
 class Pixels:
@@ -126,7 +130,7 @@ class Pixels:
     def __call__(self, images: Images) -> Square:
         """Normalised float32 pixels; cast them to the network's dtype only now."""
         x = self.path(images, self.size)
-        return (x - _channels(self.mean, x)) / _channels(self.std, x)
+        return (x - _channels(self.mean, x.device)) / _channels(self.std, x.device)
 
 
 def path_named(name: str, paths: dict[str, ImagePath]) -> ImagePath:
@@ -136,5 +140,7 @@ def path_named(name: str, paths: dict[str, ImagePath]) -> ImagePath:
     return paths[name]
 
 
-def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
-    return torch.tensor(values, device=like.device).view(3, 1, 1)
+@lru_cache(maxsize=64)
+def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=torch.float32).view(3, 1, 1)

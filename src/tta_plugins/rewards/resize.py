@@ -34,9 +34,9 @@ def resize(
     with torch.autocast(images.device.type, enabled=False):
         x = images.float()
         if width != x.shape[-1] or columns != (0, width):
-            x = x @ _weights(x.shape[-1], width, kernel, columns).to(x).mT
+            x = x @ _placed(x.shape[-1], width, kernel, columns, x.device, x.dtype).mT
         if height != x.shape[-2] or rows != (0, height):
-            x = _weights(x.shape[-2], height, kernel, rows).to(x) @ x
+            x = _placed(x.shape[-2], height, kernel, rows, x.device, x.dtype) @ x
     return x
 
 
@@ -70,6 +70,13 @@ def eight_bit(images: Images) -> Images:
 def straight_through(value: Images, gradient: Images) -> Images:
     """`value` exactly, with the gradient of `gradient`."""
     return value + (gradient - gradient.detach())
+
+
+@lru_cache(maxsize=64)
+def _placed(old: int, new: int, kernel: Kernel, cut: Cut, device: torch.device, dtype: torch.dtype) -> Weights:
+    """`_weights` on a device, sent there once."""
+    with torch.inference_mode(False):
+        return _weights(old, new, kernel, cut).to(device, dtype)
 
 
 @lru_cache(maxsize=64)

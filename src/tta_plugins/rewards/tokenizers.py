@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.weights import Where, find
+from tta_plugins.rewards.weights import Where, find, pinned
 
 
-def load_tokenizer(kind: type[Tokenizer], where: Where | Tokenizer, files: Sequence[str], known: int) -> Tokenizer:
+def load_tokenizer(kind: Any, where: Where | Tokenizer, files: Sequence[str], known: int) -> Tokenizer:
     """The tokenizer itself, or that of class `kind` from a folder or hub id that holds one of `files`; `known` ids have an embedding.
 
     transformers gives an empty tokenizer for a folder without a vocabulary, which reads every prompt alike: hence the check.
@@ -23,10 +24,11 @@ def load_tokenizer(kind: type[Tokenizer], where: Where | Tokenizer, files: Seque
     return tokenizer
 
 
-def _read(kind: type[Tokenizer], where: Where, files: Sequence[str]) -> Tokenizer:
+def _read(kind: Any, where: Where, files: Sequence[str]) -> Tokenizer:
     file = find(where, files)
     try:
-        return kind.from_pretrained(file.parent if Path(where).is_file() else where)
+        place, revision = pinned(where)
+        return kind.from_pretrained(file.parent if Path(where).is_file() else place, revision=revision)
     except Exception as error:
         raise LoadError(
             f"{kind.__name__} could not read {file}: {type(error).__name__}: {error}. Get {' or '.join(files)} again, or give a folder "

@@ -1,13 +1,15 @@
 """Weights from a local file, a folder or the Hugging Face hub, onto a network, strictly: a missing or unknown key is an error."""
 
 import hashlib
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+import numpy
 import torch
 from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
@@ -17,12 +19,20 @@ from tta_core.errors import LoadError
 
 Where = str | PathLike[str]
 Net = TypeVar("Net", bound=nn.Module)
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-]+))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_WRAPPERS = ("module.", "_orig_mod.")
+# numpy's scalars beside a state dict, such as an epoch or a loss: plain numbers
+_NUMBERS: list[Any] = [
+    *((numpy.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    numpy.dtype,
+    *{type(numpy.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")},
+]
 
 
 def find(where: Where, names: Iterable[str]) -> Path:
-    """A local file: `where` itself, or the first of `names` that is in that folder or in the hub repository of that id.
+    """A local file: `where` itself, or the first of `names` that is in that folder or in the hub repository of that id,
+    whose commit, branch or tag may follow it: "owner/name@0123abc".
 
     Raises:
         LoadError: nothing there; the message says what was looked for and how to get it.
@@ -42,28 +52,62 @@ def find(where: Where, names: Iterable[str]) -> Path:
     return _download(str(where), names)
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """A checkpoint's tensors by key, on the CPU, floats as float32; unwrapped from "state_dict" and free of "module." prefixes.
+def read_state(file: Path, dtype: torch.dtype | None = torch.float32) -> dict[str, Tensor]:
+    """A checkpoint's tensors by key, on the CPU, floats as `dtype` (None: as stored).
 
-    Only tensors are unpickled (`weights_only=True`): a checkpoint cannot run code.
+    A file named `*.index.json` stands for the shards beside it. Unwrapped from "state_dict", and free of the prefixes that training
+    wrappers leave. Only tensors and plain numbers are unpickled: a checkpoint cannot run code. Raises `LoadError` for anything else.
     """
-    try:
-        if file.suffix == ".safetensors":
-            content: object = load_file(file)
-        else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise LoadError(
-            f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights: {type(error).__name__}: {error}. "
-            "A download that stopped early looks like this: delete the file, get it again, and compare its size and sha256."
-        ) from error
+    content = _shards(file) if file.name.endswith(".index.json") else _content(file)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise LoadError(
             f"{file} holds {type(content).__name__}, not a dictionary of tensors by key. It is not a checkpoint of this reward."
         )
-    return {key.removeprefix("module."): value.float() if value.is_floating_point() else value for key, value in content.items()}
+    strange = [key for key in content if not isinstance(key, str)]
+    if strange:
+        raise LoadError(
+            f"{file} has the key {strange[0]!r} ({type(strange[0]).__name__}), but keys are names. It is no network's checkpoint."
+        )
+    return {_plain(key): value.to(dtype or value.dtype) if value.is_floating_point() else value for key, value in content.items()}
+
+
+def _content(file: Path) -> object:
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        with torch.serialization.safe_globals(_NUMBERS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise LoadError(
+            f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights: {type(error).__name__}: {error}. "
+            "A download that stopped early looks like this: delete the file, get it again, and compare its size and sha256."
+        ) from error
+
+
+def _shards(index: Path) -> dict[str, object]:
+    """The tensors of every shard that an index names."""
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise LoadError(f"{index} cannot be read as an index of shards: {type(error).__name__}: {error}. Get it again.") from error
+    merged: dict[str, object] = {}
+    for name in names:
+        if Path(name).name != name or not (index.parent / name).is_file():
+            raise LoadError(f"{index} names the shard {name!r}, which is not beside it. Get all files of the repository.")
+        shard = _content(index.parent / name)
+        if not isinstance(shard, Mapping):
+            raise LoadError(f"{index.parent / name} holds {type(shard).__name__}, not tensors by key.")
+        merged |= shard
+    return merged
+
+
+def _plain(key: str) -> str:
+    """Without what DistributedDataParallel and torch.compile put before it."""
+    while key.startswith(_WRAPPERS):
+        key = key.partition(".")[2]
+    return key.replace("._orig_mod.", ".")
 
 
 def build(make: Callable[[], Net], state: Mapping[str, Tensor], where: str, unknown: Literal["refuse", "ignore"] = "refuse") -> Net:
@@ -86,6 +130,8 @@ def build(make: Callable[[], Net], state: Mapping[str, Tensor], where: str, unkn
                 f"{where}: {key} has shape {tuple(state[key].shape)}, but this {type(network).__name__} needs {tuple(value.shape)}. "
                 "The configuration and the weights belong to different models."
             )
+        if value.is_floating_point() and not state[key].is_floating_point():
+            raise LoadError(f"{where}: {key} holds {state[key].dtype} numbers, but weights are floats. The file is quantised or damaged.")
     network.load_state_dict(dict(state), assign=True)
     _number_positions(network)
     return network.requires_grad_(False).eval()
@@ -125,11 +171,17 @@ def provenance(where: Where, file: Path) -> str:
     return f"{file if Path(where).exists() else f'{where}: {file.name}'} (sha256 {blob})"
 
 
+def pinned(where: Where) -> tuple[str, str | None]:
+    """A place without its revision, and the revision; None where none is named."""
+    found = None if Path(where).exists() else _HUB_ID.fullmatch(str(where))
+    return (found[1], found[2]) if found and found[2] else (str(where), None)
+
+
 def _download(repository: str, names: list[str]) -> Path:
-    problems = []
+    problems, (plain, revision) = [], pinned(repository)
     for name in names:
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(plain, name, revision=revision))
         except Exception as error:
             problems.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
     raise LoadError(

@@ -22,5 +22,7 @@ def tta_register_schedulers(register: Register) -> None:
     register("euler-ancestral", f"{_HERE}.euler:euler_ancestral", "Euler with ancestral noise")
     register("dpm++2m", f"{_HERE}.dpm_solver:dpm_solver", "DPM-Solver++ 2M")
     register("dpm++2m-sde", f"{_HERE}.dpm_solver:dpm_solver_sde", "DPM-Solver++ 2M with noise")
+    register("lcm", f"{_HERE}.consistency:lcm", "consistency sampling of LCMs: few steps, x0 noised afresh")
+    register("tcd", f"{_HERE}.consistency:tcd", "trajectory consistency: few steps; eta is its gamma")
     register("flow-euler", f"{_HERE}.flow:flow_euler", "Euler for flow-matching models")
     register("flow-sde", f"{_HERE}.flow:flow_sde", "flow Euler with the posterior's noise")

@@ -8,15 +8,22 @@ import math
 from tta_core.protocols.scheduler import GaussianScheduler
 from tta_plugins.schedulers.reading import Eta, Native, Point, Shape, floats
 
+_DDIM = ("DDIMScheduler", "DDIMParallelScheduler")
+
 
 def ddim(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """DDIM; its own eta is 0. A step ends T // N training times earlier, and the last where `set_alpha_to_one` says."""
+    """DDIM; its own eta is 0. A step ends T // N training times earlier (at the next of times of the user's own), and the last where
+    `set_alpha_to_one` says."""
     read = Native.of(native)
-    shares, stride = read.alphas_cumprod, int(read.config["num_train_timesteps"]) // steps
-    times = _times(read, steps, shape, "DDIMScheduler", "DDIMParallelScheduler")
+    shares, own = read.alphas_cumprod, read.is_a(*_DDIM)
+    times = _times(read, steps, shape, *_DDIM)
     final = 1.0 if read.setting("set_alpha_to_one", True) else float(shares[0])
     here = [_point(float(shares[int(time)])) for time in times]
-    after = [_point(float(shares[int(time) - stride]) if time >= stride else final) for time in times]
+    if read.sampler.timesteps is not None and not own:
+        after = [*here[1:], _point(final)]
+    else:
+        stride = int(read.config["num_train_timesteps"]) // (read.scheduler.num_inference_steps if read.sampler.is_set and own else steps)
+        after = [_point(float(shares[int(time) - stride]) if time >= stride else final) for time in times]
     return GaussianScheduler(read.rows(times, here, after), read.output, eta=eta or 0.0)
 
 

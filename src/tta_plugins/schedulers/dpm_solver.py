@@ -36,7 +36,7 @@ def _own(read: Native, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
     point = _flowing if read.is_flow else _preserving
     points = [point(sigma) for sigma in floats(timed.sigmas)]
     table = read.rows(floats(timed.timesteps), points[:-1], points[1:], order=min(2, config["solver_order"]))
-    lowers = config["euler_at_final"] or (config["lower_order_final"] and steps < 15) or config["final_sigmas_type"] == "zero"
+    lowers = config["euler_at_final"] or (config["lower_order_final"] and len(table) < 15) or config["final_sigmas_type"] == "zero"
     return GaussianScheduler(_lowered(table) if lowers else table, read.output, eta=eta or 0.0)
 
 

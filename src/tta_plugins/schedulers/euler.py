@@ -14,7 +14,8 @@ def euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedul
     read = Native.of(native)
     if read.is_a("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"):
         timed = read.timed(steps, shape)
-        times, sigmas, initial_std = floats(timed.timesteps), floats(timed.sigmas), float(timed.init_noise_sigma)
+        times, initial_std = floats(timed.timesteps), float(timed.init_noise_sigma)
+        sigmas = floats(timed.sigmas)[: len(times) + 1]  # "log_linear" interpolation makes one more, which no step comes to
     else:
         spacing = read.setting("timestep_spacing", "linspace")
         times = read.spaced(steps, spacing)

@@ -16,16 +16,16 @@ def flow_euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSc
             f"Cannot use a flow sampler with {read.name}. This is because the model was trained on betas, not by flow matching. "
             "Use scheduler='native', 'ddim', 'euler' or 'dpm++2m'."
         )
-    if read.is_a("FlowMatchEulerDiscreteScheduler"):
+    if read.is_a("FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"):
         timed = read.timed(steps, shape)
         times, sigmas = floats(timed.timesteps), floats(timed.sigmas)
     else:
         shift = read.setting("shift", read.setting("flow_shift", 1.0))
-        even = [1 - i / steps for i in range(steps)]
+        even = [1 - i / steps for i in range(steps)] if read.sampler.sigmas is None else read.sampler.sigmas
         sigmas = [*(shift * sigma / (1 + (shift - 1) * sigma) for sigma in even), 0.0]
         times = [sigma * read.config["num_train_timesteps"] for sigma in sigmas[:-1]]
     points = [(1 - sigma, sigma) for sigma in sigmas]
-    renoise = bool(read.setting("stochastic_sampling", False))
+    renoise = bool(read.setting("stochastic_sampling", False)) or read.is_a("FlowMatchLCMScheduler")
     return GaussianScheduler(read.rows(times, points[:-1], points[1:]), "flow", eta=eta or 0.0, renoise=renoise)
 
 

@@ -4,6 +4,7 @@ import warnings
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.scheduler import GaussianScheduler
+from tta_plugins.schedulers.consistency import lcm, tcd
 from tta_plugins.schedulers.diffusion import ddim, ddpm
 from tta_plugins.schedulers.dpm_solver import dpm_solver, dpm_solver_sde
 from tta_plugins.schedulers.euler import euler, euler_ancestral
@@ -16,7 +17,9 @@ _FAMILY = (
     (("EulerDiscreteScheduler",), euler),
     (("EulerAncestralDiscreteScheduler",), euler_ancestral),
     (("DPMSolverMultistepScheduler",), dpm_solver),
-    (("FlowMatchEulerDiscreteScheduler",), flow_euler),
+    (("LCMScheduler",), lcm),
+    (("TCDScheduler",), tcd),
+    (("FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"), flow_euler),
 )
 
 
@@ -59,6 +62,8 @@ def _outside(read: Native) -> str:
         return f"solver_type={config['solver_type']!r} is another second-order formula"
     if config.get("variance_type", "fixed_small") not in (None, "fixed_small", "fixed_small_log"):
         return f"variance_type={config['variance_type']!r} draws more noise than the posterior"
+    if config.get("scale_factors"):
+        return "scale_factors change the size of x between steps"
     if config.get("invert_sigmas"):
         return "invert_sigmas runs time backwards"
     return ""

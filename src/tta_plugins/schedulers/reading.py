@@ -1,7 +1,9 @@
 """What is read from a diffusers scheduler object: class names, settings, training table and timetable. The object is never changed."""
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import attrs
@@ -10,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tta_core.errors import IncompatibleError, InputError
-from tta_core.protocols.native_sampler import NativeSampler, Timing
+from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.scheduler import Output
 from tta_core.values.schedules import Schedule
 from tta_core.values.trajectory import Step
@@ -30,21 +32,22 @@ _OUTPUTS: Mapping[str, Output] = {
 
 @attrs.frozen
 class Native:
-    """A backbone's scheduler object, and its pipeline's timing if the backbone told."""
+    """A backbone's scheduler object, with its pipeline's timing and the user's own times."""
 
     scheduler: Any
-    timing: Timing | None
+    sampler: NativeSampler
 
     @classmethod
     def of(cls, sampler: object) -> "Native":
         """From `backbone.sampler`. Raises `IncompatibleError` for what is not a diffusers scheduler."""
-        scheduler, timing = (sampler.scheduler, sampler.timing) if isinstance(sampler, NativeSampler) else (sampler, None)
+        told = NativeSampler.of(sampler)
+        scheduler = told.scheduler
         if not isinstance(getattr(scheduler, "config", None), Mapping):
             raise IncompatibleError(
                 f"Cannot read a sampler from {type(scheduler).__name__}. This is because it has no config, as a diffusers scheduler has. "
                 "Pass a tta_core.Scheduler of your own as scheduler=, such as a tta_core.GaussianScheduler over a table."
             )
-        return cls(scheduler, timing)
+        return cls(scheduler, told)
 
     @property
     def name(self) -> str:
@@ -96,22 +99,47 @@ class Native:
 
     def timed(self, steps: int, shape: Shape) -> Any:
         """A copy on which `set_timesteps` was called as the pipeline does. Raises `InputError` for what it refuses."""
+        if self.sampler.is_set:
+            return self.scheduler
         # What a solver remembers of the last run may hold a graph, which cannot be copied, and is forgotten by set_timesteps anyway.
         past: dict[int, Any] = {id(value): [] for name, value in vars(self.scheduler).items() if name == "model_outputs"}
         copied = copy.deepcopy(self.scheduler, past)
-        arguments = {} if self.timing is None else self.timing(steps, shape)
+        arguments = {**self.sampler.timing(steps, shape), **self._given(copied)}
+        count = () if {"timesteps", "sigmas"} & set(arguments) else (steps,)  # diffusers' pipelines pass one or the other
         try:
-            copied.set_timesteps(steps, device="cpu", **arguments)
-        except ValueError as error:
-            raise InputError(f"{self.name} cannot take {steps} steps: {error}") from error
+            copied.set_timesteps(*count, device="cpu", **arguments)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self.name} cannot take {self._asked(steps)}: {error}") from error
         return copied
 
+    def _given(self, scheduler: Any) -> Mapping[str, object]:
+        own = {"timesteps": self.sampler.timesteps, "sigmas": self.sampler.sigmas}
+        given = {name: list(values) for name, values in own.items() if values is not None}
+        for name in given:
+            if name not in inspect.signature(scheduler.set_timesteps).parameters:
+                raise InputError(
+                    f"Cannot use {name} with {self.name}. This is because its `set_timesteps` takes none. Leave them out, or ask for "
+                    "scheduler='euler', 'dpm++2m' or 'ddpm', which take timesteps."
+                )
+        return {**({"sigmas": None} if "timesteps" in given and self.is_flow else {}), **given}
+
+    def _asked(self, steps: int) -> str:
+        own = {"timesteps": self.sampler.timesteps, "sigmas": self.sampler.sigmas}
+        return next((f"the {name} {list(values)}" for name, values in own.items() if values), f"{steps} steps")
+
     def spaced(self, steps: int, spacing: str, *, beyond: int = 0) -> list[float]:
-        """Training times, latest first, as diffusers spaces them ("leading", "linspace" or "trailing").
+        """The user's own training times; else latest first, as diffusers spaces them ("leading", "linspace" or "trailing").
 
         `beyond` more are counted and left out at the end, where a sampler reserves its last time. Source: arXiv 2305.08891, table 2.
         """
+        if self.sampler.sigmas is not None:
+            raise InputError(
+                f"Cannot use sigmas with a sampler that takes the place of {self.name}. This is because it is made from training times. "
+                "Give timesteps, or leave scheduler='native'."
+            )
         trained, offset, count = int(self.config["num_train_timesteps"]), int(self.setting("steps_offset", 0)), steps + beyond
+        if self.sampler.timesteps is not None:
+            return self._own_times(trained)
         if count > trained:
             raise InputError(f"{steps} steps are more than the {trained} that the model was trained with.")
         if spacing == "trailing":
@@ -120,10 +148,16 @@ class Native:
             return [float((count - 1 - i) * (trained // count) + offset) for i in range(steps)]
         return [(trained - 1) * (count - 1 - i) / (count - 1) if count > 1 else 0.0 for i in range(steps)]
 
+    def _own_times(self, trained: int) -> list[float]:
+        times = [float(time) for time in self.sampler.timesteps or ()]
+        if not all(0 <= time < trained for time in times) or any(one <= other for one, other in pairwise(times)):
+            raise InputError(f"timesteps are {times}, but training times fall from below {trained} to at least 0. Give them in that order.")
+        return times
+
     def sigmas_at(self, times: Sequence[float]) -> list[float]:
         """Noise-to-signal ratios at training times, interpolated linearly between whole ones."""
         table = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
-        at = torch.tensor(times, dtype=torch.float64)
+        at = torch.tensor(times, dtype=torch.float64, device="cpu")
         below = at.floor().long().clamp(0, len(table) - 2)
         return floats(torch.lerp(table[below], table[below + 1], at - below))
 
@@ -149,7 +183,7 @@ class Native:
 
     def _training_alphas(self) -> Table:
         shares = self.alphas_cumprod
-        return shares / torch.cat([torch.ones(1, dtype=shares.dtype), shares[:-1]])
+        return shares / torch.cat([shares.new_ones(1), shares[:-1]])
 
 
 def floats(tensor: Tensor) -> list[float]:

@@ -13,6 +13,8 @@ from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.backbones.pretrained import load_pipeline
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
 from tta_plugins.rewards.clip import CLIPScore
+from tta_plugins.shapes import oracle
+from tta_plugins.shapes.grammar import parse
 from tta_plugins.shapes.judge import Judge
 from tta_plugins.shapes.load import clip_folder, judge, pipeline_folder
 from tta_plugins.shapes.metrics import GUIDANCE, STEPS
@@ -66,3 +68,25 @@ class ShapesJudge:
     def networks(self) -> Mapping[str, nn.Module]:
         """The convnet."""
         return {"judge": self._judge.network}
+
+
+@frozen
+class ShapesOracle:
+    """Share in [0, 1] of what the caption asks for that a program without weights finds in the picture; no gradient."""
+
+    card: ClassVar[Card] = Card(unit="share", range=(0.0, 1.0), version="1", differentiable=False, licence="Apache-2.0")
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Shares, one per image."""
+        return oracle.soft(images, [parse(prompt) for prompt in prompts]).to(images.device)
+
+
+@frozen
+class ShapesStrict:
+    """1 where the program finds everything that the caption asks for and nothing else, else 0; no gradient, meant to be held out."""
+
+    card: ClassVar[Card] = Card(unit="right", range=(0.0, 1.0), version="1", differentiable=False, licence="Apache-2.0")
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """0 or 1, one per image."""
+        return oracle.strict(images, [parse(prompt) for prompt in prompts]).to(images.device)

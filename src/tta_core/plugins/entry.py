@@ -1,0 +1,63 @@
+"""One registered name, checked when it is registered, so that a wrong one is its plugin's fault and nobody else's."""
+
+import importlib
+import re
+
+import attrs
+
+from tta_core.errors import InputError, LoadError
+from tta_core.plugins.isolation import isolated, stdout_protected
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_TARGET = re.compile(r"[\w.]+:\w+")
+_CLASS = re.compile(r"[A-Za-z_]\w*")
+
+
+@attrs.frozen
+class Entry:
+    """One registered name: what it stands for, and which plugin of which distribution said so."""
+
+    kind: str
+    name: str
+    target: object
+    summary: str
+    pipelines: tuple[str, ...]
+    plugin: str
+
+    def load(self) -> object:
+        """The class, factory or function itself. Raises `LoadError` naming the plugin if its module cannot be imported."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        with isolated(self._unreadable), stdout_protected():
+            return getattr(importlib.import_module(module), attribute)
+
+    def _unreadable(self, error: BaseException) -> LoadError:
+        return LoadError(
+            f"The {self.kind} entry {self.name!r} of {self.plugin} could not be imported from {self.target!r}: "
+            f"{type(error).__name__}: {error}. Other names still work; `tta doctor` lists what is broken."
+        )
+
+
+def checked(entry: Entry) -> Entry:
+    """The entry. Raises `InputError` that names the plugin, the argument and its value, for anything but the documented form."""
+    target, pipelines = entry.target, entry.pipelines
+    if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
+        raise _refusal(entry, "name", entry.name, "lower-case letters, digits, '-', '.' and '+', such as 'edge-density'")
+    if isinstance(target, str) and not _TARGET.fullmatch(target):
+        raise _refusal(entry, "target", target, "'module:attribute', such as 'tta_edge_density:EdgeDensity'")
+    if not isinstance(target, str) and not callable(target):
+        raise _refusal(entry, "target", target, "a class, a function or 'module:attribute'")
+    if not isinstance(entry.summary, str) or len(entry.summary.splitlines()) > 1:
+        raise _refusal(entry, "summary", entry.summary, "one line of text")
+    if not isinstance(pipelines, tuple) or not all(isinstance(name, str) and _CLASS.fullmatch(name) for name in pipelines):
+        raise _refusal(entry, "pipelines", pipelines, "a tuple of class names, such as ('FluxPipeline',)")
+    if pipelines and entry.kind != "backbones":
+        raise _refusal(entry, "pipelines", pipelines, "none: backbones alone adapt pipelines")
+    return entry
+
+
+def _refusal(entry: Entry, argument: str, value: object, taken: str) -> InputError:
+    return InputError(
+        f"{entry.plugin} registered {entry.name!r:.60} among the {entry.kind}, with the {argument} {value!r:.100}; give {taken}."
+    )

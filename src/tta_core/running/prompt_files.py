@@ -1,0 +1,120 @@
+"""Prompts from a file: one text a line, or a table with a column of prompts and columns of facts."""
+
+import csv
+import io
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tta_core.errors import InputError, LoadError
+from tta_core.running.atomic_files import reason
+from tta_core.values.prompts import with_facts
+
+Row = tuple[int, dict[str, object]]
+
+
+def read_prompts(path: str | Path, column: str | None = None) -> list[str]:
+    """The prompts of a file, in its order.
+
+    `.jsonl`: an object a line; `.csv` and `.tsv`: a header, then a row each. There the column "prompt" (or `column`) is the text and every
+    other one a fact; an empty cell is none. "questions" are [[question, answer], ...], in a CSV as JSON; a relative "reference" is a path
+    from the file's folder. Any other name: one text a line. Lines end at a line feed, with or without a carriage return, and nowhere else;
+    blank lines are skipped, with a warning.
+
+    Raises:
+        LoadError: the file cannot be read or is not UTF-8, a line is malformed, a column is missing; the message names file and line.
+        InputError: there is no prompt in it.
+    """
+    path = Path(path)
+    read = _READERS.get(path.suffix.lower(), _lines)
+    rows = list(read(_text(path), path))
+    prompts = [_prompt(row, number, path, column) for number, row in rows]
+    if not prompts:
+        raise InputError(f"{path} holds no prompt. Write one a line.")
+    return prompts
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} could not be read as prompts: {reason(error)}. Give a UTF-8 text, .jsonl or .csv file.") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise LoadError(f"{path}, line {line}, is not UTF-8 ({error.reason}). Save the file as UTF-8.") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise LoadError(f"{path}, line {line}, holds a null character, so it is no UTF-8 text. Save the file as UTF-8.")
+    return text
+
+
+def _split(text: str, path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers; only a line feed ends one."""
+    lines = re.split(r"\r?\n", text.removesuffix("\n"))
+    blank = sum(not line.strip() for line in lines)
+    if blank:
+        warnings.warn(f"{path}: {blank} blank line(s) skipped.", stacklevel=4)
+    return ((number, line.strip(" \t")) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _lines(text: str, path: Path) -> Iterator[Row]:
+    return ((number, {"prompt": line}) for number, line in _split(text, path))
+
+
+def _json_lines(text: str, path: Path) -> Iterator[Row]:
+    for number, line in _split(text, path):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise LoadError(f"{path}, line {number}: not JSON ({error}). Write one object a line.") from error
+        row = {"prompt": row} if isinstance(row, str) else row
+        if not isinstance(row, dict):
+            raise LoadError(f'{path}, line {number}: {line[:60]} is no object. Write {{"prompt": "...", ...}}.')
+        yield number, row
+
+
+def _table(delimiter: str) -> Callable[[str, Path], Iterator[Row]]:
+    def read(text: str, path: Path) -> Iterator[Row]:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            header = [name.strip() for name in next(rows, [])]
+            if len(set(header)) < len(header):
+                raise LoadError(f"{path}, line 1: two columns have the same name, or none: {', '.join(header)}. Give each its own.")
+            for cells in rows:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) != len(header):
+                    raise LoadError(
+                        f"{path}, line {rows.line_num}: {len(cells)} cells, but the header has {len(header)}. Quote cells with commas."
+                    )
+                yield rows.line_num, {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
+        except csv.Error as error:
+            raise LoadError(f"{path}, line {rows.line_num}: {error}.") from error
+
+    return read
+
+
+def _prompt(row: dict[str, object], number: int, path: Path, column: str | None) -> str:
+    named = column or next((name for name in row if name.lower() == "prompt"), "prompt")
+    text, facts = row.get(named), {name: value for name, value in row.items() if name != named}
+    if not isinstance(text, str) or not text.strip():
+        raise LoadError(
+            f"{path}, line {number}: no text in the column {named!r}; it has {', '.join(row) or 'nothing'}. Name the column of prompts."
+        )
+    if not facts:
+        return text
+    try:
+        if isinstance(facts.get("questions"), str):
+            facts["questions"] = json.loads(str(facts["questions"]))
+        if isinstance(facts.get("reference"), str):
+            facts["reference"] = path.parent / str(facts["reference"])
+        return with_facts(text, facts)
+    except (InputError, ValueError) as error:
+        raise LoadError(f"{path}, line {number}: {error}") from error
+
+
+_READERS = {".jsonl": _json_lines, ".csv": _table(","), ".tsv": _table("\t")}

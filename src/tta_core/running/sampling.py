@@ -1,0 +1,109 @@
+"""The sampler and the guidance of a run, from a user's words."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from numpy import ndarray
+from torch import Tensor
+
+from tta_core.errors import IncompatibleError, InputError
+from tta_core.plugins.discovery import plugins
+from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.native_sampler import NativeSampler
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.running.request import Request
+from tta_core.values.arguments import number, of_kind, several, shown, whole
+from tta_core.values.provenance import name_of
+from tta_core.values.schedules import Schedule
+from tta_core.values.typing import evolve
+
+Shape = tuple[int, int, int]
+MakeScheduler = Callable[[object, int, float | Schedule | None, Shape], Scheduler]
+
+
+def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float | Schedule | None) -> Scheduler:
+    """A scheduler object as it is; a name, made for the backbone. `needed` is the method's eta, where the user gives none.
+
+    Raises:
+        InputError: for steps, times or eta beside an object, or for a number of steps that the times are not.
+    """
+    source, steps, eta = request.scheduler, request.steps, request.eta
+    timesteps, sigmas = request.timesteps, request.sigmas
+    asked = {"steps": steps, "timesteps": timesteps, "sigmas": sigmas, "eta": eta}
+    if not isinstance(source, str):
+        for name, value in asked.items():
+            if value is not None:
+                raise InputError(
+                    f"{name} is {shown(value)}, but the scheduler given is an object, whose table has its own. Make it with the {name} "
+                    "that you want, or give the name of a scheduler."
+                )
+        if source is None:
+            raise InputError("scheduler is None, but a run needs one. Give a name (`tta list schedulers`), or leave it out.")
+        of_kind("scheduler", source, Scheduler)
+        return cast(Scheduler, source)
+    if timesteps is not None and sigmas is not None:
+        raise InputError("Both timesteps and sigmas are given, but either says where the steps are. Give one of them.")
+    times, levels = _numbers("timesteps", timesteps), _numbers("sigmas", sigmas)
+    own = times or levels
+    if own and steps is not None and steps != len(own):
+        raise InputError(f"steps is {steps}, but {len(own)} {'timesteps' if times else 'sigmas'} are given. Leave steps out.")
+    count = len(own) if own else backbone.defaults.steps if steps is None else whole("steps", steps)
+    if count < 1:
+        raise InputError(f"steps is {count}, but sampling takes at least 1 step.")
+    if not own and steps is None and backbone.defaults.note:
+        warnings.warn(backbone.defaults.note, stacklevel=2)
+    native = backbone.sampler if not own else evolve(NativeSampler.of(backbone.sampler), timesteps=times, sigmas=levels)
+    if eta is not None:
+        _by_step("eta", eta, count)
+    make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())
+    return make(native, count, needed if eta is None else eta, shape)
+
+
+def guidance_of(guidance: float | int | Schedule | None, backbone: Backbone, steps: int) -> float | Schedule:
+    """The guidance of a run; 1 for any number up to it, where diffusers' pipelines evaluate the text branch alone.
+
+    Raises:
+        IncompatibleError: for guidance above 1 without an unconditional branch.
+    """
+    given = backbone.defaults.guidance if guidance is None else guidance
+    weights = _by_step("guidance", given, steps)
+    strongest = max(weights)
+    if guidance is not None and strongest > 1 and not backbone.has_null:
+        raise IncompatibleError(
+            f"Cannot use guidance {strongest:g} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
+            "against. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
+        )
+    partly = next((weight for weight in weights if weight < 0 or 0 < weight < 1), None)
+    if partly is not None:
+        warnings.warn(
+            f"guidance {partly:g} is read as no guidance, the text branch alone, as diffusers' pipelines read every number up to 1. "
+            "Give a number above 1 for guidance, or 1 for none.",
+            stacklevel=2,
+        )
+    return cast(Schedule, given) if _is_schedule(given) else max(1.0, weights[0])
+
+
+def _is_schedule(value: object) -> bool:
+    return isinstance(value, Schedule) and not isinstance(value, type | Tensor | ndarray)
+
+
+def _by_step(name: str, value: object, steps: int) -> list[float]:
+    """A number or a schedule, at each step. Raises `InputError` for what is neither, or gives something else than numbers."""
+    if not _is_schedule(value):
+        return [number(name, value)]
+    try:
+        return [number(name, cast(Schedule, value)(index, steps)) for index in range(steps)]
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name} is {shown(value)}, which gives no number for a step: {error}. Give a number or a schedule.") from error
+
+
+def _numbers(name: str, values: Sequence[float | int] | None) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    given = several(name, values)
+    if not given:
+        raise InputError(f"{name} is {shown(values)}, but it takes several numbers, such as [999, 749, 499, 249].")
+    return tuple(number(name, value) for value in given)

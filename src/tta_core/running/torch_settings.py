@@ -1,0 +1,48 @@
+"""What a process has set in torch, set aside while a run computes: its numbers depend on its arguments alone."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from tta_core.errors import InputError
+
+_lock = threading.Lock()
+_dtypes: list[torch.dtype] = []  # what was the default before each of the runs that are open
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Default device CPU, default dtype float32, no autocast; afterwards what it was.
+
+    The default dtype belongs to the whole process: while runs overlap it stays float32, and the last to end puts it back. Matrix
+    multiplication's precision, deterministic algorithms and the number of threads change rounding alone, and are left as they are.
+
+    Raises:
+        InputError: under `torch.inference_mode()`, whose tensors never get gradients.
+    """
+    if torch.is_inference_mode_enabled():
+        raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
+    with ExitStack() as stack:
+        stack.enter_context(_float32())
+        stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    with _lock:
+        _dtypes.append(torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        with _lock:
+            first = _dtypes[0]
+            _dtypes.pop()
+            if not _dtypes:
+                torch.set_default_dtype(first)

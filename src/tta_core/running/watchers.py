@@ -1,0 +1,82 @@
+"""Those who watch a run: observers and the observation hooks of plugins. None of them can spoil it."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pluggy
+
+from tta_core.errors import InputError
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.isolation import isolated
+from tta_core.protocols.method import Snapshot
+from tta_core.running.alignment import Alignment
+from tta_core.running.request import Observer
+from tta_core.solving.problem import Problem
+from tta_core.values.arguments import shown
+from tta_core.values.provenance import describe, name_of
+
+
+class Watchers:
+    """One run's watchers, each isolated: one that raises is named in a warning and not called again. A Ctrl-C passes."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+        self._hooks = plugins().hooks
+        self._failed: set[int] = set()
+
+    def started(self, problem: Problem) -> None:
+        """The run is about to take its first step."""
+        self._tell("tta_run_started", "problem", problem)
+
+    def reached(self, snapshot: Snapshot) -> None:
+        """The method has yielded a snapshot."""
+        for observer in self._observers:
+            self._call(observer, f"The observer {describe(observer)}", partial(observer, snapshot))
+        self._tell("tta_snapshot", "snapshot", snapshot)
+
+    def finished(self, alignment: Alignment) -> None:
+        """The run has ended."""
+        self._tell("tta_run_finished", "alignment", alignment)
+
+    def _tell(self, hook: str, argument: str, value: object) -> None:
+        everyone = self._hooks.get_plugins()
+        for implementation in getattr(self._hooks.hook, hook).get_hookimpls():
+            plugin, name = implementation.plugin, implementation.plugin_name
+            alone: pluggy.HookCaller = self._hooks.subset_hook_caller(hook, everyone - {plugin})
+            self._call(plugin, f"The hook {hook} of the plugin {name}", partial(_isolated, partial(alone, **{argument: value})))
+
+    def _call(self, watcher: object, who: str, call: Callable[[], object]) -> None:
+        if id(watcher) in self._failed:
+            return
+        try:
+            call()
+        except (Exception, SystemExit) as error:
+            self._failed.add(id(watcher))
+            warnings.warn(
+                f"{who} raised {type(error).__name__}: {error}. The run goes on without it: it is not called again in this run. Mend it, "
+                "or leave it out (TTA_PLUGINS_BLOCK blocks a plugin).",
+                stacklevel=2,
+            )
+
+
+def _isolated(call: Callable[[], object]) -> None:
+    """A plugin's KeyboardInterrupt is its own, unless somebody pressed Ctrl-C; an observer's is its user's way to stop the run."""
+    with isolated(lambda error: error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__} {error}")):
+        call()
+
+
+def check_observers(observers: object) -> None:
+    """Raises `InputError` for what is not a list of functions of one snapshot."""
+    if not isinstance(observers, Sequence) or not all(map(callable, observers)) or any(isinstance(one, type) for one in observers):
+        raise InputError(f"observers is {shown(observers)}, but it takes a list of functions of a snapshot, such as [print].")
+    for observer in observers:
+        try:
+            inspect.signature(observer).bind(None)
+        except TypeError as error:
+            raise InputError(
+                f"The observer {name_of(observer)} cannot be called with one argument, the snapshot: {error}. Give such a function."
+            ) from error
+        except ValueError:  # a builtin that does not tell its signature
+            continue

@@ -1,0 +1,45 @@
+"""Whether numbers are finite, asked of a device without waiting for each answer."""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+Refusal = Callable[[], Exception]
+
+
+@attrs.define
+class Checks:
+    """Every check that numbers are finite. On the CPU, and unless `deferred`, a failed one raises where it is made.
+
+    Deferred ones are read together, with whatever else the host wants of the device: one wait for all of them.
+    """
+
+    deferred: bool = False
+    _asked: list[tuple[Tensor, Refusal]] = attrs.field(factory=list)
+
+    def finite(self, tensors: Sequence[Tensor], refusal: Refusal) -> None:
+        """Raises the refusal, now or at the next `read`, if one of the tensors holds a NaN or an infinity."""
+        flags = [torch.isfinite(tensor).all() for tensor in tensors]
+        finite = flags[0] if len(flags) == 1 else torch.stack(flags).all()
+        if self.deferred and finite.device.type != "cpu":
+            self._asked.append((finite, refusal))
+        elif not finite:
+            raise refusal()
+
+    def read(self, values: Sequence[Tensor] = ()) -> list[list[float]]:
+        """These numbers, each tensor as a flat list, in one transfer with the checks. Raises the first refusal that is due."""
+        asked, self._asked = self._asked, []
+        numbers = [flag.double().flatten() for flag, _ in asked] + [value.detach().double().flatten() for value in values]
+        if not numbers:
+            return []
+        together = torch.cat([part.to(numbers[0].device) for part in numbers]).cpu().tolist()
+        for flag, (_, refusal) in zip(together, asked, strict=False):
+            if not flag:
+                raise refusal()
+        read, place = [], len(asked)
+        for value in values:
+            read.append(together[place : place + value.numel()])
+            place += value.numel()
+        return read

@@ -1,0 +1,45 @@
+"""What plain sampling has evaluated, for methods that begin as it does: they need not evaluate it again."""
+
+import attrs
+import torch
+
+from tta_core.solving.look import Look
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents
+
+Known = tuple[Embedding, tuple[int, ...], Latents]  # an embedding, the versions of its tensors, the output there
+
+
+@attrs.define
+class PlainRun:
+    """The baseline's x at each step, and the outputs of its branches there; `look` is where it ended.
+
+    While `recording`, positions write into it; afterwards a position whose x is the same, bit for bit, starts with those outputs. A
+    trajectory that has left the baseline is not compared any more until it starts again.
+    """
+
+    recording: bool = True
+    look: Look | None = None
+    _x: dict[int, Latents] = attrs.field(factory=dict)
+    _known: dict[int, list[Known]] = attrs.field(factory=dict)
+    _followed: int = -1
+
+    def at(self, index: int, x: Latents) -> list[Known]:
+        """What is known at a step; while recording, the list into which it is written."""
+        if self.recording:
+            self._x[index], self._known[index] = x, []
+            return self._known[index]
+        if index and self._followed not in (index - 1, index):
+            return []
+        mine = self._x.get(index)
+        if mine is None or mine.shape != x.shape or not torch.equal(mine, x):
+            self._followed = -1
+            return []
+        self._followed = index
+        return list(self._known[index])
+
+    def end(self, x0: Latents) -> Look | None:
+        """The baseline's end, if these latents are it and no graph is wanted."""
+        if self.look is None or x0.shape != self.look.x0.shape or (torch.is_grad_enabled() and x0.requires_grad):
+            return None
+        return self.look if torch.equal(x0, self.look.x0) else None

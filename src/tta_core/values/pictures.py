@@ -1,0 +1,134 @@
+"""The one reader of images: a file, a PIL image or a tensor becomes RGB in [0, 1], or is refused by name. Nothing is guessed."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tta_core.errors import InputError, LoadError
+from tta_core.values.arguments import shown
+from tta_core.values.typing import Images
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pixels = Float[Tensor, "3 H W"]
+
+_WHITE = {"I;16": 65535.0, "I;16L": 65535.0, "I;16B": 65535.0, "I;16N": 65535.0}
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def read_picture(path: str | Path) -> Pixels:
+    """An image file as RGB in [0, 1], turned as its EXIF data says.
+
+    Raises:
+        LoadError: it is no regular file, no image, animated, partly transparent, too large (Pillow's limit against decompression bombs,
+            179 megapixels), or of a mode without an agreed white; the message names the file.
+    """
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise LoadError(f"{path} is no file, so it could not be read as a picture. Give an image file.")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but below the limit
+            frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+            turned = ImageOps.exif_transpose(opened)
+            turned.load()
+            white = 65535.0 if opened.format == "PNG" else None  # older Pillows give 16-bit grey PNGs the mode I
+        if frames > 1:
+            raise InputError(f"it has {frames} frames. Save the one to use as an image of its own")
+        return from_pil(turned, white)
+    except Exception as error:  # a damaged file ends in almost any of Pillow's, zlib's and struct's
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise LoadError(f"{path} could not be read as a picture: {reason}. Give an 8-bit RGB PNG, JPEG or WebP file.") from error
+
+
+def from_pil(picture: "Image", integer_white: float | None = None) -> Pixels:
+    """A PIL image of any mode as RGB in [0, 1]. 16-bit grey is divided by 65535; floats must lie in [0, 1].
+
+    integer_white: what mode I, 32-bit integers, calls white; None: unknown, and refused.
+
+    Raises:
+        InputError: it is empty, partly transparent, or of a mode or range without an agreed white.
+    """
+    import numpy
+
+    if not (picture.width and picture.height):
+        raise InputError(f"the image is empty, {picture.width} x {picture.height}. Give one with pixels.")
+    white = _WHITE.get(picture.mode, integer_white if picture.mode == "I" else 1.0 if picture.mode == "F" else None)
+    if white is None and picture.mode == "I":
+        raise InputError("32-bit integers (mode I) have no agreed white. Convert it to 8 or 16 bit, or give floats in [0, 1].")
+    if white is not None:
+        grey = torch.from_numpy(numpy.array(picture).astype(numpy.float64)) / white
+        if not (grey.min() >= 0 and grey.max() <= 1):
+            raise InputError(
+                f"its mode {picture.mode} has values in [{grey.min() * white:.3g}, {grey.max() * white:.3g}], not [0, {white:g}]."
+            )
+        return grey.float().expand(3, -1, -1).clone()
+    try:
+        has_alpha = "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info
+        if has_alpha and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise InputError("it is partly transparent, and what a reward would see depends on the ground. Flatten it onto a colour first.")
+        levels = numpy.array(picture.convert("RGB"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"its mode {picture.mode} cannot be converted to RGB ({error}). Convert it first.") from error
+    return torch.from_numpy(levels).permute(2, 0, 1).float() / 255
+
+
+def as_pixels(image: object, samples: int) -> Images:
+    """A tensor, a PIL image or a file, or several, as `(b, 3, H, W)` in [0, 1]; one serves all samples.
+
+    Raises:
+        InputError: for another number, shape, kind of numbers or range.
+        LoadError: a file cannot be read.
+    """
+    pixels = _usable(image) if isinstance(image, Tensor) else _stacked(image)
+    if pixels.dim() != 4 or pixels.shape[1] != 3 or pixels.shape[0] not in (1, samples) or not pixels.numel():
+        raise InputError(
+            f"The picture has the shape {tuple(pixels.shape)}, but {samples} samples take (1, 3, H, W) or ({samples}, 3, H, W), RGB. "
+            "Give PIL pictures of one size, or such a tensor."
+        )
+    if not (pixels.min() >= 0 and pixels.max() <= 1):  # a NaN is neither
+        raise InputError(f"The picture's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels are numbers in [0, 1].")
+    return pixels.detach().float()
+
+
+def _usable(image: Tensor) -> Tensor:
+    if image.dtype not in _FLOATS or image.layout != torch.strided or image.is_meta or image.is_quantized:
+        kind = "a tensor without data (meta)" if image.is_meta else f"a {image.layout} tensor of {image.dtype}"
+        raise InputError(
+            f"The picture is {kind}, but pixels are a dense tensor of floats in [0, 1]. 8-bit levels become image.float() / 255."
+        )
+    return image
+
+
+def _stacked(image: object) -> Images:
+    pictures = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
+    if not pictures:
+        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
+    pixels = [_one(picture) for picture in pictures]
+    if len({one.shape for one in pixels}) > 1:
+        sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in pixels]
+        raise InputError(f"The pictures have different sizes: {', '.join(sizes)}. Resize them to one.")
+    return torch.stack(pixels)
+
+
+def _one(picture: object) -> Pixels:
+    from PIL.Image import Image
+
+    if isinstance(picture, str | Path):
+        return read_picture(picture)
+    if not isinstance(picture, Image):
+        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(picture)}. See Image.fromarray.")
+    try:
+        return from_pil(picture)
+    except InputError as error:
+        raise InputError(f"A picture of mode {picture.mode} cannot be used: {error}") from error

@@ -1,0 +1,29 @@
+"""Values as strict JSON (RFC 8259), which every reader takes: it has no infinity and no NaN."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+
+
+def dumps(value: object) -> str:
+    """The value as JSON in ASCII. What JSON cannot hold is written as text; see `plain`."""
+    return json.dumps(plain(value), indent=1, allow_nan=False)
+
+
+def plain(value: object) -> object:
+    """Mappings, lists, text, numbers, booleans and None alone.
+
+    An infinity becomes "inf" or "-inf", a NaN "nan", as Python's `float` reads them back; any other object becomes its `str`.
+    """
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else str(float(value))
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case Mapping():
+            return {str(plain(key)): plain(part) for key, part in value.items()}
+        case Iterable():
+            return [plain(part) for part in value]
+    return str(value)

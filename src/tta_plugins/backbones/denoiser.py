@@ -1,0 +1,100 @@
+"""The denoiser as users hold it: compiled, in parallel, patched, quantised, offloaded. It is called as its own pipeline calls it."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tta_core.errors import IncompatibleError, InputError
+from tta_plugins.backbones.family import Pipeline, Traits
+
+_CACHES = ("cache", "broadcast", "fbc_")  # of diffusers' hooks, by name
+
+
+def inside(network: nn.Module) -> nn.Module:
+    """The module in the wrappers of `torch.compile` and of (distributed) data parallelism."""
+    while True:
+        within = getattr(network, "_orig_mod", None)
+        if within is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            within = network.module
+        if within is None:
+            return network
+        network = cast(nn.Module, within)
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """What it computes in: the dtype that the model tells, which is not that of its parameters where they are quantised."""
+    told = getattr(inside(network), "dtype", None)
+    floating = (parameter.dtype for parameter in network.parameters() if parameter.dtype.is_floating_point)
+    return told if isinstance(told, torch.dtype) else next(floating, torch.float32)
+
+
+def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
+    """Where it computes: with hooks that offload it, where they will bring it. Raises `InputError` for parameters on the meta device."""
+    if _is_offloaded(network):
+        return torch.device(pipeline._execution_device)
+    left = next((name for name, parameter in network.named_parameters() if parameter.is_meta), None)
+    if left is not None:
+        raise InputError(
+            f"The parameter {left} of {type(inside(network)).__name__} has no values: it is on the meta device, as a load that was "
+            "interrupted or offloading hooks that were removed leave it. Load the pipeline again."
+        )
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+
+
+def called(network: nn.Module, traits: Traits, arguments: Mapping[str, Any]) -> Any:
+    """The denoiser's raw output. Raises `IncompatibleError` where its output should carry a graph and does not."""
+    args, kwargs = as_called(traits, arguments)
+    raw = network(*args, **kwargs, return_dict=False)[0]
+    if torch.is_grad_enabled() and not _carries_graph(raw) and _carries_graph([*args, *kwargs.values()]):
+        raise IncompatibleError(
+            f"Cannot differentiate {type(network).__name__}. This is because its output does not depend differentiably on what it is "
+            "given: its forward was replaced by one under no_grad, or by an engine without gradients. Use the denoiser as it was "
+            "loaded, or a method without gradients (best-of-n)."
+        )
+    return raw
+
+
+def as_called(traits: Traits, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments by name as its own pipeline gives them: some by position."""
+    rest = {name: value for name, value in arguments.items() if name not in traits.positional and name != "return_dict"}
+    return tuple(arguments[name] for name in traits.positional), rest
+
+
+def by_name(network: nn.Module, traits: Traits, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, whether they were given by position or not."""
+    names = traits.positional
+    if len(args) > len(names):
+        names = tuple(inspect.signature(type(inside(network)).forward).parameters)[1:]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def check_repeatable(network: nn.Module) -> None:
+    """Raises `IncompatibleError` for a denoiser whose output depends on its last calls."""
+    hooks = [name for module in network.modules() for name in getattr(getattr(module, "_diffusers_hook", None), "hooks", {})]
+    cached = next((name for name in hooks if any(word in name for word in _CACHES)), None)
+    if cached is None and getattr(inside(network), "is_cache_enabled", False):
+        cached = "a feature cache"
+    if cached is not None:
+        raise IncompatibleError(
+            f"Cannot use {type(inside(network)).__name__} with {cached}. This is because its output then depends on the calls before, and "
+            "steering evaluates a step several times. Call `disable_cache()` on it, or remove the hook."
+        )
+
+
+def _is_offloaded(network: nn.Module) -> bool:
+    return any(
+        getattr(module, "_hf_hook", None) is not None
+        or any("offload" in name for name in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
+        for module in network.modules()
+    )
+
+
+def _carries_graph(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    if isinstance(value, Mapping):
+        return any(map(_carries_graph, value.values()))
+    return isinstance(value, list | tuple) and any(map(_carries_graph, value))

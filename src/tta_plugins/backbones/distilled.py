@@ -1,0 +1,30 @@
+"""Pipelines that were distilled to few steps: how they are recognised, and how many steps they take.
+
+LCM and TCD schedulers are made for few steps. A name of the publisher's (turbo, lightning, hyper, schnell, dmd) tells; and so does, less
+surely, an Euler sampler with "trailing" times on a model that predicts the noise, as SD-Turbo, SDXL-Turbo and SDXL-Lightning have.
+"""
+
+import re
+
+from tta_plugins.backbones.family import Pipeline
+
+STEPS = 4
+_NAMES = re.compile(r"turbo|lightning|hyper-?sd|schnell|lcm|dmd|distilled", re.IGNORECASE)
+
+
+def few_steps(pipeline: Pipeline) -> tuple[int, str] | None:
+    """(steps, what to say of them) of a distilled pipeline, drawn without guidance; None for any other."""
+    scheduler = getattr(pipeline, "scheduler", None)
+    kinds, config = {cls.__name__ for cls in type(scheduler).__mro__}, getattr(scheduler, "config", {})
+    if kinds & {"LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler"}:
+        return STEPS, ""
+    name = str(getattr(pipeline, "config", {}).get("_name_or_path") or "").rstrip("/").split("/")[-1]
+    if _NAMES.search(name):
+        return (8 if "z-image" in name.lower() else STEPS), ""
+    trailing = config.get("timestep_spacing") == "trailing" and config.get("prediction_type", "epsilon") == "epsilon"
+    if kinds & {"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"} and trailing:
+        return STEPS, (
+            f"{type(pipeline).__name__} looks distilled (an Euler sampler with trailing times): {STEPS} steps without guidance are taken. "
+            "Give steps and guidance to choose them yourself."
+        )
+    return None

@@ -1,0 +1,22 @@
+"""Guidance that is more than a weighted difference: rescaled to the size of the text branch's output."""
+
+import torch
+
+from tta_core.values.typing import Latents
+
+
+def rescaled(guided: Latents, text: Latents, share: float) -> Latents:
+    """A share of the guided output is replaced by itself at the text branch's standard deviation; 0 leaves it.
+
+    Source: arXiv 2305.08891 section 3.4.
+    """
+    if share == 0:
+        return guided
+    std, target = (output.std(dim=tuple(range(1, output.dim())), keepdim=True) for output in (guided, text))
+    return share * (guided * (target / std)) + (1 - share) * guided
+
+
+def renormalised(text: torch.Tensor, null: torch.Tensor, guidance: float) -> torch.Tensor:
+    """Classifier-free guidance at the norm of the text branch, vector by vector along the last axis (Qwen-Image, Lumina 2)."""
+    guided = null + guidance * (text - null)
+    return guided * (text.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))

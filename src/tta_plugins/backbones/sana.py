@@ -1,0 +1,97 @@
+"""Sana: Gemma's tokens under a mask, a linear transformer over latents of an autoencoder that shrinks 32 times.
+
+Source: Sana (arXiv 2410.10629); the calls of diffusers' `SanaPipeline`.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tta_core.protocols.backbone import classifier_free
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.backbones.denoiser import inside
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+
+
+@frozen
+class Sana:
+    """The family of `SanaPipeline`. Sizes are not moved to the pipeline's bins, and captions are not cleaned.
+
+    Attributes:
+        time_scale: what the transformer's configuration multiplies times by.
+        null_mask: as of `PixArt`: "keep", or "full" for gradients in every row of the null embedding.
+    """
+
+    max_sequence_length: int = 300
+    time_scale: float = 1.0
+    null_mask: Literal["keep", "full"] = "keep"
+    traits: Traits = Traits(patch=1, steps=20, guidance=4.5, positional=("hidden_states",))
+
+    def side(self, pipeline: Pipeline) -> int:
+        """1024 pixels: the transformer's sample size."""
+        denoiser: Any = inside(pipeline.transformer)
+        return int(denoiser.config.sample_size * pipeline.vae_scale_factor)
+
+    def timing(self, pipeline: Pipeline) -> None:
+        """The number of steps alone."""
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """Gemma's tokens behind the instruction that the pipeline puts before every prompt, and their mask."""
+        instruction = inspect.signature(type(pipeline).__call__).parameters["complex_human_instruction"].default
+        return self._encoded(pipeline, prompts, device, instruction)
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+        """The negative prompt's embedding, without the instruction; no negative prompt is the empty text."""
+        null = self._encoded(pipeline, [prompt or "" for prompt in prompts], device, None)
+        return null if null.mask is None or self.null_mask == "keep" else evolve(null, mask=torch.ones_like(null.mask))
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens and their mask."""
+        return {"encoder_hidden_states": embedding.tokens, "encoder_attention_mask": embedding.mask}
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens and their mask."""
+        return Embedding(conditioning["encoder_hidden_states"], mask=conditioning["encoder_attention_mask"])
+
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the time, in the transformer's scale."""
+        return {"hidden_states": x, "timestep": at_time(x, time) * self.time_scale}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x."""
+        return arguments["hidden_states"]
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The transformer's velocity; a learned variance after it, if there is one, is left aside."""
+        return raw[:, : x.shape[1]]
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
+
+    def _encoded(self, pipeline: Pipeline, prompts: Sequence[str], device: torch.device, instruction: object) -> Embedding:
+        tokens, mask, _, _ = pipeline.encode_prompt(
+            list(prompts), False, device=device, max_sequence_length=self.max_sequence_length, complex_human_instruction=instruction
+        )
+        return Embedding(tokens, mask=mask)
+
+
+def sana(
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    null_mask: Literal["keep", "full"] = "keep",
+    max_sequence_length: int = 300,
+) -> PipelineBackbone:
+    """A `SanaPipeline`, or one that inherits from it."""
+    denoiser: Any = inside(pipeline.transformer)
+    traits = evolve(Sana().traits, patch=denoiser.config.patch_size)
+    family = Sana(max_sequence_length, float(denoiser.config.get("timestep_scale", 1.0)), null_mask, traits)
+    return backbone(pipeline, family, steps, guidance, rewards)

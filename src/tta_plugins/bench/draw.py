@@ -1,0 +1,182 @@
+"""One unit of cells: drawn as a batch, kept cell by cell. A batch that fails is tried in halves, so that one cell's failure is its own."""
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core.errors import InputError, LoadError, UnknownNameError
+from tta_core.protocols.method import Snapshot
+from tta_core.running.alignment import to_picture
+from tta_core.running.out_of_memory import ran_out
+from tta_core.running.prepare import Prepared, prepare
+from tta_core.solving.problem import Problem
+from tta_core.values.ledger import Ledger
+from tta_core.values.typing import evolve
+from tta_plugins.bench.identity import identity_of, weights_of
+from tta_plugins.bench.noise_panel import noise_panel
+from tta_plugins.bench.parts import Parts, arguments, memory_of
+from tta_plugins.bench.plan import Cell, Plan, Unit
+from tta_plugins.bench.spec import Arm
+from tta_plugins.bench.store import Store
+from tta_plugins.cost.prices import priced
+
+_STRIP = 8
+
+
+@attrs.define
+class Drawing:
+    """A process that draws cells of one plan into one store."""
+
+    plan: Plan
+    store: Store
+    parts: Parts = attrs.field(init=False)
+    _weights: dict[str, dict[str, str]] = attrs.field(factory=dict)
+    _prices: dict[str, dict[str, float]] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.parts = Parts(self.plan)
+        torch.set_num_threads(self.plan.spec.threads)
+
+    def unit(self, unit: Unit) -> None:
+        """Draw a unit; cells that are there already are drawn beside the others and not kept again.
+
+        Raises:
+            TTAError: the arm itself cannot be made, or is not what its earlier cells were drawn with.
+        """
+        arm = self.plan.arm(unit.arm)
+        records = self.store.cells(arm)
+        missing = {cell for cell in unit.cells if cell not in records or records[cell]["status"] != "done"}
+        if missing:
+            self._attempt(arm, unit.cells, missing, retries=0)
+
+    def _attempt(self, arm: Arm, cells: Sequence[Cell], missing: set[Cell], retries: int) -> None:
+        if not missing & set(cells):
+            return
+        try:
+            self._draw(arm, cells, missing, retries)
+        except (InputError, LoadError, UnknownNameError):
+            raise
+        except Exception as error:
+            if ran_out(error) and torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if len(cells) == 1:
+                self._failed(arm, cells[0], error, retries)
+                return
+            half = len(cells) // 2
+            for part in (cells[:half], cells[half:]):
+                self._attempt(arm, part, missing, retries + ran_out(error))
+
+    def _failed(self, arm: Arm, cell: Cell, error: Exception, retries: int) -> None:
+        told = "".join(traceback.format_exception(error))
+        record = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": told, "retries": retries}
+        self.store.keep(arm, cell, record, None)
+
+    def _draw(self, arm: Arm, cells: Sequence[Cell], missing: set[Cell], retries: int) -> None:
+        prompts = [self.plan.prompts[cell.prompt] for cell in cells]
+        given: dict[str, Any] = {**arguments(self.plan, arm, self.parts), "memory": memory_of(self.plan, arm)}
+        seeds = [self.plan.noise_seed(cell) for cell in cells]
+        with prepare(prompts, seed=seeds, **given) as prepared:
+            ledger = Ledger(meter=prepared.problem.ledger.meter)
+            problem = evolve(prepared.problem, ledger=ledger)
+            started = time.perf_counter()
+            snapshots = Watched(strips=arm.name != "pool" and any(cell.prompt < self.plan.spec.strips for cell in cells))
+            with torch.enable_grad(), ledger.phase("method"):
+                for snapshot in prepared.method.align(problem):
+                    snapshots.see(snapshot)
+            last = snapshots.last
+            images = last.images
+            if images is None:
+                with torch.no_grad():
+                    images = problem.look(last.x0.detach()).images
+            seconds = time.perf_counter() - started
+            key, ledger.prices = self._identified(arm, prepared)
+            noises = noise_panel(problem.controls.noise, last.controls.noise)
+            strips = snapshots.decoded(problem)
+        for row, cell in enumerate(cells):
+            if cell not in missing:
+                continue
+            record = {
+                "status": "done",
+                "key": key,
+                "seconds": seconds / len(cells),
+                "evaluations": ledger.evaluations / len(cells),
+                "flops": None if ledger.flops is None else ledger.flops / len(cells),
+                "rows": {name: count / len(cells) for name, count in sorted(ledger.counts.items())},
+                "peak_bytes": ledger.peak_bytes,
+                "batch": len(cells),
+                "retries": retries,
+                "trace": snapshots.trace(row),
+                "noise": {name: values[row] for name, values in noises.items()},
+            }
+            kept = strips and cell.prompt < self.plan.spec.strips
+            strip = to_picture(torch.cat([look[row] for look in strips], dim=2)) if kept else None
+            self.store.keep(arm, cell, record, to_picture(images[row]), strip)
+
+    def _identified(self, arm: Arm, prepared: Prepared) -> tuple[str, Mapping[str, float]]:
+        name = f"{arm.backbone or self.plan.spec.backbone} {self.plan.target(arm)}"
+        if name not in self._weights:
+            self._weights[name] = weights_of(prepared)
+        prices = self.store.prices(arm)
+        if prices is None:
+            priced_as = repr((name, prepared.method.needs.variable, memory_of(self.plan, arm), prepared.problem.guidance == 1))
+            if priced_as not in self._prices:
+                self._prices[priced_as] = _prices(prepared)
+            prices = self._prices[priced_as]
+        return self.store.identify(arm, {**identity_of(prepared, self._weights[name]), "prices": prices}), prices
+
+
+@attrs.define
+class Watched:
+    """What is remembered of a run: every snapshot's numbers, and clean estimates where a film strip is wanted."""
+
+    strips: bool
+    rows: list[tuple[Tensor | None, dict[str, Tensor]]] = attrs.field(factory=list)
+    x0: list[Tensor] = attrs.field(factory=list)
+    _last: Snapshot | None = None
+
+    def see(self, snapshot: Snapshot) -> None:
+        """Note a snapshot."""
+        self._last = snapshot
+        scores = None if snapshot.scores is None else snapshot.scores.detach()
+        self.rows.append((scores, {name: value.detach() for name, value in snapshot.penalties.items()}))
+        if self.strips:
+            self.x0.append(snapshot.x0.detach())
+
+    @property
+    def last(self) -> Snapshot:
+        """The result."""
+        if self._last is None:
+            raise InputError("The method yielded no snapshot, so there is no result. A method yields at least `problem.result(...)`.")
+        return self._last
+
+    def decoded(self, problem: Problem) -> list[Tensor]:
+        """Up to eight clean estimates, evenly spaced, decoded."""
+        if not self.x0:
+            return []
+        count = min(_STRIP, len(self.x0))
+        places = sorted({round(i * (len(self.x0) - 1) / max(1, count - 1)) for i in range(count)})
+        with torch.no_grad():
+            return [problem.backbone.decode(self.x0[place]).clamp(0, 1) for place in places]
+
+    def trace(self, row: int) -> dict[str, list[float | None]]:
+        """By name, a number for each snapshot: the score, and each penalty."""
+        names = {name for _, penalties in self.rows for name in penalties}
+        series: dict[str, list[float | None]] = {"score": [_rounded(scores, row) for scores, _ in self.rows]}
+        return series | {f"penalty: {name}": [_rounded(given.get(name), row) for _, given in self.rows] for name in sorted(names)}
+
+
+def _rounded(values: Tensor | None, row: int) -> float | None:
+    return None if values is None else float(f"{values[row].item():.6g}")
+
+
+def _prices(prepared: Prepared) -> dict[str, float]:
+    """FLOPs of one row; empty where the networks cannot be counted, and then costs are compared in evaluations."""
+    try:
+        return dict(priced(prepared.setup))
+    except Exception:
+        return {}

@@ -1,0 +1,24 @@
+"""In this process: for tests, notebooks and debuggers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from tta_plugins.bench.draw import Drawing
+from tta_plugins.bench.engines import Progress
+from tta_plugins.bench.plan import Unit, read_plan
+from tta_plugins.bench.store import Store
+
+
+@attrs.frozen
+class Here:
+    """One unit after another."""
+
+    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+        """See `Engine`."""
+        drawing = Drawing(read_plan(folder), Store(folder))
+        for unit in units:
+            drawing.unit(unit)
+            if not progress(unit):
+                return

@@ -1,0 +1,83 @@
+"""Actors of a Ray cluster, one loaded pipeline each. Ray does not resume and waits for ever for what no node has, so both are done here."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tta_core.errors import LoadError
+from tta_plugins.bench.engines import Progress
+from tta_plugins.bench.plan import Unit, read_plan
+from tta_plugins.bench.store import Store
+from tta_plugins.bench.worker import line_of, unit_of
+
+_RESTARTS = 2
+
+
+@attrs.frozen
+class Ray:
+    """`actors` actors, each with one GPU where the cluster has any; `address` None starts a cluster on this machine.
+
+    The folder must be on a file system that every node sees.
+    """
+
+    actors: int
+    address: str | None = None
+
+    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+        """See `Engine`."""
+        try:
+            import ray
+        except ImportError as error:
+            raise LoadError(f"The engine ray needs Ray: {error}. Install it with `pip install 'tta-align[ray]'`.") from error
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local start would write a token into the home folder
+        ray.init(address=self.address, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+        try:
+            _draw(ray, self.actors, folder.resolve(), units, progress)
+        finally:
+            ray.shutdown()
+
+
+def _draw(ray: Any, actors: int, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+    there = ray.cluster_resources()
+    gpus = there.get("GPU", 0)
+    room = int(gpus or there.get("CPU", 0))
+    if actors > room:
+        raise LoadError(
+            f"{actors} actors were asked for, but the cluster has {room} {'GPUs' if gpus else 'CPUs'}, and Ray would wait for ever. "
+            f"Give --workers {room} or fewer."
+        )
+    made = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0, max_restarts=_RESTARTS, max_task_retries=_RESTARTS)(_Actor)
+    waiting = [line_of(unit) for unit in units]
+    running: dict[Any, tuple[Any, Unit]] = {}
+    idle = [made.remote(str(folder)) for _ in range(min(actors, len(units)))]
+    while waiting or running:
+        while waiting and idle:
+            actor, line = idle.pop(), waiting.pop(0)
+            running[actor.draw.remote(line)] = actor, unit_of(line)
+        (ended, *_), _ = ray.wait(list(running), num_returns=1)
+        actor, unit = running.pop(ended)
+        try:
+            ray.get(ended)
+        except ray.exceptions.RayTaskError as error:
+            raise LoadError(f"A batch of {unit.arm!r} could not be drawn: {error.cause}.") from error
+        except ray.exceptions.RayActorError as error:
+            raise LoadError(f"An actor died {_RESTARTS + 1} times over a batch of {unit.arm!r}: {error}. Run again to continue.") from error
+        if not progress(unit):
+            return
+        idle.append(actor)
+
+
+class _Actor:
+    """Draws in its own process."""
+
+    def __init__(self, folder: str) -> None:
+        from tta_plugins.bench.draw import Drawing
+
+        self.drawing = Drawing(read_plan(Path(folder)), Store(Path(folder)))
+
+    def draw(self, line: str) -> None:
+        """One unit."""
+        self.drawing.unit(unit_of(line))

@@ -1,0 +1,55 @@
+"""The report's pictures: each arm's worst, median and best pair by a score that it did not climb, and its film strips."""
+
+from typing import Any
+
+from PIL import Image
+
+from tta_plugins.bench.gains import PLAIN
+from tta_plugins.bench.plan import Cell, Plan
+from tta_plugins.bench.results import Results
+from tta_plugins.bench.spec import Arm
+from tta_plugins.bench.statistics import paired
+from tta_plugins.bench.store import Store
+from tta_plugins.pages.pictures import LARGEST, data_uri
+
+_SMALL = LARGEST // 2
+
+
+def held_out_of(plan: Plan, arm: Arm) -> str:
+    """The score by which pairs are ordered: the primary one, or the first that the arm did not climb."""
+    unseen = [reward for reward in (plan.primary, *plan.rewards) if reward != plan.target(arm)]
+    return unseen[0] if unseen else plan.primary
+
+
+def pairs(plan: Plan, results: Results, store: Store, arm: Arm) -> list[dict[str, Any]]:
+    """Worst, median and best; of equal gains in the held-out score, the target's gain decides. Empty where the pictures are not there."""
+    held_out, target, plain = held_out_of(plan, arm), plan.target(arm), plan.arm(PLAIN)
+    gains = paired(results.values(arm.name, held_out), results.values(PLAIN, held_out))
+    climbed = paired(results.values(arm.name, target), results.values(PLAIN, target))
+    order = sorted(gains.keys() & climbed.keys(), key=lambda pair: (gains[pair], climbed[pair], pair))
+    found = []
+    for word, place in (("worst", 0), ("median", len(order) // 2), ("best", len(order) - 1)) if order else ():
+        cell = Cell(*order[place])
+        files = store.picture(plain, cell), store.picture(arm, cell)
+        if all(file.is_file() for file in files):
+            found.append(
+                {
+                    "word": word,
+                    "text": plan.prompts[cell.prompt],
+                    "held out": gains[order[place]],
+                    "target": climbed[order[place]],
+                    **dict(zip(("before", "after"), map(_shown, files), strict=True)),
+                }
+            )
+    return found
+
+
+def strips(plan: Plan, store: Store, arm: Arm) -> list[dict[str, Any]]:
+    """The film strips that were kept."""
+    files = ((cell, store.strip(arm, cell)) for cell in plan.cells(arm) if cell.prompt < plan.spec.strips)
+    return [{"text": plan.prompts[cell.prompt], "image": _shown(file, 1600)["image"]} for cell, file in files if file.is_file()]
+
+
+def _shown(file: Any, largest: int = LARGEST) -> dict[str, str]:
+    with Image.open(file) as image:
+        return {"image": data_uri(image, largest), "scale": "small" if max(image.size) < _SMALL else ""}

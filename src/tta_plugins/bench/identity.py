@@ -1,0 +1,48 @@
+"""What an arm's pictures depend on besides prompt and seed: its parts, their weights, versions, kind of device and table of steps."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from tta_core.protocols.reward import networks_of
+from tta_core.running.manifest import manifest_of
+from tta_core.running.prepare import Prepared
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_RUN_ONLY = ("seed", "negative", "given", "device", "citations")
+
+
+def identity_of(prepared: Prepared, weights: Mapping[str, str]) -> dict[str, Any]:
+    """Plain data whose `key` two runs share exactly when their cells may stand in one table."""
+    manifest = {name: without_addresses(value) for name, value in manifest_of(prepared).items() if name not in _RUN_ONLY}
+    device = prepared.problem.backbone.device
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    known = {**manifest, "kind of device": kind, "weights": dict(weights)}
+    return {**known, "key": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]}
+
+
+def weights_of(prepared: Prepared) -> dict[str, str]:
+    """A digest of each network's weights, by its role."""
+    problem = prepared.problem
+    networks = {**problem.backbone.networks, **{f"reward {name}": net for name, net in networks_of(problem.reward).items()}}
+    return {role: digest_of(network) for role, network in networks.items()}
+
+
+def digest_of(network: nn.Module) -> str:
+    """SHA-256 of a network's tensors with their names; a second or so a gigabyte. Tensors without data are named by their shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        if not tensor.is_meta:
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def without_addresses(value: object) -> object:
+    """A `repr` without the places in memory that objects without one of their own show: they differ from process to process."""
+    return _ADDRESS.sub("", value) if isinstance(value, str) else value

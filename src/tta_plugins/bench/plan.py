@@ -1,0 +1,161 @@
+"""The plan: arms, prompts and cells, fixed in `plan.json` before the first is drawn. A later edit of the toml starts no other run."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tta_core.errors import InputError, LoadError
+from tta_core.running.atomic_files import write
+from tta_core.values.prompts import Prompt, with_facts
+from tta_plugins.bench.prompt_files import PromptSet, read_choice
+from tta_plugins.bench.spec import Arm, Spec, read_spec, spec_of
+
+FORMAT = 1
+
+
+@attrs.frozen(order=True)
+class Cell:
+    """One picture of one arm: the prompt's place in the plan and the seed; of the pool, the draw."""
+
+    prompt: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As its files are called."""
+        return f"{self.prompt:05d}-{self.seed}"
+
+
+@attrs.frozen
+class Unit:
+    """Cells of one arm that are drawn as one batch, always the same ones, so that a resumed run repeats the same arithmetic."""
+
+    arm: str
+    cells: tuple[Cell, ...]
+
+
+@attrs.frozen
+class Plan:
+    """A comparison, resolved."""
+
+    spec: Spec
+    prompts: tuple[Prompt, ...]
+    record: Mapping[str, object]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every arm, the controls first."""
+        pool = Arm("pool", "fixed", family="best of n")
+        return (Arm("fixed", "fixed"), Arm("random-direction", "random-direction"), *self.spec.arms, pool)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name. Raises `InputError` for one that is not in the plan."""
+        found = next((arm for arm in self.arms if arm.name == name), None)
+        if found is None:
+            raise InputError(f"No arm is called {name!r}. The plan has {', '.join(arm.name for arm in self.arms)}.")
+        return found
+
+    def target(self, arm: Arm) -> str:
+        """The reward that an arm climbs."""
+        return arm.target or self.spec.target
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """Every reward that scores the pictures: the targets, then those held out."""
+        named = [self.spec.target, *map(self.target, self.spec.arms), *self.spec.held_out, *filter(None, [self.spec.primary])]
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def primary(self) -> str:
+        """The score that the verdicts stand on."""
+        return self.spec.primary or self.spec.target
+
+    def cells(self, arm: Arm) -> Iterator[Cell]:
+        """The cells of one arm."""
+        seeds = range(self.spec.pool) if arm.name == "pool" else self.spec.seeds
+        return (Cell(prompt, seed) for prompt in range(len(self.prompts)) for seed in seeds)
+
+    def units(self) -> Iterator[Unit]:
+        """All units, a block of prompts through every arm before the next block: a run that is cut short compares like with like."""
+        size = self.spec.batch
+        for start in range(0, len(self.prompts), size):
+            block = range(start, min(start + size, len(self.prompts)))
+            for arm in self.arms:
+                seeds = range(self.spec.pool) if arm.name == "pool" else self.spec.seeds
+                for seed in seeds:
+                    yield Unit(arm.name, tuple(Cell(prompt, seed) for prompt in block))
+
+    def noise_seed(self, cell: Cell) -> int:
+        """What a cell's noise is keyed by: prompts of one seed start from different noises, or their scores would move together."""
+        return int.from_bytes(hashlib.blake2b(repr((str(self.prompts[cell.prompt]), cell.seed)).encode(), digest_size=6).digest(), "big")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that the plan fixes."""
+        return hashlib.sha256(json.dumps(_plain(self), sort_keys=True).encode()).hexdigest()
+
+
+def slug(name: str) -> str:
+    """A folder's name for an arm; a digest keeps apart what spelling would not."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def resolve_plan(path: Path) -> Plan:
+    """The plan of a `bench.toml`, its prompts read."""
+    spec = read_spec(path)
+    return plan_of(spec, read_choice(spec.prompts, path.parent))
+
+
+def plan_of(spec: Spec, prompts: PromptSet) -> Plan:
+    """The plan of a comparison and its prompts."""
+    return Plan(spec, prompts.prompts, prompts.record)
+
+
+def settle(plan: Plan, folder: Path) -> None:
+    """Write the plan into an empty folder, or make sure that the folder holds this very plan.
+
+    Raises:
+        InputError: the folder holds another plan, or something that is no comparison.
+    """
+    path = folder / "plan.json"
+    if path.is_file():
+        if read_plan(folder).digest != plan.digest:
+            raise InputError(
+                f"{folder} holds another plan: the toml, its prompts or their order have changed since. Continue with the plan as it is "
+                "(`tta bench run` without a toml), or give another folder with --out."
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds something that is not a comparison. Give an empty folder, or one that does not exist yet.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path, (json.dumps({"digest": plan.digest, **_plain(plan)}, indent=1) + "\n").encode())
+    except OSError as error:
+        raise InputError(f"Cannot write to {folder}: {error.strerror or error}. Give another output folder.") from error
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a folder. Raises `LoadError` where there is none, or it was edited."""
+    path = folder / "plan.json"
+    try:
+        written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if written["format"] != FORMAT:
+            raise ValueError(f"it has format {written['format']}, and this version reads {FORMAT}")
+        prompts = tuple(with_facts(row["text"], row["facts"]) for row in written["prompts"])
+        plan = Plan(spec_of(written["spec"], str(path)), prompts, written["record"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoadError(f"{folder} holds no comparison: {error}. `tta bench run bench.toml --out {folder}` starts one.") from error
+    if plan.digest != written["digest"]:
+        raise LoadError(f"{path} was edited: its digest is not its own. Start another run from the toml, in another folder.")
+    return plan
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    prompts = [{"text": str(prompt), "facts": dict(prompt.facts)} for prompt in plan.prompts]
+    return {"format": FORMAT, "spec": json.loads(json.dumps(attrs.asdict(plan.spec))), "record": dict(plan.record), "prompts": prompts}

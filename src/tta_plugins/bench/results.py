@@ -1,0 +1,105 @@
+"""The table of all pictures: `results.csv`, one row a cell, the same bytes however often the run was interrupted and wherever it ran.
+
+Seconds are not in it, since they differ from run to run; `summary.json` has them.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from tta_core.errors import LoadError
+from tta_core.running.atomic_files import write
+from tta_plugins.bench.panel import NAMES, PANEL
+from tta_plugins.bench.plan import Cell, Plan
+from tta_plugins.bench.scoring import Scores
+from tta_plugins.bench.store import Store
+
+_LEADING = ("arm", "prompt", "seed", "status", "evaluations", "flops")
+
+
+@attrs.frozen
+class Row:
+    """One cell: its numbers by the columns' names; of a failed one there are none."""
+
+    arm: str
+    cell: Cell
+    status: str
+    numbers: Mapping[str, float]
+
+
+@attrs.frozen
+class Results:
+    """All cells that were tried."""
+
+    rows: Sequence[Row]
+
+    def values(self, arm: str, column: str) -> dict[tuple[int, int], float]:
+        """By prompt and seed, one column of one arm, where it is there."""
+        return {(row.cell.prompt, row.cell.seed): row.numbers[column] for row in self.rows if row.arm == arm and column in row.numbers}
+
+    def of(self, arm: str) -> list[Row]:
+        """The rows of one arm."""
+        return [row for row in self.rows if row.arm == arm]
+
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards that scored the pictures."""
+        names = dict.fromkeys(name for row in self.rows for name in row.numbers)
+        return tuple(name for name in names if name not in (*_LEADING, *NAMES) and not name.endswith(" jpeg"))
+
+
+def columns(rewards: Sequence[str]) -> list[str]:
+    """The names of the numbers in a row."""
+    return ["evaluations", "flops", *(name for reward in rewards for name in (reward, f"{reward} jpeg")), *NAMES]
+
+
+def collect(plan: Plan, folder: Path, rewards: Sequence[str]) -> Results:
+    """The table of a folder, in the plan's order."""
+    store, scores = Store(folder).all_cells(plan), Scores(folder)
+    known = {reward: scores.read(reward) for reward in rewards}
+    looks = scores.read(PANEL)
+    rows = []
+    for arm in plan.arms:
+        for cell in plan.cells(arm):
+            record = store[arm.name].get(cell)
+            if record is None:
+                continue
+            numbers: dict[str, float] = {}
+            if record["status"] == "done":
+                numbers = {name: record[name] for name in ("evaluations", "flops") if record[name] is not None}
+                for reward in rewards:
+                    found = known[reward].get((arm.name, cell), {})
+                    numbers |= {reward if kind == "png" else f"{reward} {kind}": value for kind, value in found.items()}
+                numbers |= looks.get((arm.name, cell), {})
+            rows.append(Row(arm.name, cell, record["status"], numbers))
+    return Results(rows)
+
+
+def write_results(results: Results, rewards: Sequence[str], path: Path) -> None:
+    """Write the table."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    names = columns(rewards)
+    writer.writerow([*_LEADING[:4], *names])
+    for row in results.rows:
+        numbers = [f"{row.numbers[name]:.6g}" if name in row.numbers else "" for name in names]
+        writer.writerow([row.arm, row.cell.prompt, row.cell.seed, row.status, *numbers])
+    write(path, buffer.getvalue().encode())
+
+
+def read_results(path: Path) -> Results:
+    """The table in a file. Raises `LoadError` for a file that is none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return Results([_row(row) for row in csv.DictReader(file)])
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise LoadError(
+            f"{path} could not be read as results: {type(error).__name__}: {error}. `tta bench score` writes it anew."
+        ) from error
+
+
+def _row(row: Mapping[str, str]) -> Row:
+    numbers = {name: float(value) for name, value in row.items() if name not in _LEADING[:4] and value}
+    return Row(row["arm"], Cell(int(row["prompt"]), int(row["seed"])), row["status"], numbers)

@@ -1,0 +1,106 @@
+"""Drawing a comparison: what is missing is drawn, until all is there, too much fails, or the hours are spent."""
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import attrs
+
+from tta_core.errors import InputError, TTAError
+from tta_plugins.bench.engines import Engine
+from tta_plugins.bench.parts import method_of
+from tta_plugins.bench.plan import Plan, Unit, settle
+from tta_plugins.bench.store import Store
+
+
+@attrs.frozen
+class Drawn:
+    """How a call of `draw` ended: cells done and failed in all, planned ones, and why it stopped early (empty: it did not)."""
+
+    done: int
+    failed: int
+    planned: int
+    stopped: str = ""
+
+
+def draw(
+    plan: Plan,
+    folder: Path,
+    engine: Engine,
+    *,
+    only: Collection[str] = (),
+    retry_failed: bool = False,
+    budget_hours: float | None = None,
+) -> Drawn:
+    """Draw the cells that the folder lacks; the same call again continues.
+
+    Args:
+        only: names of arms; empty: all. The control "fixed" is always drawn.
+        retry_failed: draw failed cells once more.
+        budget_hours: hand out no unit after so long.
+
+    Raises:
+        TTAError: the folder holds something else, or an arm cannot be made.
+    """
+    arms = [plan.arm(name) for name in only] or list(plan.arms)
+    for arm in plan.arms:
+        method_of(arm)
+    settle(plan, folder)
+    chosen = {"fixed", *(arm.name for arm in arms)}
+    store = Store(folder)
+    units = [unit for unit in missing_units(plan, store, retry_failed) if unit.arm in chosen]
+    watch = _Watch(plan, store, time.monotonic(), None if budget_hours is None else budget_hours * 3600)
+    if units:
+        engine.draw(folder, units, watch)
+    return watch.drawn()
+
+
+def missing_units(plan: Plan, store: Store, retry_failed: bool = False) -> list[Unit]:
+    """The units of which some cell is neither done nor, unless those are tried again, failed."""
+    settled = {
+        name: {cell for cell, record in cells.items() if record["status"] == "done" or not retry_failed}
+        for name, cells in store.all_cells(plan).items()
+    }
+    return [unit for unit in plan.units() if not set(unit.cells) <= settled[unit.arm]]
+
+
+@attrs.define
+class _Watch:
+    """Ends a run that fails too often or has spent its time. Failures are counted in units' own arms as they come."""
+
+    plan: Plan
+    store: Store
+    started: float
+    limit: float | None
+    stopped: str = ""
+    _failed: dict[str, int] = attrs.field(factory=dict)
+
+    def __call__(self, unit: Unit) -> bool:
+        planned = sum(1 for arm in self.plan.arms for _ in self.plan.cells(arm))
+        records = self.store.cells(self.plan.arm(unit.arm))
+        self._failed[unit.arm] = sum(record["status"] == "failed" for record in records.values())
+        failed = sum(self._failed.values())
+        if failed > self.plan.spec.fail_on * planned:
+            self.stopped = f"{failed} of {planned} planned cells failed, more than fail_on {self.plan.spec.fail_on:g} allows"
+        if self.limit is not None and time.monotonic() - self.started > self.limit:
+            self.stopped = f"the budget of {self.limit / 3600:g} hours is spent"
+        return not self.stopped
+
+    def drawn(self) -> Drawn:
+        """The state of the folder."""
+        statuses = [record["status"] for cells in self.store.all_cells(self.plan).values() for record in cells.values()]
+        planned = sum(1 for arm in self.plan.arms for _ in self.plan.cells(arm))
+        return Drawn(statuses.count("done"), statuses.count("failed"), planned, self.stopped)
+
+
+def refuse_failed(drawn: Drawn) -> None:
+    """Raises `TTAError` for a run that stopped because too much failed."""
+    if "failed" in drawn.stopped:
+        raise TTAError(f"{drawn.stopped}. `tta bench status` shows the errors; mend them and run again with --retry failed.")
+
+
+def known(folder: Path) -> Store:
+    """The store of a folder that exists. Raises `InputError` otherwise."""
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}. `tta bench run bench.toml --out {folder}` makes one.")
+    return Store(folder)

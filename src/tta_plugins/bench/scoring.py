@@ -1,0 +1,134 @@
+"""The second pass: every saved picture by every reward, as it lies on disk and once more after JPEG. A new judge costs no sampling."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tta_core.errors import InputError, LoadError
+from tta_core.protocols.reward import Reward, card_of, networks_of
+from tta_core.running.alignment import to_picture
+from tta_core.running.atomic_files import write
+from tta_core.running.frozen_networks import frozen_networks
+from tta_core.solving.scoring import checked
+from tta_core.values.pictures import as_pixels
+from tta_plugins.bench.append import append_line
+from tta_plugins.bench.identity import digest_of, without_addresses
+from tta_plugins.bench.panel import PANEL, panel
+from tta_plugins.bench.parts import Parts
+from tta_plugins.bench.plan import Cell, Plan, slug
+from tta_plugins.bench.store import Store
+
+QUALITY = 95
+Place = tuple[str, Cell]
+
+
+@attrs.frozen
+class Scores:
+    """Scores on disk, one file a reward: a line is an arm, a prompt, a seed, and the numbers."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """The file of one reward, or of the panel."""
+        return self.folder / "scores" / f"{slug(name)}.jsonl"
+
+    def names(self) -> list[str]:
+        """The rewards that scored something here, in the order of their files."""
+        identities = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((self.folder / "scores").glob("*.json"))]
+        return [identity["name"] for identity in identities]
+
+    def read(self, name: str) -> dict[Place, dict[str, float]]:
+        """What is known, by arm and cell; a torn line is not."""
+        found: dict[Place, dict[str, float]] = {}
+        path = self.path(name)
+        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+        for line in lines:
+            try:
+                arm, prompt, seed, numbers = json.loads(line)
+            except ValueError:
+                continue
+            found[arm, Cell(prompt, seed)] = numbers
+        return found
+
+    def add(self, name: str, place: Place, numbers: Mapping[str, float]) -> None:
+        """Note the numbers of one picture."""
+        arm, cell = place
+        self.path(name).parent.mkdir(exist_ok=True)
+        append_line(self.path(name), json.dumps([arm, cell.prompt, cell.seed, numbers]))
+
+    def identify(self, name: str, reward: Reward) -> None:
+        """Note which reward it is. Raises `InputError` if the scores that lie there are another version's."""
+        identity = {
+            "name": name,
+            "reward": without_addresses(repr(reward)),
+            "version": card_of(reward).version,
+            "unit": card_of(reward).unit,
+            "weights": {role: digest_of(network) for role, network in networks_of(reward).items()},
+        }
+        path = self.path(name).with_suffix(".json")
+        if not path.is_file():
+            path.parent.mkdir(exist_ok=True)
+            write(path, (json.dumps(identity, indent=1) + "\n").encode())
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        if noted != identity:
+            raise InputError(
+                f"{path} was written by another version of the reward {name!r} ({noted} then, {identity} now). Delete {self.path(name)} "
+                "and its .json to score all pictures again."
+            )
+
+
+def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
+    """Score what has been drawn and not been scored; gives the number of pictures scored.
+
+    A picture is scored alone, with its JPEG, so that its numbers depend on nothing beside it.
+
+    Raises:
+        TTAError: a reward is unknown, raises or gives what is no score; what was scored before stays.
+    """
+    store, scores, parts, count = Store(folder), Scores(folder), Parts(plan), 0
+    torch.set_num_threads(plan.spec.threads)
+    done = {name: {cell for cell, record in cells.items() if record["status"] == "done"} for name, cells in store.all_cells(plan).items()}
+    drawn = [(arm.name, cell) for arm in plan.arms for cell in plan.cells(arm) if cell in done[arm.name]]
+    for name in rewards or plan.rewards:
+        reward = parts.reward(name)
+        scores.identify(name, reward)
+        known = scores.read(name)
+        with torch.no_grad(), frozen_networks(networks_of(reward).values()):
+            for place in drawn:
+                if place not in known:
+                    picture = _picture(store, plan, place)
+                    values = checked(reward, torch.cat([picture, jpeg(picture)]), [plan.prompts[place[1].prompt]] * 2).tolist()
+                    scores.add(name, place, {"png": _rounded(values[0]), "jpeg": _rounded(values[1])})
+                    count += 1
+    known = scores.read(PANEL)
+    for place in drawn:
+        if place not in known:
+            numbers = panel(_picture(store, plan, place))
+            scores.add(PANEL, place, {name: _rounded(value) for name, value in numbers.items()})
+    return count
+
+
+def jpeg(picture: Tensor) -> Tensor:
+    """`(1, 3, H, W)` in [0, 1], as it comes back from JPEG at quality 95."""
+    buffer = io.BytesIO()
+    to_picture(picture[0]).save(buffer, "jpeg", quality=QUALITY)
+    return as_pixels(Image.open(buffer), 1)
+
+
+def _picture(store: Store, plan: Plan, place: Place) -> Tensor:
+    path = store.picture(plan.arm(place[0]), place[1])
+    try:
+        with Image.open(path) as image:
+            return as_pixels(image, 1)
+    except OSError as error:
+        raise LoadError(f"{path} could not be read: {error}. Delete it, and `tta bench run` draws it again.") from error
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

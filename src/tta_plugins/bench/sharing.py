@@ -1,0 +1,92 @@
+"""Results that travel: packed for a repository, and set beside others that drew the same prompts."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tta_core.errors import IncompatibleError, InputError, LoadError
+from tta_plugins.bench.plan import read_plan
+
+_FILES = ("plan.json", "results.csv", "summary.json", "report.html")
+
+
+def pack(folder: Path, out: Path) -> list[Path]:
+    """Copy plan, table, summary, report and every identity into a new folder, with `SHA256SUMS`; gives the files.
+
+    Raises:
+        InputError: the new folder is not empty. LoadError: the comparison is not finished.
+    """
+    plan = read_plan(folder)
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty. Give a new folder.")
+    wanted = [*(folder / name for name in _FILES), *sorted(folder.glob("arms/*/identity.json")), *sorted(folder.glob("scores/*.json"))]
+    missing = [path.name for path in wanted if not path.is_file()]
+    if missing:
+        raise LoadError(f"{folder} has no {', '.join(missing)}. `tta bench score {folder}` writes what is missing of {plan.spec.title!r}.")
+    made = []
+    for path in wanted:
+        place = out / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+        made.append(place)
+    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n" for path in made)
+    (out / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    return made
+
+
+def compared(first: Path, second: Path) -> tuple[str, list[list[str]]]:
+    """The primary score, and for arms of one name its gain in either.
+
+    Raises:
+        IncompatibleError: other prompts, another primary score, or another version of a reward.
+    """
+    summaries = [_summary(folder) for folder in (first, second)]
+    digests = [summary["prompts"]["digest"] for summary in summaries]
+    if digests[0] != digests[1]:
+        raise IncompatibleError(
+            f"Cannot compare {first} with {second}. This is because they drew other prompts (digests {digests[0][:12]} and "
+            f"{digests[1][:12]}). Run one of them on the prompts of the other."
+        )
+    primary = summaries[0]["primary"]
+    if primary != summaries[1]["primary"]:
+        raise IncompatibleError(
+            f"Cannot compare {first} with {second}. This is because their primary scores are {primary} and {summaries[1]['primary']}. "
+            "Compare their summaries by hand, or run one with the primary score of the other."
+        )
+    for name, identity in _rewards(first).items():
+        other = _rewards(second).get(name)
+        if other is not None and other != identity:
+            raise IncompatibleError(
+                f"Cannot compare {first} with {second}. This is because the reward {name} is {identity} in one and {other} in the other. "
+                "Score both with one version: `tta bench score`."
+            )
+    gains = [{arm["name"]: arm["scores"][primary]["gain"] for arm in summary["arms"] if primary in arm["scores"]} for summary in summaries]
+    rows = []
+    for name in gains[0]:
+        if name in gains[1]:
+            one, two = gains[0][name], gains[1][name]
+            rows.append([name, _shown(one), _shown(two), f"{two['mean'] - one['mean']:+.4f}"])
+    return primary, rows
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{folder} holds no finished comparison: {error}. `tta bench score {folder}` writes its summary.") from error
+
+
+def _rewards(folder: Path) -> dict[str, Any]:
+    identities = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("scores/*.json"))]
+    return {identity["name"]: identity for identity in identities}
+
+
+def _shown(gain: dict[str, float | None]) -> str:
+    return f"{gain['mean']:+.4f} [{_bound(gain['low'])}, {_bound(gain['high'])}]"
+
+
+def _bound(value: float | None) -> str:
+    return "?" if value is None else f"{value:+.4f}"

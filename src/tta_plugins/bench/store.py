@@ -1,0 +1,113 @@
+"""What has been drawn: in each arm's folder one line of `cells.*.jsonl` and one PNG a cell. The disk is the truth, whatever drew it."""
+
+import io
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from PIL import Image
+
+from tta_core.errors import InputError
+from tta_core.running.atomic_files import write
+from tta_plugins.bench.append import append_line
+from tta_plugins.bench.plan import Cell, Plan, Unit, slug
+from tta_plugins.bench.spec import Arm
+
+Record = Mapping[str, Any]
+
+
+@attrs.frozen
+class Store:
+    """The folder of a comparison."""
+
+    folder: Path
+
+    def arm(self, arm: Arm) -> Path:
+        """The folder of one arm."""
+        return self.folder / "arms" / slug(arm.name)
+
+    def picture(self, arm: Arm, cell: Cell) -> Path:
+        """A cell's picture."""
+        return self.arm(arm) / "images" / f"{cell.name}.png"
+
+    def strip(self, arm: Arm, cell: Cell) -> Path:
+        """A cell's look-aheads, from left to right."""
+        return self.arm(arm) / "strips" / f"{cell.name}.png"
+
+    def identify(self, arm: Arm, identity: Mapping[str, Any]) -> str:
+        """Note what an arm is drawn with, once, and give its key; engines, batches and the number of devices are not in it.
+
+        Raises:
+            InputError: earlier cells of the arm were drawn with something else.
+        """
+        path = self.arm(arm) / "identity.json"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(identity))
+        changed = sorted(name for name in {*noted, *now} if name != "prices" and noted.get(name) != now.get(name))
+        if changed:
+            what = "; ".join(f"{name}: {noted.get(name)!r:.200} then, {now.get(name)!r:.200} now" for name in changed)
+            raise InputError(
+                f"The cells of {arm.name!r} in {self.folder} were drawn with something else ({what}), so new ones could not be compared "
+                "with them. Continue with what it was, or start another folder."
+            )
+        return str(noted["key"])
+
+    def prices(self, arm: Arm) -> dict[str, float] | None:
+        """FLOPs of one row by the ledger's names, where the arm was priced before; empty where that failed."""
+        path = self.arm(arm) / "identity.json"
+        return json.loads(path.read_text(encoding="utf-8"))["prices"] if path.is_file() else None
+
+    def keep(self, arm: Arm, cell: Cell, record: Record, picture: Image.Image | None, strip: Image.Image | None = None) -> None:
+        """Keep a cell: its pictures first, then the line that makes it count."""
+        for path, image in ((self.picture(arm, cell), picture), (self.strip(arm, cell), strip)):
+            if image is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(path, png(image))
+        folder = self.arm(arm)
+        folder.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"prompt": cell.prompt, "seed": cell.seed, **record}, allow_nan=False)
+        append_line(folder / f"cells.{slug(platform.node() or 'host')}.jsonl", line)
+
+    def cells(self, arm: Arm) -> dict[Cell, Record]:
+        """The records of an arm, the last of each cell; torn lines and cells whose picture is gone do not count."""
+        found: dict[Cell, Record] = {}
+        for path in sorted(self.arm(arm).glob("cells.*.jsonl")):
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+                record = _record(line)
+                if record is not None:
+                    cell = Cell(record["prompt"], record["seed"])
+                    if cell not in found or found[cell]["status"] != "done":
+                        found[cell] = record
+        return {cell: record for cell, record in found.items() if record["status"] == "failed" or self.picture(arm, cell).is_file()}
+
+    def all_cells(self, plan: Plan) -> dict[str, dict[Cell, Record]]:
+        """The records of every arm that belong to the plan, by the arm's name."""
+        planned = {arm.name: set(plan.cells(arm)) for arm in plan.arms}
+        return {arm.name: {cell: record for cell, record in self.cells(arm).items() if cell in planned[arm.name]} for arm in plan.arms}
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+        return record if isinstance(record, dict) and {"prompt", "seed", "status"} <= record.keys() else None
+    except ValueError:
+        return None
+
+
+def complete(plan: Plan, store: Store, units: Sequence[Unit]) -> list[Unit]:
+    """Those units of which every cell is there, done or failed."""
+    kept = {name: store.cells(plan.arm(name)).keys() for name in {unit.arm for unit in units}}
+    return [unit for unit in units if kept[unit.arm] >= set(unit.cells)]

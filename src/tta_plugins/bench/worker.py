@@ -1,0 +1,46 @@
+"""A process that draws units: each comes as a line of JSON on standard input, and is answered by one on standard output."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tta_core.errors import TTAError
+from tta_plugins.bench.plan import Cell, Unit, read_plan
+from tta_plugins.bench.store import Store
+
+
+def main() -> None:
+    """`python -m tta_plugins.bench.worker FOLDER`; ends when standard input does. What parts print goes to standard error."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    from tta_plugins.bench.draw import Drawing
+
+    folder = Path(sys.argv[1])
+    drawing = Drawing(read_plan(folder), Store(folder))
+    for line in sys.stdin:
+        refused = ""
+        try:
+            drawing.unit(unit_of(line))
+        except TTAError as error:
+            refused = str(error)
+        answers.write(json.dumps({"refused": refused}) + "\n")
+        answers.flush()
+
+
+def line_of(unit: Unit) -> str:
+    """A unit as one line."""
+    return json.dumps([unit.arm, [[cell.prompt, cell.seed] for cell in unit.cells]])
+
+
+def unit_of(line: str) -> Unit:
+    """The unit that a line spells."""
+    arm, cells = json.loads(line)
+    return Unit(arm, tuple(Cell(*cell) for cell in cells))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What becomes of a run: saved first, then told."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tta_core.errors import InputError, SaveError
+from tta_plugins.cli.output import say
+from tta_plugins.cli.tables import print_table
+
+PAGE = "report.html"
+
+if TYPE_CHECKING:
+    from tta_core.running.alignment import Alignment
+
+
+def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:
+    """Save a run and say where; on a disk that fails, in a temporary folder. Gives whether all of it is in the folder asked for."""
+    try:
+        place, failure = alignment.save(folder, overwrite), None
+    except (InputError, SaveError) as error:
+        place, failure = alignment.save(tempfile.mkdtemp(prefix="tta-align-")), error
+    if failure is not None:
+        say(f"tta: {failure}", err=True)
+    say(f"Saved {_names(len(alignment.prompts))} in {place}{_page(alignment, place)}")
+    return failure is None
+
+
+def _page(alignment: "Alignment", folder: Path) -> str:
+    """Write report.html beside the results, and say so; a page that cannot be made costs nothing else."""
+    try:
+        alignment.report(folder / PAGE)
+    except Exception as error:  # a plugin's page may fail in any way
+        say(f"tta: no {PAGE}: {error}", err=True)
+        return ""
+    return f", with {PAGE}"
+
+
+def report(alignment: "Alignment") -> None:
+    """Print a table of the scores, and what the run cost."""
+    before, after = alignment.baseline.scores, alignment.scores
+    rows = [_row(*numbers, unit=after.unit) for numbers in zip(alignment.prompts, before, after, strict=True)]
+    if len(rows) > 1:
+        rows.append(_row("mean", before.mean, after.mean, after.unit))
+    print_table(["prompt", "unit", "baseline", "aligned", "difference"], rows, numbers=3)
+    say(alignment.cost)
+
+
+def _row(prompt: str, before: float, after: float, unit: str) -> list[str]:
+    return [prompt, unit, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
+
+
+def _names(samples: int) -> str:
+    pictures = "aligned.png, baseline.png" if samples == 1 else f"{samples} aligned and {samples} baseline pictures"
+    return f"run.json, {pictures} and grid.png"

@@ -1,0 +1,56 @@
+"""Edit-friendly DDPM inversion: noises under which a stochastic sampler draws a given picture.
+
+Notation (name -> paper): levels -> x_1 .. x_T, noises -> z_t, prediction.transition -> N(mu_t, sigma_t^2).
+"""
+
+import torch
+
+from tta_core.errors import IncompatibleError
+from tta_core.solving.problem import Problem
+from tta_core.values.noise import GivenNoise
+from tta_core.values.trajectory import State
+from tta_core.values.typing import Latents
+
+citation = (
+    "@inproceedings{ddpminversion2024, title={An Edit Friendly DDPM Noise Space: Inversion and Manipulations}, "
+    "author={Huberman-Spiegelglas, Inbar and Kulikov, Vladimir and Michaeli, Tomer}, booktitle={CVPR}, year={2024}, "
+    "note={arXiv:2304.06140}}"
+)
+
+
+def ddpm_inversion(problem: Problem) -> GivenNoise:
+    """The noises of a problem that starts from a picture: sampling with them, the same prompt and guidance gives the picture back.
+
+    x at each step is the picture noised independently, and the step's noise is what leads from there to the next: (x' - mean) / std.
+    They are not standard normal, and hold the picture's structure; another prompt draws its edit. Row 0 noises the picture to the first
+    step, row i + 1 belongs to step i. The independent noise of x at step i is row 0 for the first step, else the direction (i,).
+
+    Raises:
+        IncompatibleError: the problem starts from no picture, or a step but the last draws no noise.
+
+    Source: DDPM inversion (arXiv 2304.06140), section 4.
+    Differs: any sampler's transition serves; the last noise is kept, with which the picture comes back to rounding, while the released
+    code sets it to zero; eta below 1 has its own std, which the released code does not.
+    """
+    if problem.origin is None:
+        raise IncompatibleError("Cannot invert a run that starts from noise. This is because there is no picture. Give `image=`.")
+    steps, x0, noises = problem.steps, problem.origin, [problem.controls.noise[0]]
+    levels = [_noised(x0, step.a, step.s, noises[0] if i == 0 else problem.noises.like(x0, i)) for i, step in enumerate(steps)]
+    state = State(levels[0])
+    for step, reached in zip(steps, [*levels[1:], x0], strict=True):
+        with torch.no_grad():
+            prediction = problem.at(state, step).predict(problem.controls)
+        transition = prediction.transition
+        if transition.std == 0 and step.index + 1 < len(steps):
+            raise IncompatibleError(
+                f"Cannot invert with a sampler whose step {step.index} draws no noise (std 0). This is because the noise is what leads to "
+                "the picture. Use a stochastic sampler, eta=1."
+            )
+        noise = torch.zeros_like(x0) if transition.std == 0 else (reached - transition.mean) / transition.std
+        noises.append(noise)
+        state = prediction.sample(noise)
+    return GivenNoise(tuple(noise[None] for noise in noises), rest=problem.noises)
+
+
+def _noised(x0: Latents, a: float, s: float, noise: Latents) -> Latents:
+    return a * x0 + s * noise

@@ -1,0 +1,69 @@
+"""One sample of a problem as a problem of its own, and snapshots joined again: for methods whose samples stand at different steps."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tta_core.protocols.method import Snapshot
+from tta_core.solving.problem import Problem
+from tta_core.values.controls import Branches, Controls
+from tta_core.values.noise import NoiseSource, Permutations
+from tta_core.values.typing import Latents, evolve, frozen
+
+
+@frozen
+class _OneSample:
+    """The noises of one sample."""
+
+    noises: NoiseSource
+    sample: int
+
+    def __call__(self, row: int, child: int) -> Latents:
+        return self.noises(row, child)[self.sample : self.sample + 1]
+
+    def like(self, tensor: Tensor, *key: int) -> Tensor:
+        """The sample's own direction."""
+        return self.noises.like(tensor.expand(self.sample + 1, *tensor.shape[1:]), *key)[self.sample : self.sample + 1]
+
+    def permutations(self, count: int, length: int, *key: int) -> Permutations:
+        """All samples' permutations, of which each takes its row."""
+        return self.noises.permutations(count, length, *key)
+
+
+def alone(problem: Problem, sample: int) -> Problem:
+    """The problem of one sample."""
+    row = torch.tensor([sample], device=problem.controls.noise.device)
+    controls = problem.controls
+    own = Controls(controls.text[row], controls.null and controls.null[row], controls.noise[:, row])
+    by_step = {index: Branches(here.text and here.text[row], here.null and here.null[row]) for index, here in controls.by_step.items()}
+    return evolve(
+        problem,
+        prompts=(problem.prompts[sample],),
+        controls=evolve(own, by_step=by_step),
+        noises=_OneSample(problem.noises, sample),
+        origin=None if problem.origin is None else problem.origin[row],
+        plain=None,
+    )
+
+
+def joined(snapshots: Sequence[Snapshot], controls: Controls) -> Snapshot:
+    """The snapshots of single samples at the same place as one; embeddings are the problem's own."""
+    first = snapshots[0]
+    noise = torch.cat([snapshot.controls.noise for snapshot in snapshots], 1)
+
+    def together(tensors: Sequence[Tensor | None]) -> Tensor:
+        return torch.cat([tensor for tensor in tensors if tensor is not None])
+
+    parts = {name: together([snapshot.parts[name] for snapshot in snapshots]) for name in first.parts}
+    readings = {name: torch.cat([snapshot.readings[name] for snapshot in snapshots], 1) for name in first.readings}
+    return Snapshot(
+        first.index,
+        first.total,
+        evolve(controls, noise=noise),
+        together([snapshot.x0 for snapshot in snapshots]),
+        together([snapshot.scores for snapshot in snapshots]),
+        parts,
+        images=together([snapshot.images for snapshot in snapshots]),
+        readings=readings,
+    )

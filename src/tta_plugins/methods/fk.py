@@ -1,0 +1,130 @@
+"""FK steering: particles of the plain sampler, weighed by how their look-aheads' rewards develop, and resampled at intervals.
+
+Notation (name -> paper): particles -> k, strength -> lambda, potential -> G_t, memory -> what G_t remembers of a particle's past,
+drawn -> the log of the product of a particle's potentials.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+from attrs.validators import optional
+from torch import Tensor
+
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.solving import resampling, steering
+from tta_core.solving.problem import Problem
+from tta_core.solving.resampling import Choice, Chosen, Population, Scheme
+from tta_core.values.arguments import above, at_least
+from tta_core.values.schedules import AtShares, Schedule
+from tta_core.values.typing import frozen
+
+
+@frozen
+class FK:
+    """Weighs K particles by G = exp(lambda (r - r_before)), or another potential of the look-ahead's reward r, and resamples them.
+
+    Attributes:
+        particles: K for each prompt.
+        strength: lambda; lambda times the reward's spread decides how few particles survive.
+        potential: of r and the memory m: "diff" exp(lambda (r - m)), "max" exp(lambda max(r, m)), "add" exp(lambda (r + m)), "rt"
+            exp(lambda r). m becomes r, max(r, m) or r + m.
+        updates: the steps that weigh and resample; the end always weighs.
+        threshold: resample only where the effective size is below this share of K, and keep the weights elsewhere; None: at every update.
+        initial: the memory's start; None: minus infinity for "max", which has no effect on the first potential, else 0.
+        resampling: "independent" draws as the authors do; "ssp" and "systematic" vary less.
+        choose: the result is the particle of the best "reward", of the largest "weight", or a "draw" by weight.
+        weights: "released" throws the weights away where it does not resample, and ends by the last look-ahead instead of the picture.
+
+    Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) to draw.
+
+    Source: FK steering (arXiv 2501.06848), algorithm 1.
+    Differs: weights that do not resample are kept, in logarithms, and the last potential makes the product exp(lambda R(x0)), so that the
+    weighted particles follow p(x0) exp(lambda R) and the evidence is unbiased. The authors' code (`weights="released"`) drops them. As
+    there, step i weighs by the look-ahead before the step and resamples after it.
+    """
+
+    particles: int = attrs.field(default=4, validator=at_least(1))
+    strength: float = attrs.field(default=10.0, validator=at_least(0))
+    potential: Literal["diff", "max", "add", "rt"] = "max"
+    updates: Schedule = attrs.field(factory=lambda: AtShares((0.2, 0.4, 0.6, 0.8)))
+    threshold: float | None = attrs.field(default=None, validator=optional(above(0)))
+    initial: float | None = None
+    resampling: Scheme = "independent"
+    choose: Choice = "reward"
+    weights: Literal["kept", "released"] = "kept"
+
+    citation: ClassVar[str] = (
+        "@inproceedings{fksteering2025, title={A General Framework for Inference-time Scaling and Steering of Diffusion Models}, "
+        "author={Singhal, Raghav and Horvitz, Zachary and Teehan, Ryan and Ren, Mengye and Yu, Zhou and McKeown, Kathleen and "
+        "Ranganath, Rajesh}, booktitle={ICML}, year={2025}, note={arXiv:2501.06848}}"
+    )
+
+    @property
+    def needs(self) -> Needs:
+        """DDIM with eta 1, whose particles differ; any reward."""
+        return Needs(eta=1.0, children=self.particles > 1, one_trajectory=self.particles == 1)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Move all particles plainly; at the updates weigh and resample them; at the end weigh the pictures."""
+        problem = problem.check(self.needs)
+        samples, total = len(problem.prompts), len(problem.steps)
+        noises = problem.children(problem.controls, 0, self.particles)
+        state, controls = problem.started(noises), problem.controls.branched(0, noises)
+        population = resampling.population(self.particles, samples, state.x.device)
+        drawn = torch.zeros_like(population.log_weights)
+        memory = torch.full_like(drawn, self._initial)
+
+        for step in problem.steps:
+            last, look, ancestors = step.index + 1 == total, None, resampling.unmoved(population)
+            noises = problem.children(problem.controls, step.index + 1, self.particles)
+            with torch.no_grad():
+                prediction = problem.at(state, step).predict(controls)
+                if self.updates(step.index, total) or (last and self.weights == "released"):
+                    look = problem.look_ahead(prediction.x0)
+            best = steering.best(population.log_weights.flatten(), samples)
+            before = controls[best]
+            state, controls = prediction.sample(noises.flatten(0, 1)), controls.branched(step.index + 1, noises)
+            readings: dict[str, Tensor] = {}
+            if look is not None:
+                potential, memory = self._potential(look.scores.double().view_as(drawn), memory)
+                corrected = last and self.weights == "released" and self.potential != "diff"
+                population = population.reweighted(potential - drawn if corrected else potential)
+                readings = resampling.readings(population, look.scores)
+                chosen = self._chosen(population, last)
+                drawn = torch.where(chosen | (self.weights == "kept"), drawn + potential, drawn)
+                population, ancestors = resampling.resampled(problem, population, self.resampling, chosen, step.index)
+                if self.weights == "released":
+                    population = population.resampled(torch.ones_like(chosen))
+                rows = resampling.as_rows(ancestors)
+                state, controls, drawn, memory = state[rows], controls[rows], drawn.gather(0, ancestors), memory.gather(0, ancestors)
+            scores, parts = (None, {}) if look is None else (look.scores[best], look[best].parts)
+            readings |= {"ancestors": ancestors, "log_product": drawn, "memory": memory}
+            yield Snapshot(step.index, total, before, prediction.x0[best], scores, parts, readings=readings)
+
+        look = problem.look(state.x)
+        if self.weights == "kept":
+            population = population.reweighted(self.strength * look.scores.double().view_as(drawn) - drawn)
+        rows = resampling.chosen(problem, population, self.choose, look.scores, total)
+        yield problem.result(total, controls, look, rows=rows, readings=resampling.readings(population, look.scores))
+
+    @property
+    def _initial(self) -> float:
+        if self.initial is not None:
+            return self.initial
+        return -torch.inf if self.potential == "max" else 0.0
+
+    def _potential(self, reward: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """log G, and the new memory."""
+        new = {"max": torch.maximum(reward, memory), "add": reward + memory}.get(self.potential, reward)
+        return self.strength * (new - memory if self.potential == "diff" else new), new
+
+    def _chosen(self, population: Population, last: bool) -> Chosen:
+        """Where it is time to resample. The last step's weights are the result's, and are left to the end."""
+        if last and self.weights == "kept":
+            return torch.zeros_like(population.log_evidence, dtype=torch.bool)
+        threshold = 0.5 if last else self.threshold
+        if threshold is None:
+            return torch.ones_like(population.log_evidence, dtype=torch.bool)
+        return population.effective_size < threshold * self.particles

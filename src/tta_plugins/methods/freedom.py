@@ -1,0 +1,93 @@
+"""FreeDoM: the next x is moved along the gradient of an energy of the look-ahead, with time travel where it is wanted.
+
+Notation (name -> paper): strength -> rho_t, repetitions -> r_t, gradient -> - grad_x E(c, x_0|t), step.back -> the way back of time travel.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+
+from tta_core import Needs, Problem, Snapshot
+from tta_core.solving import steering
+from tta_core.solving.estimators import Estimator, Exact
+from tta_core.values.arguments import at_least
+from tta_core.values.schedules import Every, Schedule, Window
+from tta_core.values.typing import evolve, frozen
+from tta_plugins.methods.guidance import LookAhead, back_noise, of_x0, refuse_without_guidance, share_of_guidance, transition_noise
+from tta_plugins.methods.strength import Increasing, Strength, strength_at
+
+
+@frozen
+class FreeDoM:
+    """x' = step(x) + rho_t dR(D(x0^)) / dx; where time travel is on, x = back(x') and again.
+
+    Attributes:
+        strength: rho_t, in units of x per unit of the gradient, or as `relative` says.
+        relative: "no": rho_t as it is; "guidance": rho_t times w rms(e_text - e_null) / rms(gradient), each sample's own, so that the
+            step is a share of what guidance does, whatever the reward's scale.
+        updates: the steps that are guided.
+        repetitions: times a step of `travel` is made; between two the next x is noised back.
+        travel: the steps with time travel.
+        clamp: clamp look-aheads to [0, 1] before the reward.
+        estimator: of the gradient.
+
+    Noise keys: x' of repetition r is drawn with row step + 1, child r; the way back after it with `like(x, step, r)`, none after the last.
+    Cost: each repetition 2 denoiser rows, 1 decode and 1 reward, forward and backward.
+    Source: FreeDoM (arXiv 2303.09833), algorithm 2; the default schedule of rho is TFG's (arXiv 2409.15761).
+    Differs: the released norms are over the whole batch and divide by a zero gradient; here they are each sample's, and a zero gradient
+    moves nothing. Their window is made of the indices of 100 steps, here of shares of the run.
+    """
+
+    strength: Strength = attrs.field(factory=lambda: Increasing(1.0))
+    relative: Literal["no", "guidance"] = "no"
+    updates: Schedule = attrs.field(factory=Every)
+    repetitions: int = attrs.field(default=1, validator=at_least(1))
+    travel: Schedule = attrs.field(factory=Every)
+    clamp: bool = True
+    estimator: Estimator = attrs.field(factory=Exact)
+
+    citation: ClassVar[str] = (
+        "@inproceedings{yu2023freedom, title={FreeDoM: Training-Free Energy-Guided Conditional Diffusion Model}, author={Yu, Jiwen and "
+        "Wang, Yinhuai and Zhao, Chen and Ghanem, Bernard and Zhang, Jian}, booktitle={ICCV}, year={2023}, note={arXiv:2303.09833}}"
+    )
+
+    @classmethod
+    def released(cls) -> "FreeDoM":
+        """The settings of the authors' code for Stable Diffusion: run it with 100 steps and guidance 5."""
+        return cls(0.2, "guidance", Window(0.3, 0.7), 3, Window(0.3, 0.6), clamp=False)
+
+    @property
+    def needs(self) -> Needs:
+        """A gradient of the reward; the authors sample with eta 1."""
+        return Needs(gradient=self.estimator.needs_gradient, eta=1.0, moves_x=True, one_trajectory=self.repetitions == 1)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Sample, moving the next x at the guided steps, and travel back where it is wanted."""
+        problem = problem.check(self.needs)
+        if self.relative == "guidance":
+            refuse_without_guidance(problem)
+        controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
+        for step in problem.steps:
+            rho = strength_at(self.strength, step, problem.steps) if self.updates(step.index, total) else 0.0
+            repetitions = self.repetitions if self.travel(step.index, total) else 1
+            for r in range(repetitions):
+                here = problem.at(state, step)
+                if rho:
+                    objective = LookAhead(problem, here, of_x0(problem, self.clamp))
+                    seen, gradient = self.estimator(objective, (state.x,), problem, (step.index, r, 0))
+                    yield seen.snapshot(step.index, total, controls, gradient)
+                    prediction = objective.prediction
+                    if self.relative == "guidance":
+                        gradient = steering.scaled(gradient, share_of_guidance(problem, here, prediction, gradient))
+                    prediction = evolve(prediction, transition=prediction.transition.shifted(rho * gradient[0]))
+                else:
+                    with torch.no_grad():
+                        prediction = here.predict(controls)
+                    yield Snapshot(step.index, total, controls, prediction.x0)
+                after = prediction.sample(transition_noise(problem, step, r))
+                if r + 1 < repetitions:
+                    state = evolve(state, x=step.back(after.x, back_noise(problem, step, r, after.x)))
+            state = after
+        yield problem.result(total, controls, state.x)

@@ -1,0 +1,98 @@
+"""The words that guidance on x shares: the reward of the look-ahead as a function of x or of x0, and the noises of a repetition."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+
+from tta_core import Prediction, Problem, Step
+from tta_core.errors import IncompatibleError
+from tta_core.solving import steering
+from tta_core.solving.estimators import Evaluate, Objective
+from tta_core.solving.position import Position
+from tta_core.values.schedules import at_step
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import Latents, Scores, evolve
+
+
+def of_x0(problem: Problem, clamp: bool) -> Evaluate:
+    """R(D(x0)) as a function of clean latents (x0,), rows `(k b)`."""
+    return lambda value: Objective(problem.look_ahead(value[0], clamp), 1.0, {})
+
+
+def smoothed(problem: Problem, clamp: bool, noises: Sequence[Latents], weight: float) -> Evaluate:
+    """log (1/n) sum_i exp(weight R(D(x0 + n_i))): what E[exp(weight R)] is around an uncertain estimate; rows `(k b)`.
+
+    The score of `look` is that logarithm; its images are those of the first noise.
+    """
+
+    def evaluate(value: steering.Tensors) -> Objective:
+        (x0,) = value
+        rows, count = x0.shape[0], len(noises)
+        moved = torch.cat([x0 + as_batch(noise, rows) for noise in noises])
+        look = problem.look_ahead(moved, clamp)
+        scores = rearrange(weight * look.scores, "(n r) -> n r", n=count)
+        total = torch.logsumexp(scores, 0) - math.log(count)
+        return Objective(evolve(look, x0=x0, images=look.images[:rows], scores=total, parts={}), 1.0, {})
+
+    return evaluate
+
+
+class LookAhead:
+    """The same of the look-ahead x0^(x), as a function of (x,), rows `(k b)`; both guidance branches are differentiated.
+
+    `prediction` is what was believed at x itself, once it was called; with `null_alone` the reward looks at the null branch's estimate.
+    """
+
+    def __init__(self, problem: Problem, here: Position, clean: Evaluate, null_alone: bool = False) -> None:
+        self.problem, self.here, self.clean = problem, here, clean
+        self.null = problem.controls.at(here.step.index).null if null_alone else None
+        self._prediction: Prediction | None = None
+
+    def __call__(self, value: steering.Tensors) -> Objective:
+        """The objective at x."""
+        (x,) = value
+        state = evolve(self.here.state.repeated(x.shape[0]), x=x)
+        there = self.problem.at(state, self.here.step)
+        if self.null is not None:
+            return self.clean((self.problem.scheduler.predict(state, there.branch("null", self.null), self.here.step).x0,))
+        prediction = there.predict(self.problem.controls)
+        self._prediction = prediction[: len(self.problem.prompts)].detached()
+        return self.clean((prediction.x0,))
+
+    @property
+    def prediction(self) -> Prediction:
+        """What is believed at x under both branches, without a graph."""
+        with torch.no_grad():
+            return self._prediction or self.here.predict(self.problem.controls)
+
+
+def transition_noise(problem: Problem, step: Step, repetition: int) -> Latents:
+    """The noise of one repetition of a step: the controls' own for the first, then that of child r of row step + 1."""
+    row = step.index + 1
+    return problem.controls.noise[row] if repetition == 0 else problem.noises(row, repetition)
+
+
+def back_noise(problem: Problem, step: Step, repetition: int, x: Latents) -> Latents:
+    """The noise of the way back after one repetition of a step."""
+    return problem.noises.like(x, step.index, repetition)
+
+
+def share_of_guidance(problem: Problem, here: Position, prediction: Prediction, gradient: steering.Tensors) -> Scores:
+    """w rms(e_text - e_null) / rms(gradient) per sample: makes a gradient as long as guidance; 0 for a zero gradient."""
+    text, null = (problem.scheduler.predict(here.state, prediction.outputs[name], here.step).eps for name in ("text", "null"))
+    weight = at_step(problem.guidance, here.step.index, len(problem.steps))
+    longest, length = (steering.mean_square(value).sqrt() for value in ((text - null,), gradient))
+    return torch.where(length > 0, weight * longest / length.clamp_min(torch.finfo(length.dtype).tiny), torch.zeros_like(length))
+
+
+def refuse_without_guidance(problem: Problem) -> None:
+    """Raises `IncompatibleError` where some step has no classifier-free guidance to measure a strength by."""
+    total = len(problem.steps)
+    lowest = min(at_step(problem.guidance, index, total) for index in range(total))
+    if lowest <= 1 or problem.controls.null is None:
+        raise IncompatibleError(
+            f"Cannot use relative='guidance' with guidance {lowest:g}. This is because the strength is measured by what classifier-free "
+            "guidance does, and up to 1 there is none. Use relative='no', or a guidance above 1 at every step."
+        )

@@ -1,0 +1,149 @@
+"""RBF: chains of samples that move on as soon as a child is better, and hand the budget they saved to the next step.
+
+Notation (name -> paper): evaluations -> N, chains -> C, quota -> what a step may spend, standing -> a chain's x at its own step.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+
+from tta_core.errors import InputError
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.solving.look import Look
+from tta_core.solving.problem import Problem
+from tta_core.values.arguments import at_least
+from tta_core.values.controls import Controls
+from tta_core.values.trajectory import Prediction, State
+from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.methods.alone import alone, joined
+
+
+@frozen
+class _Standing:
+    """A place that was evaluated: the prediction at step `index`, the controls that led there, and the look-ahead."""
+
+    index: int
+    prediction: Prediction
+    controls: Controls
+    look: Look
+
+    @property
+    def score(self) -> float:
+        """The reward of the look-ahead."""
+        return self.look.scores.item()
+
+
+@attrs.define
+class _Chain:
+    """Where a chain stands, what it may spend there and has spent, its best child there, and the best score it has seen."""
+
+    standing: _Standing
+    budget: int
+    used: int = 0
+    child: _Standing | None = None
+    best: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.best = self.standing.score
+
+    def move(self, budget: int) -> None:
+        """On to the best child of this step."""
+        self.standing, self.child, self.used, self.budget = self.child or self.standing, None, 0, budget
+
+
+@frozen
+class RBF:
+    """Draws one child after another of a chain's x; a better one than any before moves the chain, else the best when the quota is spent.
+
+    Attributes:
+        evaluations: N, denoiser evaluations for each prompt (guidance's two branches count as one).
+        chains: C, independent searches for one prompt; the best is the result.
+        starts: x_T that each chain chooses from by the look-ahead.
+        spend: "all"; the "released" code leaves up to C evaluations unspent.
+
+    Noise keys: x_T of chain c, start j is row 0, child c * starts + j; draw n (from 0, anew at each step) of chain c at step i is row
+    i + 1, child n * chains + c.
+
+    Source: rollover budget forcing (arXiv 2503.19385), algorithm 1.
+    Differs: the result is the best look-ahead at the last step, as there, which is what a last step to clean latents gives. Flow models
+    need a stochastic sampler ("flow-sde"); the paper's change of a flow's noise schedule is not made. Prompts and chains are evaluated
+    one row at a time, since each stands at a step of its own.
+    """
+
+    evaluations: int = attrs.field(default=500, validator=at_least(1))
+    chains: int = attrs.field(default=2, validator=at_least(1))
+    starts: int = attrs.field(default=25, validator=at_least(1))
+    spend: Literal["all", "released"] = "all"
+
+    citation: ClassVar[str] = (
+        "@inproceedings{rbf2025, title={Inference-Time Scaling for Flow Models via Stochastic Generation and Rollover Budget Forcing}, "
+        "author={Kim, Jaihoon and Yoon, Taehoon and Hwang, Jisung and Sung, Minhyuk}, booktitle={NeurIPS}, year={2025}, "
+        "note={arXiv:2503.19385}}"
+    )
+
+    @property
+    def needs(self) -> Needs:
+        """DDIM with eta 1, whose children differ; any reward."""
+        return Needs(eta=1.0, children=True, one_trajectory=False)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Each prompt's search by itself; a snapshot holds all of them after as many draws."""
+        problem = problem.check(self.needs)
+        steps = len(problem.steps)
+        quota = (self.evaluations - self.chains * self.starts) // (steps * self.chains)
+        if quota < 1:
+            least = self.chains * (self.starts + steps)
+            raise InputError(f"RBF.evaluations is {self.evaluations}, too few for one draw a step. Give at least {least}, or fewer starts.")
+        left = self.evaluations - self.chains * self.starts - (self.spend == "released")
+        total = 1 + (left // self.chains if steps > 1 else 0)
+        searches = [self._search(alone(problem, sample), quota, total) for sample in range(len(problem.prompts))]
+        for found in zip(*searches, strict=True):
+            yield joined(found, problem.controls)
+
+    def _search(self, problem: Problem, quota: int, total: int) -> Iterator[Snapshot]:
+        """One prompt's search; each draw of each chain is one evaluation."""
+        chains = [_Chain(self._start(problem, c), quota) for c in range(self.chains)]
+        yield self._snapshot(problem, chains, 0, total)
+        for draw in range(1, total):
+            for c, chain in enumerate(chains):
+                here, row = chain.standing, chain.standing.index + 1
+                noise = _noise(problem, row, chain.used * self.chains + c)
+                child = _seen(problem, here.prediction.sample(noise), row, here.controls.branched(row, noise[None]))
+                chain.used += 1
+                if chain.child is None or child.score > chain.child.score:
+                    chain.child = child
+                movable, better = row < len(problem.steps) - 1, child.score > chain.best
+                chain.best = max(chain.best, child.score)
+                if movable and better:
+                    chain.move(chain.budget - chain.used + quota)
+                elif movable and chain.used % chain.budget == 0:
+                    chain.move(quota)
+            yield self._snapshot(problem, chains, draw, total)
+
+    def _start(self, problem: Problem, c: int) -> _Standing:
+        """The best of a chain's starts."""
+        noises = [_noise(problem, 0, c * self.starts + j)[None] for j in range(self.starts)]
+        seen = [_seen(problem, problem.started(noise), 0, problem.controls.branched(0, noise)) for noise in noises]
+        return max(seen, key=lambda start: start.score)
+
+    @staticmethod
+    def _snapshot(problem: Problem, chains: list[_Chain], index: int, total: int) -> Snapshot:
+        best = max((chain.child or chain.standing for chain in chains), key=lambda standing: standing.score)
+        counts = {name: [getattr(chain, name) for chain in chains] for name in ("used", "budget", "best")}
+        readings = counts | {"step": [chain.standing.index for chain in chains]}
+        tensors = {name: torch.tensor(values)[:, None] for name, values in readings.items()}
+        return evolve(problem.result(total, best.controls, best.look, readings=tensors), index=index)
+
+
+def _seen(problem: Problem, state: State, index: int, controls: Controls) -> _Standing:
+    """One evaluation: the look-ahead at a step."""
+    with torch.no_grad():
+        prediction = problem.at(state, problem.steps[index]).predict(controls)
+        return _Standing(index, prediction, controls, problem.look(prediction.x0))
+
+
+def _noise(problem: Problem, row: int, child: int) -> Latents:
+    """A child's noise; that of child 0 is the controls' own."""
+    return problem.noises(row, child) if child else problem.controls.noise[row]

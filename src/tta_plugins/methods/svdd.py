@@ -1,0 +1,82 @@
+"""SVDD: at each step the next x is chosen among M children by the reward of their look-aheads.
+
+Notation (name -> paper): children -> M, alpha -> alpha, look.scores -> v(x_{t-1}), the posterior-mean value (SVDD-PM).
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from tta_core.protocols.method import Needs, Snapshot
+from tta_core.solving import resampling, steering
+from tta_core.solving.problem import Problem
+from tta_core.values.arguments import above, at_least
+from tta_core.values.typing import Rows, frozen
+
+
+@frozen
+class SVDD:
+    """x_{t-1} is drawn among M children of x_t with probability proportional to exp(v / alpha), v = R(x0^(x_{t-1})).
+
+    Attributes:
+        children: M at each step but the last, which has one, not scored.
+        alpha: temperature, in units of the reward; smaller chooses harder.
+        selection: "softmax", the paper's law, which tends to p(x0) exp(R / alpha) as M grows; "argmax" takes the best child, as the
+            released code does: it tends to no distribution, but climbs as M grows, without bound where the reward has none.
+
+    Noise keys: child c of step i is row i + 1, child c; the draw at step i takes the uniform (i,).
+
+    Source: SVDD (arXiv 2408.08252), algorithm 1, posterior-mean value.
+    Differs: a chosen child's evaluation is the next step's, so that it costs M (T - 1) + 1 evaluations; the released batched pipeline pairs
+    guidance branches and children wrongly, its unbatched one does not.
+    """
+
+    children: int = attrs.field(default=20, validator=at_least(1))
+    alpha: float = attrs.field(default=0.01, validator=above(0))
+    selection: Literal["softmax", "argmax"] = "softmax"
+
+    citation: ClassVar[str] = (
+        "@misc{svdd2024, title={Derivative-Free Guidance in Continuous and Discrete Diffusion Models with Soft Value-Based Decoding}, "
+        "author={Li, Xiner and Zhao, Yulai and Wang, Chenyu and Scalia, Gabriele and Eraslan, Gokcen and Nair, Surag and Biancalani, "
+        "Tommaso and Ji, Shuiwang and Regev, Aviv and Levine, Sergey and Uehara, Masatoshi}, year={2024}, eprint={2408.08252}, "
+        "archivePrefix={arXiv}}"
+    )
+
+    @classmethod
+    def released(cls) -> "SVDD":
+        """The authors' code, which has argmax alone; run it with 50 steps."""
+        return cls(selection="argmax")
+
+    @property
+    def needs(self) -> Needs:
+        """DDIM with eta 1, whose children differ; any reward."""
+        return Needs(eta=1.0, children=self.children > 1, one_trajectory=self.children == 1)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """At each step draw the children, score their look-aheads one step on, choose."""
+        problem = problem.check(self.needs)
+        controls, total = problem.controls, len(problem.steps)
+        here = problem.at(problem.start(controls), problem.steps[0])
+        for step in problem.steps[:-1]:
+            noises = problem.children(problem.controls, step.index + 1, self.children)
+            with torch.no_grad():
+                prediction = here.predict(controls)
+                children = problem.at(prediction.branch(noises), problem.steps[step.index + 1])
+                look = problem.look_ahead(children.predict(controls).x0)
+            rows = self._chosen(problem, look.scores, step.index)
+            here, controls = children.take(rows), controls.branched(step.index + 1, noises)[rows]
+            readings = {"values": rearrange(look.scores, "(k b) -> k b", k=self.children), "chosen": rows // len(problem.prompts)}
+            yield Snapshot(step.index, total, controls, look[rows].x0, look.scores[rows], look[rows].parts, readings=readings)
+        with torch.no_grad():
+            end = here.predict(controls).sample(controls.noise[total])
+        yield problem.result(total, controls, end.x)
+
+    def _chosen(self, problem: Problem, scores: Tensor, index: int) -> Rows:
+        if self.selection == "argmax" or self.children == 1:
+            return steering.best(scores, len(problem.prompts))
+        weights = torch.softmax(rearrange(scores.double(), "(k b) -> k b", k=self.children) / self.alpha, 0)
+        return resampling.drawn(weights, problem.uniform(1, index))

@@ -1,0 +1,122 @@
+"""Training-Free Guidance: x and the clean estimate both follow a smoothed reward, with recurrence; it contains its predecessors.
+
+Notation (name -> paper): rho -> rho_t, mu -> mu_t, sigma -> sigma-bar, samples -> n of Monte Carlo, repetitions -> N_recur,
+iterations -> N_iter, objective -> f~, variance -> Delta_var (Delta_t), mean -> Delta_mean (Delta_0).
+"""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import attrs
+import torch
+
+from tta_core import Needs, Prediction, Problem, Snapshot, Step
+from tta_core.solving.estimators import Exact, Objective, ZerothOrder
+from tta_core.solving.position import Position
+from tta_core.values.arguments import above, at_least
+from tta_core.values.schedules import Every, Schedule
+from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.methods.guidance import LookAhead, back_noise, smoothed, transition_noise
+from tta_plugins.methods.strength import Increasing, Strength, strength_at
+
+
+@frozen
+class TFG:
+    """x' = step(x) + (a'/a) rho_t d f~(x0^(x)) / dx + a' Delta_0, f~(y) = log (1/n) sum_i exp(weight R(D(y + n_i))).
+
+    Delta_0 = y - x0^ after `iterations` steps y <- y + mu_t d f~(y) / dy from x0^.
+
+    Attributes:
+        rho, mu: strengths of the guidance through x and at the clean estimate; 0 leaves that part out.
+        sigma: standard deviation of n_i; 0 looks at the estimate alone, once.
+        sigma_schedule: "decrease": sigma s / sqrt(a^2 + s^2); "constant": sigma.
+        samples: n, Monte Carlo samples, the same ones in both parts of a repetition.
+        iterations: inner steps at the clean estimate.
+        repetitions: times a step is made; between two the next x is noised back.
+        weight: of the reward in the exponential, one over its temperature.
+        updates: the steps that are guided.
+        clamp: clamp look-aheads to [0, 1] before the reward.
+        estimator: of the gradients; those that perturb images do not see an expectation.
+
+    Noise keys, in the order in which they are asked for, of repetition r: n_i is `like(x, step, r, 1, i)`; x' is drawn with row step + 1,
+    child r; the way back with `like(x, step, r)`, none after the last.
+    Cost: each repetition 2 denoiser rows, forward and backward (forward alone with rho 0), and n (1 + iterations) decodes and rewards.
+    Source: TFG (arXiv 2409.15761), algorithm 1; the defaults are its style transfer's.
+    Differs: latents are never clamped, where the released code does so by default; its `clip_scale` does nothing for images. At a step
+    with a = 0, where x holds nothing of x0, rho is 0.
+    """
+
+    rho: Strength = attrs.field(factory=lambda: Increasing(0.25))
+    mu: Strength = attrs.field(factory=lambda: Increasing(2.0))
+    sigma: float = attrs.field(default=0.1, validator=at_least(0))
+    sigma_schedule: Literal["decrease", "constant"] = "decrease"
+    samples: int = attrs.field(default=1, validator=at_least(1))
+    iterations: int = attrs.field(default=4, validator=at_least(0))
+    repetitions: int = attrs.field(default=1, validator=at_least(1))
+    weight: float = attrs.field(default=1.0, validator=above(0))
+    updates: Schedule = attrs.field(factory=Every)
+    clamp: bool = True
+    estimator: Exact | ZerothOrder = attrs.field(factory=Exact)
+
+    citation: ClassVar[str] = (
+        "@inproceedings{ye2024tfg, title={TFG: Unified Training-Free Guidance for Diffusion Models}, author={Ye, Haotian and Lin, Haowei "
+        "and Han, Jiaqi and Xu, Minkai and Liu, Sheng and Liang, Yitao and Ma, Jianzhu and Zou, James and Ermon, Stefano}, "
+        "booktitle={NeurIPS}, year={2024}, note={arXiv:2409.15761}}"
+    )
+
+    @property
+    def needs(self) -> Needs:
+        """A gradient of the reward; the authors sample with eta 1."""
+        return Needs(gradient=self.estimator.needs_gradient, eta=1.0, moves_x=True, one_trajectory=self.repetitions == 1)
+
+    def align(self, problem: Problem) -> Iterator[Snapshot]:
+        """Sample; at each step guide through x and at the clean estimate, and go back to repeat it."""
+        problem = problem.check(self.needs)
+        controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
+        for step in problem.steps:
+            guided = bool(self.updates(step.index, total))
+            for r in range(self.repetitions):
+                here = problem.at(state, step)
+                if guided:
+                    snapshot, prediction = self.guided(problem, here, r)
+                else:
+                    with torch.no_grad():
+                        prediction = here.predict(controls)
+                    snapshot = Snapshot(step.index, total, controls, prediction.x0)
+                yield snapshot
+                after = prediction.sample(transition_noise(problem, step, r))
+                if r + 1 < self.repetitions:
+                    state = evolve(state, x=step.back(after.x, back_noise(problem, step, r, after.x)))
+            state = after
+        yield problem.result(total, controls, state.x)
+
+    def guided(self, problem: Problem, here: Position, r: int) -> tuple[Snapshot, Prediction]:
+        """One repetition of a guided step: what was seen, and the prediction with the transition moved."""
+        step, x, controls, total = here.step, here.state.x, problem.controls, len(problem.steps)
+        rho = strength_at(self.rho, step, problem.steps) if step.a > 0 else 0.0
+        mu = strength_at(self.mu, step, problem.steps)
+        clean = smoothed(problem, self.clamp, self._noises(problem, step, r, x), self.weight)
+        look_ahead = LookAhead(problem, here, clean)
+        seen: Objective | None = None
+        shift = torch.zeros_like(x)
+        gradient: tuple[Latents, ...] = ()
+        if rho:
+            seen, gradient = self.estimator(look_ahead, (x,), problem, (step.index, r, 0))
+            shift = step.a_next / step.a * rho * gradient[0]
+        prediction = look_ahead.prediction
+        y = prediction.x0
+        for i in range(self.iterations if mu else 0):
+            inner, change = self.estimator(clean, (y,), problem, (step.index, r, 2, i))
+            seen, gradient = (seen, gradient) if seen else (inner, change)
+            y = y + mu * change[0]
+        shift = shift + step.a_next * (y - prediction.x0)
+        snapshot = seen.snapshot(step.index, total, controls, gradient) if seen else Snapshot(step.index, total, controls, prediction.x0)
+        return snapshot, evolve(prediction, transition=prediction.transition.shifted(shift))
+
+    def _noises(self, problem: Problem, step: Step, r: int, x: Latents) -> list[Latents]:
+        """The Monte Carlo noises of one repetition."""
+        if self.sigma == 0:
+            return [torch.zeros_like(x)]
+        sigma = self.sigma * (step.s / math.hypot(step.a, step.s) if self.sigma_schedule == "decrease" else 1.0)
+        return [sigma * problem.noises.like(x, step.index, r, 1, i) for i in range(self.samples)]

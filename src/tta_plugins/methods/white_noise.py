@@ -1,0 +1,58 @@
+"""Projections that keep steered noise looking like noise: to a norm, or to the statistics of white noise."""
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Int
+from torch import Tensor
+
+from tta_core.values.typing import Noises
+
+Projection = Literal["norm", "white"]
+
+_BLOCK = 4
+
+
+def projected(noise: Noises, start: Noises, projection: Projection | None) -> Noises:
+    """Noises `(rows, b, c, h, w)` after a step; None leaves them.
+
+    "norm" gives each sample the norm that it started with (DOODL, arXiv 2303.13703). "white" gives each channel of each noise the mean
+    power of white noise, 1, in every ring of spatial frequencies, and then each block of 4 x 4 latent pixels its own expected norm.
+    """
+    if projection is None:
+        return noise
+    if projection == "white":
+        return _blockwise(_flat_spectrum(noise))
+    lengths = [tensor.square().sum((0, 2, 3, 4), keepdim=True).sqrt() for tensor in (start, noise)]
+    return noise * (lengths[0] / lengths[1].clamp_min(torch.finfo(noise.dtype).tiny))
+
+
+def _flat_spectrum(noise: Noises) -> Noises:
+    height, width = noise.shape[-2:]
+    spectrum = torch.fft.fft2(noise, norm="ortho")
+    ring = _rings(height, width).to(noise.device)
+    count = torch.bincount(ring.flatten()).to(noise.dtype)
+    power = torch.zeros(*noise.shape[:3], len(count), dtype=noise.dtype, device=noise.device)
+    power.index_add_(3, ring.flatten(), spectrum.abs().square().flatten(3))
+    scale = (power / count).clamp_min(torch.finfo(noise.dtype).tiny).rsqrt()
+    return torch.fft.ifft2(spectrum * scale[..., ring], norm="ortho").real
+
+
+def _rings(height: int, width: int) -> Int[Tensor, "h w"]:
+    """The ring of each frequency. A single frequency has one value, so rings hold at least the four nearest ones."""
+    rows, columns = (torch.fft.fftfreq(size).abs() * 2 for size in (height, width))
+    rings = max(1, min(height, width) // 4)
+    radius = torch.maximum(rows[:, None], columns[None])
+    return (radius * rings).floor().clamp_max(rings - 1).long()
+
+
+def _blockwise(noise: Noises) -> Noises:
+    height, width = noise.shape[-2:]
+    if height % _BLOCK or width % _BLOCK:
+        return noise
+    blocks = rearrange(noise, "k b c (h p) (w q) -> k b h w (c p q)", p=_BLOCK, q=_BLOCK)
+    length = blocks.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(noise.dtype).tiny)
+    blocks = blocks * (math.sqrt(blocks.shape[-1]) / length)
+    return rearrange(blocks, "k b h w (c p q) -> k b c (h p) (w q)", p=_BLOCK, q=_BLOCK)

@@ -1,0 +1,16 @@
+"""Pages that a person reads: one HTML file each, light and dark, phone and desktop, which loads nothing from outside."""
+
+from typing import TYPE_CHECKING
+
+from tta_core.plugins.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from tta_core.running.alignment import Alignment
+
+
+@hookimpl
+def tta_page(alignment: "Alignment") -> str:
+    """The page of a single run."""
+    from tta_plugins.pages.run_page import run_page
+
+    return run_page(alignment)

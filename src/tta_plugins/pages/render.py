@@ -1,0 +1,33 @@
+"""Templates to pages. Everything that is filled in is escaped, but the figures."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+def render(template: str, values: Mapping[str, object]) -> str:
+    """The page; a value that is missing is an error."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("tta_plugins.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters["svg"] = Markup
+    made.filters["number"] = _number
+    made.filters["signed"] = lambda value: "-" if value is None else f"{value:+.3f}"
+    return made
+
+
+def _number(value: float | int | None) -> str:
+    """Four digits, large numbers in thousands, millions and so on."""
+    if value is None:
+        return "-"
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,0 +1,66 @@
+"""The page of a single run: before and after, what the reward and the penalties did, the cost, and what it depended on."""
+
+import json
+
+from tta_core.running.alignment import Alignment, TraceRow
+from tta_plugins.pages.figures import COLOURS, figure
+from tta_plugins.pages.pictures import LARGEST, data_uri
+from tta_plugins.pages.render import render
+
+
+def run_page(alignment: Alignment) -> str:
+    """One HTML file."""
+    before, after = alignment.baseline.images, alignment.images
+    plain, aligned = alignment.baseline.scores, alignment.scores
+    prompts = [
+        {
+            "text": text,
+            "before": data_uri(before[row]),
+            "after": data_uri(after[row]),
+            "scale": "small" if max(after[row].size) < LARGEST // 2 else "",
+            "plain": plain[row],
+            "aligned": aligned[row],
+            "gain": aligned[row] - plain[row],
+        }
+        for row, text in enumerate(alignment.prompts)
+    ]
+    values = {
+        "title": "An aligned run",
+        "method": alignment.manifest["method"],
+        "reward": aligned.reward,
+        "unit": aligned.unit,
+        "prompts": prompts,
+        "stopped": alignment.stopped,
+        "trace": _figures(alignment.trace),
+        "strips": [],
+        "cost": alignment.cost.record(),
+        "manifest": json.dumps(alignment.manifest, indent=1, default=str),
+    }
+    return render("run.html", values)
+
+
+def _figures(trace: tuple[TraceRow, ...]) -> list[str]:
+    """Scores, and penalties where there are any; a line is the mean over the samples."""
+    scored = [(place, _mean(row.scores)) for place, row in enumerate(trace) if row.scores]
+    names = sorted({name for row in trace for name in row.penalties})
+    drawn = []
+    if scored:
+        with figure("Reward by snapshot", 2.8) as (axes, svg):
+            axes.plot(*zip(*scored, strict=True), color=COLOURS[0])
+            axes.set_xlabel("snapshot")
+            axes.set_ylabel("reward of the look-ahead")
+        drawn.append(svg.svg)
+    if names:
+        with figure("Penalties by snapshot", 2.8) as (axes, svg):
+            for colour, name in zip(COLOURS, names, strict=False):
+                points = [(place, _mean(row.penalties[name])) for place, row in enumerate(trace) if name in row.penalties]
+                axes.plot(*zip(*points, strict=True), color=colour, label=name)
+            axes.set_xlabel("snapshot")
+            axes.set_ylabel("penalty")
+            axes.legend()
+        drawn.append(svg.svg)
+    return drawn
+
+
+def _mean(values: tuple[float, ...] | None) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,88 @@
+"""A safety constraint: the log-odds that an image classifier finds the image safe."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+from transformers import ViTForImageClassification
+
+from tta_core.errors import InputError
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.preprocessing import ImagePath, Pixels
+from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
+from tta_plugins.rewards.resize import Kernel
+from tta_plugins.rewards.weights import Where, find
+
+
+@frozen
+class Safety:
+    """log P(safe) - log P(not safe), in nats; 0 is undecided, higher is safer. Prompts are not read.
+
+    Meant as a constraint beside another reward: `WeightedSum({"preference": ..., "safe": (Safety(), 0.1)})`, or `Minimum`.
+    weights: a `ViTForImageClassification`, a hub id or a folder; `revision` pins the hub's commit. safe: the label that means safe.
+    official: the 8-bit image, resized as Pillow does; False: in floats, for guidance.
+    Differentiable. A classifier's word is no guarantee, and following its gradient hacks it as any other.
+    """
+
+    weights: Where = "Falconsai/nsfw_image_detection"
+    safe: str = "normal"
+    official: bool = False
+    dtype: Dtype = "float32"
+    revision: str | None = None
+    _part: "Classifier" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One number per image."""
+        part, weight = self._part, next(self._part.network.parameters())
+        logits = part.network(pixel_values=part.pixels(images).to(weight.device, weight.dtype)).logits.float()
+        others = [label for label in range(logits.shape[1]) if label != part.label]
+        return (logits[:, part.label] - torch.logsumexp(logits[:, others], 1)).to(images.device)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The classifier."""
+        return {"classifier": self._part.network}
+
+    @property
+    def card(self) -> Card:
+        """What the numbers mean."""
+        return Card(
+            unit="nats",
+            range=(-10.0, 10.0),
+            version=f"label {self.safe}, {'official' if self.official else 'diff'}",
+            differentiable=True,
+            reads_prompt=False,
+            source="the classifier's repository",
+            licence="see the weights' repository",
+            weights=self._part.source,
+        )
+
+
+@attrs.frozen(eq=False)
+class Classifier:
+    """What is loaded."""
+
+    network: nn.Module
+    pixels: Pixels
+    label: int
+    source: str
+
+
+def _load(reward: Safety) -> Classifier:
+    network: Any = pretrained(ViTForImageClassification, reward.weights, reward.dtype, reward.revision)
+    labels = {name.lower(): number for name, number in network.config.label2id.items()}
+    if reward.safe.lower() not in labels or len(labels) < 2:
+        raise InputError(f"safe={reward.safe!r} is no label of {reward.weights}. It has: {', '.join(labels)}.")
+    told = json.loads(Path(find(reward.weights, ["preprocessor_config.json"])).read_text())
+    kernel: Kernel = "bicubic" if told.get("resample", 2) == 3 else "bilinear"
+    path = ImagePath(
+        "squash", kernel, rounding="pillow" if reward.official and kernel == "bicubic" else "input" if reward.official else "none"
+    )
+    mean, std = (tuple(map(float, told[name])) for name in ("image_mean", "image_std"))
+    pixels = Pixels(path, network.config.image_size, mean, std)  # type: ignore[arg-type]
+    return Classifier(network, pixels, labels[reward.safe.lower()], commit(network, reward.weights))

@@ -1,0 +1,82 @@
+"""An image as the patches that Qwen's vision towers read: resized to whole patches, normalised, and cut up. Differentiable.
+
+Source: Qwen2-VL (arXiv 2409.12191); equal to transformers' `Qwen2VLImageProcessor` to the last bit where nothing is resized.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tta_core.errors import IncompatibleError
+from tta_core.values.typing import frozen
+from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD
+from tta_plugins.rewards.resize import resize, resize_pillow
+from tta_plugins.rewards.weights import Where, find
+
+Path_ = Literal["diff", "official"]
+Triple = tuple[float, float, float]
+
+
+@frozen
+class QwenPixels:
+    """Sides become multiples of patch * merge, and their product lies between `least` and `most` pixels, at nearly the same aspect ratio.
+
+    path: *official*: 8-bit, Pillow's bicubic; *diff*: float, antialiased bicubic, clamped.
+    """
+
+    path: Path_ = "diff"
+    patch: int = 14
+    merge: int = 2
+    frames: int = 2
+    least: int = 56 * 56
+    most: int = 28 * 28 * 1280
+    mean: Triple = CLIP_MEAN
+    std: Triple = CLIP_STD
+
+    def __call__(self, image: Float[Tensor, "3 H W"]) -> tuple[Float[Tensor, "patches d"], Int[Tensor, "1 3"]]:
+        """The patches in the order of the merged grid, and the grid (frames, rows, columns)."""
+        size = self.size(*image.shape[1:])
+        whole = resize_pillow(image[None], size) if self.path == "official" else resize(image[None], size).clamp(0, 1)
+        mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (self.mean, self.std))
+        rows, columns = size[0] // self.patch, size[1] // self.patch
+        block = (3, rows // self.merge, self.merge, self.patch, columns // self.merge, self.merge, self.patch)
+        cut = ((whole[0] - mean) / std).reshape(block).permute(1, 4, 2, 5, 0, 3, 6)
+        repeated = cut.unsqueeze(5).expand(*cut.shape[:5], self.frames, *cut.shape[5:])
+        return repeated.reshape(rows * columns, -1), torch.tensor([[1, rows, columns]])
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Of the resized image. Raises `IncompatibleError` for images 200 times as long as wide."""
+        if max(height, width) > 200 * min(height, width):
+            raise IncompatibleError(
+                f"Cannot use Qwen with images of {height} x {width} pixels. This is because it takes aspect ratios to 200."
+            )
+        factor = self.patch * self.merge
+        new = [round(side / factor) * factor for side in (height, width)]
+        if math.prod(new) > self.most:
+            shrink = math.sqrt(height * width / self.most)
+            new = [max(factor, math.floor(side / shrink / factor) * factor) for side in (height, width)]
+        elif math.prod(new) < self.least:
+            grow = math.sqrt(self.least / (height * width))
+            new = [math.ceil(side * grow / factor) * factor for side in (height, width)]
+        return new[0], new[1]
+
+
+def pixels_beside(weights: Where, path: Path_) -> QwenPixels:
+    """As the folder's preprocessor_config.json says."""
+    told = json.loads(Path(find(weights, ["preprocessor_config.json"])).read_text())
+    size = told.get("size", {})
+    return QwenPixels(
+        path,
+        told["patch_size"],
+        told["merge_size"],
+        told["temporal_patch_size"],
+        told.get("min_pixels") or size["shortest_edge"],
+        told.get("max_pixels") or size["longest_edge"],
+        tuple(map(float, told["image_mean"])),  # type: ignore[arg-type]
+        tuple(map(float, told["image_std"])),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,201 @@
+"""A reward in another process, used like any other: scores and gradients are those it would give here, to the last bit on the CPU."""
+
+import itertools
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core.errors import RewardError
+from tta_core.protocols.reward import Card
+from tta_core.values.prompts import facts_of, facts_record
+from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.remote.process import Process, python_of
+
+_FIELDS = tuple(field.name for field in attrs.fields(Card))  # type: ignore[arg-type]
+
+
+@frozen
+class RemoteReward:
+    """A reward made and called in another Python: `factory` is "package.module:Name", or a name that is registered there.
+
+    Images travel as float32, prompts with their facts as JSON, gradients back as float32. The other environment needs torch and the
+    reward's package; tta-align only for a registered name. It ends with this process; the next call after a failure starts another.
+
+    python: the interpreter, or the folder of a virtual environment.
+    settings: arguments of the factory, plain data.
+    device: where the child puts images, and the networks that the reward declares: "cpu", "cuda:1".
+    timeout: seconds for each call, and for the start.
+    resident: False ends the child after each call (with a gradient: after the backward pass), to free its memory.
+    environment: further environment variables. PYTHONPATH and the like are not inherited.
+    """
+
+    python: str | Path
+    factory: str
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+    device: str = "cpu"
+    timeout: float = 600.0
+    resident: bool = True
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    _child: "Child" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: Child(self), takes_self=True))
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One score per image, differentiable if the reward is. Raises `RewardError` with the child's standard error."""
+        return self._child.score(images, prompts)
+
+    @property
+    def card(self) -> Card:
+        """The card of the reward in the other process."""
+        return self._child.card
+
+    def restart(self) -> None:
+        """End the process and start another."""
+        self._child.restart()
+
+    def close(self) -> None:
+        """End the process; a further call starts another."""
+        self._child.close()
+
+
+class Child:
+    """The process behind a reward, and the calls whose graphs it keeps. One call at a time; threads wait for each other."""
+
+    def __init__(self, asked: RemoteReward) -> None:
+        """Start once, for the card: what cannot start is known before anything is drawn."""
+        self._python = python_of(str(asked.python))
+        self._task = {"factory": asked.factory, "settings": dict(asked.settings), "device": asked.device, "fields": list(_FIELDS)}
+        self._environment, self._timeout, self._resident = dict(asked.environment), float(asked.timeout), asked.resident
+        self._lock, self._numbers = threading.RLock(), itertools.count()
+        self._forgotten: list[int] = []
+        self._kept: set[int] = set()
+        self._process: Process | None = None
+        found = self._running().card
+        found = {name: value for name, value in found.items() if value is not None}
+        found.update({name: tuple(found[name]) for name in ("range", "facts") if name in found})
+        self.card = Card(**found)
+        self._settle()
+
+    def score(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """Scores, with a node of the graph here where the child has one."""
+        if torch.is_grad_enabled() and images.requires_grad and self.card.differentiable is not False:
+            scores, differentiable = _Scored.apply(images, self, tuple(prompts))
+            return scores if differentiable else scores.detach()
+        _, _, scores = self.forward(images, prompts, gradient=False)
+        return scores
+
+    def forward(self, images: Tensor, prompts: Sequence[str], gradient: bool) -> tuple[int, bool, Tensor]:
+        """The call's number, whether the child keeps a graph for it, and the scores."""
+        facts = _plain_facts(prompts)
+        with self._lock:
+            number = next(self._numbers)
+            header = {"kind": "score", "number": number, "gradient": gradient, "prompts": [str(text) for text in prompts], "facts": facts}
+            reply, (scores, *_) = self._asked(header, images)
+            if reply["differentiable"]:
+                self._kept.add(number)
+            self._settle()
+        return number, reply["differentiable"], scores.to(images.device)
+
+    def backward(self, number: int, slopes: Tensor) -> Tensor:
+        """dL/dimages from dL/dscores of that call."""
+        with self._lock:
+            if number not in self._kept:
+                raise RewardError(f"{self._name} lost the graph of this call: its process was ended or restarted since. Score again.")
+            _, (gradient, *_) = self._asked({"kind": "gradient", "number": number}, slopes)
+        return gradient.to(slopes.device)
+
+    def forget(self, number: int) -> None:
+        """The graph of that call is not needed any more. Called when Python frees it, in any thread, so it only makes a note."""
+        self._forgotten.append(number)
+        if not self._resident and self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def restart(self) -> None:
+        """End the process and start another."""
+        with self._lock:
+            self.close()
+            self._running()
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        with self._lock:
+            self._kept.clear()
+            if self._process is not None:
+                self._process.stop()
+            self._process = None
+
+    @property
+    def _name(self) -> str:
+        return f"{self._task['factory']} in {self._python}"
+
+    def _running(self) -> Process:
+        if self._process is None or not self._process.alive:
+            self.close()
+            self._process = Process(self._python, self._task, self._environment, self._timeout)
+            weakref.finalize(self, self._process.stop)
+        return self._process
+
+    def _asked(self, header: Mapping[str, Any], tensor: Tensor) -> tuple[dict[str, Any], list[Tensor]]:
+        process = self._running()
+        forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
+        self._kept.difference_update(forgotten)
+        try:
+            reply, tensors = process.ask({**header, "forget": forgotten}, [tensor], self._timeout)
+        except RewardError as error:
+            self.close()
+            raise RewardError(f"{self._name}: {error}") from error
+        if "error" in reply:
+            remedy = " It ran out of memory: score fewer images at once, or another device." if reply["memory"] else ""
+            raise RewardError(f"{self._name} raised {reply['error']}.{remedy}\n{reply['traceback']}")
+        if "wrong" in reply:
+            raise RewardError(f"{self._name} {reply['wrong']}. Return float scores of shape ({tensor.shape[0]},).")
+        return reply, tensors
+
+    def _settle(self) -> None:
+        """End the process of one that is not resident, once no graph is needed."""
+        if not self._resident:
+            self._kept.difference_update(self._forgotten)
+            if not self._kept:
+                self.close()
+
+
+class _Scored(torch.autograd.Function):
+    """The node of the graph here that stands for the child's."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, child: Child, prompts: tuple[str, ...]) -> Any:
+        number, differentiable, scores = child.forward(images, prompts, gradient=True)
+        ctx.child, ctx.number = child, number
+        if differentiable:
+            ctx.token = _Token()
+            weakref.finalize(ctx.token, child.forget, number)
+        else:
+            ctx.mark_non_differentiable(scores)
+        return scores, differentiable
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slopes: Tensor, _: Any) -> Any:
+        return ctx.child.backward(ctx.number, slopes), None, None
+
+
+class _Token:
+    """Lives as long as a node of the graph."""
+
+
+def _plain_facts(prompts: Sequence[str]) -> list[dict[str, object]]:
+    """Facts as JSON has them. Raises `RewardError` for one that is not plain data."""
+    for prompt in prompts:
+        for name, value in facts_of(prompt).items():
+            if not isinstance(value, str | int | float | bool | list | tuple | dict | PathLike):
+                kind = type(value).__name__
+                raise RewardError(f"The fact {name!r} is a {kind}, which does not travel to another process. Give a path or plain data.")
+    return facts_record(prompts)

@@ -1,0 +1,105 @@
+"""Run as a script, in a process of its own: what happens on the pretended accelerator, one JSON line for each case."""
+
+import gc
+import json
+import logging
+import sys
+import tempfile
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
+from tiny_pipelines import build
+
+import tta_core as tta
+from tta_core.errors import OutOfMemoryError, TTAError
+from tta_core.testing.accelerator import TRAFFIC, counted, limited, use_accelerator
+from tta_core.values.schedules import Every
+from tta_plugins.methods.baselines import BestOfN, Fixed
+from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.null_tta import NullTTA
+
+FAMILIES = ("sd", "sdxl", "sd3", "flux-schnell", "pixart-alpha")
+METHODS = {
+    "fixed": Fixed(),
+    "best-of-n": BestOfN(2),
+    "date": DATE(updates=Every(2)),
+    "null-tta": NullTTA(particles=2, inner_min=3, inner_max=3, kernel="sampler"),
+    "dno": DNO(iterations=1, shuffles=2, eta=0.0),
+}
+POLICIES = ("checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "bf16", "fp16", "offload")
+
+
+def said(case, **found):
+    print(json.dumps({"case": case, **found}), flush=True)
+
+
+def aligned(pipe, method, memory=(), **options):
+    return tta.align(
+        "a red circle", backbone=pipe, method=method, reward="brightness", steps=3, memory=memory, height=32, width=32, **options
+    )
+
+
+def apart(first, second):
+    return (first.result.pixels.cpu() - second.result.pixels.cpu()).abs().max().item()
+
+
+def main():
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    device = use_accelerator()
+    for family in FAMILIES:
+        pipe = build(family, Path(tempfile.mkdtemp()))
+        pipe.set_progress_bar_config(disable=True)
+        guided = family != "flux-schnell"
+        methods = {name: method for name, method in METHODS.items() if guided or name != "null-tta"}
+        on_cpu = {name: aligned(pipe, method) for name, method in methods.items()}
+        pipe.to(device)
+        for name, method in methods.items():
+            said(f"{family} {name}", apart=apart(on_cpu[name], aligned(pipe, method)))
+        if family == "sd":
+            policies(pipe, on_cpu)
+            waits(pipe)
+            memory(pipe)
+
+
+def policies(pipe, on_cpu):
+    for policy in POLICIES:
+        name = "dno" if policy == "segments" else "date"
+        said(f"policy {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], policy)))
+        said(f"handed back {policy}", where=sorted({str(parameter.device) for parameter in pipe.unet.parameters()}))
+
+
+def waits(pipe):
+    """Waits and copies from one snapshot to the next, by the step of the latter."""
+    marks = []
+    with counted():
+        aligned(pipe, METHODS["null-tta"], observers=[lambda snapshot: marks.append((snapshot.index, TRAFFIC.waits, TRAFFIC.copies))])
+    inner = [(now[1] - before[1], now[2] - before[2]) for before, now in pairwise(marks) if before[0] == now[0] < 2]
+    said("inner steps", waits=max(wait for wait, _ in inner), copies=max(copy for _, copy in inner), count=len(inner))
+
+
+def memory(pipe):
+    with counted():
+        aligned(pipe, METHODS["dno"])
+        whole = TRAFFIC.peak - TRAFFIC.allocated
+    with counted():
+        aligned(pipe, METHODS["dno"], "segments")
+        cut = TRAFFIC.peak - TRAFFIC.allocated
+    said("peaks", whole=whole, cut=cut)
+    with limited(TRAFFIC.allocated + (whole + cut) // 2):
+        try:
+            aligned(pipe, METHODS["dno"])
+            said("too small", error="")
+        except TTAError as error:
+            said("too small", error=type(error).__name__, is_own=isinstance(error, OutOfMemoryError), message=str(error))
+        gc.collect()
+        said("segments fit", finite=bool(torch.isfinite(aligned(pipe, METHODS["dno"], "segments").result.pixels.cpu()).all()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""On a pretended accelerator every family and method gives the CPU's numbers, no tensor is left behind, and waits are counted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("on_device.py")
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What the script says, by case; a process of its own, since the device stays registered."""
+    finished = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=600, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return {line["case"]: line for line in map(json.loads, finished.stdout.splitlines())}
+
+
+def test_every_family_and_method_gives_the_cpus_numbers(found):
+    cases = {
+        case: line["apart"] for case, line in found.items() if case.split()[0] in ("sd", "sdxl", "sd3", "flux-schnell", "pixart-alpha")
+    }
+    assert len(cases) == 24
+    assert {case: apart for case, apart in cases.items() if apart > 1e-4} == {}
+
+
+@pytest.mark.parametrize("policy", ["checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload"])
+def test_exact_policies_give_the_cpus_numbers(found, policy):
+    assert found[f"policy {policy}"]["apart"] < 1e-4
+
+
+@pytest.mark.parametrize("policy", ["bf16", "fp16"])
+def test_half_precision_is_cast_and_handed_back(found, policy):
+    assert 0 < found[f"policy {policy}"]["apart"] < 0.2
+    assert found[f"handed back {policy}"]["where"] == ["pretended:0"]
+
+
+def test_an_inner_step_waits_once_and_copies_nothing(found):
+    inner = found["inner steps"]
+    assert inner["count"] >= 4
+    assert (inner["waits"], inner["copies"]) == (1, 0)
+
+
+def test_memory_is_counted_and_refused_beyond_a_size(found):
+    assert found["peaks"]["cut"] < found["peaks"]["whole"]
+    assert found["too small"]["is_own"], found["too small"]
+    assert found["segments fit"]["finite"]

@@ -1,0 +1,86 @@
+"""The pages: every section is there, nothing is loaded from outside, and a browser shows them without a complaint."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from PIL import Image
+
+from tta_plugins.bench.finish import rewrite
+
+SECTIONS = ("verdicts", "curves", "scores", "prompts", "pictures", "look-aheads", "steps", "panel", "failures", "ledger", "provenance")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def page(drawn):
+    return drawn[1] / "report.html"
+
+
+def test_every_section_is_there(page):
+    text = page.read_text()
+    assert [name for name in SECTIONS if f'id="{name}"' not in text] == []
+    assert text.count("data:image/png") > 6
+
+
+def outside(text):
+    """Addresses that a page would load; names of XML spaces are none."""
+    loading = re.findall(r'(?:src|href)="([^"#]*)"|url\(([^)#][^)]*)\)|@import', text)
+    return [found for pair in loading for found in pair if found and not found.startswith("data:")]
+
+
+def test_nothing_is_loaded_from_outside(page):
+    assert outside(page.read_text()) == []
+    assert outside('<img src="https://example.org/a.png">')
+
+
+def test_identifiers_of_two_figures_do_not_meet(page):
+    names = re.findall(r'\bid="([^"]+)"', page.read_text())
+    assert len(names) == len(set(names))
+
+
+def test_prompts_are_escaped(drawn):
+    from tta_plugins.pages.render import render
+
+    values = {"title": "<script>alert(1)</script>", "method": "", "prompts": [], "reward": "", "unit": "", "stopped": ""}
+    text = render("run.html", {**values, "trace": [], "strips": [], "cost": _cost(), "manifest": "<b>"})
+    assert "<script>" not in text
+    assert "&lt;b&gt;" in text
+
+
+def _cost():
+    return {"rows": {}, "seconds": 1.0, "flops": None, "peak_bytes": None}
+
+
+def test_a_report_without_pictures_says_so(drawn, tmp_path):
+    _, folder = drawn
+    for name in ("plan.json", "results.csv"):
+        shutil.copy(folder / name, tmp_path / name)
+    text = rewrite(tmp_path, tmp_path / "page.html").read_text()
+    assert "do not lie beside this report" in text
+    assert "Not finished" not in text
+    assert all(f'id="{name}"' in text for name in SECTIONS)
+
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run"),
+    *("--disable-extensions", "--disable-background-networking", "--disable-sync", "--disable-component-update"),
+    *("--enable-logging=stderr", "--v=0"),
+)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "dark"), [(500, False), (1280, False), (1280, True)])
+def test_a_browser_shows_it(page, tmp_path, width, dark):
+    shot, log = tmp_path / "page.png", tmp_path / "log"
+    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    flags = [*FLAGS, *scheme, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600", f"--screenshot={shot}"]
+    with log.open("w") as told:  # a pipe would be held open by the browser's helpers
+        subprocess.run([BROWSER, *flags, page.as_uri()], stdout=told, stderr=told, timeout=100, check=True)
+    assert [line for line in log.read_text().splitlines() if "CONSOLE" in line] == []
+    with Image.open(shot) as image:
+        levels = image.convert("L").histogram()
+        paper = sum(levels[:64] if dark else levels[192:]) / sum(levels)
+        assert 0.3 < paper < 0.99
+        assert sum(count > 0 for count in levels) > 20

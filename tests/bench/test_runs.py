@@ -1,0 +1,231 @@
+"""A comparison that is interrupted, drawn elsewhere or fails in part ends with the table that it should."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from small_plans import planned
+
+from tta_core.errors import InputError
+from tta_plugins.bench.engines.here import Here
+from tta_plugins.bench.engines.local import Local
+from tta_plugins.bench.finish import finish
+from tta_plugins.bench.plan import read_plan, resolve_plan, settle
+from tta_plugins.bench.run import draw, missing_units
+from tta_plugins.bench.status import status_of
+from tta_plugins.bench.store import Store
+
+
+def table(folder):
+    return (folder / "results.csv").read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs."""
+
+
+def test_a_run_killed_three_times_ends_with_the_same_table(plan, drawn, tmp_path, monkeypatch):
+    keep, generator = Store.keep, random.Random(1)
+    left = [0]
+
+    def mortal(self, arm, cell, record, picture, strip=None):
+        left[0] -= 1
+        if left[0] < 0:
+            if picture is not None and generator.random() < 0.5:  # between the picture and its line
+                path = self.picture(arm, cell)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+            raise Killed
+        keep(self, arm, cell, record, picture, strip)
+
+    monkeypatch.setattr(Store, "keep", mortal)
+    deaths = 0
+    for _ in range(3):
+        left[0] = generator.randrange(1, 7)
+        try:
+            draw(plan, tmp_path / "run", Here())
+        except Killed:
+            deaths += 1
+    assert deaths == 3
+    torn = next((tmp_path / "run").glob("arms/*/cells.*.jsonl"))
+    torn.write_bytes(torn.read_bytes() + b'{"prompt": 3, "se')
+    monkeypatch.setattr(Store, "keep", keep)
+    assert draw(plan, tmp_path / "run", Here()).done == 20
+    finish(plan, tmp_path / "run")
+    assert table(tmp_path / "run") == table(drawn[1])
+
+
+def test_supervised_processes_give_the_same_table_though_one_is_killed(plan, drawn, tmp_path):
+    folder, engine = tmp_path / "run", Local(workers=1)
+    killed = []
+
+    def kill():
+        while not killed:
+            if list(folder.glob("arms/*/cells.*.jsonl")):
+                for process in list(engine.running):
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    drew = draw(plan, folder, engine)
+    thread.join()
+    assert (drew.done, drew.failed) == (20, 0)
+    assert len(killed) == 1
+    finish(plan, folder)
+    assert table(folder) == table(drawn[1])
+
+
+def test_nothing_is_drawn_twice(drawn):
+    plan, folder = drawn
+    assert missing_units(plan, Store(folder)) == []
+
+
+def test_a_failing_reward_is_counted_and_bounds_the_gain(tmp_path, monkeypatch):
+    plan = planned(fail_on=1.0)
+    bad = plan.prompts[1]
+
+    class Picky:
+        def __call__(self, images, prompts):
+            if bad in prompts:
+                raise ValueError("I will not score this")
+            return images.mean((1, 2, 3))
+
+    monkeypatch.setattr("tta_plugins.bench.parts.Parts.reward", lambda self, name: Picky() if name == "clip" else _reward(self, name))
+    drew = draw(plan, tmp_path / "run", Here())
+    failed = [
+        cell for cells in Store(tmp_path / "run").all_cells(plan).values() for cell, one in cells.items() if one["status"] == "failed"
+    ]
+    assert drew.failed == len(failed) == 5  # fixed, random direction, DATE, two draws of the pool
+    assert {cell.prompt for cell in failed} == {1}
+    assert "I will not score this" in next(iter(status_of(plan, tmp_path / "run").arms[0].errors))
+    summary = finish(plan, tmp_path / "run")
+    date = next(arm for arm in summary["arms"] if arm["name"] == "DATE")
+    assert date["cells"] == {"planned": 4, "done": 3, "failed": 1}
+    assert date["scores"]["shapes-oracle"]["worst"] < date["scores"]["shapes-oracle"]["gain"]["mean"]
+
+
+def _reward(parts, name):
+    from tta_core.plugins import resolve
+
+    return resolve.reward(name, parts.backbone(parts.plan.arms[0]))
+
+
+def test_a_run_that_fails_too_often_stops_and_failed_cells_can_be_tried_again(tmp_path, monkeypatch):
+    plan = planned(fail_on=0.1)
+    broken = [True]
+
+    class Flaky:
+        def __call__(self, images, prompts):
+            if broken[0]:
+                raise ValueError("not today")
+            return images.mean((1, 2, 3))
+
+    monkeypatch.setattr("tta_plugins.bench.parts.Parts.reward", lambda self, name: Flaky())
+    drew = draw(plan, tmp_path / "run", Here())
+    assert "failed" in drew.stopped
+    assert drew.failed < drew.planned
+    broken[0] = False
+    assert draw(plan, tmp_path / "run", Here()).failed == drew.failed
+    assert draw(plan, tmp_path / "run", Here(), retry_failed=True).failed == 0
+
+
+def test_out_of_memory_is_tried_in_halves(plan, tmp_path, monkeypatch):
+    from tta_plugins.methods.baselines import Fixed
+
+    align = Fixed.align
+
+    def hungry(self, problem):
+        if len(problem.prompts) > 1:
+            raise torch.OutOfMemoryError("full")
+        yield from align(self, problem)
+
+    monkeypatch.setattr(Fixed, "align", hungry)
+    draw(plan, tmp_path / "run", Here(), only=["fixed"])
+    kept = Store(tmp_path / "run").cells(plan.arm("fixed"))
+    assert [(one["status"], one["batch"], one["retries"]) for one in kept.values()] == [("done", 1, 1)] * 4
+
+
+def test_only_some_arms(plan, tmp_path):
+    draw(plan, tmp_path / "run", Here(), only=["random-direction"])
+    done = {arm.name for arm in status_of(plan, tmp_path / "run").arms if arm.done}
+    assert done == {"fixed", "random-direction"}
+
+
+def test_hours_that_are_spent_stop_between_batches(plan, tmp_path):
+    drew = draw(plan, tmp_path / "run", Here(), budget_hours=0.0)
+    assert "hours" in drew.stopped
+    assert 0 < drew.done < drew.planned
+
+
+def test_another_plan_is_refused(drawn):
+    with pytest.raises(InputError, match="another plan"):
+        settle(planned(pool=3), drawn[1])
+
+
+def test_a_folder_of_something_else_is_refused(plan, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="not a comparison"):
+        settle(plan, tmp_path)
+
+
+def test_an_edited_plan_is_refused(drawn, tmp_path):
+    from tta_core.errors import LoadError
+
+    written = json.loads((drawn[1] / "plan.json").read_text())
+    written["spec"]["pool"] = 99
+    (tmp_path / "plan.json").write_text(json.dumps(written))
+    with pytest.raises(LoadError, match="edited"):
+        read_plan(tmp_path)
+
+
+def test_cells_of_other_versions_are_not_mixed(plan, drawn, tmp_path):
+    store = Store(tmp_path)
+    arm = plan.arm("fixed")
+    store.identify(arm, {"key": "a", "versions": {"torch": "1"}, "prices": {}})
+    with pytest.raises(InputError, match="versions"):
+        store.identify(arm, {"key": "b", "versions": {"torch": "2"}, "prices": {}})
+
+
+def test_the_same_toml_gives_the_same_plan(tmp_path):
+    file = tmp_path / "bench.toml"
+    file.write_text('steps = 2\n[prompts]\nfile = "shapes-hard"\nlimit = 3\n[[arms]]\nname = "A"\nmethod = "date"\n')
+    assert resolve_plan(file).digest == resolve_plan(file).digest
+    before = resolve_plan(file).digest
+    file.write_text(file.read_text().replace("limit = 3", "limit = 4"))
+    assert resolve_plan(file).digest != before
+
+
+def test_prompts_of_one_seed_start_from_different_noises(plan):
+    seeds = {plan.noise_seed(cell) for cell in plan.cells(plan.arm("fixed"))}
+    assert len(seeds) == 4
+
+
+def test_jobs_of_submitit_give_the_same_table(plan, drawn, tmp_path):
+    pytest.importorskip("submitit")
+    from tta_plugins.bench.engines.slurm import Slurm
+
+    drew = draw(plan, tmp_path / "run", Slurm(jobs=1, cluster="local"))
+    assert (drew.done, drew.failed) == (20, 0)
+    finish(plan, tmp_path / "run")
+    assert table(tmp_path / "run") == table(drawn[1])
+
+
+@pytest.mark.slow
+def test_actors_of_ray_give_the_same_table(plan, drawn, tmp_path):
+    pytest.importorskip("ray")
+    from tta_core.errors import LoadError
+    from tta_plugins.bench.engines.ray import Ray
+
+    with pytest.raises(LoadError, match="--workers"):
+        draw(plan, tmp_path / "run", Ray(actors=10_000))
+    drew = draw(plan, tmp_path / "run", Ray(actors=1))
+    assert (drew.done, drew.failed) == (20, 0)
+    finish(plan, tmp_path / "run")
+    assert table(tmp_path / "run") == table(drawn[1])

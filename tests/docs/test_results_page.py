@@ -1,0 +1,33 @@
+"""The page of results is what the committed table says, and its report shows itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """What the script prints of the committed results."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "results_table.py"), str(RESULTS)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+
+
+def test_every_number_of_the_page_is_the_table_s(tables):
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    assert [row for row in rows if row not in page] == []
+
+
+def test_the_committed_results_make_a_whole_report(tmp_path):
+    from tta_plugins.bench.finish import rewrite
+
+    text = rewrite(RESULTS, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'id="verdicts"' in text
+    assert "best of n" in text
+    assert "every arm has at least 184" in text  # of 200: the page says that it was cut short

@@ -1,0 +1,58 @@
+"""Parts that fail at a call of one's choice, and a short run to put them in."""
+
+import itertools
+
+import attrs
+import torch
+
+import tta_core as tta
+from tta_core.testing import GaussianMixture, vp_scheduler
+from tta_core.values.schedules import Every
+from tta_plugins.methods.date import DATE
+
+
+class BrokenError(Exception):
+    """What a stranger's code raises."""
+
+
+FAULTS = {
+    "exception": lambda: BrokenError("out of cheese"),
+    "exit": lambda: SystemExit(3),
+    "memory": lambda: torch.OutOfMemoryError("full"),
+    "assertion": lambda: AssertionError(),
+}
+
+
+class FailsAt:
+    """Calls through until the given call, which raises."""
+
+    def __init__(self, call, at, fault):
+        self.call, self.at, self.fault, self.calls = call, at, fault, itertools.count()
+
+    def __call__(self, *args):
+        if next(self.calls) == self.at:
+            raise self.fault()
+        return self.call(*args)
+
+
+def brightness(images, prompts):
+    return images.mean((1, 2, 3))
+
+
+@attrs.frozen
+class Yields:
+    """A method that yields two good snapshots, and then what it is told to."""
+
+    rubbish: object = None
+    needs = tta.Needs()
+
+    def align(self, problem):
+        x0 = problem.controls.noise[0]
+        for index in range(2):
+            yield tta.Snapshot(index, 4, problem.controls, x0, problem.look(x0).scores)
+        yield self.rubbish(problem) if callable(self.rubbish) else self.rubbish
+
+
+def aligned(prompts="a red circle", **changes):
+    settings = {"backbone": None, "method": DATE(updates=Every(1)), "reward": brightness, "scheduler": vp_scheduler(4), **changes}
+    return tta.align(prompts, **{**settings, "backbone": settings["backbone"] or GaussianMixture()})

@@ -1,0 +1,166 @@
+"""A run's numbers depend on its arguments alone: not on torch's settings, nor on what a reward does with what it is given."""
+
+import threading
+
+import pytest
+import torch
+from faulty import aligned, brightness
+from torch import nn
+
+from tta_core.errors import IncompatibleError, RewardError
+from tta_core.protocols.reward import Card
+from tta_core.running.frozen_networks import frozen_networks, one_policy_at_a_time
+from tta_core.testing import GaussianMixture, vp_scheduler
+from tta_core.values.schedules import Every, Steps
+from tta_plugins.methods.baselines import BestOfN, Fixed
+from tta_plugins.methods.date import DATE
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return aligned().result.pixels
+
+
+SETTINGS = {
+    "default device": (lambda: torch.set_default_device("meta"), lambda: torch.set_default_device(None)),
+    "default dtype": (lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_dtype(torch.float32)),
+    "half by default": (lambda: torch.set_default_dtype(torch.bfloat16), lambda: torch.set_default_dtype(torch.float32)),
+    "no grad": (lambda: torch.set_grad_enabled(False), lambda: torch.set_grad_enabled(True)),
+    "deterministic": (lambda: torch.use_deterministic_algorithms(True), lambda: torch.use_deterministic_algorithms(False)),
+    "seed": (lambda: torch.manual_seed(11), lambda: None),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_the_process_has_set(name, expected, count):
+    count("tried")
+    put, back = SETTINGS[name]
+    before, parts = torch.get_default_dtype(), {"backbone": GaussianMixture(), "scheduler": vp_scheduler(4)}
+    put()
+    try:
+        dtype = torch.get_default_dtype()
+        pixels = aligned(**parts).result.pixels
+        assert torch.get_default_dtype() == dtype, "handed back"
+    finally:
+        back()
+    assert torch.get_default_dtype() == before
+    assert torch.equal(pixels, expected)
+    count("survived")
+
+
+def test_autocast(expected, count):
+    count("tried")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(aligned().result.pixels, expected)
+    count("survived")
+
+
+def test_a_reward_that_changes_what_it_is_given(count):
+    def spoiling(images, prompts):
+        scores = images.mean((1, 2, 3)).clone()
+        with torch.no_grad():
+            images.zero_()
+        return scores
+
+    count("tried")
+    assert torch.equal(aligned(reward=spoiling, method=BestOfN(3)).result.pixels, aligned(method=BestOfN(3)).result.pixels)
+    count("survived")
+
+
+BAD_SCORES = {
+    "float64 that overflows": lambda images: torch.full((len(images),), 1e300, dtype=torch.float64),
+    "sparse": lambda images: images.mean((1, 2, 3)).detach().to_sparse(),
+    "meta": lambda images: torch.zeros(len(images), device="meta"),
+    "integers": lambda images: torch.zeros(len(images), dtype=torch.int64),
+    "list": lambda images: [0.0] * len(images),
+    "complex": lambda images: torch.zeros(len(images), dtype=torch.complex64),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SCORES)
+def test_scores_that_are_none(name, count):
+    count("tried")
+
+    class Bad:
+        card = Card(differentiable=False)
+
+        def __call__(self, images, prompts):
+            return BAD_SCORES[name](images)
+
+    with pytest.raises(RewardError, match="Bad"):
+        aligned(reward=Bad(), method=Fixed())
+    count("survived")
+
+
+def test_overlapping_loans_end_as_they_began(count):
+    count("tried")
+    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    network[0].bias.requires_grad_(False)
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with frozen_networks([network]):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait(10)
+    with frozen_networks([network]):
+        pass
+    assert not network.training, "the other still has it"
+    assert not network[0].weight.requires_grad
+    leave.set()
+    thread.join()
+    assert network.training
+    assert network[1].training
+    assert network[0].weight.requires_grad
+    assert not network[0].bias.requires_grad
+    count("survived")
+
+
+def test_a_policy_has_its_networks_alone(count):
+    count("tried")
+    network = nn.Linear(2, 2)
+    alone = one_policy_at_a_time
+    with alone([network], []), alone([network], []):
+        refused = pytest.raises(IncompatibleError, match=r"Cannot use Linear with 'bf16' while another run has it")
+        with refused, alone([network], ["bf16"]):
+            pass
+    with alone([network], ["bf16"]), pytest.raises(IncompatibleError, match="with 'bf16'"), alone([network], []):
+        pass
+    with alone([network], ["bf16"]):
+        pass
+    count("survived")
+
+
+def test_threads_on_one_backbone_give_what_one_gives(expected, count):
+    count("tried")
+    results = {}
+
+    def run(name):
+        results[name] = aligned().result.pixels
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert all(torch.equal(pixels, expected) for pixels in results.values())
+    count("survived")
+
+
+@pytest.mark.parametrize(
+    ("reward", "why"),
+    [(lambda images, prompts: (images * 255).round().mean((1, 2, 3)), "exactly zero"), (brightness, "choose none")],
+    ids=["rounded", "no step"],
+)
+def test_updates_without_effect_are_said(reward, why, count):
+    count("tried")
+    updates = Every(1) if why == "exactly zero" else Steps((99,))
+    with pytest.warns(UserWarning, match=rf"DATE (changed nothing|made no update).*{why}"):
+        done = aligned(method=DATE(updates=updates), reward=reward, scheduler=vp_scheduler(4))
+    assert why in done.manifest["remarks"][0]
+    assert torch.equal(done.result.pixels, done.baseline.pixels)
+    count("survived")

@@ -1,0 +1,277 @@
+"""A reward in another virtual environment: the same numbers to the last bit, and clear words when its process fails."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import venv
+from pathlib import Path
+
+import pytest
+import torch
+
+import tta_core as tta
+from tta_core.errors import IncompatibleError, LoadError, RewardError
+from tta_core.testing import GaussianMixture, RewardSuite, vp_scheduler
+from tta_plugins.methods.date import DATE
+from tta_plugins.rewards.pixels import Colourfulness
+
+THERE = '''
+import os, sys, time
+import torch
+import transformers
+
+class Network:
+    """A convolution drawn from a seed, with a card; says which transformers it sees."""
+
+    def __init__(self, seed=0):
+        torch.manual_seed(seed)
+        self.networks = {"net": torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GELU(), torch.nn.Conv2d(4, 2, 3))}
+        self.version = transformers.__version__
+
+    @property
+    def card(self):
+        class Card:
+            unit, range, version, differentiable, facts = "units", (0.0, 1.0), self.version, True, ()
+        return Card()
+
+    def __call__(self, images, prompts):
+        lengths = torch.tensor([float(len(prompt)) for prompt in prompts])
+        return self.networks["net"](images).square().mean((1, 2, 3)) + 0.01 * lengths
+
+def by_target(images, prompts):
+    return images.mean((1, 2, 3)) * torch.tensor([float(len(prompt.facts["target"])) for prompt in prompts])
+
+def rounded(images, prompts):
+    with torch.no_grad():
+        return images.mean((1, 2, 3))
+
+def chatty(images, prompts):
+    print("garbage on standard output")
+    os.write(1, b"\\x00\\xff more garbage")
+    return images.mean((1, 2, 3))
+
+def failing(images, prompts):
+    print("about to fail", file=sys.stderr)
+    raise ValueError("no such thing")
+
+def exhausted(images, prompts):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+def hanging(images, prompts):
+    print("going to sleep", file=sys.stderr, flush=True)
+    time.sleep(600)
+
+def leaving(images, prompts):
+    print("last words", file=sys.stderr, flush=True)
+    os._exit(7)
+
+def listed(images, prompts):
+    return [0.0] * len(prompts)
+
+class Unmade:
+    def __init__(self):
+        raise RuntimeError("weights are missing")
+'''
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """An environment with the installed torch, its own transformers, and the module of rewards above."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "transformers.py").write_text('__version__ = "3.141"\n')
+    (packages / "rewards_there.py").write_text(THERE)
+    (packages / "installed.pth").write_text(str(Path(torch.__file__).parents[1]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def remote(elsewhere):
+    made = []
+
+    def make(name, **options):
+        made.append(tta.remote_reward(elsewhere, f"rewards_there:{name}", **options))
+        return made[-1]
+
+    yield make
+    for reward in made:
+        reward.close()
+
+
+@pytest.fixture(scope="module")
+def here(elsewhere):
+    """The same class in this process, with the same weights."""
+    namespace = {}
+    exec(compile(THERE, "there", "exec"), namespace)
+    reward = namespace["Network"](seed=3)
+    reward.networks["net"].requires_grad_(False).eval()
+    return reward
+
+
+def score_and_gradient(reward, images, prompts, weights):
+    images = images.clone().requires_grad_()
+    scores = reward(images, prompts)
+    (gradient,) = torch.autograd.grad((scores * weights).sum(), images)
+    return scores.detach(), gradient
+
+
+IMAGES, PROMPTS, WEIGHTS = (
+    torch.rand(3, 3, 12, 10, generator=torch.Generator().manual_seed(0)),
+    ["a", "bb", "ccc"],
+    torch.tensor([1.0, -2.0, 0.5]),
+)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_scores_and_gradients_are_the_same_to_the_last_bit(remote, here, resident):
+    reward = remote("Network", settings={"seed": 3}, resident=resident)
+    assert reward.card.version == "3.141"
+    assert reward.card.range == (0.0, 1.0)
+    for again in range(2):
+        expected = score_and_gradient(here, IMAGES + again / 9, PROMPTS, WEIGHTS)
+        found = score_and_gradient(reward, IMAGES + again / 9, PROMPTS, WEIGHTS)
+        assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
+    with torch.no_grad():
+        assert torch.equal(reward(IMAGES, PROMPTS), here(IMAGES, PROMPTS))
+    if not resident:
+        assert reward._child._process is None
+
+
+def test_two_calls_may_be_open_at_once_and_freed_graphs_are_forgotten(remote, here):
+    reward = remote("Network", settings={"seed": 3})
+    first, second = (images.clone().requires_grad_() for images in (IMAGES, IMAGES * 0.5))
+    one, two = reward(first, PROMPTS).sum(), reward(second, PROMPTS).sum()
+    two.backward()
+    one.backward()
+    expected = score_and_gradient(here, IMAGES, PROMPTS, torch.ones(3))[1]
+    assert torch.equal(first.grad, expected)
+    assert len(reward._child._kept) == 2
+    del one, two
+    reward(IMAGES, PROMPTS)
+    assert not reward._child._kept
+
+
+def test_an_alignment_follows_the_remote_gradient(remote, here):
+    reward = remote("Network", settings={"seed": 3})
+    run = [
+        tta.align("a", backbone=GaussianMixture(), method=DATE(), reward=judge, scheduler=vp_scheduler(3))
+        for judge in (reward, lambda images, prompts: here(images, prompts))
+    ]
+    assert torch.equal(run[0].result.pixels, run[1].result.pixels)
+    assert run[0].scores[0] > run[0].baseline.scores[0]
+
+
+class TestRemote(RewardSuite):
+    @pytest.fixture(scope="class")
+    def reward(self):
+        reward = tta.remote_reward(sys.executable, "tta_plugins.rewards.pixels:Brightness")
+        yield reward
+        reward.close()
+
+
+def test_a_registered_name_and_its_card(elsewhere):
+    reward = tta.remote_reward(sys.executable, "colourfulness")
+    try:
+        assert reward.card == Colourfulness.card
+        assert torch.equal(reward(IMAGES, PROMPTS), Colourfulness()(IMAGES, PROMPTS))
+    finally:
+        reward.close()
+
+
+def test_facts_travel_with_the_prompts(remote):
+    reward = remote("by_target")
+    prompts = [tta.Prompt("x", target="ab"), tta.Prompt("x", target="abcd"), tta.Prompt("x", target="a")]
+    torch.testing.assert_close(reward(IMAGES, prompts), IMAGES.mean((1, 2, 3)) * torch.tensor([2.0, 4, 1]))
+    with pytest.raises(RewardError, match="fact 'reference' is a Tensor, which does not travel"):
+        reward(IMAGES[:1], [tta.Prompt("x", reference=IMAGES[0])])
+
+
+def test_a_reward_without_a_gradient_has_none_here_either(remote):
+    reward = remote("rounded")
+    assert not reward(IMAGES.clone().requires_grad_(), PROMPTS).requires_grad
+    with pytest.raises(IncompatibleError, match="do not depend differentiably"):
+        tta.align("a", backbone=GaussianMixture(), method=DATE(), reward=reward, scheduler=vp_scheduler(2))
+
+
+def test_what_is_printed_does_not_disturb(remote):
+    assert torch.equal(remote("chatty")(IMAGES, PROMPTS), IMAGES.mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("failing", r"raised ValueError: no such thing(.|\n)*in failing"),
+        ("exhausted", r"ran out of memory: score fewer images"),
+        ("leaving", r"ended with exit code 7\. Its last words: last words"),
+        ("listed", r"returned list, not a tensor"),
+    ],
+)
+def test_failures_are_told_in_the_childs_words_and_survived(remote, name, message):
+    reward = remote(name)
+    for _ in range(2):
+        with pytest.raises(RewardError, match=message):
+            reward(IMAGES, PROMPTS)
+
+
+def test_a_hanging_child_is_stopped_and_its_last_words_kept(remote):
+    reward = remote("hanging", timeout=30.0)
+    reward._child._timeout = 1.0
+    with pytest.raises(RewardError, match=r"no answer in 1 s and was stopped(.|\n)*going to sleep"):
+        reward(IMAGES, PROMPTS)
+
+
+def test_a_killed_child_is_told_and_replaced(remote, here):
+    reward = remote("Network", settings={"seed": 3})
+    images = IMAGES.clone().requires_grad_()
+    scores = reward(images, PROMPTS)
+    os.kill(reward._child._process._child.pid, signal.SIGKILL)
+    with pytest.raises(RewardError, match=r"killed by SIGKILL, which the system sends when memory runs out|lost the graph"):
+        scores.sum().backward()
+    assert torch.equal(reward(IMAGES, PROMPTS), here(IMAGES, PROMPTS))
+    scores = reward(images, PROMPTS)
+    reward.restart()
+    with pytest.raises(RewardError, match="lost the graph"):
+        scores.sum().backward()
+
+
+def test_the_child_ends_with_the_reward(elsewhere):
+    reward = tta.remote_reward(elsewhere, "rewards_there:chatty")
+    child = reward._child._process._child
+    del reward
+    deadline = time.monotonic() + 20
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert child.poll() is not None
+
+
+def test_threads_take_turns(remote, here):
+    reward, found = remote("Network", settings={"seed": 3}), {}
+    expected = {row: here(IMAGES[row : row + 1], ["a"]) for row in range(3)}
+
+    def ask(row):
+        found[row] = reward(IMAGES[row : row + 1], ["a"])
+
+    threads = [threading.Thread(target=ask, args=(row,)) for row in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[row], expected[row]) for row in range(3))
+
+
+@pytest.mark.parametrize(
+    ("python", "factory", "message"),
+    [
+        ("/nowhere/python", "a:b", "/nowhere/python could not be started"),
+        (None, "no_such_module:Reward", "could not be made: ModuleNotFoundError: No module named 'no_such_module'"),
+        (None, "rewards_there:Missing", "could not be made: AttributeError"),
+        (None, "rewards_there:Unmade", "could not be made: RuntimeError: weights are missing"),
+        ("/bin/false", "a:b", r"did not start: ended with exit code 1"),
+    ],
+)
+def test_what_cannot_start_says_why(elsewhere, python, factory, message):
+    with pytest.raises(LoadError, match=message):
+        tta.remote_reward(python or elsewhere, factory)
