@@ -5,6 +5,8 @@ Notation (name -> paper): path -> z*_T .. z*_0, null -> the optimised null embed
 
 import attrs
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.variables import NullEmbedding
@@ -13,7 +15,7 @@ from tta_core.solving.problem import Problem
 from tta_core.values.arguments import at_least
 from tta_core.values.controls import Controls
 from tta_core.values.trajectory import State, Step
-from tta_core.values.typing import Latents, Scores, evolve, frozen
+from tta_core.values.typing import Latents, evolve, frozen
 
 citation = (
     "@inproceedings{nulltext2023, title={Null-text Inversion for Editing Real Images using Guided Diffusion Models}, "
@@ -98,7 +100,7 @@ def _arrival(problem: Problem, state: State, output: Latents, step: Step) -> Lat
     return step.a * prediction.x0 + step.s * prediction.eps
 
 
-def _keep(value: steering.Tensors, before: steering.Tensors, rows: Scores) -> None:
+def _keep(value: steering.Tensors, before: steering.Tensors, rows: Bool[Tensor, " b"]) -> None:
     """Undo the update of the samples that had ended."""
     with torch.no_grad():
         for tensor, old in zip(value, before, strict=True):

@@ -106,5 +106,5 @@ class PathSearch:
 
 def _best(scores: Tensor, samples: int, count: int) -> Rows:
     """The rows `(k b)` of each sample's best `count`, best first."""
-    order = rearrange(scores, "(k b) -> k b", b=samples).argsort(0, descending=True, stable=True)[:count]
+    order = rearrange(scores, "(k b) -> k b", b=samples).argsort(dim=0, descending=True, stable=True)[:count]
     return (order * samples + torch.arange(samples, device=scores.device)).flatten()
