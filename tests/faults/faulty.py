@@ -54,5 +54,7 @@ class Yields:
 
 
 def aligned(prompts="a red circle", **changes):
-    settings = {"backbone": None, "method": DATE(updates=Every(1)), "reward": brightness, "scheduler": vp_scheduler(4), **changes}
-    return tta.align(prompts, **{**settings, "backbone": settings["backbone"] or GaussianMixture()})
+    settings = {"method": DATE(updates=Every(1)), "reward": brightness, **changes}
+    for name, make in (("backbone", GaussianMixture), ("scheduler", lambda: vp_scheduler(4))):
+        settings[name] = settings.get(name) or make()
+    return tta.align(prompts, **settings)
