@@ -7,7 +7,7 @@ from tta_core.errors import IncompatibleError, InputError
 from tta_core.solving.estimators import Exact, Hybrid1, Hybrid2, Objective, ZerothOrder
 from tta_core.solving.look import Look
 from tta_core.testing.problems import Opaque, problem_for
-from tta_plugins.methods.baselines import Fixed
+from tta_plugins.methods.date import DATE
 
 VALUE = (torch.linspace(-1, 1, 24).view(2, 12),)
 SLOPE = torch.linspace(1, 2, 12)
@@ -15,7 +15,7 @@ SLOPE = torch.linspace(1, 2, 12)
 
 @pytest.fixture
 def problem():
-    return problem_for(Fixed())
+    return problem_for(DATE())
 
 
 def linear(value):

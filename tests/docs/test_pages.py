@@ -75,7 +75,7 @@ def test_every_exit_code_and_command_is_documented():
 
 
 def test_the_reward_on_the_page_is_the_one_that_tta_new_writes():
-    written = rendered("reward", "edge-density")["tta_edge_density.py"]
+    written = rendered("reward", "local-contrast")["tta_local_contrast.py"]
     assert written.strip() in (DOCS / "write-a-reward.md").read_text()
 
 

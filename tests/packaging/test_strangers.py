@@ -81,7 +81,7 @@ def test_a_name_that_is_taken_is_refused(tta, tmp_path):
     assert "is taken" in refused.stderr
 
 
-@pytest.mark.parametrize("name", ["Edges", "edge_density", "-edges", "edges-", "1edges", ""])
+@pytest.mark.parametrize("name", ["Edges", "local_contrast", "-edges", "edges-", "1edges", ""])
 def test_a_name_that_cannot_be_one_is_refused(tta, tmp_path, name):
     refused = tta("new", "reward", "--out", tmp_path, "--", name)
     assert refused.exit_code == 1
@@ -99,7 +99,7 @@ def test_what_is_there_is_not_overwritten(tta, tmp_path):
 
 
 def test_a_reward_is_registered_in_under_15_lines():
-    source = rendered("reward", "edge-density")["tta_edge_density.py"]
+    source = rendered("reward", "local-contrast")["tta_local_contrast.py"]
     assert len([line for line in source.splitlines() if line.strip()]) < 15
 
 

@@ -43,9 +43,9 @@ def checked(entry: Entry) -> Entry:
     """The entry. Raises `InputError` that names the plugin, the argument and its value, for anything but the documented form."""
     target, pipelines = entry.target, entry.pipelines
     if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
-        raise _refusal(entry, "name", entry.name, "lower-case letters, digits, '-', '.' and '+', such as 'edge-density'")
+        raise _refusal(entry, "name", entry.name, "lower-case letters, digits, '-', '.' and '+', such as 'local-contrast'")
     if isinstance(target, str) and not _TARGET.fullmatch(target):
-        raise _refusal(entry, "target", target, "'module:attribute', such as 'tta_edge_density:EdgeDensity'")
+        raise _refusal(entry, "target", target, "'module:attribute', such as 'tta_local_contrast:LocalContrast'")
     if not isinstance(target, str) and not callable(target):
         raise _refusal(entry, "target", target, "a class, a function or 'module:attribute'")
     if not isinstance(entry.summary, str) or len(entry.summary.splitlines()) > 1:

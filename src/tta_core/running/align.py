@@ -5,7 +5,7 @@ from dataclasses import replace
 from tta_core.errors import InputError
 from tta_core.plugins import resolve
 from tta_core.running.alignment import Alignment
-from tta_core.running.out_of_memory import attempted
+from tta_core.running.attempts import attempted
 from tta_core.running.request import Request, takes
 from tta_core.running.run import run
 from tta_core.running.torch_settings import plain_torch

@@ -13,6 +13,7 @@ from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
 from tta_core.running.embeddings import completed
 from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
+from tta_core.running.out_of_memory import explained, ran_out
 from tta_core.running.request import Request, takes
 from tta_core.running.sampling import guidance_of, sampler_of
 from tta_core.running.torch_settings import plain_torch
@@ -120,7 +121,12 @@ def _prepared(request: Request) -> Iterator[Prepared]:
             loss_scale=setup.loss_scale,
             ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
         )
-        problem = problem.check(setup.method.needs)
+        try:
+            problem = problem.check(setup.method.needs)
+        except Exception as error:
+            if ran_out(error):
+                raise explained(setup) from error
+            raise
         yield Prepared(problem, setup.method, setup, request, (*map(repr, policies), *setup.remarks), negatives)
 
 

@@ -25,7 +25,7 @@ LONGEST = 64
 
 def new(
     kind: Annotated[str, typer.Argument(help="reward, method or backbone.")],
-    name: Annotated[str, typer.Argument(help="What users will type: lower case, with dashes, such as edge-density.")],
+    name: Annotated[str, typer.Argument(help="What users will type: lower case, with dashes, such as local-contrast.")],
     out: Annotated[Path, typer.Option(help="The folder in which the package's own folder is made.")] = Path("."),
 ) -> None:
     """Write a package of your own for one plugin.
@@ -52,7 +52,7 @@ def checked(name: str, kind: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST:
         raise InputError(
             f"{name[:LONGEST]!r} cannot be a name. Use at most {LONGEST} lower-case letters and digits, in words joined by dashes, such as "
-            "edge-density."
+            "local-contrast."
         )
     if any(entry.name == name for entry in plugins().registry.entries(f"{kind}s")):
         raise InputError(f"The name {name!r} is taken, and two plugins of one name would both be unusable by it. Give another name.")

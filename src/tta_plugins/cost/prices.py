@@ -14,7 +14,8 @@ from tta_plugins.cost.standin import posed, size_of
 
 
 def priced(setup: Setup) -> dict[str, float]:
-    """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable, recomputation included."""
+    """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable,
+    and to x where the method moves it; recomputation included."""
     with laboratory(evolve(setup, prompts=setup.prompts[:1])) as lab:
         size = size_of(lab)
         problem = posed(lab, lab.backbone, lab.reward, lab.backbone.latent_shape(*size))
@@ -24,7 +25,11 @@ def priced(setup: Setup) -> dict[str, float]:
         if variable is not None:
             value = steering.leaves(variable.read(controls))
             controls = variable.write(controls, value)
-        here = problem.at(problem.start(controls), problem.steps[0])
+        state = problem.start(controls)
+        if lab.method.needs.moves_x and lab.method.needs.gradient:
+            state = evolve(state, x=state.x.detach().requires_grad_())
+            value += (state.x,)
+        here = problem.at(state, problem.steps[0])
         null, decode = controls.null, problem.backbone.decode
         prices = _both("text", lambda: here.branch("text", controls.text), value)
         if null is not None and problem.guidance != 1:

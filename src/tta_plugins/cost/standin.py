@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 from torch import Tensor, nn
 
 from tta_core.protocols.backbone import Backbone, Defaults
@@ -16,6 +16,7 @@ from tta_core.protocols.reward import Card, Reward, card_of
 from tta_core.solving.problem import Problem
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import Ledger
+from tta_core.values.noise import KeyedPermutations
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Images, Latents, Scores, frozen
 
@@ -103,9 +104,9 @@ class Still:
         """Zeros."""
         return torch.zeros_like(tensor)
 
-    def permutations(self, count: int, length: int, *key: int) -> Int[Tensor, "b count length"]:
-        """The same order, every time; as many bytes as if they differed."""
-        return torch.arange(length).repeat(self.samples, count, 1)
+    def permutations(self, count: int, length: int, *key: int) -> KeyedPermutations:
+        """As many as are asked for, each made when it is read, as in a run."""
+        return KeyedPermutations(tuple((sample, *key) for sample in range(self.samples)), count, length, torch.device("cpu"))
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
         """Halves."""

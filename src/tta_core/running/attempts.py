@@ -1,0 +1,68 @@
+"""Begins a run again with a leaner choice of policies where the device ran out of memory and a policy chooses; else one clear message."""
+
+import gc
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from tta_core.errors import OutOfMemoryError, TTAError
+from tta_core.protocols.memory import Chooser, MemoryPolicy
+from tta_core.running.alignment import Alignment
+from tta_core.running.out_of_memory import explained, ran_out
+from tta_core.running.prepare import Prepared, prepared
+from tta_core.running.request import Request
+
+Policies = tuple[MemoryPolicy, ...]
+
+
+@runtime_checkable
+class Running(Protocol):
+    """Runs what was prepared."""
+
+    def __call__(self, prepared: Prepared, /, *, retries: int) -> Alignment:
+        """Run, noting how often it was begun before."""
+        ...
+
+
+def attempted(request: Request, policies: Policies, running: Running) -> Alignment:
+    """Prepare and run; where the device runs out of memory and a policy chooses, again with its next choice.
+
+    Raises:
+        OutOfMemoryError: out of memory, and nothing left to choose.
+    """
+    retries = 0
+    while True:
+        following = leaner(policies)
+        try:
+            with prepared(replace(request, memory=policies)) as made:
+                try:
+                    return running(made, retries=retries)
+                except Exception as error:
+                    if ran_out(error) and following is None:
+                        message = explained(made.setup)
+                        message.partial = error.partial if isinstance(error, TTAError) else None
+                        raise message from error
+                    raise
+        except Exception as error:
+            if not ran_out(error) or (following is None and isinstance(error, OutOfMemoryError)):
+                raise
+            if following is None:
+                raise OutOfMemoryError(_BEFORE) from error
+        policies, retries = following, retries + 1
+        gc.collect()  # frames and errors that hold each other keep the tensors of the attempt that failed
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+_BEFORE = (
+    "The device ran out of memory before the run began: its networks and the encoded prompts do not fit beside each other. Give the policy "
+    "'offload', load the pipeline in half precision, or give fewer prompts at once."
+)
+
+
+def leaner(policies: Policies) -> Policies | None:
+    """The policies with the next choice of the one that chooses; None if none chooses, or nothing is left to choose."""
+    changed = [policy.leaner() if isinstance(policy, Chooser) else policy for policy in policies]
+    known = tuple(policy for policy in changed if policy is not None)
+    return known if len(known) == len(policies) and known != policies else None
