@@ -7,6 +7,8 @@ from tta_core.errors import IncompatibleError, InputError
 from tta_core.solving.estimators import Exact, Hybrid1, Hybrid2, Objective, ZerothOrder
 from tta_core.solving.look import Look
 from tta_core.testing.problems import Opaque, problem_for
+from tta_core.values.typing import evolve
+from tta_plugins.methods.baselines import Fixed
 from tta_plugins.methods.date import DATE
 
 VALUE = (torch.linspace(-1, 1, 24).view(2, 12),)
@@ -81,6 +83,6 @@ def test_without_perturbations_there_is_no_estimate(estimator):
 
 
 def test_an_objective_without_a_graph_is_refused():
-    problem = problem_for(Fixed(), reward=Opaque())
+    problem = evolve(problem_for(Fixed()), reward=Opaque())
     with pytest.raises(IncompatibleError, match="Opaque"):
         problem.gradient(torch.zeros(2), VALUE)

@@ -109,7 +109,6 @@ def test_given_latents_start_the_run():
     assert torch.equal(zero.result.pixels, aligned(latents=torch.zeros(1, 4, 4, 4), method=Fixed(), seed=2).result.pixels)
 
 
-@pytest.mark.filterwarnings("ignore:5 rows of noise are given")
 def test_given_noises_are_used():
     rows = tuple(torch.randn(1, 1, 4, 4, 4, generator=torch.Generator().manual_seed(row)) for row in range(5))
     first, second = (aligned(noises=tta.GivenNoise(rows), seed=seed).result.pixels for seed in (1, 2))
@@ -129,7 +128,6 @@ def test_given_embeddings_replace_the_encoding():
     assert not torch.equal(aligned(null=other, method=Fixed()).result.pixels, aligned(method=Fixed()).result.pixels)
 
 
-@pytest.mark.filterwarnings("ignore:5 rows of noise are given")
 def test_what_is_given_has_a_row_for_each_prompt():
     two = GaussianMixture().encode(["a", "b"], 8, 8)
     for given, message in (
