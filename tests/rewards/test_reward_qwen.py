@@ -231,5 +231,5 @@ def test_folders_as_people_have_them(tmp_path):
     (tmp_path / lost).unlink()
     with pytest.raises(LoadError, match=r"could not be read from"):
         vqa("qwen2_5_vl", weights=tmp_path)
-    with pytest.raises(LoadError, match=r"config|hub"):
+    with pytest.raises(LoadError, match=r"could not be read from"):
         vqa("qwen2_5_vl", weights=tmp_path / "absent")

@@ -77,8 +77,9 @@ class TextFeatures:
         key = (device, prompts)
         if key not in self._placed:
             while len(self._placed) > 3:
-                del self._placed[next(iter(self._placed))]
-            self._placed[key] = self(prompts).to(device)
+                self._placed.pop(next(iter(self._placed)), None)
+            with torch.inference_mode(False):  # what is kept must serve gradients too
+                self._placed[key] = self(prompts).to(device)
         return self._placed[key]
 
     def _encode(self, prompt: str) -> Tensor:
