@@ -13,19 +13,19 @@ from tta_plugins.methods.date import DATE
 from tta_plugins.shapes.registered import shapes
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
-METHOD = DATE(updates=Every(2))
+METHOD = DATE(updates=Every(1))
 
 
 def snapshots(backbone, *memory):
-    with prepare(("a red circle", "a blue square"), backbone=backbone, method=METHOD, steps=2, memory=memory) as prepared:
+    with prepare("a red circle", backbone=backbone, method=METHOD, steps=1, memory=memory) as prepared:
         return list(METHOD.align(prepared.problem))
 
 
-def assert_same(backend):
+def assert_same(backend, *components):
     backbone = shapes()
     plain = snapshots(backbone)
     with config.patch(fail_on_cache_limit_hit=True):
-        under = snapshots(backbone, Compiled(backend=backend))
+        under = snapshots(backbone, Compiled(components or ("denoiser", "decoder", "reward"), backend=backend))
     for expected, seen in zip(plain, under, strict=True):
         torch.testing.assert_close(seen.x0, expected.x0, atol=1e-3, rtol=1e-3)
         for mine, theirs in zip(seen.gradient, expected.gradient, strict=True):
@@ -33,10 +33,15 @@ def assert_same(backend):
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-2 * theirs.abs().max().item())
 
 
-def test_no_block_is_left_out_because_there_are_many_of_its_kind():
+def test_a_compiled_reward_scores_the_same():
     before = config.cache_size_limit, config.accumulated_cache_size_limit
-    assert_same("eager")
+    assert_same("eager", "reward")
     assert (config.cache_size_limit, config.accumulated_cache_size_limit) == before
+
+
+@pytest.mark.slow
+def test_no_block_is_left_out_because_there_are_many_of_its_kind():
+    assert_same("eager")
 
 
 @pytest.mark.slow
