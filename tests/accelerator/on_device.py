@@ -40,7 +40,7 @@ def said(case, **found):
 
 def aligned(pipe, method, memory=(), **options):
     return tta.align(
-        "a red circle", backbone=pipe, method=method, reward="brightness", steps=3, memory=memory, height=32, width=32, **options
+        "a red circle", backbone=pipe, method=method, reward="brightness", steps=2, memory=memory, height=32, width=32, **options
     )
 
 

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).with_name("on_device.py")
 @pytest.fixture(scope="module")
 def found():
     """What the script says, by case; a process of its own, since the device stays registered."""
-    finished = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=600, check=False)
+    finished = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=3000, check=False)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return {line["case"]: line for line in map(json.loads, finished.stdout.splitlines())}
 

@@ -19,6 +19,9 @@ class Sampler:
     def predict(self, state, output, step):
         return self.inner.predict(state, output, step)
 
+    def believe(self, state, x0, step):
+        return self.inner.believe(state, x0, step)
+
 
 class Backwards(Sampler):
     def __init__(self):
