@@ -27,7 +27,7 @@ from tta_core.running.prepare import prepare
 from tta_core.values.controls import Embedding
 from tta_core.values.schedules import Every
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
-from tta_plugins.cost.blueprint import blueprint
+from tta_plugins.cost.pipeline_configuration import pipeline_configuration
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.look_ahead_decoder import LookAhead
@@ -68,7 +68,7 @@ class Dark:
 
 
 def networks(device):
-    facts = blueprint("sd15")
+    facts = pipeline_configuration("sd15")
     unet = UNet2DConditionModel.from_config(dict(facts.denoiser)).eval().requires_grad_(False).to(device)
     vae = AutoencoderKL.from_config({**facts.vae, "force_upcast": False}).eval().requires_grad_(False).to(device)
     return unet, vae
@@ -161,7 +161,7 @@ def ours(backbone, method, reward, memory, batch, text, null):
 def main(batches, repeats):
     device = torch.device("cuda")
     unet, vae = networks(device)
-    parts = {"vae": vae, "unet": unet, "scheduler": DDIMScheduler.from_config(dict(blueprint("sd15").scheduler))}
+    parts = {"vae": vae, "unet": unet, "scheduler": DDIMScheduler.from_config(dict(pipeline_configuration("sd15").scheduler))}
     pipeline = StableDiffusionPipeline(
         **parts, text_encoder=None, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )

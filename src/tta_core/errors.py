@@ -39,7 +39,7 @@ class RunError(TTAError, RuntimeError):
 
 
 class OutOfMemoryError(TTAError, MemoryError):
-    """The device ran out of memory; the message says what was foretold and which policies to try."""
+    """The device ran out of memory; the message says what was predicted and which policies to try."""
 
 
 class NotFiniteError(TTAError, ArithmeticError):

@@ -226,12 +226,12 @@ def test_a_float16_sdxl_decodes_in_float32_and_stays_float16(pipelines):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_is_foretold_and_run(name, pipelines):
+def test_every_family_is_predicted_and_run(name, pipelines):
     options = {"backbone": backbone(name, pipelines(name)), "method": "fixed", "reward": brightness, "steps": 1, "height": 32, "width": 32}
     assert "chose the fastest" in str(tta_core.align(PROMPTS, memory="16GB", **options).manifest["memory"])
 
 
-def test_a_float16_sdxl_is_foretold_and_run(pipelines):
+def test_a_float16_sdxl_is_predicted_and_run(pipelines):
     pipe = copy.deepcopy(pipelines("sdxl")).to(torch.float16)
     made = resolved(pipe)
     assert made.networks["decoder"] is made.networks["decoder"]

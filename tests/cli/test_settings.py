@@ -187,7 +187,7 @@ def test_what_a_repr_prints_can_be_typed_back():
 
 
 @pytest.mark.parametrize("name", ["sdx", "runwayml/stable-diffusion-v1-5"])
-def test_what_cannot_be_planned_with_is_refused_with_the_blueprints(tta, name):
+def test_what_cannot_be_planned_with_is_refused_with_the_configurations(tta, name):
     refused = tta("plan", "--backbone", name)
     assert refused.exit_code == 1
     assert "sdxl" in refused.stderr

@@ -12,7 +12,7 @@ from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_core.values.schedules import Every
 from tta_plugins.cost.auto import Auto
-from tta_plugins.cost.peaks import Peaks, foretold
+from tta_plugins.cost.memory_profile import MemoryProfile, memory_profile
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 
@@ -34,15 +34,15 @@ def sized(monkeypatch):
     """Predictions without running anything: a gigabyte, less what each policy is said to save. Gives what was asked for."""
     asked = []
 
-    def foretold(setup):
+    def memory_profile(setup):
         networks = setup.backbone.networks.values()
         half = all(tensor.dtype == torch.bfloat16 for network in networks for tensor in network.parameters())
         checkpointed = sum("forward" in vars(network) for network in networks)
         chunked = getattr(setup.backbone, "predicting", None) is not None
         asked.append((half, checkpointed, chunked))
-        return Peaks(0, {"method": (1000 - 100 * checkpointed - 300 * chunked) * 10**6 // (1 + half)})
+        return MemoryProfile(0, {"method": (1000 - 100 * checkpointed - 300 * chunked) * 10**6 // (1 + half)})
 
-    monkeypatch.setattr("tta_plugins.cost.auto.foretold", foretold)
+    monkeypatch.setattr("tta_plugins.cost.auto.memory_profile", memory_profile)
     return asked
 
 
@@ -147,7 +147,7 @@ def test_a_limit_of_nothing_is_refused():
 
 def test_a_prediction_grows_with_the_batch(shapes):
     one, four = (
-        foretold(Setup(shapes, vp_scheduler(2, 0.0), Likeness(), DATE(), prompts=("a",) * rows, height=64, width=64, guidance=2.0))
+        memory_profile(Setup(shapes, vp_scheduler(2, 0.0), Likeness(), DATE(), prompts=("a",) * rows, height=64, width=64, guidance=2.0))
         for rows in (1, 4)
     )
     assert one.parameters == four.parameters

@@ -1,4 +1,4 @@
-"""A method counted on stand-ins is counted as it runs; prices, budgets and phases of the ledger."""
+"""A method counted on dummies is counted as it runs; prices, budgets and phases of the ledger."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tta_core.testing.problems import Likeness, problem_for
 from tta_core.values.ledger import Ledger
 from tta_core.values.schedules import Every
 from tta_plugins.cost.counted import Counted
-from tta_plugins.cost.standin import counted_rows
+from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE
@@ -34,7 +34,7 @@ METHODS = [
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("guidance", [1.5, 1.0])
-def test_a_stand_in_is_asked_as_often_as_the_backbone(method, guidance):
+def test_a_dummy_is_asked_as_often_as_the_backbone(method, guidance):
     if guidance == 1 and isinstance(method, NullTTA):
         pytest.skip("it steers the null embedding, which guidance 1 has none of")
     scheduler = vp_scheduler(5, 1.0)
@@ -42,12 +42,12 @@ def test_a_stand_in_is_asked_as_often_as_the_backbone(method, guidance):
     for _ in method.align(problem):
         pass
     setup = Setup(GaussianMixture(), scheduler, Likeness(), method, prompts=problem.prompts, guidance=guidance)
-    assert counted_rows(setup) == dict(problem.ledger.counts)
+    assert evaluation_count(setup) == dict(problem.ledger.counts)
 
 
 def test_recomputed_segments_are_counted():
     setup = Setup(GaussianMixture(), vp_scheduler(6, 1.0), Likeness(), DNO(1, shuffles=2), guidance=2.0)
-    plain, segmented = counted_rows(setup), counted_rows(Segments()(setup))
+    plain, segmented = evaluation_count(setup), evaluation_count(Segments()(setup))
     assert plain["text"] == plain["null"] == 12  # one iteration, and the last judgement
     assert segmented["text"] == segmented["null"] == 18
 

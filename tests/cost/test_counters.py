@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tta_plugins.cost.flops import Flops
-from tta_plugins.cost.live import LiveBytes
+from tta_plugins.cost.flop_count import FlopCount
+from tta_plugins.cost.memory_tracker import MemoryTracker
 
 MEGA = 2**20
 
@@ -16,39 +16,39 @@ def megabytes(count):
 
 def test_the_peak_is_what_was_alive_at_once():
     start = megabytes(1)
-    with LiveBytes() as live:
+    with MemoryTracker() as tracker:
         first = start * 2
         second = first + 1
         del first
         third = second - 1
         del second, third
-        assert live.now == 0
-    assert live.peak == 2 * MEGA
+        assert tracker.now == 0
+    assert tracker.peak == 2 * MEGA
 
 
 def test_views_and_changes_in_place_are_no_new_bytes():
-    with LiveBytes() as live:
+    with MemoryTracker() as tracker:
         made = megabytes(4)
         made.view(2, -1).t().add_(1)[0].mul_(2)
-    assert live.peak == 4 * MEGA
+    assert tracker.peak == 4 * MEGA
 
 
 def test_what_autograd_keeps_is_alive_until_the_backward():
     x = megabytes(1).requires_grad_()
-    with LiveBytes() as live:
+    with MemoryTracker() as tracker:
         loss = x.exp().exp().sum()
-        assert live.now == 2 * MEGA + 4
+        assert tracker.now == 2 * MEGA + 4
         torch.autograd.grad(loss, x)
-        assert live.now == 4
+        assert tracker.now == 4
 
 
 def test_a_restart_forgets_the_peak():
-    live = LiveBytes()
-    with live:
+    tracker = MemoryTracker()
+    with tracker:
         megabytes(3)
-        live.restart()
+        tracker.restart()
         kept = megabytes(1)
-        assert live.finish() == kept.nbytes
+        assert tracker.finish() == kept.nbytes
 
 
 def test_flops_are_torchs_own():
@@ -61,7 +61,7 @@ def test_flops_are_torchs_own():
         leaf = images.clone().requires_grad_()
         torch.autograd.grad(network(leaf * 1).sum(), leaf)
 
-    with Flops() as mine:
+    with FlopCount() as mine:
         work()
     with FlopCounterMode(display=False) as theirs:
         work()
@@ -71,7 +71,7 @@ def test_flops_are_torchs_own():
 def test_attention_on_the_cpu_has_its_flops():
     rows, heads, tokens, width = 2, 3, 16, 8
     query = torch.rand(rows, heads, tokens, width, requires_grad=True)
-    with Flops() as flops:
+    with FlopCount() as flops:
         output = nn.functional.scaled_dot_product_attention(query, query, query)
         forward = flops.total
         torch.autograd.grad(output.sum(), query)

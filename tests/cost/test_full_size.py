@@ -5,8 +5,8 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from tta_core.values.schedules import Every
-from tta_plugins.cost.blueprint import blueprint, made_in, shipped_names, unbuilt
-from tta_plugins.cost.live import LiveBytes
+from tta_plugins.cost.memory_tracker import MemoryTracker
+from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, made_in, pipeline_configuration
 from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import VAESlicing
@@ -51,33 +51,33 @@ def test_exact_policies_fit(method, reward, most):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", shipped_names())
-def test_every_blueprint_can_be_built(name):
-    backbone = unbuilt(blueprint(name), torch.bfloat16)
+@pytest.mark.parametrize("name", configuration_names())
+def test_every_configuration_can_be_built(name):
+    backbone = fake_backbone(pipeline_configuration(name), torch.bfloat16)
     parameters = sum(parameter.numel() for parameter in backbone.networks["denoiser"].parameters())
     published = {"sd15": 859_520_964, "sdxl": 2_567_463_684, "sd3": 2_028_328_000, "flux": 11_901_408_320, "pixart": 611_349_152}
     assert parameters == published[name]
 
 
 @pytest.mark.slow
-def test_an_autoencoder_that_overflows_is_foretold_in_float32():
+def test_an_autoencoder_that_overflows_is_predicted_in_float32():
     peaks = [planned(backbone="sdxl", method=DATE(), steps=2, dtype=dtype).forecast.peaks for dtype in (torch.float16, torch.bfloat16)]
     assert peaks[0].parameters > peaks[1].parameters
     assert peaks[0].phases["baseline"] > 1.8 * peaks[1].phases["baseline"]
 
 
 @pytest.mark.slow
-def test_a_unet_of_this_size_needs_what_was_foretold():
-    facts = blueprint("sd15")
+def test_a_unet_of_this_size_needs_what_was_predicted():
+    facts = pipeline_configuration("sd15")
     measured = []
     for real in (True, False):
-        backbone = None if real else unbuilt(facts, torch.float32)
+        backbone = None if real else fake_backbone(facts, torch.float32)
         network = UNet2DConditionModel.from_config(dict(facts.denoiser)).eval() if real else backbone.networks["denoiser"]
         network.requires_grad_(False)
         mode = made_in(torch.float32) if real else next(network.parameters()).fake_mode
-        with mode, LiveBytes() as live:
+        with mode, MemoryTracker() as tracker:
             leaf = torch.zeros(1, 77, 768, requires_grad=True)
             output = network(torch.zeros(1, 4, 32, 32), 500, encoder_hidden_states=leaf, return_dict=False)[0]
             torch.autograd.grad(output.sum(), leaf)
-        measured.append(live.peak)
+        measured.append(tracker.peak)
     assert measured[1] == pytest.approx(measured[0], rel=0.15)

@@ -8,9 +8,9 @@ from tta_core.protocols.memory import Setup
 from tta_core.testing import NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_plugins.cost.auto import Auto
-from tta_plugins.cost.laboratory import parameter_bytes
-from tta_plugins.cost.peaks import foretold
-from tta_plugins.cost.prices import priced
+from tta_plugins.cost.fake_setup import parameter_bytes
+from tta_plugins.cost.flops_per_row import flops_per_row
+from tta_plugins.cost.memory_profile import memory_profile
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.offload import Offload
 from tta_plugins.methods.date import DATE
@@ -74,19 +74,19 @@ def test_text_encoders_are_on_the_device_while_they_encode_and_after_the_run(set
     assert setup.backbone.asked == ["meta"] * 3
 
 
-def test_what_is_in_host_memory_is_not_foretold_of_the_device(setup):
-    plain = foretold(setup)
+def test_what_is_in_host_memory_is_not_predicted_of_the_device(setup):
+    plain = memory_profile(setup)
     under = Offload()(setup)
     with under.undo:
-        assert foretold(under).parameters == plain.parameters - SIZE
-        assert priced(under) == priced(setup)
+        assert memory_profile(under).parameters == plain.parameters - SIZE
+        assert flops_per_row(under) == flops_per_row(setup)
         assert setup.backbone.encoder.where == "cpu"
-    assert foretold(setup) == plain
+    assert memory_profile(setup) == plain
 
 
-def test_a_device_is_foretold_what_the_cpu_is(setup):
-    on_cpu = foretold(Setup(NetworkedMixture(), setup.scheduler, Likeness(), DATE(), height=8, width=8, guidance=2.0))
-    on_device = foretold(setup)
+def test_a_device_is_predicted_to_need_what_the_cpu_does(setup):
+    on_cpu = memory_profile(Setup(NetworkedMixture(), setup.scheduler, Likeness(), DATE(), height=8, width=8, guidance=2.0))
+    on_device = memory_profile(setup)
     assert on_device.phases == on_cpu.phases
     assert on_device.parameters == on_cpu.parameters + SIZE
 

@@ -82,12 +82,12 @@ class MemoryPolicy(Protocol):
 
 @runtime_checkable
 class Chooser(MemoryPolicy, Protocol):
-    """A policy that chooses policies, by foretelling what a run needs. The registry's entry "auto" is one, made with a limit in bytes."""
+    """A policy that chooses policies, by predicting what a run needs. The registry's entry "auto" is one, made with a limit in bytes."""
 
     def leaner(self) -> "Chooser | None":
         """The chooser for another attempt, after this one's choice ran out of memory; None when nothing is left to try."""
         ...
 
     def advice(self, setup: Setup) -> str:
-        """What is said of a run that ran out of memory: what it was foretold to need, and which policies to try next."""
+        """What is said of a run that ran out of memory: what it was predicted to need, and which policies to try next."""
         ...

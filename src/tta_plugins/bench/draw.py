@@ -23,7 +23,7 @@ from tta_plugins.bench.parts import Parts, arguments, memory_of
 from tta_plugins.bench.plan import Cell, Plan, Unit
 from tta_plugins.bench.spec import Arm
 from tta_plugins.bench.store import Store
-from tta_plugins.cost.prices import priced
+from tta_plugins.cost.flops_per_row import flops_per_row
 
 _STRIP = 8
 
@@ -177,6 +177,6 @@ def _rounded(values: Tensor | None, row: int) -> float | None:
 def _prices(prepared: Prepared) -> dict[str, float]:
     """FLOPs of one row; empty where the networks cannot be counted, and then costs are compared in evaluations."""
     try:
-        return dict(priced(prepared.setup))
+        return dict(flops_per_row(prepared.setup))
     except Exception:
         return {}

@@ -15,11 +15,11 @@ from tta_core.running.prepare import prepare
 from tta_plugins.bench.parts import memory_of, method_of
 from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.spec import Arm
-from tta_plugins.cost.blueprint import blueprint, shipped_names, unbuilt
+from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.cost.forecast import Forecast
+from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
 from tta_plugins.cost.plan import planned
-from tta_plugins.cost.standin import counted_rows
-from tta_plugins.cost.towers import has_tower, tower
+from tta_plugins.cost.reward_networks import has_reward_network, reward_network
 
 SUSTAINED = 0.4  # of a data sheet's dense bfloat16 rate: an assumption, until the first cells are measured
 DEVICES = {"h100": 989e12, "a100": 312e12, "l40s": 362e12, "4090": 165e12, "3090": 71e12, "cpu-core": 50e9}
@@ -67,7 +67,7 @@ def _once(plan: Plan, find: Callable[[Plan, Arm], Found]) -> Iterator[tuple[Arm,
             try:
                 known[key] = find(plan, arm)
             except TTAError as error:
-                known[key] = f"  cannot be foretold: {error}"
+                known[key] = f"  cannot be predicted: {error}"
         yield arm, known[key]
 
 
@@ -76,23 +76,23 @@ def _source(plan: Plan, arm: Arm) -> str:
     return KNOWN_IDS.get(name, name)
 
 
-def _is_blueprint(source: str) -> bool:
-    return source in shipped_names() or Path(source).is_dir()
+def _is_configuration(source: str) -> bool:
+    return source in configuration_names() or Path(source).is_dir()
 
 
 @cache
 def _backbone(source: str) -> Backbone:
     """One for all arms: building it takes longer than counting on it."""
-    return unbuilt(blueprint(source), _DTYPE) if _is_blueprint(source) else resolve.backbone(source)
+    return fake_backbone(pipeline_configuration(source), _DTYPE) if _is_configuration(source) else resolve.backbone(source)
 
 
 def _evaluations(plan: Plan, arm: Arm) -> int:
-    """Rows through the denoiser for one picture, counted on a stand-in."""
+    """Rows through the denoiser for one picture, counted on networks that cost nothing."""
     source, spec, target = _source(plan, arm), plan.spec, plan.target(arm)
     judge: object = target
     drawing = _backbone(source)
-    if _is_blueprint(source) and has_tower(target):
-        judge = tower(target, drawing, _DTYPE)
+    if _is_configuration(source) and has_reward_network(target):
+        judge = reward_network(target, drawing, _DTYPE)
     with prepare(
         ["a prompt"],
         backbone=drawing,
@@ -106,7 +106,7 @@ def _evaluations(plan: Plan, arm: Arm) -> int:
         height=spec.height,
         width=spec.width,
     ) as prepared:
-        rows = counted_rows(prepared.setup)
+        rows = evaluation_count(prepared.setup)
     return sum(rows.get(name, 0) for name in _DENOISER)
 
 

@@ -30,19 +30,19 @@ def plan(
         typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of the method or of a policy, as in method.inner_max=55."),
     ] = None,
 ) -> None:
-    """Foretell a run: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
+    """Predict what a run costs: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
 
-    The method really runs, on a stand-in that costs nothing; one row through each network is counted on tensors without data.
+    The method really runs, on networks that cost nothing; FLOPs and memory are those of the real networks on tensors without data.
     """
     from tta_core.plugins.discovery import plugins
     from tta_plugins.cli.parts import parts
     from tta_plugins.cli.suggestions import one_of
-    from tta_plugins.cost.blueprint import shipped_names
+    from tta_plugins.cost.pipeline_configuration import configuration_names
     from tta_plugins.cost.plan import DTYPES, planned
 
     if not os.path.isdir(backbone):
         whole = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines and entry.name != "diffusers"]
-        one_of(backbone, [*shipped_names(), *whole], "blueprint or small backbone")
+        one_of(backbone, [*configuration_names(), *whole], "configuration or small backbone")
     made = parts(backbone, method, reward, memory or [], settings or [], settable=["method"])
     foreseen = planned(
         backbone=backbone,

@@ -1,1 +1,1 @@
-"""What a run costs, counted and foretold."""
+"""What a run costs: counted while it runs, or predicted before it begins."""

@@ -13,8 +13,8 @@ from tta_core.errors import IncompatibleError, InputError, OutOfMemoryError
 from tta_core.plugins.discovery import plugins
 from tta_core.protocols.memory import MemoryPolicy, Setup
 from tta_core.values.typing import evolve, frozen
-from tta_plugins.cost.laboratory import laboratory
-from tta_plugins.cost.peaks import foretold
+from tta_plugins.cost.fake_setup import on_fake_tensors
+from tta_plugins.cost.memory_profile import memory_profile
 
 _log = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ class Auto:
 
     def advice(self, setup: Setup) -> str:
         """The prediction for this setup, and the least of the ladder."""
-        now = foretold(setup).total
-        with laboratory(setup) as lab:
-            choice, trial = _applicable(lab, _LADDER[-1])
+        now = memory_profile(setup).total
+        with on_fake_tensors(setup) as fake:
+            choice, trial = _applicable(fake, _LADDER[-1])
             trial.undo.close()
         leanest = [name for name, _ in choice]
         return (
@@ -76,14 +76,14 @@ class Auto:
     def _chosen(self, setup: Setup, limit: int) -> tuple[Choice, str]:
         """The first choice that fits, and why; everything is tried on copies without data, which are gone when this returns."""
         tried: dict[Choice, int] = {}
-        with laboratory(setup) as lab:
+        with on_fake_tensors(setup) as fake:
             for half in ((), _HALF):
                 for rung in _LADDER:
-                    choice, trial = _applicable(lab, (*half, *rung))
+                    choice, trial = _applicable(fake, (*half, *rung))
                     with trial.undo:
                         if choice in tried:
                             continue
-                        tried[choice] = foretold(trial).total
+                        tried[choice] = memory_profile(trial).total
                     if tried[choice] <= self.share * limit:
                         *more, last = (f"{_named(choice)} {_size(total)}" for choice, total in tried.items())
                         too_much = f"; too much: {', '.join(more)}" if more else ""
@@ -95,9 +95,9 @@ class Auto:
         )
 
 
-def _applicable(lab: Setup, choice: Choice) -> tuple[Choice, Setup]:
+def _applicable(fake: Setup, choice: Choice) -> tuple[Choice, Setup]:
     """The policies of a choice that do something here, and a setup under them with an undo of its own."""
-    trial, kept = evolve(lab, undo=ExitStack()), []
+    trial, kept = evolve(fake, undo=ExitStack()), []
     for named in choice:
         (policy,) = _made((named,))
         try:

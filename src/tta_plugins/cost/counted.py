@@ -4,8 +4,8 @@ import attrs
 
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import evolve, frozen
-from tta_plugins.cost.live import LiveBytes
-from tta_plugins.cost.prices import priced
+from tta_plugins.cost.flops_per_row import flops_per_row
+from tta_plugins.cost.memory_tracker import MemoryTracker
 
 
 @frozen
@@ -27,7 +27,7 @@ class Counted:
     def __call__(self, setup: Setup) -> Setup:
         """The setup with prices, unless it has them already."""
         if not setup.prices:
-            setup = evolve(setup, prices=priced(setup))
+            setup = evolve(setup, prices=flops_per_row(setup))
         if self.peak and setup.meter is None and setup.backbone.device.type == "cpu":
-            setup = evolve(setup, meter=setup.undo.enter_context(LiveBytes()))
+            setup = evolve(setup, meter=setup.undo.enter_context(MemoryTracker()))
         return setup

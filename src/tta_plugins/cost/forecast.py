@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import frozen
-from tta_plugins.cost.peaks import Peaks, foretold
-from tta_plugins.cost.prices import priced
-from tta_plugins.cost.standin import counted_rows
+from tta_plugins.cost.evaluation_count import evaluation_count
+from tta_plugins.cost.flops_per_row import flops_per_row
+from tta_plugins.cost.memory_profile import MemoryProfile, memory_profile
 
 
 @frozen
@@ -21,7 +21,7 @@ class Forecast:
 
     rows: Mapping[str, int]
     prices: Mapping[str, float]
-    peaks: Peaks
+    peaks: MemoryProfile
 
     @property
     def flops(self) -> Mapping[str, float]:
@@ -54,4 +54,4 @@ COMPONENTS = {"text": "denoiser", "null": "denoiser", "decode": "decoder", "look
 
 def forecast(setup: Setup) -> Forecast:
     """The forecast of a setup, policies applied."""
-    return Forecast(counted_rows(setup), priced(setup), foretold(setup))
+    return Forecast(evaluation_count(setup), flops_per_row(setup), memory_profile(setup))

@@ -6,9 +6,9 @@ import torch
 
 from tta_core.running.prepare import prepare
 from tta_core.values.typing import frozen
-from tta_plugins.cost.blueprint import blueprint, shipped_names, unbuilt
 from tta_plugins.cost.forecast import Forecast, forecast
-from tta_plugins.cost.towers import has_tower, tower
+from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
+from tta_plugins.cost.reward_networks import has_reward_network, reward_network
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -37,16 +37,16 @@ def planned(
 ) -> Plan:
     """What `align` with these arguments would cost.
 
-    `backbone` is a blueprint ("sd15", "sdxl", "sd3", "flux"), a folder whose configurations alone are read, or a registered backbone that
-    is small enough to load ("shapes"). Of published rewards the networks are known by name; others are made as `align` makes them.
-    `dtype` is that of networks that are not loaded. Policies apply as they do in a run, "auto" and sizes too.
+    `backbone` is a shipped configuration ("sd15", "sdxl", "sd3", "flux", "pixart"), a folder whose configurations alone are read, or a
+    registered backbone that is small enough to load ("shapes"). Of published rewards the networks are known by name; others are made as
+    `align` makes them. `dtype` is that of networks that are not loaded. Policies apply as they do in a run, "auto" and sizes too.
     """
     drawing: object = backbone
     judge: object = reward
-    if backbone in shipped_names() or Path(backbone).is_dir():
-        drawing = built = unbuilt(blueprint(backbone), dtype)
-        if isinstance(reward, str) and has_tower(reward):
-            judge = tower(reward, built, dtype)
+    if backbone in configuration_names() or Path(backbone).is_dir():
+        drawing = built = fake_backbone(pipeline_configuration(backbone), dtype)
+        if isinstance(reward, str) and has_reward_network(reward):
+            judge = reward_network(reward, built, dtype)
     texts = [f"prompt {index}" for index in range(prompts)]
     with prepare(
         texts,

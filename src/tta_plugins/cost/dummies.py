@@ -1,7 +1,4 @@
-"""A backbone and a reward that cost nothing: what a method asks of them is counted, not computed.
-
-Evaluation counts come from really running the method on these, so no method has a second, hand-written formula that could go stale.
-"""
+"""A backbone, a reward and noise that cost nothing: what a method asks of them can be counted without being computed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +21,7 @@ _SIDE = 8
 
 
 @frozen
-class StandIn:
+class DummyBackbone:
     """Says that it is the backbone, and computes next to nothing: outputs that depend on x and on the embedding, so that gradients flow."""
 
     backbone: Backbone
@@ -73,7 +70,7 @@ class StandIn:
 
 
 @frozen
-class Silent:
+class DummyReward:
     """Says that it is the reward, and scores everything so low that no method stops early for it."""
 
     reward: Reward
@@ -90,7 +87,7 @@ class Silent:
 
 
 @frozen
-class Still:
+class ZeroNoise:
     """Noises that are all zero."""
 
     samples: int
@@ -113,26 +110,16 @@ class Still:
         return torch.full((count, self.samples), 0.5, dtype=torch.float64)
 
 
-def counted_rows(setup: Setup) -> dict[str, int]:
-    """Rows through each component in a run of the setup's method, forwards and backwards, by the ledger's names."""
-    backbone = StandIn(setup.backbone)
-    problem = posed(setup, backbone, Silent(setup.reward), backbone.latent_shape(*size_of(setup)))
-    with torch.enable_grad():
-        for _ in setup.method.align(problem):
-            pass
-    return dict(problem.ledger.counts)
-
-
 def size_of(setup: Setup) -> tuple[int, int]:
     """Height and width of the setup's pictures, in pixels."""
     defaults = setup.backbone.defaults
     return setup.height or defaults.height, setup.width or defaults.width
 
 
-def posed(setup: Setup, backbone: Backbone, reward: Reward, shape: tuple[int, int, int]) -> Problem:
+def dummy_problem(setup: Setup, backbone: Backbone, reward: Reward, shape: tuple[int, int, int]) -> Problem:
     """The problem of a setup with all noises zero, on another backbone and reward."""
     samples, size = len(setup.prompts), size_of(setup)
-    noises = Still(samples, shape)
+    noises = ZeroNoise(samples, shape)
     with torch.no_grad():
         text, null = backbone.encode(setup.prompts, *size), backbone.encode_null([None] * samples, *size)
     noise = torch.stack([noises(row, 0) for row in range(len(setup.scheduler.steps) + 1)])

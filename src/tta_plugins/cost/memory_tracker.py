@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 
-class LiveBytes(TorchDispatchMode):
+class MemoryTracker(TorchDispatchMode):
     """Counts the storages of tensors made inside the context, from the operation that makes one until nothing refers to it.
 
     Real and fake tensors alike; views share a storage and count once. What existed before (parameters, inputs) is not counted unless

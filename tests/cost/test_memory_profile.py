@@ -1,4 +1,4 @@
-"""What is foretold is what is measured, and foretelling leaves nothing behind."""
+"""What is predicted is what is measured, and predicting leaves nothing behind."""
 
 import copy
 from functools import lru_cache
@@ -12,11 +12,11 @@ from tta_core.running.prepare import prepare
 from tta_core.values.noise import KeyedNoise
 from tta_core.values.schedules import Every, Window
 from tta_plugins.cost.counted import Counted
-from tta_plugins.cost.flops import Flops
+from tta_plugins.cost.dummies import ZeroNoise
+from tta_plugins.cost.fake_setup import on_fake_tensors
+from tta_plugins.cost.flop_count import FlopCount
 from tta_plugins.cost.forecast import forecast
-from tta_plugins.cost.laboratory import laboratory
-from tta_plugins.cost.peaks import foretold
-from tta_plugins.cost.standin import Still
+from tta_plugins.cost.memory_profile import memory_profile
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
@@ -53,7 +53,7 @@ def test_the_peak_is_within_fifteen_percent(shapes, run):
     method, memory = run
     measured = tta_core.align(PROMPTS, backbone=shapes, method=method, memory=(*memory, Counted(peak=True)), steps=4).cost
     with prepare(PROMPTS, backbone=shapes, method=method, memory=memory, steps=4) as prepared:
-        predicted = foretold(prepared.setup)
+        predicted = memory_profile(prepared.setup)
     for phase in ("baseline", "method"):
         assert predicted.phases[phase] == pytest.approx(measured.phases[phase].peak_bytes, rel=0.15), phase
 
@@ -62,7 +62,7 @@ def test_the_peak_is_within_fifteen_percent(shapes, run):
 def test_methods_in_turn_need_what_the_one_that_needs_most_does(shapes, order):
     def peak(method):
         with prepare("a red circle", backbone=shapes, method=method, steps=2) as prepared:
-            return foretold(prepared.setup).phases["method"]
+            return memory_profile(prepared.setup).phases["method"]
 
     each = DATE(updates=Every(2)), CHAIN
     assert peak(Sequential(tuple(each[i] for i in order))) == pytest.approx(peak(CHAIN), rel=0.01)
@@ -73,22 +73,22 @@ def test_a_segment_is_no_longer_than_the_run(shapes):
     peaks = []
     for every in ("all", 1000):
         with prepare("a red circle", backbone=shapes, method=CHAIN, memory=Segments(every), steps=2) as prepared:
-            peaks.append(foretold(prepared.setup).phases)
+            peaks.append(memory_profile(prepared.setup).phases)
     assert peaks[0] == peaks[1]
 
 
-def test_noises_without_data_take_as_many_bytes():
-    still, keyed = Still(2, (4, 8, 8)), KeyedNoise((0, 1), (0, 0), (4, 8, 8), torch.device("cpu"))
+def test_dummy_noises_take_as_many_bytes():
+    zero, keyed = ZeroNoise(2, (4, 8, 8)), KeyedNoise((0, 1), (0, 0), (4, 8, 8), torch.device("cpu"))
     for ask in (lambda noises: noises(0, 1), lambda noises: noises.like(torch.ones(2, 3), 7), lambda noises: noises.permutations(5, 9, 7)):
-        assert ask(still).shape == ask(keyed).shape
-        assert ask(still).untyped_storage().nbytes() == ask(keyed).untyped_storage().nbytes()
+        assert ask(zero).shape == ask(keyed).shape
+        assert ask(zero).untyped_storage().nbytes() == ask(keyed).untyped_storage().nbytes()
 
 
 def test_the_flops_are_those_of_the_run(shapes):
     method = DATE(updates=Every(2))
     with prepare(PROMPTS, backbone=shapes, method=method, memory=Checkpointing(), steps=4) as prepared:
         foreseen = forecast(prepared.setup)
-        with Flops() as flops:
+        with FlopCount() as flops:
             for _ in method.align(prepared.problem):
                 pass
     assert foreseen.total_flops == pytest.approx(flops.total, rel=0.02)
@@ -104,22 +104,22 @@ def test_a_forecast_is_the_same_without_gradients_around_it(shapes):
     assert expected.prices["text.backward"] > 0
 
 
-def test_the_laboratory_touches_nothing(shapes):
+def test_fake_tensors_touch_nothing_of_the_users(shapes):
     with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared:
         setup = prepared.setup
         tensors = [tensor for network in shapes.networks.values() for tensor in network.parameters()]
         bits = [(id(tensor), tensor.data_ptr(), tensor.sum().item()) for tensor in tensors]
         known = dict(setup.reward._clip._cosine.text._known)
-        with laboratory(setup) as lab:
-            score = lab.reward(torch.rand(1, 3, 64, 64), ("three green triangles",))
-            assert lab.backbone is not setup.backbone
+        with on_fake_tensors(setup) as fake:
+            score = fake.reward(torch.rand(1, 3, 64, 64), ("three green triangles",))
+            assert fake.backbone is not setup.backbone
         assert type(score) is not torch.Tensor
         assert [(id(tensor), tensor.data_ptr(), tensor.sum().item()) for tensor in tensors] == bits
         assert setup.reward._clip._cosine.text._known.keys() == known.keys()
         assert setup.reward(torch.rand(1, 3, 64, 64), ("three green triangles",)).isfinite().all()
 
 
-class Restless:
+class MovesItsNetwork:
     """A reward that moves, copies and casts its network whenever it is asked."""
 
     def __init__(self):
@@ -132,22 +132,22 @@ class Restless:
 
 
 def test_networks_may_be_moved_and_copied_and_cast(shapes):
-    method, reward = DATE(updates=Every(1)), Restless()
+    method, reward = DATE(updates=Every(1)), MovesItsNetwork()
     measured = tta_core.align("a", backbone=shapes, method=method, reward=reward, memory=Counted(peak=True), steps=2).cost
     with prepare("a", backbone=shapes, method=method, reward=reward, steps=2) as prepared:
-        predicted = foretold(prepared.setup)
+        predicted = memory_profile(prepared.setup)
     assert predicted.phases["method"] == pytest.approx(measured.peak_bytes, rel=0.15)
     assert {type(tensor) for tensor in reward.networks["vision"].parameters()} == {nn.Parameter}
     assert type(reward.networks["vision"]) is nn.Sequential
 
 
-def test_caches_do_not_remember_tensors_without_data(shapes):
+def test_caches_do_not_remember_fake_tensors(shapes):
     @lru_cache
     def table(size):
         return torch.arange(size)
 
     table(2)
-    with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared, laboratory(prepared.setup):
+    with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared, on_fake_tensors(prepared.setup):
         table(3)
     assert type(table(3)) is torch.Tensor
     assert type(table(2)) is torch.Tensor

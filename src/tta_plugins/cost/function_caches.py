@@ -9,7 +9,7 @@ Cached = functools._lru_cache_wrapper
 
 
 @contextmanager
-def unlearned_caches() -> Iterator[None]:
+def forgotten_caches() -> Iterator[None]:
     """Empties, on leaving, every `functools` cache of the process that learnt something inside (a reward's table of resizing weights)."""
     before = {id(function): function.cache_info().misses for function in _cached()}
     try:

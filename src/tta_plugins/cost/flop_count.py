@@ -10,7 +10,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 _Formula = Callable[..., int]
 
 
-class Flops(TorchDispatchMode):
+class FlopCount(TorchDispatchMode):
     """Adds up torch's own formulas for the operations inside the context, those of the backward too; `total` so far.
 
     `torch.utils.flop_counter.FlopCounterMode` counts the same; it also follows modules, which fails where `autograd.grad` meets a leaf

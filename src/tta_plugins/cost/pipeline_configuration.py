@@ -18,14 +18,14 @@ from tta_core.plugins import resolve
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.controls import Embedding
-from tta_plugins.cost.weightless import weightless
+from tta_plugins.cost.fake_networks import simulate
 
 Config = Mapping[str, Any]
-SHIPPED = Path(__file__).parent / "blueprints"
+CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 
 @attrs.frozen
-class Blueprint:
+class PipelineConfiguration:
     """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number."""
 
     pipeline: str
@@ -36,38 +36,38 @@ class Blueprint:
     summary: str = ""
 
 
-def blueprint(name: str) -> Blueprint:
-    """A shipped one ("sd15", "sdxl", "sd3", "flux"), or that of a folder in diffusers' layout.
+def pipeline_configuration(name: str) -> PipelineConfiguration:
+    """A shipped one ("sd15", "sdxl", "sd3", "flux", "pixart"), or that of a folder in diffusers' layout.
 
     Raises:
         UnknownNameError, LoadError: neither a shipped name nor a folder; a folder without the configurations.
     """
-    shipped = SHIPPED / f"{name}.json"
+    shipped = CONFIGURATIONS / f"{name}.json"
     if shipped.is_file():
-        return Blueprint(**json.loads(shipped.read_text(encoding="utf-8")))
+        return PipelineConfiguration(**json.loads(shipped.read_text(encoding="utf-8")))
     if not Path(name).is_dir():
-        raise UnknownNameError(f"No blueprint is called {name!r}, and it is no folder. Known: {', '.join(shipped_names())}.")
+        raise UnknownNameError(f"No configuration is called {name!r}, and it is no folder. Known: {', '.join(configuration_names())}.")
     return _from_folder(Path(name))
 
 
-def shipped_names() -> list[str]:
-    """The names of the shipped blueprints."""
-    return sorted(path.stem for path in SHIPPED.glob("*.json"))
+def configuration_names() -> list[str]:
+    """The names of the shipped configurations."""
+    return sorted(path.stem for path in CONFIGURATIONS.glob("*.json"))
 
 
-def unbuilt(plan: Blueprint, dtype: torch.dtype) -> Backbone:
+def fake_backbone(plan: PipelineConfiguration, dtype: torch.dtype) -> Backbone:
     """The backbone, with parameters that have a shape and a dtype and no data. It encodes any prompt to zeros."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode, made_in(dtype):
         denoiser, vae = (_class(config).from_config(dict(config)).eval() for config in (plan.denoiser, plan.vae))
         encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
     for network in (denoiser, vae):
-        weightless(network, "cpu")
+        simulate(network, "cpu")
     pipeline = _assembled(plan, denoiser, vae)
     pipeline.text_encoder = encoders
     with mode:
         backbone = resolve.backbone(pipeline)
-    encode = _Zeros(plan.denoiser, denoiser.config)
+    encode = _ZeroEmbeddings(plan.denoiser, denoiser.config)
     return WrappedBackbone(backbone, encoding=encode, encoding_null=encode if backbone.has_null else _no_null)
 
 
@@ -82,7 +82,7 @@ def made_in(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _assembled(plan: Blueprint, denoiser: nn.Module, vae: nn.Module) -> Any:
+def _assembled(plan: PipelineConfiguration, denoiser: nn.Module, vae: nn.Module) -> Any:
     cls = getattr(diffusers, plan.pipeline)
     given = {
         "unet": denoiser,
@@ -107,7 +107,7 @@ _LENGTHS = {"SD3Transformer2DModel": 77 + 256, "FluxTransformer2DModel": 512}
 
 
 @attrs.frozen
-class _Zeros:
+class _ZeroEmbeddings:
     """Embeddings of zeros in the shapes that a denoiser's configuration asks for; `full` has the class's own defaults too."""
 
     config: Config
@@ -135,11 +135,11 @@ class _Zeros:
         )
 
 
-def _from_folder(folder: Path) -> Blueprint:
+def _from_folder(folder: Path) -> PipelineConfiguration:
     try:
         index = _json(folder / "model_index.json")
         denoiser = next(name for name in ("unet", "transformer") if name in index)
-        return Blueprint(
+        return PipelineConfiguration(
             pipeline=index["_class_name"],
             denoiser=_json(folder / denoiser / "config.json"),
             vae=_json(folder / "vae" / "config.json"),

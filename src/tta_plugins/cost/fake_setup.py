@@ -1,4 +1,4 @@
-"""A place where the real code of a setup runs on tensors without data: every shape, dtype and byte, and none of the work."""
+"""The real code of a setup on fake tensors: every shape, dtype and byte, and none of the work."""
 
 import copy
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from tta_core.protocols.memory import Setup
 from tta_core.protocols.reward import networks_of
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.typing import evolve
-from tta_plugins.cost.caches import unlearned_caches
-from tta_plugins.cost.weightless import place_of, tensors_of, weightless, without_data
+from tta_plugins.cost.fake_networks import device_of, fake_tensors, simulate, tensors_of
+from tta_plugins.cost.function_caches import forgotten_caches
 
 
 @contextmanager
-def laboratory(setup: Setup) -> Iterator[Setup]:
+def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
     """The setup's own backbone, reward and look-ahead, copied around fake parameters; the user's networks are not touched.
 
     Everything computes on the CPU here, whatever device the backbone says it is on: shapes and bytes are the same. A setup whose networks
@@ -29,24 +29,24 @@ def laboratory(setup: Setup) -> Iterator[Setup]:
     tensors = [tensor for network in held for tensor in tensors_of(network)]
     known = next((tensor for tensor in tensors if isinstance(tensor, FakeTensor)), None)
     mode = known.fake_mode if known is not None else FakeTensorMode(allow_non_fake_inputs=True)
-    lab = evolve(setup, undo=ExitStack())
+    fake = evolve(setup, undo=ExitStack())
     if known is None:
         with mode:
-            fake = {key: tensor for network in held for key, tensor in without_data(network).items()}
-        backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), fake)
-        lab = evolve(lab, backbone=WrappedBackbone(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
-        for original, network in zip(held, _networks(lab), strict=True):
+            memo = {key: tensor for network in held for key, tensor in fake_tensors(network).items()}
+        backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), memo)
+        fake = evolve(fake, backbone=WrappedBackbone(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
+        for original, network in zip(held, _networks(fake), strict=True):
             if network is not original:
-                weightless(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
-    with torch.enable_grad(), unlearned_caches(), mode, _Assuring():
-        yield lab
+                simulate(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
+    with torch.enable_grad(), forgotten_caches(), mode, _SaysYes():
+        yield fake
 
 
-def parameter_bytes(lab: Setup) -> int:
+def parameter_bytes(fake: Setup) -> int:
     """Bytes of all parameters and buffers, each storage once, without the text encoders that are kept off the backbone's device."""
-    device, roles = lab.backbone.device.type, lab.backbone.networks.items()
-    away = [network for role, network in roles if role.startswith("text_encoder") and place_of(network) not in (None, device)]
-    tensors = [tensor for network in _networks(lab) if network not in away for tensor in tensors_of(network)]
+    device, roles = fake.backbone.device.type, fake.backbone.networks.items()
+    away = [network for role, network in roles if role.startswith("text_encoder") and device_of(network) not in (None, device)]
+    tensors = [tensor for network in _networks(fake) if network not in away for tensor in tensors_of(network)]
     return sum({tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}.values())
 
 
@@ -54,7 +54,7 @@ def _networks(setup: Setup) -> list[nn.Module]:
     return [network for thing in (setup.backbone, setup.reward, setup.look_ahead) for network in networks_of(thing).values()]
 
 
-class _Assuring(TorchDispatchMode):
+class _SaysYes(TorchDispatchMode):
     """Answers a question about the data of a fake tensor with yes."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
