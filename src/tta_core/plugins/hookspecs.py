@@ -79,7 +79,8 @@ def tta_run_started(problem: "Problem") -> None:
 
 @hookspec
 def tta_snapshot(snapshot: "Snapshot") -> None:
-    """A method has reached a new snapshot. Watching must not change it. Since 0.1."""
+    """A method has reached a new snapshot. Watching must not change it. A batch that failed is run again in halves, whose snapshots begin
+    anew and have fewer samples. Since 0.1."""
 
 
 @hookspec

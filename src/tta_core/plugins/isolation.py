@@ -5,14 +5,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 Refusal = Callable[[BaseException], Exception]
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextmanager
 def isolated(refusal: Refusal) -> Iterator[None]:
-    """Whatever is raised inside, SystemExit and KeyboardInterrupt included, becomes `refusal(error)`; a real Ctrl-C passes."""
-    with _ctrl_c_noted() as came:
+    """Whatever is raised inside, SystemExit and KeyboardInterrupt included, becomes `refusal(error)`; a KeyboardInterrupt passes that a real
+    Ctrl-C, or the handler of SIGTERM or SIGHUP, raised."""
+    with _signals_noted() as came:
         try:
             yield
         except BaseException as error:
@@ -33,21 +36,23 @@ def stdout_protected() -> Iterator[None]:
 
 
 @contextmanager
-def _ctrl_c_noted() -> Iterator[list[int]]:
-    """A list that is empty until a SIGINT comes. Only the main thread gets one, where Python handles it at all."""
+def _signals_noted() -> Iterator[list[int]]:
+    """A list that is empty until a signal comes whose handler may raise. Only the main thread gets one, where Python handles it at all."""
     came: list[int] = []
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+    if threading.current_thread() is not threading.main_thread():
         yield came
         return
+    handlers: dict[int, Any] = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
 
     def note(number: int, frame: object) -> None:
         came.append(number)
-        previous(number, frame)  # type: ignore[arg-type]
+        handlers[number](number, frame)
 
-    signal.signal(signal.SIGINT, note)
+    for number in handlers:
+        signal.signal(number, note)
     try:
         yield came
     finally:
-        if signal.getsignal(signal.SIGINT) is note:
-            signal.signal(signal.SIGINT, previous)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)

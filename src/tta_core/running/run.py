@@ -1,188 +1,43 @@
-"""A prepared problem, run: the baseline, the method, and what was best when it ended, however it ended."""
+"""A prepared problem, run: told to those who watch, in halves where a batch fails, and raised where something failed."""
 
-import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
-import torch
-
-from tta_core.errors import NotFiniteError, RunError, TTAError
-from tta_core.protocols.method import Method, Snapshot
-from tta_core.protocols.reward import Reward, card_of
-from tta_core.running.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
-from tta_core.running.effect import Effect
-from tta_core.running.manifest import manifest_of
+from tta_core.running.alignment import Alignment
+from tta_core.running.halves import run_in_halves
 from tta_core.running.prepare import Prepared
+from tta_core.running.run_once import run_once
 from tta_core.running.watchers import Watchers, check_observers
-from tta_core.solving.checks import Checks
-from tta_core.solving.look import Look
-from tta_core.solving.plain import PlainRun
-from tta_core.solving.problem import Problem
-from tta_core.values.ledger import Ledger
-from tta_core.values.provenance import describe, name_of
-from tta_core.values.typing import Latents, Scores, evolve
-
-Best = tuple[Latents, Scores]
+from tta_core.values.typing import evolve
 
 
 def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
     """Run a prepared problem, with its baseline from the same noise. `retries` goes into the ledger.
 
     Raises:
-        TTAError: what stopped the run; from the first snapshot on its `partial` is the `Alignment` with the best so far.
+        TTAError: what stopped the run; from the first snapshot on its `partial` is the `Alignment` with the best so far. Of several
+            prompts, those that did not fail are in it with their finished results.
         RunError: the method, or the backbone under it, raised anything else, or yielded what is no snapshot.
     """
-    budget = prepared.request.budget
     check_observers(prepared.request.observers)
     watchers = Watchers(prepared.request.observers)
-    problem = prepared.problem
-    ledger = problem.ledger.fresh()
+    ledger = prepared.problem.ledger.fresh()
     ledger.retries = retries
-    with torch.no_grad(), ledger.phase("baseline"), _named(prepared.method, problem):
-        known = PlainRun()
-        baseline = evolve(problem, ledger=Ledger(), plain=known)
-        plain = baseline.look(baseline.sample(baseline.controls))
-        known.recording, known.look = False, plain
-    problem = evolve(problem, ledger=ledger.restarted(), plain=known, checks=Checks(deferred=True))
-    watchers.started(problem)
-    effect = Effect(prepared.method, problem)
-    last, best, trace, stopped, interrupted, failure = None, None, [], "", False, None
-    try:
-        with torch.enable_grad(), ledger.phase("method"), _named(prepared.method, problem):
-            for snapshot in _snapshots(prepared.method, problem):
-                trace.append(_row(snapshot, problem))
-                last, best = snapshot, _better(best, snapshot)
-                effect.see(snapshot)
-                watchers.reached(snapshot)
-                stopped = budget.spent(ledger) if budget and snapshot.index + 1 < snapshot.total else ""
-                if stopped:
-                    break
-        if last is None:
-            raise RunError(f"{describe(prepared.method)} yielded no snapshot. A method yields at least its result: `problem.result(...)`.")
-    except KeyboardInterrupt:
-        if last is None:
-            raise
-        stopped, interrupted = f"interrupted at {last.index + 1} of {last.total}", True
-    except TTAError as error:
-        if last is None:
-            raise
-        stopped, failure = f"failed at {last.index + 1} of {last.total}", error
-    remark = "" if stopped else effect.remark()
-    with ledger.phase("result"):
+    ended = run_in_halves(prepared, partial(run_once, watchers=watchers, ledger=ledger), ledger)
+    alignment, failure = ended.alignment, ended.error
+    if alignment is not None:
         try:
-            with _named(prepared.method, problem):
-                result = _result(problem, last, best)
-                problem.checks.read()
-        except TTAError as error:
-            failure = failure or error
-            result, what = _salvaged(problem, best, plain)
-            stopped = f"{stopped or 'failed at the result'}; {what}"
-    alignment = Alignment(
-        prompts=problem.prompts,
-        result=_outcome(result, problem.reward),
-        baseline=_outcome(plain, problem.reward),
-        trace=tuple(trace),
-        cost=ledger,
-        manifest={**manifest_of(prepared), "remarks": [remark] if remark else []},
-        stopped=stopped,
-        interrupted=interrupted,
-    )
-    watchers.finished(alignment)
+            watchers.finished(alignment)
+        except KeyboardInterrupt:
+            why = alignment.stopped or "interrupted after the result, while plugins were told of it"
+            alignment = evolve(alignment, stopped=why, interrupted=True)
     if failure is not None:
         failure.partial = alignment
         try:
             raise failure
         finally:
-            failure = None  # a frame that holds its own error would keep the run's tensors alive
-    if remark:
+            del ended, failure  # a frame that holds its own error would keep the run's tensors alive
+    assert alignment is not None
+    for remark in alignment.manifest["remarks"]:
         warnings.warn(remark, stacklevel=2)
     return alignment
-
-
-@contextmanager
-def _named(method: Method, problem: Problem) -> Iterator[None]:
-    """Anything raised inside that is not a refusal already becomes a `RunError` that names who ran, and where it happened."""
-    try:
-        yield
-    except TTAError:
-        raise
-    except (Exception, SystemExit) as error:
-        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
-        raise RunError(
-            f"{describe(method)} on {describe(problem.backbone)} raised {type(error).__name__}: {error}. It happened in "
-            f"{frame.f_code.co_filename}:{line}. Report it to whoever wrote the part there; the best so far is in this error's `partial`."
-        ) from error
-
-
-def _snapshots(method: Method, problem: Problem) -> Iterator[Snapshot]:
-    """What a method yields, checked. Raises `RunError` for what is no snapshot of this problem."""
-    samples = len(problem.prompts)
-    for snapshot in method.align(problem):
-        if not isinstance(snapshot, Snapshot):
-            raise RunError(f"{describe(method)} yielded {snapshot!r:.100}, which is no snapshot. Yield a tta_core.Snapshot.")
-        for name, tensor in (("x0", snapshot.x0), ("scores", snapshot.scores), ("images", snapshot.images)):
-            if tensor is None:
-                continue
-            if tensor.shape[0] != samples:
-                raise RunError(
-                    f"{describe(method)} yielded a snapshot whose {name} has {tensor.shape[0]} rows, but there are {samples} prompts. "
-                    "Yield one row for each; `problem.result` chooses among copies."
-                )
-            problem.checks.finite((tensor.detach(),), partial(_lost, method, name))
-        yield snapshot
-
-
-def _lost(method: Method, name: str) -> NotFiniteError:
-    return NotFiniteError(
-        f"{describe(method)} yielded a snapshot whose {name} is not finite. The steering left the range in which the networks "
-        "work: use a smaller learning rate or rho, or a stronger penalty."
-    )
-
-
-def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
-    """What the method ended with; of one that was stopped before, the clean estimate that scored best, decoded in full."""
-    if last.images is not None and last.scores is not None:
-        return Look(last.x0.detach(), last.images.detach(), last.scores.detach())
-    with torch.no_grad():
-        return problem.look(best[0] if best else last.x0.detach())
-
-
-def _salvaged(problem: Problem, best: Best | None, plain: Look) -> tuple[Look, str]:
-    """The best so far where it cannot be scored any more: decoded, with the score that it had; else the baseline. And which it is."""
-    if best is not None:
-        try:
-            with torch.no_grad():
-                images = problem.backbone.decode(best[0])
-        except Exception:
-            return plain, "the best so far could not be decoded, so the result is the baseline"
-        if torch.isfinite(images).all():
-            return Look(best[0], images, best[1]), "the best so far could not be scored again, so its score is the one of its snapshot"
-    return plain, "nothing that was reached could be scored or decoded, so the result is the baseline"
-
-
-def _better(best: Best | None, snapshot: Snapshot) -> Best | None:
-    """Each sample's clean latents with the highest score so far; of equals, the later ones."""
-    if snapshot.scores is None:
-        return best
-    x0, scores = snapshot.x0.detach(), snapshot.scores.detach()
-    if best is None:
-        return x0, scores
-    rows = scores >= best[1]
-    return torch.where(rows.view(-1, 1, 1, 1), x0, best[0]), torch.where(rows, scores, best[1])
-
-
-def _outcome(look: Look, reward: Reward) -> Outcome:
-    return Outcome(look.images.clamp(0, 1), Scored(as_floats(look.scores), card_of(reward).unit, name_of(reward)))
-
-
-def _row(snapshot: Snapshot, problem: Problem) -> TraceRow:
-    """A snapshot in numbers: everything is read from the device at once, the checks with it."""
-    named = {("parts", name): value for name, value in snapshot.parts.items()}
-    named |= {("penalties", name): value for name, value in snapshot.penalties.items()}
-    scores, *read = problem.checks.read([torch.empty(0) if snapshot.scores is None else snapshot.scores, *named.values()])
-    numbers = {key: tuple(values) for key, values in zip(named, read, strict=True)}
-    parts, penalties = ({name: values for (kind, name), values in numbers.items() if kind == of} for of in ("parts", "penalties"))
-    known = None if snapshot.scores is None else tuple(scores)
-    return TraceRow(snapshot.index, snapshot.total, problem.ledger.elapsed, known, parts, penalties)

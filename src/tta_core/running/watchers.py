@@ -25,10 +25,13 @@ class Watchers:
         self._observers = observers
         self._hooks = plugins().hooks
         self._failed: set[int] = set()
+        self._begun = False
 
     def started(self, problem: Problem) -> None:
-        """The run is about to take its first step."""
-        self._tell("tta_run_started", "problem", problem)
+        """The run is about to take its first step; said once, also where a batch is run again in halves."""
+        if not self._begun:
+            self._begun = True
+            self._tell("tta_run_started", "problem", problem)
 
     def reached(self, snapshot: Snapshot) -> None:
         """The method has yielded a snapshot."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, RewardError
 from tta_core.protocols.reward import Reward, card_of, networks_of
 from tta_core.solving.culprit import undecodable
 from tta_core.solving.parts import Parts
@@ -15,15 +15,18 @@ from tta_core.solving.scoring import checked, require_facts
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Scores
 
+ALONE = 4  # so many prompts that fail one by one, and none that does not, are taken for the failure of all
 _SCALE = 1024.0  # lifts gradients over the smallest half-precision number
 
 
 def try_reward(problem: Parts, gradient: bool) -> None:
     """Score one decoded image twice, and differentiate the score if a method needs it. A reward that declares itself not
-    differentiable is called only if a gradient is asked for in vain: it may be slow, or a person.
+    differentiable is called only if a gradient is asked for in vain: it may be slow, or a person. Where it raises for the first prompt, the
+    next ones are tried.
 
     Raises:
         InputError: a prompt lacks a fact that the reward needs.
+        RewardError: the reward raised, or gave no scores, for each prompt that was tried.
         IncompatibleError: a gradient is needed, and the scores do not depend on the images differentiably.
 
     Warns:
@@ -35,22 +38,33 @@ def try_reward(problem: Parts, gradient: bool) -> None:
     if declared is False:
         if gradient:
             raise not_differentiable(reward)
-        return
+        return None
     _warn_of_train_mode(reward)
     if any(isinstance(tensor, FakeTensor) for network in problem.backbone.networks.values() for tensor in network.parameters()):
-        return  # a forecast: there are shapes but no numbers
+        return None  # a forecast: there are shapes but no numbers
+    prompts = problem.prompts[:ALONE]
+    for place, prompt in enumerate(prompts):
+        try:
+            return _try_with(prompt, problem, gradient)
+        except RewardError:
+            if place + 1 == len(prompts):
+                raise
+
+
+def _try_with(prompt: str, problem: Parts, gradient: bool) -> None:
+    reward = problem.reward
     flat, busy = torch.zeros_like(problem.controls.noise[0, :1]), problem.controls.noise[0, :1]
-    first, slope = _scored(problem, flat, gradient)
+    first, slope = _scored(problem, flat, prompt, gradient)
     if gradient and slope is None:
         raise not_differentiable(reward)
-    second, _ = _scored(problem, flat, gradient=False)
+    second, _ = _scored(problem, flat, prompt, gradient=False)
     if not torch.allclose(first, second, rtol=1e-4, atol=1e-6):
         warnings.warn(
             f"{describe(reward)} gave one image two scores, {first.item():.6g} and {second.item():.6g}: it is random, or remembers its "
             "calls. The result is partly chance. Fix its seed, put its networks in eval mode, or declare them in `networks`.",
             stacklevel=2,
         )
-    if slope is not None and not slope.any() and not _slope_somewhere(problem, busy):
+    if slope is not None and not slope.any() and not _slope_somewhere(problem, busy, prompt):
         warnings.warn(
             f"The gradient of {describe(reward)} is exactly zero in every pixel of two trial images: rounding or a threshold inside it, "
             "or a saturated score. A method that follows it will change nothing. Use estimator=ZerothOrder(), or best-of-n.",
@@ -67,7 +81,7 @@ def not_differentiable(reward: Reward) -> IncompatibleError:
     )
 
 
-def _scored(problem: Parts, x0: Tensor, gradient: bool) -> tuple[Scores, Tensor | None]:
+def _scored(problem: Parts, x0: Tensor, prompt: str, gradient: bool) -> tuple[Scores, Tensor | None]:
     """The score of one decoded image, and its gradient by the image; None if the score does not reach the image."""
     with torch.no_grad():
         images = problem.backbone.decode(x0).clamp(0, 1)
@@ -75,15 +89,15 @@ def _scored(problem: Parts, x0: Tensor, gradient: bool) -> tuple[Scores, Tensor 
         raise undecodable(problem.backbone)
     with torch.set_grad_enabled(gradient):
         images = images.detach().requires_grad_(gradient)
-        scores = checked(problem.reward, images, problem.prompts[:1])
+        scores = checked(problem.reward, images, (prompt,))
         if not (gradient and scores.requires_grad):
             return scores.detach(), None
         (slope,) = torch.autograd.grad(scores.sum() * _SCALE, images, allow_unused=True)
     return scores.detach(), slope
 
 
-def _slope_somewhere(problem: Parts, x0: Tensor) -> bool:
-    slope = _scored(problem, x0, gradient=True)[1]
+def _slope_somewhere(problem: Parts, x0: Tensor, prompt: str) -> bool:
+    slope = _scored(problem, x0, prompt, gradient=True)[1]
     return slope is not None and bool(slope.any())
 
 

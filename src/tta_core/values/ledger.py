@@ -112,7 +112,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time a phase and measure its peak, also when it ends by an exception."""
+        """Time a phase and measure its peak, also when it ends by an exception; one of a name that was there already adds to it."""
         if self.meter is not None:
             self.meter.restart()
         begun = time.perf_counter()
@@ -120,7 +120,9 @@ class Ledger:
             yield
         finally:
             peak = self.meter.finish() if self.meter is not None else None
-            self.phases[name] = Phase(time.perf_counter() - begun, peak)
+            before = self.phases.get(name, Phase(0.0))
+            peaks = [bytes_ for bytes_ in (peak, before.peak_bytes) if bytes_ is not None]
+            self.phases[name] = Phase(before.seconds + time.perf_counter() - begun, max(peaks, default=None))
 
     @property
     def evaluations(self) -> int:

@@ -55,7 +55,7 @@ class Lines:
 
     def __call__(self, snapshot: "Snapshot") -> None:
         """Say something if a tenth of the run has passed since."""
-        if math.isnan(self._started):
+        if math.isnan(self._started) or snapshot.index == 0:  # a batch that failed begins anew, in halves
             self._started = time.monotonic()
         if snapshot.scores is not None:
             self._reward = f"  reward {_mean(snapshot.scores):.4f}"
