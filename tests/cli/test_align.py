@@ -274,3 +274,32 @@ def test_the_command_offers_what_align_takes():
     assert set(front) - set(typed) == objects
     for name in ("method", "reward", "backbone", "scheduler", "steps", "guidance", "eta", "negative", "height", "width", "strength"):
         assert typed[name].default == front[name].default, name
+
+
+FUSSY = """
+from tta_core import hookimpl
+
+def fussy(images, prompts):
+    if "bad" in prompts and fussy.calls > 2:
+        raise ValueError("no face was found")
+    fussy.calls += 1
+    return images.mean((1, 2, 3))
+
+fussy.calls = 0
+
+@hookimpl
+def tta_register_rewards(register):
+    register("fussy", fussy)
+"""
+
+
+def test_one_failing_prompt_does_not_cost_the_others(tta, site, tmp_path):
+    site.add("tta-fussy", "tta_fussy", FUSSY)
+    arguments = ("--backbone", "colours", "--reward", "fussy", "--steps", 3, "--method", "greedy", "--out", tmp_path / "out")
+    result = tta("align", "one", "bad", "three", *arguments)
+    assert result.exit_code == 1
+    assert "no face was found" in result.stderr
+    assert "2 of 3 prompts were finished" in result.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert {"one", "three"} <= set(record["prompts"])
+    assert len(list((tmp_path / "out").glob("aligned-*.png"))) == len(record["prompts"])

@@ -31,13 +31,15 @@ class Halting:
         self.asked += self.snapshots or self.asked < 0
         for word in filter(None, os.environ.get("HALT", "").split(",")):
             name, _, at = word.partition(":")
-            if self.asked == int(at):
+            if at.isdigit() and self.asked == int(at):
                 os.kill(os.getpid(), getattr(signal, name))
         return images.mean((1, 2, 3))
 
 @hookimpl
 def tta_snapshot(snapshot):
     Halting.snapshots = True
+    if os.environ.get("HALT", "").startswith("hook:"):
+        os.kill(os.getpid(), getattr(signal, os.environ["HALT"][5:]))
 
 @hookimpl
 def tta_register_rewards(register):
@@ -180,6 +182,8 @@ def test_a_fault_at_any_operation_on_the_folder(tmp_path, failure, tell):
         ("SIGHUP:1", 129, True),
         ("SIGTERM:1,SIGINT:2", 143, True),
         ("SIGINT:1,SIGINT:2", 130, True),
+        ("hook:SIGTERM", 143, True),
+        ("hook:SIGHUP", 129, True),
     ],
 )
 def test_a_signal_keeps_the_best_so_far(tmp_path, halt, code, is_kept):
@@ -189,6 +193,7 @@ def test_a_signal_keeps_the_best_so_far(tmp_path, halt, code, is_kept):
     assert "Traceback" not in read(tmp_path / "log")
     if is_kept:
         assert json.loads((tmp_path / "out" / "run.json").read_text())["stopped"].startswith("interrupted")
+        assert "The run goes on without it" not in read(tmp_path / "log")
 
 
 def test_killed_at_any_moment(tmp_path, tell):

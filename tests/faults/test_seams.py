@@ -1,5 +1,9 @@
 """Faults at the kernel's seams: reward, backbone, method, observer, hook. Each ends in one sentence, and keeps the best so far."""
 
+import itertools
+import signal
+import warnings
+
 import pytest
 import torch
 from faulty import FAULTS, BrokenError, FailsAt, Yields, aligned, brightness
@@ -24,8 +28,10 @@ def kept(error):
     return partial
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("at", range(8))
+WITHOUT_MEMORY = [fault for fault in FAULTS if fault != "memory"]  # which is told with a forecast, and takes seconds
+
+
+@pytest.mark.parametrize(("at", "fault"), [*itertools.product(range(8), WITHOUT_MEMORY), (0, "memory"), (7, "memory")])
 def test_a_reward_that_fails_once(fault, at, count):
     count("tried")
     reward = FailsAt(brightness, at, FAULTS[fault])
@@ -36,8 +42,7 @@ def test_a_reward_that_fails_once(fault, at, count):
     count("survived")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("at", [0, 9, 14])
+@pytest.mark.parametrize(("at", "fault"), [*itertools.product([0, 9, 14], WITHOUT_MEMORY), (14, "memory")])
 def test_a_denoiser_that_fails_once(fault, at, count):
     count("tried")
     good = GaussianMixture()
@@ -174,4 +179,111 @@ def test_images_that_are_not_finite_name_the_culprit(networks, culprit, count):
     good = GaussianMixture()
     with pytest.raises(NotFiniteError, match=culprit):
         aligned(backbone=Sick(good, decoding=lambda x0: good.decode(x0) * float("nan")))
+    count("survived")
+
+
+class Decoding:
+    """Decodes, and from the given call on, so many times, presses Ctrl-C."""
+
+    def __init__(self, decode, at, times):
+        self.decode, self.at, self.times, self.calls = decode, at, times, 0
+
+    def __call__(self, x0):
+        self.calls += 1
+        if self.at < self.calls <= self.at + self.times:
+            raise KeyboardInterrupt
+        return self.decode(x0)
+
+
+def decodes_of_a_run(**changes):
+    counting = Decoding(GaussianMixture().decode, 0, 0)
+    aligned(backbone=WrappedBackbone(GaussianMixture(), decoding=counting), **changes)
+    return counting.calls
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_ctrl_c_while_the_result_is_decoded(times, count):
+    count("tried")
+    budget = {"budget": tta.Budget(evaluations=1)}  # what is stopped early still has to be decoded
+    good, at = GaussianMixture(), decodes_of_a_run(**budget) - 1
+    done = aligned(backbone=WrappedBackbone(good, decoding=Decoding(good.decode, at, times)), **budget)
+    assert done.interrupted
+    assert len(done.trace) == 1
+    if times == 1:
+        assert "its score is the one of its snapshot" in done.stopped
+        assert done.scores[0] == pytest.approx(done.trace[0].scores[0])
+    else:
+        assert "the result is the baseline" in done.stopped
+        assert torch.equal(done.result.pixels, done.baseline.pixels)
+    count("survived")
+
+
+@pytest.mark.parametrize("back", [1, 2])
+def test_ctrl_c_while_the_result_is_scored(back, count):
+    count("tried")
+    calls = []
+
+    def counting(images, prompts):
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return brightness(images, prompts)
+
+    at = 0
+    aligned(reward=counting)
+    at, done = len(calls) + 1 - back, None
+    calls.clear()
+    done = aligned(reward=counting)
+    assert done.interrupted
+    assert "interrupted at" in done.stopped
+    assert done.scores[0] == pytest.approx(max(row.scores[0] for row in done.trace))
+    count("survived")
+
+
+def test_ctrl_c_while_plugins_are_told_of_the_end(count):
+    class Slow:
+        @hookimpl
+        def tta_run_finished(self, alignment):
+            signal.raise_signal(signal.SIGINT)
+
+    count("tried")
+    hooks, slow = plugins().hooks, Slow()
+    hooks.register(slow, name="slow")
+    try:
+        done = aligned()
+    finally:
+        hooks.unregister(slow)
+    assert done.interrupted
+    assert torch.equal(done.result.pixels, aligned().result.pixels)
+    count("survived")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("watcher", ["observer", "hook"])
+def test_a_signal_inside_a_watcher_stops_the_run_and_blames_nobody(number, watcher, count):
+    """As on the command line, where a handler raises a KeyboardInterrupt."""
+
+    class Slow:
+        @hookimpl
+        def tta_snapshot(self, snapshot):
+            signal.raise_signal(number)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    count("tried")
+    hooks, slow, before = plugins().hooks, Slow(), signal.signal(number, stop)
+    if watcher == "hook":
+        hooks.register(slow, name="slow")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            done = aligned(observers=[slow.tta_snapshot] if watcher == "observer" else [])
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+        if watcher == "hook":
+            hooks.unregister(slow)
+    assert done.interrupted
+    assert done.stopped == "interrupted at 1 of 4"
     count("survived")

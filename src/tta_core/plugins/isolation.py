@@ -13,8 +13,8 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 @contextmanager
 def isolated(refusal: Refusal) -> Iterator[None]:
-    """Whatever is raised inside, SystemExit and KeyboardInterrupt included, becomes `refusal(error)`; a KeyboardInterrupt passes that a real
-    Ctrl-C, or the handler of SIGTERM or SIGHUP, raised."""
+    """Whatever is raised inside, SystemExit and KeyboardInterrupt included, becomes `refusal(error)`; the KeyboardInterrupt of a real
+    Ctrl-C, or of a handler of SIGTERM or SIGHUP, passes."""
     with _signals_noted() as came:
         try:
             yield

@@ -45,7 +45,8 @@ def align(request: Request) -> Alignment:
 
     Raises:
         TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave. What fails
-            after the method's first snapshot keeps the best so far: the error's `partial` is an `Alignment`.
+            after the method's first snapshot keeps the best so far: the error's `partial` is an `Alignment`. Where one of several prompts
+            fails, the others are finished in it.
 
     Warns:
         UserWarning: for what has no effect, and for an observer or a plugin's hook that raised, without which the run goes on.

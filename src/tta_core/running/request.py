@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 
 @runtime_checkable
 class Observer(Protocol):
-    """Watches a run. It is handed what the method yields and must not change it. A batch that failed is run again in halves, whose snapshots
-    begin anew and have fewer samples."""
+    """Watches a run. It is handed what the method yields and must not change it. A batch that failed is run again in halves, whose
+    snapshots begin anew and have fewer samples."""
 
     def __call__(self, snapshot: Snapshot, /) -> object:
         """Look at a snapshot."""

@@ -38,14 +38,15 @@ def try_reward(problem: Parts, gradient: bool) -> None:
     if declared is False:
         if gradient:
             raise not_differentiable(reward)
-        return None
+        return
     _warn_of_train_mode(reward)
     if any(isinstance(tensor, FakeTensor) for network in problem.backbone.networks.values() for tensor in network.parameters()):
-        return None  # a forecast: there are shapes but no numbers
+        return  # a forecast: there are shapes but no numbers
     prompts = problem.prompts[:ALONE]
     for place, prompt in enumerate(prompts):
         try:
-            return _try_with(prompt, problem, gradient)
+            _try_with(prompt, problem, gradient)
+            break
         except RewardError:
             if place + 1 == len(prompts):
                 raise
