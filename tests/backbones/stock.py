@@ -9,6 +9,8 @@ from einops import rearrange
 
 import tta_core
 from tta_plugins.backbones import autoencoder
+from tta_plugins.backbones.auraflow import auraflow
+from tta_plugins.backbones.chroma import chroma
 from tta_plugins.backbones.flux import flux as flux_backbone
 from tta_plugins.backbones.flux import unpacked
 from tta_plugins.backbones.flux2 import flux2
@@ -22,13 +24,15 @@ from tta_plugins.backbones.z_image import z_image
 PROMPTS = ["a red circle", "two blue squares in the rain"]
 NEGATIVE = "dull"
 SHORT = 32  # tokens of T5
-PACKED = ("flux-dev", "flux-schnell", "qwen-image")
+PACKED = ("flux-dev", "flux-schnell", "qwen-image", "chroma")
 LAYERS = (1, 2, 3)  # of the language model of FLUX.2
 SIZES = {"flux2-dev": (16, 8), "flux2-klein": (16, 8)}  # channels, side
-LATENTS = {"qwen-image": 16, "z-image": 16, "lumina2": 16, "sd-tiny-vae": 8, "sd3": 16, "flux-dev": 16, "flux-schnell": 16}
+LATENTS = {"qwen-image": 16, "z-image": 16, "lumina2": 16, "sd-tiny-vae": 8, "sd3": 16, "flux-dev": 16, "flux-schnell": 16, "chroma": 16}
 
 
 MAKERS = {
+    "auraflow": partial(auraflow, max_sequence_length=SHORT),
+    "chroma": partial(chroma, max_sequence_length=SHORT),
     "qwen-image": partial(qwen_image, max_sequence_length=SHORT),
     "z-image": partial(z_image, max_sequence_length=SHORT),
     "flux2-dev": partial(flux2, max_sequence_length=SHORT, layers=LAYERS),
@@ -44,7 +48,7 @@ def brightness(images, prompts):
 
 def draws_by_itself(name):
     """Whether the pipeline hands its scheduler no generator, so that a stochastic step draws from torch's own, as FLUX does in tokens."""
-    return name.startswith(("sd3", "flux", "qwen", "z-", "lumina"))
+    return name.startswith(("sd3", "flux", "qwen", "z-", "lumina", "auraflow", "chroma"))
 
 
 def drawn(name, steps):
@@ -78,7 +82,7 @@ def arguments(name, steps, guidance, negative, eta=None):
     if name == "flux2-dev":
         options["guidance_scale"] = 4.0
     else:
-        options["true_cfg_scale" if name in PACKED else "guidance_scale"] = guidance
+        options["true_cfg_scale" if name in PACKED and name != "chroma" else "guidance_scale"] = guidance
     if eta is not None:
         options["eta"] = eta
     if name.startswith("pixart"):

@@ -35,6 +35,7 @@ METHODS = {
     "dno": DNO(2),
     "null-tta": NullTTA(particles=3, inner_min=1, inner_max=1),
 }
+LANGUAGE_MODELS = ["qwen-image", "z-image", "flux2-klein", "sana", "lumina2", "auraflow", "chroma"]
 FAMILIES = ["sd", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "pixart-alpha"]
 
 
@@ -132,7 +133,7 @@ def interrupted(snapshot):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["sd", "sdxl", "flux-dev"])
 def test_a_run_leaves_the_pipeline_as_it_was(name, pipelines):
     pipe = pipelines(name)
     pipe.vae.train()
@@ -151,7 +152,7 @@ def test_a_run_leaves_the_pipeline_as_it_was(name, pipelines):
     next(pipe.vae.parameters()).requires_grad_(True)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["sdxl", "flux-dev"])
 @pytest.mark.parametrize(("memory", "tolerance"), [("bf16", 0.1), ("fp16", 0.02), ("checkpointing", 1e-5)])
 def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines):
     pipe = pipelines(name)
@@ -165,7 +166,7 @@ def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines
     assert after == before
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *LANGUAGE_MODELS])
 @pytest.mark.parametrize(
     ("dtype", "outputs", "pictures"),
     [(torch.bfloat16, 0.08, 0.03), (torch.float16, 0.01, 0.004)],  # FLUX in bfloat16 on the oldest diffusers: 0.062, else below 0.05
@@ -191,7 +192,7 @@ def test_half_precision_networks_take_float32_and_give_it(name, dtype, outputs, 
     assert torch.cosine_similarity(gradients[0].flatten(), gradients[1].flatten(), dim=0) > 0.95
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["sd-tiny-vae", "sdxl", "sd3", "flux-dev"])
 def test_checkpointing_and_slicing_change_nothing(name, pipelines):
     pipe = copy.deepcopy(pipelines(name))
     with prepared(name, pipe, 2, guidance=2.0 if "flux" in name else 5.0) as problem:
@@ -225,9 +226,9 @@ def test_a_float16_sdxl_decodes_in_float32_and_stays_float16(pipelines):
     assert torch.equal(*gradients)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_is_predicted_and_run(name, pipelines):
-    options = {"backbone": backbone(name, pipelines(name)), "method": "fixed", "reward": brightness, "steps": 1, "height": 32, "width": 32}
+@pytest.mark.parametrize("name", ["flux-dev", "qwen-image", "z-image"])
+def test_families_are_predicted_and_run(name, pipelines):
+    options = {"backbone": backbone(name, pipelines(name)), "method": "fixed", "reward": brightness, "steps": 2, "height": 32, "width": 32}
     assert "chose the fastest" in str(tta_core.align(PROMPTS, memory="16GB", **options).manifest["memory"])
 
 
@@ -237,7 +238,7 @@ def test_a_float16_sdxl_is_predicted_and_run(pipelines):
     assert made.networks["decoder"] is made.networks["decoder"]
     assert made.networks["decoder"].dtype == torch.float32
     assert pipe.vae.dtype == torch.float16
-    alignment = tta_core.align(PROMPTS, backbone=pipe, method=DATE(rho=0.1), reward=brightness, steps=2, memory="16GB")
+    alignment = tta_core.align(PROMPTS, backbone=pipe, method="fixed", reward=brightness, steps=1, memory="16GB")
     assert "auto" in str(alignment.manifest["memory"]).lower()
     assert pipe.vae.dtype == torch.float16
 
@@ -371,7 +372,7 @@ def test_starting_from_latents_of_a_picture_draws_what_stock_image_to_image_draw
             generator=torch.Generator().manual_seed(0),
             output_type="latent",
         ).images
-        noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 8)))
+        noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
         options = {"backbone": other, "method": "fixed", "reward": brightness, "steps": 8, "guidance": 5.0, "noises": noises}
         made = resolved(other)
         image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))

@@ -26,6 +26,8 @@ FAMILIES = {
     "flux2-klein": (3.0, False),
     "sana": (4.0, False),
     "lumina2": (4.0, False),
+    "auraflow": (4.0, False),
+    "chroma": (4.0, False),
 }
 
 
@@ -109,10 +111,25 @@ WRONG = {
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        *((name, "branches") for name in ("sd", "sdxl", "sd3", "pixart-alpha", "qwen-image", "z-image", "flux2-klein", "sana", "lumina2")),
+        *(
+            (name, "branches")
+            for name in (
+                "sd",
+                "sdxl",
+                "sd3",
+                "pixart-alpha",
+                "qwen-image",
+                "z-image",
+                "flux2-klein",
+                "sana",
+                "lumina2",
+                "auraflow",
+                "chroma",
+            )
+        ),
         *((name, "pooled") for name in ("sdxl", "sd3", "flux-dev")),
         ("sdxl", "time_ids"),
-        *((name, "mask") for name in ("pixart-alpha", "qwen-image", "z-image", "sana", "lumina2")),
+        *((name, "mask") for name in ("pixart-alpha", "qwen-image", "z-image", "sana", "lumina2", "chroma")),
         *((name, "rescaling") for name in ("qwen-image", "z-image", "lumina2")),
     ],
 )

@@ -21,6 +21,8 @@ class TestDiffusion(BackboneSuite):
 
 
 class TestFlow(BackboneSuite):
-    @pytest.fixture(params=["sd3", "flux-dev", "qwen-image", "z-image", "flux2-dev", "flux2-klein", "sana", "lumina2"])
+    @pytest.fixture(
+        params=["sd3", "flux-dev", "qwen-image", "z-image", "flux2-dev", "flux2-klein", "sana", "lumina2", "auraflow", "chroma"]
+    )
     def backbone(self, request, pipelines):
         return small(request.param, pipelines)

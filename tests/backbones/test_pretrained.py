@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tta_core
-from tta_core.errors import InputError, LoadError
+from tta_core.errors import IncompatibleError, InputError, LoadError
 from tta_core.plugins.resolve import backbone as resolved
 from tta_plugins.backbones.pretrained import load_pipeline
 
@@ -114,3 +114,16 @@ def test_code_named_by_a_parts_configuration_is_refused(copied):
     config = copied / "tokenizer" / "tokenizer_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}))
     refused(copied, "auto_map")
+
+
+def test_a_version_of_diffusers_that_lacks_a_pipeline_or_its_mask_is_told_what_is_needed(copied, monkeypatch):
+    import diffusers
+
+    rewritten(copied, _class_name="ZImagePipeline")
+    with monkeypatch.context() as older:
+        older.setattr(diffusers, "ZImagePipeline", None, raising=False)
+        refused(copied, r"is a ZImagePipeline, but diffusers .* has no such pipeline\. Install diffusers 0\.36 or later")
+    qwen = type("QwenImagePipeline", (), {})()
+    monkeypatch.setattr(diffusers, "__version__", "0.36.0")
+    with pytest.raises(IncompatibleError, match=r"Cannot use QwenImagePipeline with diffusers 0\.36\.0.* Install diffusers 0\.37 or later"):
+        resolved(qwen)

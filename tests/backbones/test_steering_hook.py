@@ -65,6 +65,8 @@ def aligned(name, pipe, method, **options):
         ("flux2-klein", "date", None),
         ("sana", "date", None),
         ("lumina2", "date", None),
+        ("auraflow", "date", None),
+        ("chroma", "date", None),
     ],
 )
 def test_steering_equals_our_own_loop(pipelines, name, method, eta):
@@ -255,8 +257,13 @@ class Custom:
         return x
 
 
-def test_a_pipeline_of_ones_own_is_steered(pipelines):
-    pipe, method = pipelines("sd"), METHODS["date"]
+@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])  # a trace takes a minute
+def test_a_pipeline_of_ones_own_is_steered(pipelines, stance):
+    with torch.compiler.set_stance(stance):
+        check_a_pipeline_of_ones_own(pipelines("sd"), METHODS["date"])
+
+
+def check_a_pipeline_of_ones_own(pipe, method):
     own, x = Custom(pipe), drawn("sd", 0)[0]
     plain = own(PROMPTS, x)
     with pytest.raises(InputError, match="Custom"):
@@ -336,7 +343,7 @@ def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
 def test_times_of_the_users_own_are_steered(pipelines, own):
     pipe, method = pipelines("sd"), METHODS["date"]
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
-    noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
+    noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 3)))
     options = {"guidance": 5.0, "height": 32, "width": 32, "noises": noises, **own}
     with tta_core.prepare(PROMPTS, backbone=pipe, method=method, reward=brightness, **options) as prepared:
         *_, last = method.align(prepared.problem)
@@ -429,15 +436,19 @@ def test_true_guidance_of_two_calls_a_step_is_steered(pipelines):
 
 @pytest.mark.parametrize("name", ["qwen-image", "z-image", "sd3", "sana", "lumina2"])
 def test_null_embeddings_of_transformers_are_steered(pipelines, name):
-    """By Null-TTA with the sampler's kernel, and by DATE in the pipeline's own call, whose flow sampler draws no noise."""
+    """By Null-TTA with the sampler's kernel."""
     pipe = pipelines(name)
     method = NullTTA(particles=1, inner_min=1, inner_max=2, kernel="sampler", variable=tta_core.NullEmbedding())
-    with prepared(name, pipe, 4, scheduler="flow-sde") as problem:
+    with prepared(name, pipe, 3, scheduler="flow-sde") as problem:
         null, snapshots = problem.controls.null, list(method.align(problem))
     moved = (snapshots[-2].controls.null.tokens - null.tokens).abs().sum(-1)
     assert (moved > 0).any(1).all(), "a sample's null embedding was not steered"
     assert null.mask is None or not moved[null.mask == 0].any(), "a dead token was steered"
-    steering = DATE(rho=2.0, updates=Every(1), variable=tta_core.NullEmbedding())
+
+
+@pytest.mark.parametrize("name", ["sd3", "z-image", "lumina2"])  # null first, text first, a call for each
+def test_null_embeddings_of_transformers_are_steered_in_the_pipelines_call(pipelines, name):
+    pipe, steering = pipelines(name), DATE(rho=2.0, updates=Every(1), variable=tta_core.NullEmbedding())
     with steering_hook(backbone(name, pipe), steering, brightness, prompts=PROMPTS, guidance=5.0):
         steered = stock(name, pipe, 4)
     assert close(aligned(name, pipe, steering), steered, 1e-5)

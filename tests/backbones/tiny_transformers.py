@@ -4,7 +4,7 @@ import diffusers
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderKLQwenImage, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import Gemma2Config, Gemma2Model, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import Gemma2Config, Gemma2Model, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, T5Config, T5EncoderModel
 
 WORDS = ["a", "red", "blue", "circle", "two", "squares", "in", "the", "rain", "dull"]
 CHAT = "{% for message in messages %}{{ message.content }}{% endfor %} the"
@@ -44,10 +44,21 @@ def gemma(tokens):
     return Gemma2Model(Gemma2Config(vocab_size=len(tokens), num_hidden_layers=2, query_pre_attn_scalar=16, **SMALL))
 
 
+def t5(tokens):
+    return T5EncoderModel(T5Config(vocab_size=len(tokens), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=2))
+
+
+BLOCKS = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "block_out_channels": (4, 8),
+    "norm_num_groups": 2,
+    "sample_size": 32,
+}
+
+
 def vae(**options):
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2, "sample_size": 32}
-    sizes = {"block_out_channels": (4, 8), "layers_per_block": 1, "norm_num_groups": 2, **options}
-    return AutoencoderKL(**blocks, **sizes, latent_channels=16, use_quant_conv=False, use_post_quant_conv=False)
+    return AutoencoderKL(**BLOCKS, **options, latent_channels=16, use_quant_conv=False, use_post_quant_conv=False)
 
 
 def flow(**options):
@@ -205,7 +216,55 @@ def lumina2(folder):
     return pipe
 
 
+def auraflow(folder):
+    tokens = tokenizer(folder / "tokens")
+    return diffusers.AuraFlowPipeline(
+        tokenizer=tokens,
+        text_encoder=t5(tokens),
+        vae=diffusers.AutoencoderKL(**BLOCKS, latent_channels=4, scaling_factor=0.13025),
+        transformer=diffusers.AuraFlowTransformer2DModel(
+            sample_size=16,
+            patch_size=2,
+            in_channels=4,
+            num_mmdit_layers=1,
+            num_single_dit_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            caption_projection_dim=16,
+            out_channels=4,
+            pos_embed_max_size=64,
+        ),
+        scheduler=flow(shift=1.73),
+    )
+
+
+def chroma(folder):
+    tokens = tokenizer(folder / "tokens")
+    return diffusers.ChromaPipeline(
+        tokenizer=tokens,
+        text_encoder=t5(tokens),
+        vae=vae(scaling_factor=0.3611, shift_factor=0.1159),
+        transformer=diffusers.ChromaTransformer2DModel(
+            patch_size=1,
+            in_channels=64,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            axes_dims_rope=(4, 4, 8),
+            approximator_num_channels=8,
+            approximator_hidden_dim=16,
+            approximator_layers=1,
+        ),
+        scheduler=flow(use_dynamic_shifting=True),
+    )
+
+
 FAMILIES = {
+    "auraflow": auraflow,
+    "chroma": chroma,
     "qwen-image": qwen_image,
     "z-image": z_image,
     "flux2-dev": lambda folder: flux2(folder, klein=False),

@@ -127,6 +127,8 @@ def test_refusals_say_why():
         make("ddim", PNDM, steps=2000)
     with pytest.raises(InputError, match="`mu` must be passed"):
         make("native", FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True))
+    with pytest.raises(InputError, match="no times for 1 steps.* Take more steps"):
+        make("native", FlowMatchEulerDiscreteScheduler(shift_terminal=0.02), steps=1)
 
 
 def test_a_pipelines_timing_reaches_its_scheduler():

@@ -63,3 +63,5 @@ def tta_register_backbones(register: Register) -> None:
     register("flux2", f"{_HERE}.flux2:flux2", "FLUX.2 dev and Klein", pipelines=("Flux2Pipeline", "Flux2KleinPipeline"))
     register("sana", f"{_HERE}.sana:sana", "Sana", pipelines=("SanaPipeline",))
     register("lumina2", f"{_HERE}.lumina2:lumina2", "Lumina-Image 2.0", pipelines=("Lumina2Pipeline", "Lumina2Text2ImgPipeline"))
+    register("auraflow", f"{_HERE}.auraflow:auraflow", "AuraFlow", pipelines=("AuraFlowPipeline",))
+    register("chroma", f"{_HERE}.chroma:chroma", "Chroma", pipelines=("ChromaPipeline",))

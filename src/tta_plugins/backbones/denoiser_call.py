@@ -13,12 +13,13 @@ from torch import Tensor
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.attention_energy import attention_moved
-from tta_plugins.backbones.denoiser import by_name, called
+from tta_plugins.backbones.denoiser import as_called, by_name, called
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 
 _ROWS = "rows of the pipeline's call"
 _WITHOUT_ROWS = ("img_ids", "txt_ids", "image_rotary_emb")  # positions are one for all samples
 Arguments = Mapping[str, Any]
+Replaced = tuple[tuple[Any, ...], dict[str, Any]]  # arguments by position and by name
 
 
 @attrs.frozen(eq=False)
@@ -71,6 +72,11 @@ class DenoiserCall:
         steered = self.drawing.family.conditioning(in_dtype(embedding, self.embedding.tokens.dtype))
         beside = {name: {**self.arguments[name], **new} for name, new in steered.items() if isinstance(new, Mapping)}
         return {**self.arguments, **steered, **beside}
+
+    def replaced(self, embedding: Embedding) -> Replaced:
+        """The same, as a hook before the denoiser gives them."""
+        args, kwargs = as_called(self.drawing.family.traits, self.told(embedding))
+        return args, {**kwargs, **({"return_dict": self.arguments["return_dict"]} if "return_dict" in self.arguments else {})}
 
 
 def _is_shared(name: str, told: Any) -> bool:

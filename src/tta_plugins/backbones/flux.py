@@ -66,7 +66,7 @@ class Flux:
             "hidden_states": packed(x),
             "timestep": at_time(x, time).to(x.dtype) / 1000,
             "guidance": None if self.embedded is None else at_time(x, self.embedded),
-            "img_ids": _positions(x),
+            "img_ids": positions(x),
         }
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
@@ -113,7 +113,7 @@ def unpacked(tokens: Tensor, height: int) -> Latents:
     return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", h=height, p=2, q=2)
 
 
-def _positions(x: Latents) -> Tensor:
+def positions(x: Latents) -> Tensor:
     """(0, row, column) of each token."""
     rows, columns = torch.meshgrid(torch.arange(x.shape[2] // 2), torch.arange(x.shape[3] // 2), indexing="ij")
     return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).to(x)

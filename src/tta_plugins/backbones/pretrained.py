@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 
 from tta_core.errors import InputError, LoadError
+from tta_plugins.backbones.versions import installed
 from tta_plugins.backbones.vetting import check_files, index_of, parts_of
 
 _DERIVED = ("position_ids", "inv_freq")  # of older checkpoints, computed anew
@@ -139,7 +140,4 @@ def _variant(folder: Path) -> str | None:
 
 def _in_dtype(dtype: torch.dtype) -> dict[str, Any]:
     """One dtype for all networks: left to themselves diffusers takes float32, and transformers 5 the checkpoint's."""
-    import diffusers
-
-    major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
-    return {"dtype" if (major, minor) >= (0, 40) else "torch_dtype": dtype}
+    return {"dtype" if installed() >= (0, 40) else "torch_dtype": dtype}

@@ -19,6 +19,7 @@ from tta_plugins.backbones.guidance import renormalised
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import even_sigmas, mu
 from tta_plugins.backbones.token_lists import lengthened, trimmed
+from tta_plugins.backbones.versions import check_masks_are_heard
 
 
 @frozen
@@ -86,6 +87,7 @@ def qwen_image(
     max_sequence_length: int = 512,
 ) -> PipelineBackbone:
     """A `QwenImagePipeline`, or one that inherits from it."""
+    check_masks_are_heard(pipeline)
     return backbone(pipeline, QwenImage(max_sequence_length), steps, guidance, rewards)
 
 

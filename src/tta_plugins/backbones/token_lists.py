@@ -18,7 +18,7 @@ def lengthened(tokens: Tensor, mask: Tensor | None, length: int) -> Embedding:
 
 def trimmed(embedding: Embedding) -> tuple[Tensor, Tensor | None]:
     """Tokens without the columns that are dead in every row, and the mask; None where all that is left lives."""
-    if embedding.mask is None:
+    if embedding.mask is None or embedding.mask.all():
         return embedding.tokens, None
     longest = max(1, int(embedding.mask.sum(1).max()))
     tokens, mask = embedding.tokens[:, :longest], embedding.mask[:, :longest]
@@ -27,7 +27,7 @@ def trimmed(embedding: Embedding) -> tuple[Tensor, Tensor | None]:
 
 def listed(embedding: Embedding) -> list[Tensor]:
     """The live tokens of each row."""
-    if embedding.mask is None:
+    if embedding.mask is None or embedding.mask.all():
         return list(embedding.tokens)
     return [row[: int(mask.sum())] for row, mask in zip(embedding.tokens, embedding.mask, strict=True)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tta_core.errors import LoadError
+from tta_plugins.backbones.versions import remedy
 
 Parts = Mapping[str, type]
 _LIBRARIES = ("diffusers", "transformers")
@@ -26,9 +27,7 @@ def parts_of(index: Mapping[str, Any], source: str) -> Parts:
         raise LoadError(f"{source} names {named!r} as its pipeline's class, which is code of its own. {_TRUST}")
     pipeline = getattr(diffusers, named, None)
     if not (isinstance(pipeline, type) and issubclass(pipeline, diffusers.DiffusionPipeline)):
-        raise LoadError(
-            f"{source} is a {named}, but diffusers {diffusers.__version__} has no such pipeline. Install a newer one, or check it."
-        )
+        raise LoadError(f"{source} is a {named}, but diffusers {diffusers.__version__} has no such pipeline. {remedy(named)}")
     listed = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list)}
     return {name: _class(source, name, *value) for name, value in listed.items() if value not in ([None, None], []) and name not in _UNUSED}
 

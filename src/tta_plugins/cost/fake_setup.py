@@ -1,14 +1,14 @@
 """The real code of a setup on fake tensors: every shape, dtype and byte, and none of the work."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.reward import networks_of
@@ -34,7 +34,13 @@ def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
         with mode:
             memo = {key: tensor for network in held for key, tensor in fake_tensors(network).items()}
         backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), memo)
-        fake = evolve(fake, backbone=WrappedBackbone(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
+        wrapped = WrappedBackbone(
+            backbone,
+            device=setup.backbone.device,
+            encoding=_or_really(backbone.encode, setup.backbone.encode),
+            encoding_null=_or_really(backbone.encode_null, setup.backbone.encode_null),
+        )
+        fake = evolve(fake, backbone=wrapped, reward=reward, look_ahead=look_ahead)
         for original, network in zip(held, _networks(fake), strict=True):
             if network is not original:
                 simulate(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
@@ -52,6 +58,22 @@ def parameter_bytes(fake: Setup) -> int:
 
 def _networks(setup: Setup) -> list[nn.Module]:
     return [network for thing in (setup.backbone, setup.reward, setup.look_ahead) for network in networks_of(thing).values()]
+
+
+_Encode = Callable[[Any, int, int], Any]
+
+
+def _or_really(fake: _Encode, real: _Encode) -> _Encode:
+    """An encoding on fake tensors; the real one where the length of a text decides a shape, as of Qwen-Image and Z-Image."""
+
+    def encode(prompts: Any, height: int, width: int) -> Any:
+        try:
+            return fake(prompts, height, width)
+        except (DynamicOutputShapeException, DataDependentOutputException):
+            with _disable_current_modes(), torch.no_grad():
+                return real(prompts, height, width)
+
+    return encode
 
 
 class _SaysYes(TorchDispatchMode):

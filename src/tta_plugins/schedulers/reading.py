@@ -2,8 +2,9 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, cast
 
 import attrs
@@ -165,6 +166,11 @@ class Native:
         self, times: Sequence[float], here: Sequence[Point], after: Sequence[Point], *, scaled: bool = False, order: int = 1
     ) -> tuple[Step, ...]:
         """The table: one step for each time. `scaled` divides the network's input by sqrt(a^2 + s^2)."""
+        if not all(math.isfinite(number) for number in (*times, *chain(*here), *chain(*after))):
+            raise InputError(
+                f"{self.name} has no times for {len(times)} steps: it gives {[float(time) for time in times]}. With `shift_terminal` it "
+                "divides by zero at one step. Take more steps."
+            )
         alphas = None if self.is_flow else self._training_alphas()
         return tuple(
             Step(

@@ -1,0 +1,82 @@
+"""AuraFlow: T5's tokens, zeros behind a prompt's end, a transformer trained by flow matching.
+
+Source: the calls of diffusers' `AuraFlowPipeline`; there is no paper of AuraFlow.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tta_core.protocols.backbone import classifier_free
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.backbones.denoiser import inside
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+
+
+@frozen
+class AuraFlow:
+    """The family of `AuraFlowPipeline`. The transformer attends to all tokens; those behind a prompt's end are zeros."""
+
+    max_sequence_length: int = 256
+    traits: Traits = Traits(upcasts=True, steps=50, guidance=3.5, positional=("hidden_states",))
+
+    def side(self, pipeline: Pipeline) -> int:
+        """1024 pixels: the transformer's sample size."""
+        denoiser: Any = inside(pipeline.transformer)
+        return int(denoiser.config.sample_size * pipeline.vae_scale_factor)
+
+    def timing(self, pipeline: Pipeline) -> None:
+        """The number of steps alone."""
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """T5's tokens."""
+        tokens, _, _, _ = pipeline.encode_prompt(
+            list(prompts), do_classifier_free_guidance=False, device=device, max_sequence_length=self.max_sequence_length
+        )
+        return Embedding(tokens)
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+        """The negative prompt's embedding; no negative prompt is the empty text."""
+        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens."""
+        return {"encoder_hidden_states": embedding.tokens}
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens."""
+        return Embedding(conditioning["encoder_hidden_states"])
+
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the time, which is sigma."""
+        return {"hidden_states": x, "timestep": (at_time(x, time) / 1000).to(x.dtype)}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x."""
+        return arguments["hidden_states"]
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The transformer's velocity as it is."""
+        return raw
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
+
+
+def auraflow(
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    max_sequence_length: int = 256,
+) -> PipelineBackbone:
+    """An `AuraFlowPipeline`, or one that inherits from it."""
+    denoiser: Any = inside(pipeline.transformer)
+    family = AuraFlow(max_sequence_length, evolve(AuraFlow().traits, patch=denoiser.config.patch_size))
+    return backbone(pipeline, family, steps, guidance, rewards)

@@ -1,0 +1,95 @@
+"""Chroma: FLUX.1 without the pooled vector and the embedded guidance, with T5's tokens under a mask and an unconditional branch.
+
+Source: the calls of diffusers' `ChromaPipeline`; there is no paper of Chroma.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tta_core.protocols.backbone import classifier_free
+from tta_core.protocols.native_sampler import Timing
+from tta_core.values.controls import Embedding
+from tta_core.values.typing import Latents, frozen
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.flux import Flux, packed, positions, unpacked
+from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
+
+_PICTURE = "live tokens of the picture"
+
+
+@frozen
+class Chroma:
+    """The family of `ChromaPipeline`.
+
+    The transformer is told one mask of the text's and the picture's tokens; of the text's, those of a prompt and one of padding live.
+    """
+
+    max_sequence_length: int = 512
+    traits: Traits = Traits(packing=4, steps=35, guidance=5.0, branches="apart")
+
+    def side(self, pipeline: Pipeline) -> int:
+        """1024 pixels."""
+        return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
+
+    def timing(self, pipeline: Pipeline) -> Timing:
+        """As FLUX.1: even sigmas from 1 to 1 / steps, and the shift of time."""
+        return Flux().timing(pipeline)
+
+    def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
+        """T5's tokens and their mask."""
+        tokens, _, mask, _, _, _ = pipeline.encode_prompt(
+            list(prompts), device=device, do_classifier_free_guidance=False, max_sequence_length=self.max_sequence_length
+        )
+        side = 2 * int(pipeline.vae_scale_factor)
+        picture = torch.ones(len(prompts), (size[0] // side) * (size[1] // side), device=tokens.device)
+        return Embedding(tokens, mask=mask.long(), extra={_PICTURE: picture})
+
+    def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
+        """The negative prompt's embedding; no negative prompt is the empty text."""
+        return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
+
+    def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
+        """The tokens, which all stand at position 0, and the mask of all tokens."""
+        tokens = embedding.tokens
+        told = {"encoder_hidden_states": tokens, "txt_ids": torch.zeros(tokens.shape[1], 3, device=tokens.device, dtype=tokens.dtype)}
+        if embedding.mask is None:
+            return {**told, "attention_mask": None}
+        return {**told, "attention_mask": torch.cat([embedding.mask.to(tokens.dtype), embedding.extra[_PICTURE].to(tokens.dtype)], dim=1)}
+
+    def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
+        """The tokens and the two parts of the mask."""
+        tokens, mask = conditioning["encoder_hidden_states"], conditioning["attention_mask"]
+        if mask is None:
+            return Embedding(tokens)
+        return Embedding(tokens, mask=mask[:, : tokens.shape[1]].long(), extra={_PICTURE: mask[:, tokens.shape[1] :]})
+
+    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x as tokens and where they stand; the time is sigma."""
+        return {"hidden_states": packed(x), "timestep": at_time(x, time).to(x.dtype) / 1000, "img_ids": positions(x)}
+
+    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x, its rows counted by the positions."""
+        return unpacked(arguments["hidden_states"], int(arguments["img_ids"][:, 1].max()) + 1)
+
+    def output(self, raw: Tensor, x: Latents) -> Latents:
+        """The transformer's velocity."""
+        return unpacked(raw, x.shape[2] // 2)
+
+    def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
+        """Classifier-free guidance."""
+        return classifier_free(text, null, guidance)
+
+
+def chroma(
+    pipeline: Pipeline,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    rewards: Mapping[str, str] | None = None,
+    max_sequence_length: int = 512,
+) -> PipelineBackbone:
+    """A `ChromaPipeline`, or one that inherits from it."""
+    return backbone(pipeline, Chroma(max_sequence_length), steps, guidance, rewards)

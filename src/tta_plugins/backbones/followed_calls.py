@@ -1,0 +1,80 @@
+"""The pipeline's calls of its denoiser, one after another, and the method's run beside them."""
+
+import threading
+
+import attrs
+import torch
+from torch import Tensor
+
+from tta_core.errors import InputError
+from tta_core.values.controls import Embedding
+from tta_plugins.backbones.denoiser_call import DenoiserCall
+from tta_plugins.backbones.hooked_run import HookedRun, Steered
+
+
+@attrs.define
+class FollowedCalls:
+    """What the hook remembers between calls: the run, and the index of the step that comes next."""
+
+    steered: Steered
+    run: HookedRun | None = None
+    index: int = 0
+    _is_repeating: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the denoiser is called by the method, or to repeat a call, and not by the pipeline."""
+        return self._is_repeating or (self.run is not None and threading.current_thread() is self.run.lockstep.thread)
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the next step is the first of a call of the pipeline."""
+        return self.run is None or self.index == len(self.run.steps)
+
+    def check_rows(self, count: int, allowed: tuple[int, ...] = (1,)) -> None:
+        """Raises `InputError` for rows that are not the prompts', as often as one of the allowed numbers of branches."""
+        prompts = len(self.steered.prompts)
+        if count not in [branches * prompts for branches in allowed]:
+            raise InputError(
+                f"The denoiser is called with {count} rows, but steering_hook has {prompts} prompts. Give it one for each sample, and the "
+                "guidance of the call."
+            )
+
+    def answer(
+        self, call: DenoiserCall, x: Tensor, text: Embedding, null: Embedding | None, guidance: float
+    ) -> tuple[Embedding, Embedding | None]:
+        """The method's embeddings for the step of this call, of a run that begins if this is the first.
+
+        Raises `InputError` for a call that is not the next step's, or embeddings that changed since the first.
+        """
+        if self.is_at_start:
+            self.end()
+            self.run, self.index = self.steered.begun(call, x, text, null), 0
+        assert self.run is not None
+        step = self.run.steps[self.index]
+        if not call.is_at(step.time):
+            raise InputError(
+                f"The denoiser is called at time {call.time:g}, where {step.time:g} comes next. Steering needs one call a step for "
+                "each guidance branch, and to be told of the guidance: give steering_hook the true guidance of FLUX or Qwen-Image; SD3's "
+                "skipped layers are a third branch. After an interrupted call, open a new hook."
+            )
+        self.run.check_unchanged(text=text, null=null)
+        self.index += 1
+        return self.run.answer(call, x / step.input_scale, guidance)
+
+    def repeated(self, call: DenoiserCall, embedding: Embedding) -> Tensor:
+        """The raw output of a call that is made again, told another embedding."""
+        self._is_repeating = True
+        try:
+            args, kwargs = call.replaced(embedding)
+            with torch.no_grad():
+                output: Tensor = self.steered.drawing.networks["denoiser"](*args, **kwargs)[0]
+                return output
+        finally:
+            self._is_repeating = False
+
+    def end(self) -> None:
+        """Ends the run, and waits until it has handed everything back."""
+        if self.run is not None:
+            self.run.lockstep.abandon()
+        self.run = None
