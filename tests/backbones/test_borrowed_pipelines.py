@@ -174,6 +174,7 @@ def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines
 def test_half_precision_networks_take_float32_and_give_it(name, dtype, outputs, pictures, pipelines):
     pipe = copy.deepcopy(pipelines(name)).to(dtype)
     x = drawn(name, 0)[0]
+    outputs, alike = (3 * outputs, 0.9) if name == "chroma" else (outputs, 0.95)  # its modulation is a network of the rounded time
     with prepared(name, pipelines(name), 2, guidance=2.0 if "flux" in name else 5.0) as exact:
         tokens = exact.controls.text.tokens.clone().requires_grad_()
         step, text = (
@@ -189,7 +190,7 @@ def test_half_precision_networks_take_float32_and_give_it(name, dtype, outputs, 
         assert (half_images - images).norm() <= pictures * images.norm()
         gradients = [torch.autograd.grad(output.square().sum(), tokens)[0] for output in (half, full)]
     assert gradients[0].dtype == torch.float32
-    assert torch.cosine_similarity(gradients[0].flatten(), gradients[1].flatten(), dim=0) > 0.95
+    assert torch.cosine_similarity(gradients[0].flatten(), gradients[1].flatten(), dim=0) > alike
 
 
 @pytest.mark.parametrize("name", ["sd-tiny-vae", "sdxl", "sd3", "flux-dev"])

@@ -56,14 +56,17 @@ def stock_images(name, pipe, controls, guidance):
     if controls.text.pooled is not None:
         options["pooled_prompt_embeds"] = controls.text.pooled
     mask = "prompt_embeds_mask" if name == "qwen-image" else "prompt_attention_mask"
+    if name == "auraflow":  # which asks for masks, and does not use them
+        options |= dict.fromkeys((mask, f"negative_{mask}"), torch.ones(2, 1))
     if controls.text.mask is not None and name != "z-image":
-        options[mask] = controls.text.mask
+        options[mask] = controls.text.mask.float() if name == "chroma" else controls.text.mask
     if controls.null is not None:
         options["negative_prompt_embeds"] = listed(controls.null) if name == "z-image" else controls.null.tokens
         if controls.null.pooled is not None:
             options["negative_pooled_prompt_embeds"] = controls.null.pooled
         if controls.null.mask is not None and name != "z-image":
-            options |= {f"negative_{mask}": controls.null.mask, "negative_prompt": None}
+            negative = controls.null.mask.float() if name == "chroma" else controls.null.mask
+            options |= {f"negative_{mask}": negative, "negative_prompt": None}
     return type(pipe).__call__.__wrapped__(pipe, **options, output_type="pt").images
 
 

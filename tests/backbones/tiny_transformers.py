@@ -218,7 +218,7 @@ def lumina2(folder):
 
 def auraflow(folder):
     tokens = tokenizer(folder / "tokens")
-    return diffusers.AuraFlowPipeline(
+    pipe = diffusers.AuraFlowPipeline(
         tokenizer=tokens,
         text_encoder=t5(tokens),
         vae=diffusers.AutoencoderKL(**BLOCKS, latent_channels=4, scaling_factor=0.13025),
@@ -237,6 +237,10 @@ def auraflow(folder):
         ),
         scheduler=flow(shift=1.73),
     )
+    with torch.no_grad():  # so that the text is heard
+        for parameter in pipe.transformer.joint_transformer_blocks.parameters():
+            parameter.mul_(3)
+    return pipe
 
 
 def chroma(folder):

@@ -111,6 +111,7 @@ def test_clipping_is_left_out_and_says_so(clipping):
         make("native", source)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")  # numpy's, in diffusers
 def test_refusals_say_why():
     flow, betas = FlowMatchEulerDiscreteScheduler(), DDIMScheduler(**CURVE, clip_sample=False)
     with pytest.raises(IncompatibleError, match="without a table of betas"):
