@@ -8,9 +8,10 @@ import torch
 from diffusers import DDIMScheduler
 
 from tta_core import NullEmbedding, TextEmbedding
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.memory import Setup
 from tta_core.solving.from_image import last_steps
+from tta_core.solving.steering import Adam
 from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import Likeness, problem_for, solved
 from tta_core.values.schedules import AllButLast, Every, GeometricDecay, Steps
@@ -141,6 +142,41 @@ def law_more_particles_score_higher(method):
     assert torch.equal(chosen.controls.null.tokens, problem.controls.null.tokens)
 
 
+def divergence_of(problem, controls):
+    """Nats between the run of these controls and plain sampling, summed over the steps along its path."""
+    state, nats = problem.start(controls), torch.zeros(len(problem.prompts))
+    for step in problem.steps:
+        here = problem.at(state, step)
+        with torch.no_grad():
+            steered, plain = here.predict(controls), here.predict(problem.controls)
+        if steered.transition.std:
+            nats = nats + steered.transition.kl(plain.transition)
+        else:
+            assert torch.equal(steered.x0, plain.x0), "a step without noise was steered, which costs infinitely many nats"
+        state = steered.sample(controls.noise[step.index + 1])
+    return nats
+
+
+@attrs.frozen
+class Redness:
+    """Linear in the image, so that no picture is best and the budget is always worth spending; in any unit."""
+
+    factor: float
+
+    def __call__(self, images, prompts):
+        return self.factor * (images[:, 0] - images[:, 2]).mean((1, 2))
+
+
+def law_the_divergence_ends_at_the_budget(method):
+    """kl_budget=0.5: the KL of the chain is 0.5 nats to a thousandth, whatever the reward's unit and the sampler's last step."""
+    for factor, last in ((1.0, 1.0), (300.0, 1.0), (1.0, 0.999)):
+        problem = problem_for(method, scheduler=vp_scheduler(6, 1.0, last_alpha_bar=last), reward=Redness(factor))
+        final = solved(method, problem)
+        nats = divergence_of(problem, final.controls)
+        torch.testing.assert_close(nats, torch.full((2,), 0.5), rtol=2e-3, atol=0)
+        torch.testing.assert_close(final.readings["nats_left"], 0.5 - nats, atol=1e-4, rtol=0)
+
+
 class Shrinking(NullTTA):
     def inner(self, index, total):
         return max(self.inner_min, self.inner_max - index)
@@ -174,6 +210,7 @@ LAWS = [
     (law_only_the_chosen_steps_update, NullTTA(**SMALL, updates=Every(2)), NullTTA(**SMALL)),
     (law_inner_steps_cost_no_text_branch, NullTTA(**SMALL), NullTTA(**SMALL, variable=TextEmbedding())),
     (law_one_particle_selects_nothing, NullTTA(1, 2, 2), NullTTA(2, 2, 2)),
+    (law_the_divergence_ends_at_the_budget, NullTTA(1, 8, 8, kl_budget=0.5, optimizer=Adam(0.05)), NullTTA(1, 8, 8, kl_budget=0.6)),
     (law_more_particles_score_higher, NullTTA(4, 0, 0), NullTTA(1, 0, 0)),
 ]
 
@@ -273,3 +310,18 @@ def test_the_sampler_kernel_serves_every_family():
     for scheduler in (ve_scheduler(3, 1.0), flow_scheduler(3, 1.0)):
         problem = problem_for(method, backbone=GaussianMixture(output=scheduler.output), scheduler=scheduler)
         assert torch.isfinite(solved(method, problem).x0).all()
+
+
+@pytest.mark.parametrize(
+    "weights", [{"penalty_weight": 0.002}, {"reward_weight": 1.0}, {"kernel": "training"}, {"guidance_factor": "released"}]
+)
+def test_a_budget_takes_the_place_of_the_weights(weights):
+    with pytest.raises(InputError, match="kl_budget"):
+        NullTTA(kl_budget=1.0, **weights)
+
+
+def test_one_of_budget_and_weights_is_given():
+    with pytest.raises(InputError, match=r"NullTTA\.penalty_weight is None"):
+        NullTTA(penalty_weight=None)
+    assert (NullTTA().penalty_weight, NullTTA().kernel) == (0.002, "training")
+    assert (NullTTA(kl_budget=2.0).penalty_weight, NullTTA(kl_budget=2.0).kernel) == (None, "sampler")

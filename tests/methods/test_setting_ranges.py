@@ -31,6 +31,7 @@ TOO_SMALL = [
     (NullTTA, "rate", -0.1),
     (NullTTA, "reward_weight", -1.0),
     (NullTTA, "penalty_weight", -1.0),
+    (NullTTA, "kl_budget", 0.0),
     (NullTTA, "variance", 0.0),
     (NullTTA, "pooled_variance", 0.0),
     (ZerothOrder, "mu", 0.0),

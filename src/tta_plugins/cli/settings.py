@@ -2,6 +2,7 @@
 
 import inspect
 import typing
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -44,4 +45,10 @@ def _default(cls: type, field: "attrs.Attribute[Any]") -> str:
     default: Any = field.default
     if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         return repr(default)
-    return f"made by {cls.__name__}" if default.takes_self else repr(default.factory())
+    if not default.takes_self:
+        return repr(default.factory())
+    plain = {each.name: each.default for each in attrs.fields(cls) if not isinstance(each.default, attrs.Factory)}  # type: ignore[arg-type]
+    try:
+        return repr(default.factory(SimpleNamespace(**plain)))
+    except Exception:  # it asks for what no default tells
+        return f"made by {cls.__name__}"

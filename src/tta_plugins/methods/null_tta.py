@@ -6,14 +6,14 @@ rate -> gamma, step.alpha -> alpha_t, reference -> the prediction at the unsteer
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import attrs
 import torch
 from attrs.validators import optional
 
-from tta_core import ControllableVariable, Controls, Needs, NullEmbedding, Prediction, Problem, Snapshot, Step
-from tta_core.errors import IncompatibleError, InputError
+from tta_core import ControllableVariable, Needs, NullEmbedding, Prediction, Problem, Snapshot
+from tta_core.errors import InputError
 from tta_core.solving import steering
 from tta_core.solving.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.solving.position import Position
@@ -21,6 +21,9 @@ from tta_core.values.arguments import above, at_least
 from tta_core.values.schedules import Every, Geometric, GeometricDecay, Schedule
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Scores, evolve, frozen
+from tta_plugins.methods.children import best_child
+from tta_plugins.methods.kl_budget import KLBudget, refuse_weights, unless_budget
+from tta_plugins.methods.null_penalties import Kernel, divergence, prior, released_factor
 
 
 @frozen
@@ -34,6 +37,7 @@ class NullTTA:
         updates: the steps with an inner loop: all in the paper; children are drawn and chosen at every step.
         reward_weight: l1, for rewards of the size of a cosine; a reward of size 100 wants 1.
         penalty_weight, variance: l2 and sigma^2.
+        kl_budget: nats by which the run may leave plain sampling, in place of l1, l2 and the prior; see below.
         pooled_variance: sigma^2 of the pooled vector, whose prior is its own; None: as `variance`.
         kernel: whose KL: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in nats).
         guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
@@ -41,7 +45,11 @@ class NullTTA:
         optimizer: renewed at each time step; the variable is carried over in float32.
         variable: the null embedding; any other or a product works.
 
-    Source: Null-TTA (arXiv 2511.20889), algorithm 1.
+    With `kl_budget`, each step ascends R - m KL, m of each sample by dual ascent, and phi' is drawn back to phi where it would spend more
+    than its share of the nats left. The KL of the chain is then at most the budget, whatever the reward's scale; choosing among
+    particles is not counted (at most log K a choice). A last step without noise, where any change costs infinitely much, stays plain.
+
+    Source: Null-TTA (arXiv 2511.20889), algorithm 1; the budget is ours, and answers what the paper leaves open: how to choose lambda_1.
     Differs: the text branch is evaluated once per step instead of in each inner step, and the chosen child's evaluation is the next step's
     first; the numbers are the same. Noise is keyed by (seed, sample, step) instead of by the time alone. The released code's penalty
     is 33 % above what guidance implies (s = 7.5); `NullTTA.released()` copies that. A last step without noise has no "sampler" KL: only
@@ -53,11 +61,12 @@ class NullTTA:
     inner_min: int = attrs.field(default=5, validator=at_least(0))
     inner_max: int = 25
     rate: float = attrs.field(default=0.008, validator=at_least(0))
-    reward_weight: float = attrs.field(default=100.0, validator=at_least(0))
-    penalty_weight: float = attrs.field(default=0.002, validator=at_least(0))
+    kl_budget: float | None = attrs.field(default=None, kw_only=True, validator=optional(above(0)))
+    reward_weight: float | None = attrs.field(default=unless_budget(100.0), validator=optional(at_least(0)))
+    penalty_weight: float | None = attrs.field(default=unless_budget(0.002), validator=optional(at_least(0)))
     variance: float = attrs.field(default=0.01, validator=above(0))
     pooled_variance: float | None = attrs.field(default=None, validator=optional(above(0)))
-    kernel: Literal["training", "sampler"] = "training"
+    kernel: Kernel = attrs.field(default=attrs.Factory(lambda self: "training" if self.kl_budget is None else "sampler", takes_self=True))
     guidance_factor: Literal["exact", "released"] = "exact"
     estimator: Estimator = attrs.field(factory=Exact)
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.Adam(lr=1e-2))
@@ -81,20 +90,18 @@ class NullTTA:
     def __attrs_post_init__(self) -> None:
         if self.inner_max < self.inner_min:
             raise InputError(f"NullTTA.inner_max is {self.inner_max}, but inner steps grow from inner_min, {self.inner_min}: give no less.")
+        refuse_weights(self, self.kl_budget, reward_weight=self.reward_weight, penalty_weight=self.penalty_weight)
+        if self.kl_budget is not None and (self.kernel, self.guidance_factor) != ("sampler", "exact"):
+            raise InputError(
+                f"NullTTA.kernel is {self.kernel!r} and guidance_factor {self.guidance_factor!r}, but kl_budget counts the nats of the "
+                'sampler\'s own transitions: leave both out, or give "sampler" and "exact".'
+            )
 
     @property
     def needs(self) -> Needs:
         """DDIM with eta 1, whose children differ."""
-        training = self.kernel == "training"
-        return Needs(
-            self.variable,
-            gradient=self.estimator.needs_gradient,
-            betas=training,
-            eta=1.0,
-            stochastic=not training,
-            children=self.particles > 1,
-            one_trajectory=self.particles == 1,
-        )
+        training, many, gradient = self.kernel == "training", self.particles > 1, self.estimator.needs_gradient
+        return Needs(self.variable, gradient, training, eta=1.0, stochastic=not training, children=many, one_trajectory=not many)
 
     def inner(self, index: int, total: int) -> int:
         """n_t = round(n_min + (n_max - n_min) min(1, (1 + rate)^index - 1)) at the steps in `updates`, else 0."""
@@ -105,27 +112,28 @@ class NullTTA:
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Choose a start; at each step ascend J, draw K children, keep the best."""
         problem = problem.check(self.needs)
-        if self.guidance_factor == "released" and (problem.guidance == 1 or isinstance(problem.guidance, Schedule)):
-            raise IncompatibleError(
-                f"Cannot use guidance_factor='released' with guidance {problem.guidance}. This is because it multiplies the penalty by "
-                "s^2 / (s - 1)^2, for one s above 1. Use guidance_factor='exact', or such a guidance."
-            )
+        if self.guidance_factor == "released":
+            released_factor(problem)
         total, controls, used = len(problem.steps), problem.controls, problem.controls
+        budget = KLBudget.of(self.kl_budget, problem)
         noises = problem.children(controls, 0, self.particles)
-        here, controls = self._best(problem, problem.at(problem.started(noises), problem.steps[0]), controls.branched(0, noises))
+        here, controls = best_child(problem, problem.at(problem.started(noises), problem.steps[0]), controls.branched(0, noises))
 
         for step in problem.steps:
-            if inner := self.inner(step.index, total):
+            if inner := budget.inner(here, self.inner(step.index, total)):
                 with torch.no_grad():
                     reference = here.predict(problem.controls)
-                objective = partial(self.objective, problem, here, reference)
                 value = steering.leaves(self.variable.read(controls))
                 optimizer = self.optimizer(value)
                 for k in range(inner):
+                    objective = partial(self.objective, problem, here, reference, multiplier=budget.multiplier)
                     seen, gradient = self.estimator(objective, value, problem, (step.index, k))
-                    yield seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
+                    snapshot = seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
+                    yield evolve(snapshot, readings=budget.readings)
                     steering.ascend(optimizer, value, gradient)
+                    budget.follow(here, seen)
                 controls = self.variable.write(controls, steering.detached(value))
+            controls = budget.spend(here, self.variable, controls)
 
             used = used.recorded(step.index, controls.at(step.index))
             noises = problem.children(controls, step.index + 1, self.particles)
@@ -133,47 +141,24 @@ class NullTTA:
                 children = here.predict(controls).branch(noises)
             controls = controls.branched(step.index + 1, noises)
             if step.index + 1 < total:
-                here, controls = self._best(problem, problem.at(children, problem.steps[step.index + 1]), controls)
+                here, controls = best_child(problem, problem.at(children, problem.steps[step.index + 1]), controls)
 
-        yield problem.result(total, evolve(controls, by_step=used.by_step), children.x)
+        yield problem.result(total, evolve(controls, by_step=used.by_step), children.x, readings=budget.readings)
 
-    def objective(self, problem: Problem, here: Position, reference: Prediction, value: steering.Tensors) -> Objective:
-        """J at a value of the variable: l1 R - decay l2 (KL + sum ||phi' - phi||^2 / (2 sigma^2)), the sum over the steered tensors."""
-        controls = self.variable.write(problem.controls, value)
-        prediction = here.predict(controls)
+    def objective(
+        self, problem: Problem, here: Position, reference: Prediction, value: steering.Tensors, multiplier: Scores | None = None
+    ) -> Objective:
+        """J at a value of the variable: l1 R - decay l2 (KL + sum ||phi' - phi||^2 / (2 sigma^2)), the sum over the steered tensors.
+
+        With a `multiplier`, one for each sample, R - multiplier KL.
+        """
+        prediction = here.predict(self.variable.write(problem.controls, value))
         look = problem.look_ahead(prediction.x0)
-        original = as_rows(self.variable.read(problem.controls), value)
-        weight = self.penalty_weight * GeometricDecay(self.rate)(here.step.index, len(problem.steps))
-        divergence = self._divergence(prediction, reference, here.step, problem)
-        penalties = {"divergence": weight * divergence, "prior": weight * self._distance(steering.difference(value, original))}
-        return Objective(look, self.reward_weight, penalties)
-
-    def _distance(self, moved: steering.Tensors) -> Scores:
-        """sum ||phi' - phi||^2 / (2 sigma^2): a pooled vector has two dimensions, tokens three and noises five."""
-        variances = [self.pooled_variance if tensor.dim() == 2 and self.pooled_variance else self.variance for tensor in moved]
-        priors = [steering.norm_square((tensor,)) / (2 * variance) for tensor, variance in zip(moved, variances, strict=True)]
-        return torch.stack(priors).sum(0)
-
-    def _divergence(self, prediction: Prediction, reference: Prediction, step: Step, problem: Problem) -> Scores:
-        """KL of the transitions; "training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2, the KL of one training step."""
-        rows, factor = prediction.x0.shape[0], 1.0
-        if self.guidance_factor == "released":
-            guidance = cast(float, problem.guidance)
-            factor = (guidance / (guidance - 1)) ** 2
-        if self.kernel == "sampler":
-            deterministic_end = step.index + 1 == len(problem.steps) and prediction.transition.std == 0
-            kl = 0 if deterministic_end else prediction.transition.kl(reference.transition.repeated(rows))
-            return factor * kl + prediction.x0.new_zeros(rows)
-        alpha = cast(float, step.alpha)
-        coefficient = (1 - alpha) / (2 * alpha * (step.s**2 / (step.a**2 + step.s**2)))
-        return factor * coefficient * (prediction.eps - as_batch(reference.eps, rows)).square().flatten(1).sum(1)
-
-    @staticmethod
-    def _best(problem: Problem, children: Position, controls: Controls) -> tuple[Position, Controls]:
-        """The position of each sample's best child and its controls, by the reward of its look-ahead; a single child is not scored."""
-        samples = len(problem.prompts)
-        if children.state.x.shape[0] == samples:
-            return children, controls
-        with torch.no_grad():
-            rows = steering.best(problem.look(children.predict(controls).x0).scores, samples)
-        return children.take(rows), controls[rows]
+        moved = divergence(prediction, reference, here.step, self.kernel)
+        if multiplier is not None:
+            return Objective(look, 1.0, {"divergence": as_batch(multiplier, len(moved)) * moved})
+        factor = released_factor(problem) if self.guidance_factor == "released" else 1.0
+        weight = (self.penalty_weight or 0.0) * GeometricDecay(self.rate)(here.step.index, len(problem.steps))
+        apart = steering.difference(value, as_rows(self.variable.read(problem.controls), value))
+        penalties = {"divergence": weight * factor * moved, "prior": weight * prior(apart, self.variance, self.pooled_variance)}
+        return Objective(look, self.reward_weight or 0.0, penalties)
