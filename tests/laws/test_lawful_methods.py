@@ -98,7 +98,7 @@ DNOS = {
     "ODE": DNO(3, shuffles=5, eta=0.0),
     "last steps": DNO(3, shuffles=5, opt_steps=2),
     "last steps, zeroth order": DNO(3, regularisation=0.0, opt_steps=2, estimator=ZerothOrder(directions=8)),
-    "unregularised": DNO(3, regularisation=0.0),
+    "unregularised, white": DNO(3, regularisation=0.0, project="white"),
 }
 
 

@@ -23,6 +23,7 @@ from tta_core.values.schedules import AllButLast, Schedule
 from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.chain import Chain, chain_from
 from tta_plugins.methods.probability_regulariser import probability_regulariser
+from tta_plugins.methods.white_noise import Projection, project
 
 
 @frozen
@@ -37,6 +38,8 @@ class DNO:
         eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
         optimizer: ascends; `AdamW(weight_decay=0.01)` is the released code's, which shrinks the noise itself.
         clip: longest gradient, per sample.
+        project: after each step "norm" gives the noises their first norm back, "white" the spectrum and the blockwise norms of white noise,
+            which the regulariser, a sum over all of them, does not see.
         shuffles, subsample: of the regulariser, see `probability_regulariser`.
         estimator: `Hybrid2()` is the paper's best for a reward without gradient.
         stop_at: end when every sample's reward has reached this.
@@ -55,6 +58,7 @@ class DNO:
     eta: float | Schedule = 1.0
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.AdamW(lr=0.01))
     clip: float = attrs.field(default=1.0, validator=above(0))
+    project: Projection | None = attrs.field(default=None, kw_only=True)
     shuffles: int = attrs.field(default=100, validator=at_least(1))
     subsample: int = attrs.field(default=1, validator=within(0, 10))
     estimator: Estimator = attrs.field(factory=Exact)
@@ -89,7 +93,7 @@ class DNO:
         problem = problem.check(self.needs)
         variable, kept, chain = self.variable, None, self.chain(problem)
         value = steering.leaves(variable.read(problem.controls))
-        optimizer = self.optimizer(value)
+        start, optimizer = steering.detached(value), self.optimizer(value)
         for iteration in range(self.iterations):
             seen, gradient = self.estimator(partial(self.objective, problem, chain, iteration), value, problem, (iteration,))
             gradient = steering.clipped(gradient, self.clip)
@@ -99,6 +103,7 @@ class DNO:
             if self.stop_at is not None and kept.scores is not None and bool((kept.scores >= self.stop_at).all()):
                 break
             steering.ascend(optimizer, value, gradient)
+            project(value, start, self.project)
         controls = variable.write(problem.controls, steering.detached(value))
         with torch.no_grad():
             last = problem.result(self.iterations, controls, chain.sample(controls), self.clamp)

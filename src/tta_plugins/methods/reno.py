@@ -8,7 +8,6 @@ from functools import partial
 from typing import ClassVar
 
 import attrs
-import torch
 
 from tta_core.protocols.method import Needs, Snapshot
 from tta_core.protocols.variables import Noise
@@ -17,7 +16,7 @@ from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import above, at_least
 from tta_core.values.typing import Scores, evolve, frozen
-from tta_plugins.methods.white_noise import Projection, projected
+from tta_plugins.methods.white_noise import Projection, project
 
 
 @frozen
@@ -83,7 +82,7 @@ class ReNO:
             if iteration + 1 < self.iterations:
                 yield evolve(now, x0=kept.x0, images=None)
                 steering.ascend(optimizer, value, gradient)
-                self._project(value, start)
+                project(value, start, self.project)
         assert kept is not None
         yield evolve(kept, index=self.iterations - 1)
 
@@ -95,11 +94,6 @@ class ReNO:
             square = steering.norm_square(value)
             penalties["norm"] = self.regularisation * (square / 2 - (value[0][0].numel() - 1) / 2 * square.log())
         return Objective(look, 1.0, penalties)
-
-    def _project(self, value: steering.Tensors, start: steering.Tensors) -> None:
-        with torch.no_grad():
-            for tensor, first in zip(value, start, strict=True):
-                tensor.copy_(projected(tensor.transpose(0, 1), first.transpose(0, 1), self.project).transpose(0, 1))
 
     def _reached(self, scores: Scores | None) -> bool:
         return self.stop_at is not None and scores is not None and bool((scores >= self.stop_at).all())

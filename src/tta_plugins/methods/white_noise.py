@@ -8,11 +8,19 @@ from einops import rearrange
 from jaxtyping import Int
 from torch import Tensor
 
+from tta_core.solving.steering import Tensors
 from tta_core.values.typing import Noises
 
 Projection = Literal["norm", "white"]
 
 _BLOCK = 4
+
+
+@torch.no_grad()
+def project(value: Tensors, start: Tensors, projection: Projection | None) -> None:
+    """Replace steered noises `(b, rows, c, h, w)` by their projections, in place; `start` is what they were at first. None leaves them."""
+    for tensor, first in zip(value, start, strict=True):
+        tensor.copy_(projected(tensor.transpose(0, 1), first.transpose(0, 1), projection).transpose(0, 1))
 
 
 def projected(noise: Noises, start: Noises, projection: Projection | None) -> Noises:
@@ -49,10 +57,9 @@ def _rings(height: int, width: int) -> Int[Tensor, "h w"]:
 
 
 def _blockwise(noise: Noises) -> Noises:
-    height, width = noise.shape[-2:]
-    if height % _BLOCK or width % _BLOCK:
-        return noise
-    blocks = rearrange(noise, "k b c (h p) (w q) -> k b h w (c p q)", p=_BLOCK, q=_BLOCK)
+    """Blocks of 4 x 4, or of what divides the height and the width."""
+    rows, columns = (math.gcd(size, _BLOCK) for size in noise.shape[-2:])
+    blocks = rearrange(noise, "k b c (h p) (w q) -> k b h w (c p q)", p=rows, q=columns)
     length = blocks.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(noise.dtype).tiny)
     blocks = blocks * (math.sqrt(blocks.shape[-1]) / length)
-    return rearrange(blocks, "k b h w (c p q) -> k b c (h p) (w q)", p=_BLOCK, q=_BLOCK)
+    return rearrange(blocks, "k b h w (c p q) -> k b c (h p) (w q)", p=rows, q=columns)
