@@ -34,7 +34,8 @@ def align(request: Request) -> Alignment:
         negative: negative prompt(s) for the null embedding.
         latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise; further particles draw their own.
         noises: all noises, for repeating a published trajectory; see `GivenNoise`.
-        text, null: embeddings to start from, instead of encoding the prompts.
+        text, null: embeddings to start from, instead of encoding the prompts: one for all steps, or a list of one for each step, such as
+            null-text inversion finds, or another run's `[controls.at(i).text for i in range(steps)]`.
         image: picture(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one serves all prompts. Each particle noises it anew.
         strength: the share of the steps that are taken from there: 1 takes all, and keeps least of the picture.
         budget: stop at the first snapshot that exceeds it, with the clean estimate that scored best so far, sample by sample.

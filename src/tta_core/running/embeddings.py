@@ -1,12 +1,70 @@
-"""Embeddings that a user hands in: checked against the backbone's own before the first step, and completed with what nobody steers."""
+"""The embeddings of a run: encoded, or handed in by the user, for all steps or one for each, and checked before the first step."""
+
+from collections.abc import Callable, Sequence
 
 import torch
 
 from tta_core.errors import InputError
-from tta_core.protocols.backbone import Backbone
-from tta_core.values.controls import Embedding
+from tta_core.protocols.backbone import Backbone, SteersAttention
+from tta_core.values.arguments import shown
+from tta_core.values.controls import Branches, Controls, Embedding
 from tta_core.values.provenance import name_of
-from tta_core.values.typing import evolve
+from tta_core.values.typing import Noises, evolve
+
+Given = Embedding | Sequence[Embedding] | None
+
+
+def encoded(
+    backbone: Backbone,
+    prompts: Sequence[str],
+    negatives: Sequence[str | None],
+    size: tuple[int, int],
+    noise: Noises,
+    text: Given,
+    null: Given,
+) -> Controls:
+    """The controls of a run; what is given takes the place of what would be encoded.
+
+    Raises:
+        InputError: for what is no embedding, or another number of rows, of steps or of features than the run's.
+    """
+    steps, samples = len(noise) - 1, len(prompts)
+    texts, nulls = (_each(name, given, steps, samples) for name, given in (("text", text), ("null", null)))
+    with torch.no_grad():
+        one = _completed("text", texts, lambda: backbone.encode(prompts, *size), backbone)
+        other = _completed("null", nulls, lambda: backbone.encode_null(negatives, *size), backbone)
+    assert one is not None
+    by_step = {}
+    if len(one) > 1 or len(other) > 1:
+        by_step = {i: Branches(one[i] if len(one) > 1 else None, other[i] if len(other) > 1 else None) for i in range(steps)}
+    assert one[0] is not None
+    return Controls(one[0], other[0], noise, by_step)
+
+
+def _each(name: str, given: Given, steps: int, samples: int) -> tuple[Embedding, ...]:
+    """The embeddings given: none, one, or one for each step."""
+    each = () if given is None else (given,) if isinstance(given, Embedding) else tuple(given) if isinstance(given, Sequence) else None
+    if each is None or not all(isinstance(one, Embedding) for one in each):
+        raise InputError(f"{name} is {shown(given)}, but it takes a tta_core.Embedding, or a list of one for each step.")
+    if given is not None and not isinstance(given, Embedding) and len(each) != steps:
+        raise InputError(f"{name} has embeddings for {len(each)} steps, but this run takes {steps}. Give one for each, or one for all.")
+    for one in each:
+        if one.tokens.shape[0] != samples:
+            raise InputError(f"{name} has {one.tokens.shape[0]} rows, but there are {samples} prompts. Give one row for each.")
+    return each
+
+
+def _completed(
+    name: str, given: tuple[Embedding, ...], encode: Callable[[], Embedding | None], backbone: Backbone
+) -> tuple[Embedding | None, ...]:
+    """The embeddings given, completed; what has facts beside the tokens was encoded for this backbone. None given: its own."""
+    steers = isinstance(backbone, SteersAttention) and backbone.steers_attention
+    if any(one.attention is not None for one in given) and not steers:
+        raise InputError(f"{name} moves cross-attention (Embedding.attention), which {name_of(backbone)} cannot. Leave the attention out.")
+    if given and all(one.extra for one in given):
+        return given
+    own = encode()
+    return tuple(completed(name, one, own, backbone) for one in given) or (own,)
 
 
 def completed(name: str, given: Embedding, own: Embedding | None, backbone: Backbone) -> Embedding:

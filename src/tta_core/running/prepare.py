@@ -7,11 +7,10 @@ import torch
 
 from tta_core.errors import InputError
 from tta_core.plugins import resolve
-from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
-from tta_core.running.embeddings import completed
+from tta_core.running.embeddings import encoded
 from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
 from tta_core.running.out_of_memory import explained, ran_out
 from tta_core.running.request import Request, takes
@@ -21,7 +20,6 @@ from tta_core.running.unused import warn_of_unused
 from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, whole
-from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
 from tta_core.values.pictures import as_pixels
@@ -69,8 +67,6 @@ def _prepared(request: Request) -> Iterator[Prepared]:
     strength = number("strength", request.strength)
     of_kind("latents", request.latents, torch.Tensor)
     of_kind("noises", request.noises, NoiseSource)
-    of_kind("text", request.text, Embedding)
-    of_kind("null", request.null, Embedding)
     latents = request.latents
     if latents is not None:
         require_numbers("latents", latents)
@@ -105,7 +101,7 @@ def _prepared(request: Request) -> Iterator[Prepared]:
                 raise InputError(f"{name} have the shape {tuple(given.shape)}, but this run starts from {(len(prompts), *shape)}.")
         if latents is not None:
             rows[0] = latents
-        controls = _encode(setup.backbone, prompts, negatives, height, width, rows, request.text, request.null)
+        controls = encoded(setup.backbone, prompts, negatives, (height, width), rows, request.text, request.null)
         problem = Problem(
             backbone=setup.backbone,
             scheduler=setup.scheduler,
@@ -132,26 +128,3 @@ def _prepared(request: Request) -> Iterator[Prepared]:
 
 def _meter(device: torch.device) -> Meter | None:
     return CudaMeter(device) if device.type == "cuda" else None
-
-
-def _encode(
-    backbone: Backbone,
-    prompts: tuple[str, ...],
-    negatives: tuple[str | None, ...],
-    height: int,
-    width: int,
-    noise: torch.Tensor,
-    text: Embedding | None,
-    null: Embedding | None,
-) -> Controls:
-    for name, given in (("text", text), ("null", null)):
-        if given is not None and given.tokens.shape[0] != len(prompts):
-            raise InputError(f"{name} has {given.tokens.shape[0]} rows, but there are {len(prompts)} prompts. Give one row for each.")
-    with torch.no_grad():
-        if text is None or not text.extra:  # what has facts beside the tokens was encoded for this backbone
-            own = backbone.encode(prompts, height, width)
-            text = own if text is None else completed("text", text, own, backbone)
-        if null is None or not null.extra:
-            without = backbone.encode_null(negatives, height, width)
-            null = without if null is None else completed("null", null, without, backbone)
-    return Controls(text, null, noise)

@@ -18,6 +18,9 @@ Made = TypeVar("Made")
 Result = TypeVar("Result")
 
 
+GivenEmbedding = Embedding | Sequence[Embedding]  # one for all steps, or one for each
+
+
 @runtime_checkable
 class Observer(Protocol):
     """Watches a run. It is handed what the method yields and must not change it. A batch that failed is run again in halves, whose
@@ -50,8 +53,8 @@ class Request:
     width: int | None = None
     latents: Latents | None = None
     noises: NoiseSource | None = None
-    text: Embedding | None = None
-    null: Embedding | None = None
+    text: GivenEmbedding | None = None
+    null: GivenEmbedding | None = None
     image: object = None
     strength: float = 0.8
     budget: Budget | None = None

@@ -51,7 +51,8 @@ def _refuse_variable(problem: Parts, variable: ControllableVariable) -> None:
             "Noise()."
         )
     value = variable.read(problem.controls)
-    if problem.controls.by_step and variable.write(problem.controls, value).by_step != problem.controls.by_step:
+    before, after = problem.controls.by_step, variable.write(problem.controls, value).by_step
+    if any(after[i].text is not before[i].text or after[i].null is not before[i].null for i in before):
         raise IncompatibleError(
             f"Cannot use {variable} with embeddings that differ from step to step. This is because the method steers one value for all "
             "steps, which would replace them. Steer another variable, or give one embedding."

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tta_core.errors import InputError, TTAError
+from tta_core.errors import InputError
 from tta_core.running.folder import fresh, vacant
-from tta_plugins.cli.output import say
 
 Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
 DEFAULT_FOLDER = Path("tta-out")
@@ -60,7 +59,7 @@ def align(
     from tta_plugins.cli.parts import parts, placed
     from tta_plugins.cli.progress import watched
     from tta_plugins.cli.prompts import prompts_of
-    from tta_plugins.cli.results import report, save
+    from tta_plugins.cli.results import kept
     from tta_plugins.cli.threads import fit_threads
 
     with interruptible() as interruption:
@@ -70,10 +69,10 @@ def align(
         drawing = resolve.backbone(made.backbone)
         judge = resolve.reward(made.reward, drawing)
         fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
-        failure = None
-        try:
+
+        def run() -> tta_core.Alignment:
             with watched() as observer:
-                alignment = tta_core.align(
+                return tta_core.align(
                     texts,
                     backbone=drawing,
                     method=made.method,
@@ -94,20 +93,9 @@ def align(
                     budget=tta_core.Budget(seconds=budget_seconds, evaluations=budget_evaluations, flops=budget_flops),
                     observers=[observer, interruption.observe],
                 )
-        except TTAError as error:
-            if error.partial is None:
-                raise
-            alignment, failure = error.partial, error
-        interruption.finishing = True
-        is_there = save(alignment, folder, overwrite)
-    report(alignment)
-    if alignment.stopped:
-        say(f"tta: {alignment.stopped}; the best so far was kept.", err=True)
-    if failure is not None:
-        say(f"tta: {failure}", err=True)
-    code = interruption.exit_code or int(failure is not None or not is_there)
-    if code:
-        raise typer.Exit(code)
+
+        ended = kept(run, interruption, folder, overwrite)
+    ended.tell()
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from tta_core.errors import TTAError
-from tta_plugins.cli import align, cite, doctor, listing, new, plan, score, show
+from tta_plugins.cli import align, cite, doctor, edit, listing, new, plan, score, show
 from tta_plugins.cli.interruption import Interrupted
 from tta_plugins.cli.output import printable, say
 from tta_plugins.cli.streams import lost
@@ -61,7 +61,7 @@ class Commands(TyperGroup):
         reason = lost(sys.stdout)
         if reason:
             say(f"tta: not all of the output could be written: {reason}.", err=True)
-            if ctx.invoked_subcommand != "align":  # its results are files
+            if ctx.invoked_subcommand not in ("align", "edit"):  # its results are files
                 raise typer.Exit(REFUSED)
         return result
 
@@ -85,6 +85,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage; 129, 130, 143: SIGHUP, Ctrl-C, SIGTERM (what was reached is kept).",
 )
 app.command("align")(align.align)
+app.command("edit")(edit.edit)
 app.command("list")(listing.list_entries)
 app.command("show")(show.show)
 app.command("score")(score.score)

@@ -1,10 +1,14 @@
 """What becomes of a run: saved first, then told."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tta_core.errors import InputError, SaveError
+import attrs
+import typer
+
+from tta_core.errors import InputError, SaveError, TTAError
 from tta_plugins.cli.output import say
 from tta_plugins.cli.tables import print_table
 
@@ -12,6 +16,40 @@ PAGE = "report.html"
 
 if TYPE_CHECKING:
     from tta_core.running.alignment import Alignment
+    from tta_plugins.cli.interruption import Interruption
+
+
+@attrs.frozen
+class Ended:
+    """A run that has ended and was saved: what became of it, why it failed if it did, and the command's exit code."""
+
+    alignment: "Alignment"
+    failure: TTAError | None
+    code: int
+
+    def tell(self) -> None:
+        """Print it, and end with the exit code."""
+        report(self.alignment)
+        if self.alignment.stopped:
+            say(f"tta: {self.alignment.stopped}; the best so far was kept.", err=True)
+        if self.failure is not None:
+            say(f"tta: {self.failure}", err=True)
+        if self.code:
+            raise typer.Exit(self.code)
+
+
+def kept(run: "Callable[[], Alignment]", interruption: "Interruption", folder: Path, overwrite: bool) -> Ended:
+    """Run, and save what came of it or was reached. Raises what leaves nothing to save."""
+    failure = None
+    try:
+        alignment = run()
+    except TTAError as error:
+        if error.partial is None:
+            raise
+        alignment, failure = error.partial, error
+    interruption.finishing = True
+    is_there = save(alignment, folder, overwrite)
+    return Ended(alignment, failure, interruption.exit_code or int(failure is not None or not is_there))
 
 
 def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:

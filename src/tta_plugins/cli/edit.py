@@ -1,0 +1,86 @@
+"""`tta edit`: draw a picture anew for another text, and save what came of it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tta_core.running.folder import fresh, vacant
+from tta_plugins.cli.align import DEFAULT_FOLDER, OUT, Dtype, Whole
+
+Inversion = Literal["ddpm-inversion", "null-text"]
+
+
+def edit(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    target: Annotated[str, typer.Option(help="The text of the edit.")],
+    source: Annotated[str, typer.Option(help="What the picture shows.")] = "",
+    inversion: Annotated[Inversion, typer.Option(help="What is found first: the noises, or x_T and null embeddings.")] = "ddpm-inversion",
+    strength: Annotated[float, typer.Option(help="Of ddpm-inversion: the share of the steps drawn anew; less keeps more.")] = 0.64,
+    source_guidance: Annotated[float, typer.Option(help="Of ddpm-inversion, for the source text.")] = 3.5,
+    method: Annotated[str, typer.Option(help="A name from `tta list methods`; fixed edits by the text alone.")] = "date",
+    reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
+    backbone: Annotated[str, typer.Option(help="A name, or a folder or hub id in diffusers' layout.")] = "shapes",
+    device: Annotated[str | None, typer.Option(help="For a folder or hub id: cpu, cuda, cuda:1.", show_default="cuda if there")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="For a folder or hub id.", show_default="bfloat16 on cuda, else float32")] = None,
+    memory: Annotated[list[str] | None, typer.Option(help="A memory policy; repeat it for several, applied in order.")] = None,
+    scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
+    steps: Whole = None,
+    guidance: Annotated[float | None, typer.Option(help="Of the edit; up to 1 is none.", show_default="the backbone's")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    negative: Annotated[str | None, typer.Option(help="A negative prompt.")] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT, show_default="tta-out, or tta-out-2 ... where that has a run")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of another run in the folder.")] = False,
+    budget_seconds: Annotated[float | None, typer.Option(help="Stop after so long, with the best so far.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of a part, as in method.rho=0.7."),
+    ] = None,
+) -> None:
+    """Draw a picture anew for another text.
+
+    What draws the picture is found first; from there it is drawn with the method (aligned.png) and plainly (baseline.png).
+
+    Results are saved, and signals kept, as by `tta align`.
+    """
+    import tta_core
+    from tta_core.plugins import resolve
+    from tta_core.protocols.reward import networks_of
+    from tta_plugins.cli.interruption import interruptible
+    from tta_plugins.cli.parts import parts, placed
+    from tta_plugins.cli.progress import watched
+    from tta_plugins.cli.results import kept
+    from tta_plugins.cli.threads import fit_threads
+    from tta_plugins.editing.edit import edit as edited
+
+    with interruptible() as interruption:
+        folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
+        made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
+        drawing = resolve.backbone(made.backbone)
+        judge = resolve.reward(made.reward, drawing)
+        fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
+
+        def run() -> tta_core.Alignment:
+            with watched() as observer:
+                return edited(
+                    target,
+                    image=image,
+                    source=source,
+                    inversion=inversion,
+                    strength=strength,
+                    source_guidance=source_guidance,
+                    backbone=drawing,
+                    method=made.method,
+                    reward=judge,
+                    memory=made.memory,
+                    scheduler=scheduler,
+                    steps=steps,
+                    guidance=guidance,
+                    seed=seed,
+                    negative=negative,
+                    budget=tta_core.Budget(seconds=budget_seconds),
+                    observers=[observer, interruption.observe],
+                )
+
+        ended = kept(run, interruption, folder, overwrite)
+    ended.tell()
