@@ -103,7 +103,7 @@ def test_a_policy_is_set_by_its_name(tta, tmp_path):
     ("arguments", "message"),
     [
         ([], "There is no prompt"),
-        (["p", "--method", "datee"], "Did you mean 'date'?"),
+        (["p", "--method", "datee"], "Did you mean 'date'"),
         (["p", "--set", "method.roh=1"], "No setting of date (from methods (tta-align"),
         (["p", "--set", "method.rho=high"], "rho of date"),
         (["p", "--set", "metod.rho=1"], "Did you mean 'method'?"),
