@@ -1,12 +1,14 @@
 """Options, markers and the profile of this project's own tests."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+FAULTS = Counter()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 pytest_plugins = ["tta_core.testing.profiles"]
@@ -46,3 +48,18 @@ def weights_dir(request):
     if not folder.is_dir():
         pytest.fail(f"--weights {given}: there is no such folder")
     return folder
+
+
+def pytest_runtest_logreport(report):
+    """What the fault-injection tests tried, also from the processes of pytest-xdist."""
+    if report.when == "teardown":
+        for seam, tried, survived in (value for name, value in report.user_properties if name == "faults"):
+            FAULTS[seam, "tried"] += tried
+            FAULTS[seam, "survived"] += survived
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FAULTS:
+        tried, survived = (sum(count for (_, kind), count in FAULTS.items() if kind == what) for what in ("tried", "survived"))
+        each = ", ".join(f"{seam} {FAULTS[seam, 'survived']}/{FAULTS[seam, 'tried']}" for seam in sorted({seam for seam, _ in FAULTS}))
+        terminalreporter.write_line(f"faults injected: {tried} tried, {survived} survived ({each})")

@@ -130,9 +130,10 @@ def embedded(tmp_path_factory):
         yield
 
 
-@tried(20, 400)
+@tried(12, 400)
 @given(arguments=options())
-def test_align_with_any_arguments(embedded, tmp_path_factory, arguments):
+def test_align_with_any_arguments(embedded, tmp_path_factory, count, arguments):
+    count("tried")
     folder = tmp_path_factory.mktemp("run") / "out"
     result = run([*arguments[:1], f"--out={folder}", *arguments[1:]])
     check(result)
@@ -142,9 +143,12 @@ def test_align_with_any_arguments(embedded, tmp_path_factory, arguments):
         json.loads((folder / "run.json").read_text())
     else:
         assert names == set()
+    count("survived")
 
 
-@tried(20, 100)
+@tried(12, 100)
 @given(arguments=st.one_of(OTHERS))
-def test_other_commands_with_any_arguments(embedded, arguments):
+def test_other_commands_with_any_arguments(embedded, count, arguments):
+    count("tried")
     check(run(list(arguments)))
+    count("survived")

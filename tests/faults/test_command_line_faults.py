@@ -10,6 +10,7 @@ import time
 
 import pytest
 from command_process import Fault, start
+from hypothesis import settings
 from PIL import Image
 
 from tta_plugins.cli.new import rendered
@@ -66,15 +67,10 @@ def installed(tmp_path_factory):
     sys.path.remove(str(site))
 
 
-@pytest.fixture
-def tell(capsys, request):
-    """Print what was tried and what survived, also when the test passes."""
-
-    def print_counts(outcomes):
-        with capsys.disabled():
-            print(f"\n{request.node.name}: {len(outcomes)} tried, {sum(outcomes)} survived")
-
-    return print_counts
+def told(count, outcomes):
+    """Count what was tried and what survived."""
+    count("tried", len(outcomes))
+    count("survived", sum(outcomes))
 
 
 def align(folder, log, fault=None, prompts=("one",), overwrite=False, **environment):
@@ -121,13 +117,13 @@ def kept(folder, log):
 STREAMS = list(itertools.product(("file", "closed", "gone", "full"), repeat=2))
 
 
-def test_no_stream_costs_a_result(tmp_path, tell):
+def test_no_stream_costs_a_result(tmp_path, count):
     runs = {}
     for number, (stdout, stderr) in enumerate(STREAMS):
         folder, log = tmp_path / f"{number}", tmp_path / f"log-{number}"
         runs[stdout, stderr] = folder, log, align(folder, log, Fault(stdout=stdout, stderr=stderr))
     outcomes = {key: (ended(process), complete(folder), "Traceback" in read(log)) for key, (folder, log, process) in runs.items()}
-    tell([outcome == (0, FILES, False) for outcome in outcomes.values()])
+    told(count, [outcome == (0, FILES, False) for outcome in outcomes.values()])
     assert {key: outcome for key, outcome in outcomes.items() if outcome != (0, FILES, False)} == {}
 
 
@@ -151,14 +147,19 @@ def events_of_a_run(tmp_path):
     return int((log / "events").read_text())
 
 
+def some(events, first):
+    """Every other operation under the profile "fast", all of them under "thorough"."""
+    return events[first % 2 :: 2] if settings.default.max_examples < 50 else events
+
+
 FAILURES = {"full": errno.ENOSPC, "forbidden": errno.EACCES, "interrupted": -signal.SIGINT, "ended": -signal.SIGTERM}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_fault_at_any_operation_on_the_folder(tmp_path, failure, tell):
+def test_a_fault_at_any_operation_on_the_folder(tmp_path, failure, count):
     """An error before the run refuses it in one sentence; later all is kept, here or there, and a signal is told by the exit code."""
     kind, runs = FAILURES[failure], {}
-    for event in range(1, events_of_a_run(tmp_path) + 1):
+    for event in some(range(1, events_of_a_run(tmp_path) + 1), list(FAILURES).index(failure)):
         folder, log = tmp_path / f"{event}", tmp_path / f"log-{event}"
         runs[event] = folder, log, align(folder, log, Fault(event=event, kind=kind))
     outcomes = {}
@@ -168,7 +169,7 @@ def test_a_fault_at_any_operation_on_the_folder(tmp_path, failure, tell):
         orderly = "Traceback" not in said and code in ((0, 1) if kind > 0 else (0, 128 - kind))
         outcomes[event] = orderly and (kept(folder, log) if began else complete(folder) == set() and code != 0)
         assert outcomes[event], (event, code, said)
-    tell(list(outcomes.values()))
+    told(count, list(outcomes.values()))
     assert any("step 1/" in read(log) for _, log, _ in runs.values())
 
 
@@ -196,7 +197,7 @@ def test_a_signal_keeps_the_best_so_far(tmp_path, halt, code, is_kept):
         assert "The run goes on without it" not in read(tmp_path / "log")
 
 
-def test_killed_at_any_moment(tmp_path, tell):
+def test_killed_at_any_moment(tmp_path, count):
     """By SIGKILL, at 30 random moments and at each operation on the folder: complete files or none, and the next run cleans up."""
     began = time.monotonic()
     assert ended(align(tmp_path / "timed", tmp_path / "timing")) == 0
@@ -208,7 +209,7 @@ def test_killed_at_any_moment(tmp_path, tell):
         process.kill()
         process.join(PATIENCE)
         found.append(folder)
-    for event in range(1, events_of_a_run(tmp_path) + 1):
+    for event in some(range(1, events_of_a_run(tmp_path) + 1), 0):
         folder = tmp_path / f"event-{event}"
         process = align(folder, tmp_path / f"log-event-{event}", Fault(event=event, kind=-signal.SIGKILL))
         assert ended(process) == -signal.SIGKILL
@@ -216,7 +217,7 @@ def test_killed_at_any_moment(tmp_path, tell):
     for folder in found:
         names = complete(folder)
         outcomes.append(not names or "run.json" in names)
-    tell(outcomes)
+    told(count, outcomes)
     assert all(outcomes)
     left = [folder for folder in found if folder.exists() and any(path.name.endswith(".tta-part") for path in folder.iterdir())]
     assert left, "no kill came while a file was written"
