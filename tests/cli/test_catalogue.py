@@ -45,7 +45,7 @@ def test_show_gives_fields_source_and_citation(tta):
     assert "rho: float = 0.5" in out
     assert f"updates: tta_core.values.schedules.Schedule = {DATE().updates}" in out
     assert "arXiv 2510.23974" in out
-    assert "@inproceedings{date2025" in out
+    assert "@inproceedings{na2025date" in out
 
 
 def test_show_makes_nothing_unless_asked(tta, site):

@@ -19,6 +19,13 @@ from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import even_sigmas, mu
 
+CITATION = """@misc{blackforestlabs2024flux,
+  title = {{FLUX}.1},
+  author = {{Black Forest Labs}},
+  year = {2024},
+  url = {https://github.com/black-forest-labs/flux}
+}"""
+
 
 @frozen
 class Flux:

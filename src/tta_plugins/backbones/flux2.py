@@ -18,6 +18,13 @@ from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import even_sigmas
 
+CITATION = """@misc{blackforestlabs2025flux2,
+  title = {{FLUX}.2},
+  author = {{Black Forest Labs}},
+  year = {2025},
+  url = {https://github.com/black-forest-labs/flux2}
+}"""
+
 
 @frozen
 class Flux2:

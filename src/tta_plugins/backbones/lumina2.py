@@ -19,6 +19,14 @@ from tta_plugins.backbones.guidance import renormalised
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import even_sigmas, shift_at
 
+CITATION = """@misc{qin2025lumina2,
+  title = {{Lumina-Image} 2.0: A Unified and Efficient Image Generative Framework},
+  author = {Qin, Qi and Zhuo, Le and others},
+  year = {2025},
+  eprint = {2503.21758},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class Lumina2:

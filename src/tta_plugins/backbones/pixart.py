@@ -15,6 +15,25 @@ from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
+CITATION = r"""@inproceedings{chen2024pixartalpha,
+  title = {{PixArt}-$\alpha$: Fast Training of Diffusion Transformer for Photorealistic Text-to-Image Synthesis},
+  author = {Chen, Junsong and Yu, Jincheng and Ge, Chongjian and Yao, Lewei and Xie, Enze and Wu, Yue and Wang,
+            Zhongdao and Kwok, James and Luo, Ping and Lu, Huchuan and Li, Zhenguo},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024},
+  eprint = {2310.00426},
+  archivePrefix = {arXiv}
+}
+@inproceedings{chen2024pixartsigma,
+  title = {{PixArt}-$\Sigma$: Weak-to-Strong Training of Diffusion Transformer for {4K} Text-to-Image Generation},
+  author = {Chen, Junsong and Ge, Chongjian and Xie, Enze and Wu, Yue and Yao, Lewei and Ren, Xiaozhe and Wang,
+            Zhongdao and Luo, Ping and Lu, Huchuan and Li, Zhenguo},
+  booktitle = {European Conference on Computer Vision},
+  year = {2024},
+  eprint = {2403.04692},
+  archivePrefix = {arXiv}
+}"""
+
 _MICRO_CONDITIONS = ("resolution", "aspect_ratio")
 
 

@@ -21,6 +21,14 @@ from tta_plugins.backbones.time_shift import even_sigmas, mu
 from tta_plugins.backbones.token_lists import lengthened, trimmed
 from tta_plugins.backbones.versions import check_masks_are_heard
 
+CITATION = """@misc{wu2025qwenimage,
+  title = {{Qwen-Image} Technical Report},
+  author = {Wu, Chenfei and others},
+  year = {2025},
+  eprint = {2508.02324},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class QwenImage:

@@ -17,6 +17,16 @@ from tta_plugins.backbones.denoiser import inside
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
+CITATION = """@inproceedings{xie2025sana,
+  title = {{SANA}: Efficient High-Resolution Image Synthesis with Linear Diffusion Transformers},
+  author = {Xie, Enze and Chen, Junsong and Chen, Junyu and Cai, Han and Tang, Haotian and Lin, Yujun and Zhang,
+            Zhekai and Li, Muyang and Zhu, Ligeng and Lu, Yao and Han, Song},
+  booktitle = {International Conference on Learning Representations},
+  year = {2025},
+  eprint = {2410.10629},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class Sana:

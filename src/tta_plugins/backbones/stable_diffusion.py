@@ -18,6 +18,15 @@ from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
+CITATION = r"""@inproceedings{rombach2022ldm,
+  title = {High-Resolution Image Synthesis with Latent Diffusion Models},
+  author = {Rombach, Robin and Blattmann, Andreas and Lorenz, Dominik and Esser, Patrick and Ommer, Bj{\"o}rn},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2022},
+  eprint = {2112.10752},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class StableDiffusion:

@@ -18,6 +18,17 @@ from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import mu
 
+CITATION = r"""@inproceedings{esser2024sd3,
+  title = {Scaling Rectified Flow Transformers for High-Resolution Image Synthesis},
+  author = {Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and Entezari, Rahim and M{\"u}ller, Jonas and
+            Saini, Harry and Levi, Yam and Lorenz, Dominik and Sauer, Axel and Boesel, Frederic and Podell, Dustin and
+            Dockhorn, Tim and English, Zion and Rombach, Robin},
+  booktitle = {International Conference on Machine Learning},
+  year = {2024},
+  eprint = {2403.03206},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class StableDiffusion3:

@@ -18,6 +18,16 @@ from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
+CITATION = r"""@inproceedings{podell2024sdxl,
+  title = {{SDXL}: Improving Latent Diffusion Models for High-Resolution Image Synthesis},
+  author = {Podell, Dustin and English, Zion and Lacey, Kyle and Blattmann, Andreas and Dockhorn, Tim and M{\"u}ller,
+            Jonas and Penna, Joe and Rombach, Robin},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024},
+  eprint = {2307.01952},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class StableDiffusionXL:

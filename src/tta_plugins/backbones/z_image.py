@@ -18,6 +18,14 @@ from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import mu
 from tta_plugins.backbones.token_lists import listed, unlisted
 
+CITATION = """@misc{zimage2025,
+  title = {{Z-Image}: An Efficient Image Generation Foundation Model with Single-Stream Diffusion Transformer},
+  author = {{Z-Image Team}},
+  year = {2025},
+  eprint = {2511.22699},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class ZImage:

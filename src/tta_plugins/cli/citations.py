@@ -6,15 +6,14 @@ from tta_core.protocols.reward import Card
 
 
 def citation_of(target: object) -> str:
-    """BibTeX: the class's own `citation`, else its card's, else its module's `CITATION`; empty if it names none."""
+    """BibTeX: the `citation` of the class, else of its card, else the `CITATION` of its module; empty if there is none."""
     own = getattr(target, "citation", "")
     card = card_on(target)
     if isinstance(own, str) and own:
         return own
     if card is not None:
         return card.citation
-    module = sys.modules[getattr(target, "__module__", "builtins")]
-    stated = vars(module).get("CITATION", "") if card_is_computed(target) else ""
+    stated = vars(sys.modules[getattr(target, "__module__", "builtins")]).get("CITATION", "")
     return stated if isinstance(stated, str) else ""
 
 

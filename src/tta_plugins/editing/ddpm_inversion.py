@@ -11,11 +11,14 @@ from tta_core.values.noise import GivenNoise
 from tta_core.values.trajectory import State
 from tta_core.values.typing import Latents
 
-citation = (
-    "@inproceedings{ddpminversion2024, title={An Edit Friendly DDPM Noise Space: Inversion and Manipulations}, "
-    "author={Huberman-Spiegelglas, Inbar and Kulikov, Vladimir and Michaeli, Tomer}, booktitle={CVPR}, year={2024}, "
-    "note={arXiv:2304.06140}}"
-)
+CITATION = """@inproceedings{huberman2024ddpm,
+  title = {An Edit Friendly {DDPM} Noise Space: Inversion and Manipulations},
+  author = {Huberman-Spiegelglas, Inbar and Kulikov, Vladimir and Michaeli, Tomer},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2024},
+  eprint = {2304.06140},
+  archivePrefix = {arXiv}
+}"""
 
 
 def ddpm_inversion(problem: Problem) -> GivenNoise:

@@ -17,11 +17,14 @@ from tta_core.values.controls import Controls
 from tta_core.values.trajectory import State, Step
 from tta_core.values.typing import Latents, evolve, frozen
 
-citation = (
-    "@inproceedings{nulltext2023, title={Null-text Inversion for Editing Real Images using Guided Diffusion Models}, "
-    "author={Mokady, Ron and Hertz, Amir and Aberman, Kfir and Pritch, Yael and Cohen-Or, Daniel}, booktitle={CVPR}, year={2023}, "
-    "note={arXiv:2211.09794}}"
-)
+CITATION = """@inproceedings{mokady2023nulltext,
+  title = {Null-text Inversion for Editing Real Images using Guided Diffusion Models},
+  author = {Mokady, Ron and Hertz, Amir and Aberman, Kfir and Pritch, Yael and Cohen-Or, Daniel},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2023},
+  eprint = {2211.09794},
+  archivePrefix = {arXiv}
+}"""
 
 
 @frozen

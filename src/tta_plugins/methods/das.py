@@ -23,6 +23,15 @@ from tta_core.values.schedules import Geometric, Schedule
 from tta_core.values.trajectory import Prediction, State, Step
 from tta_core.values.typing import Latents, evolve, frozen
 
+CITATION = """@inproceedings{kim2025das,
+  title = {Test-time Alignment of Diffusion Models without Reward Over-optimization},
+  author = {Kim, Sunwoo and Kim, Minkyu and Park, Dongmin},
+  booktitle = {International Conference on Learning Representations},
+  year = {2025},
+  eprint = {2501.05803},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class DAS:
@@ -61,10 +70,7 @@ class DAS:
     choose: Choice = "weight"
     lineage: Literal["exact", "released"] = "exact"
 
-    citation: ClassVar[str] = (
-        "@inproceedings{das2025, title={Test-time Alignment of Diffusion Models without Reward Over-optimization}, "
-        "author={Kim, Sunwoo and Kim, Minkyu and Park, Dongmin}, booktitle={ICLR}, year={2025}, note={arXiv:2501.05803}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def released(cls) -> "DAS":

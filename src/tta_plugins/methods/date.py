@@ -21,6 +21,16 @@ from tta_core.values.schedules import Every, Schedule, Window
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import evolve, frozen
 
+CITATION = """@inproceedings{na2025date,
+  title = {Diffusion Adaptive Text Embedding for Text-to-Image Diffusion Models},
+  author = {Na, Byeonghu and Park, Minsang and Sim, Gyuwon and Shin, Donghyeok and Bae, HeeSun and Kang, Mina and
+            Kwon, Se Jung and Kang, Wanmo and Moon, Il-Chul},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2025},
+  eprint = {2510.23974},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class DATE:
@@ -57,10 +67,7 @@ class DATE:
     estimator: Estimator = attrs.field(factory=Exact)
     variable: ControllableVariable = attrs.field(factory=TextEmbedding)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{date2025, title={Diffusion Adaptive Text Embedding for Text-to-Image Diffusion Models}, "
-        "booktitle={NeurIPS}, year={2025}, note={arXiv:2510.23974}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def released(cls) -> "DATE":

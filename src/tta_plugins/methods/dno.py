@@ -25,6 +25,15 @@ from tta_plugins.methods.chain import Chain, chain_from
 from tta_plugins.methods.probability_regulariser import probability_regulariser
 from tta_plugins.methods.white_noise import Projection, project
 
+CITATION = """@inproceedings{tang2025dno,
+  title = {Inference-Time Alignment of Diffusion Models with Direct Noise Optimization},
+  author = {Tang, Zhiwei and Peng, Jiangweizhi and Tang, Jiasheng and Hong, Mingyi and Wang, Fan and Chang, Tsung-Hui},
+  booktitle = {International Conference on Machine Learning},
+  year = {2025},
+  eprint = {2405.18881},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class DNO:
@@ -65,10 +74,7 @@ class DNO:
     stop_at: float | None = attrs.field(default=None, validator=optional(within(-1e30, 1e30)))
     clamp: bool = True
 
-    citation: ClassVar[str] = (
-        "@inproceedings{dno2025, title={Inference-Time Alignment of Diffusion Models with Direct Noise Optimization}, "
-        "booktitle={ICML}, year={2025}, note={arXiv:2405.18881}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def released(cls) -> "DNO":

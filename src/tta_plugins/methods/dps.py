@@ -18,6 +18,15 @@ from tta_core.values.typing import Scores, evolve, frozen
 from tta_plugins.methods.guidance import LookAhead, of_x0, transition_noise
 from tta_plugins.methods.strength import Strength, strength_at
 
+CITATION = """@inproceedings{chung2023dps,
+  title = {Diffusion Posterior Sampling for General Noisy Inverse Problems},
+  author = {Chung, Hyungjin and Kim, Jeongsol and McCann, Michael T. and Klasky, Marc L. and Ye, Jong Chul},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+  eprint = {2209.14687},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class DPS:
@@ -45,11 +54,7 @@ class DPS:
     clamp: bool = True
     estimator: Estimator = attrs.field(factory=Exact)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{chung2023dps, title={Diffusion Posterior Sampling for General Noisy Inverse Problems}, author={Chung, Hyungjin "
-        "and Kim, Jeongsol and McCann, Michael T. and Klasky, Marc L. and Ye, Jong Chul}, booktitle={ICLR}, year={2023}, "
-        "note={arXiv:2209.14687}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

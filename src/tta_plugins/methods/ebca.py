@@ -15,6 +15,15 @@ from tta_core.values.controls import AttentionEnergy, Controls
 from tta_core.values.schedules import Schedule, Window, at_step
 from tta_core.values.typing import evolve, frozen
 
+CITATION = """@inproceedings{park2023ebca,
+  title = {Energy-Based Cross Attention for Bayesian Context Update in Text-to-Image Diffusion Models},
+  author = {Park, Geon Yeong and Kim, Jeongsol and Kim, Beomsu and Lee, Sang Wan and Ye, Jong Chul},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2023},
+  eprint = {2306.09869},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class EBCA:
@@ -37,11 +46,7 @@ class EBCA:
     updates: Schedule = attrs.field(factory=Window)
     tokens: Mapping[int, float] = attrs.field(factory=dict)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{park2023energy, title={Energy-Based Cross Attention for Bayesian Context Update in Text-to-Image Diffusion "
-        "Models}, author={Park, Geon Yeong and Kim, Jeongsol and Kim, Beomsu and Lee, Sang Wan and Ye, Jong Chul}, booktitle={NeurIPS}, "
-        "year={2023}, note={arXiv:2306.09869}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

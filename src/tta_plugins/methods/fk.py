@@ -20,6 +20,16 @@ from tta_core.values.arguments import above, at_least
 from tta_core.values.schedules import AtShares, Schedule
 from tta_core.values.typing import frozen
 
+CITATION = """@inproceedings{singhal2025fk,
+  title = {A General Framework for Inference-time Scaling and Steering of Diffusion Models},
+  author = {Singhal, Raghav and Horvitz, Zachary and Teehan, Ryan and Ren, Mengye and Yu, Zhou and McKeown, Kathleen
+            and Ranganath, Rajesh},
+  booktitle = {International Conference on Machine Learning},
+  year = {2025},
+  eprint = {2501.06848},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class FK:
@@ -55,11 +65,7 @@ class FK:
     choose: Choice = "reward"
     weights: Literal["kept", "released"] = "kept"
 
-    citation: ClassVar[str] = (
-        "@inproceedings{fksteering2025, title={A General Framework for Inference-time Scaling and Steering of Diffusion Models}, "
-        "author={Singhal, Raghav and Horvitz, Zachary and Teehan, Ryan and Ren, Mengye and Yu, Zhou and McKeown, Kathleen and "
-        "Ranganath, Rajesh}, booktitle={ICML}, year={2025}, note={arXiv:2501.06848}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

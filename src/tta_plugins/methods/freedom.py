@@ -18,6 +18,15 @@ from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.guidance import LookAhead, back_noise, of_x0, refuse_without_guidance, share_of_guidance, transition_noise
 from tta_plugins.methods.strength import Increasing, Strength, strength_at
 
+CITATION = """@inproceedings{yu2023freedom,
+  title = {{FreeDoM}: Training-Free Energy-Guided Conditional Diffusion Model},
+  author = {Yu, Jiwen and Wang, Yinhuai and Zhao, Chen and Ghanem, Bernard and Zhang, Jian},
+  booktitle = {International Conference on Computer Vision},
+  year = {2023},
+  eprint = {2303.09833},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class FreeDoM:
@@ -48,10 +57,7 @@ class FreeDoM:
     clamp: bool = True
     estimator: Estimator = attrs.field(factory=Exact)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{yu2023freedom, title={FreeDoM: Training-Free Energy-Guided Conditional Diffusion Model}, author={Yu, Jiwen and "
-        "Wang, Yinhuai and Zhao, Chen and Ghanem, Bernard and Zhang, Jian}, booktitle={ICCV}, year={2023}, note={arXiv:2303.09833}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def released(cls) -> "FreeDoM":

@@ -18,6 +18,15 @@ from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.guidance import LookAhead, smoothed, transition_noise
 from tta_plugins.methods.strength import Strength, strength_at
 
+CITATION = """@inproceedings{song2023lgd,
+  title = {Loss-Guided Diffusion Models for Plug-and-Play Controllable Generation},
+  author = {Song, Jiaming and Zhang, Qinsheng and Yin, Hongxu and Mardani, Morteza and Liu, Ming-Yu and Kautz, Jan and
+            Chen, Yongxin and Vahdat, Arash},
+  booktitle = {International Conference on Machine Learning},
+  year = {2023},
+  url = {https://proceedings.mlr.press/v202/song23k.html}
+}"""
+
 
 @frozen
 class LGD:
@@ -46,11 +55,7 @@ class LGD:
     clamp: bool = True
     estimator: Exact | ZerothOrder = attrs.field(factory=Exact)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{song2023lgd, title={Loss-Guided Diffusion Models for Plug-and-Play Controllable Generation}, author={Song, "
-        "Jiaming and Zhang, Qinsheng and Yin, Hongxu and Mardani, Morteza and Liu, Ming-Yu and Kautz, Jan and Chen, Yongxin and Vahdat, "
-        "Arash}, booktitle={ICML}, year={2023}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

@@ -18,6 +18,16 @@ from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.guidance import back_noise, of_x0, refuse_without_guidance, share_of_guidance, transition_noise
 from tta_plugins.methods.strength import Strength, strength_at
 
+CITATION = """@inproceedings{he2024mpgd,
+  title = {Manifold Preserving Guided Diffusion},
+  author = {He, Yutong and Murata, Naoki and Lai, Chieh-Hsin and Takida, Yuhta and Uesaka, Toshimitsu and Kim, Dongjun
+            and Liao, Wei-Hsiang and Mitsufuji, Yuki and Kolter, J. Zico and Salakhutdinov, Ruslan and Ermon, Stefano},
+  booktitle = {International Conference on Learning Representations},
+  year = {2024},
+  eprint = {2311.16424},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class MPGD:
@@ -47,11 +57,7 @@ class MPGD:
     clamp: bool = True
     estimator: Estimator = attrs.field(factory=Exact)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{he2024mpgd, title={Manifold Preserving Guided Diffusion}, author={He, Yutong and Murata, Naoki and Lai, "
-        "Chieh-Hsin and Takida, Yuhta and Uesaka, Toshimitsu and Kim, Dongjun and Liao, Wei-Hsiang and Mitsufuji, Yuki and Kolter, J. "
-        "Zico and Salakhutdinov, Ruslan and Ermon, Stefano}, booktitle={ICLR}, year={2024}, note={arXiv:2311.16424}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def for_stable_diffusion(cls) -> "MPGD":

@@ -15,6 +15,16 @@ from tta_core.solving.problem import Problem
 from tta_core.values.arguments import at_least
 from tta_core.values.typing import Latents, evolve, frozen
 
+CITATION = """@inproceedings{ma2025scaling,
+  title = {Inference-Time Scaling for Diffusion Models beyond Scaling Denoising Steps},
+  author = {Ma, Nanye and Tong, Shangyuan and Jia, Haolin and Hu, Hexiang and Su, Yu-Chuan and Zhang, Mingda and Yang,
+            Xuan and Li, Yandong and Jaakkola, Tommi and Jia, Xuhui and Xie, Saining},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2025},
+  eprint = {2501.09732},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class NoiseSearch:
@@ -39,11 +49,7 @@ class NoiseSearch:
     neighbours: int = attrs.field(default=4, validator=at_least(1))
     similarity: float = 0.95
 
-    citation: ClassVar[str] = (
-        "@inproceedings{noisesearch2025, title={Inference-Time Scaling for Diffusion Models beyond Scaling Denoising Steps}, "
-        "author={Ma, Nanye and Tong, Shangyuan and Jia, Haolin and Hu, Hexiang and Su, Yu-Chuan and Zhang, Mingda and Yang, Xuan and "
-        "Li, Yandong and Jaakkola, Tommi and Jia, Xuhui and Xie, Saining}, booktitle={CVPR}, year={2025}, note={arXiv:2501.09732}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     def __attrs_post_init__(self) -> None:
         if not -1 <= self.similarity <= 1:

@@ -25,6 +25,15 @@ from tta_plugins.methods.children import best_child
 from tta_plugins.methods.kl_budget import KLBudget, refuse_weights, unless_budget
 from tta_plugins.methods.null_penalties import Kernel, divergence, prior, released_factor
 
+CITATION = """@inproceedings{kim2026nulltta,
+  title = {Test-Time Alignment of Text-to-Image Diffusion Models via Null-Text Embedding Optimisation},
+  author = {Kim, Taehoon and Gouk, Henry and Hospedales, Timothy},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2026},
+  eprint = {2511.20889},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class NullTTA:
@@ -73,10 +82,7 @@ class NullTTA:
     variable: ControllableVariable = attrs.field(factory=NullEmbedding)
     updates: Schedule = attrs.field(factory=Every)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{nulltta2026, title={Test-Time Alignment of Text-to-Image Diffusion Models via Null-Text Embedding Optimisation}, "
-        "booktitle={CVPR}, year={2026}, note={arXiv:2511.20889}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def released(cls, *, pooled: bool = False) -> "NullTTA":

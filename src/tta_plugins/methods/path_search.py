@@ -20,6 +20,7 @@ from tta_core.values.arguments import at_least
 from tta_core.values.controls import Controls
 from tta_core.values.trajectory import State
 from tta_core.values.typing import Rows, frozen
+from tta_plugins.methods.noise_search import CITATION
 
 
 @frozen
@@ -47,11 +48,7 @@ class PathSearch:
     back: int = attrs.field(default=2, validator=at_least(1))
     forward: int = attrs.field(default=4, validator=at_least(2))
 
-    citation: ClassVar[str] = (
-        "@inproceedings{noisesearch2025, title={Inference-Time Scaling for Diffusion Models beyond Scaling Denoising Steps}, "
-        "author={Ma, Nanye and Tong, Shangyuan and Jia, Haolin and Hu, Hexiang and Su, Yu-Chuan and Zhang, Mingda and Yang, Xuan and "
-        "Li, Yandong and Jaakkola, Tommi and Jia, Xuhui and Xie, Saining}, booktitle={CVPR}, year={2025}, note={arXiv:2501.09732}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     def __attrs_post_init__(self) -> None:
         if self.forward <= self.back or self.back > self.start:

@@ -19,6 +19,15 @@ from tta_core.values.trajectory import Prediction, State
 from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.methods.alone import alone, joined
 
+CITATION = """@inproceedings{kim2025rbf,
+  title = {Inference-Time Scaling for Flow Models via Stochastic Generation and Rollover Budget Forcing},
+  author = {Kim, Jaihoon and Yoon, Taehoon and Hwang, Jisung and Sung, Minhyuk},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2025},
+  eprint = {2503.19385},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class _Standing:
@@ -77,11 +86,7 @@ class RBF:
     starts: int = attrs.field(default=25, validator=at_least(1))
     spend: Literal["all", "released"] = "all"
 
-    citation: ClassVar[str] = (
-        "@inproceedings{rbf2025, title={Inference-Time Scaling for Flow Models via Stochastic Generation and Rollover Budget Forcing}, "
-        "author={Kim, Jaihoon and Yoon, Taehoon and Hwang, Jisung and Sung, Minhyuk}, booktitle={NeurIPS}, year={2025}, "
-        "note={arXiv:2503.19385}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

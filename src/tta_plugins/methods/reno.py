@@ -18,6 +18,15 @@ from tta_core.values.arguments import above, at_least
 from tta_core.values.typing import Scores, evolve, frozen
 from tta_plugins.methods.white_noise import Projection, project
 
+CITATION = """@inproceedings{eyring2024reno,
+  title = {{ReNO}: Enhancing One-step Text-to-Image Models through Reward-based Noise Optimization},
+  author = {Eyring, Luca and Karthik, Shyamgopal and Roth, Karsten and Dosovitskiy, Alexey and Akata, Zeynep},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2024},
+  eprint = {2406.04312},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class ReNO:
@@ -48,11 +57,7 @@ class ReNO:
     estimator: Estimator = attrs.field(factory=Exact)
     stop_at: float | None = None
 
-    citation: ClassVar[str] = (
-        "@inproceedings{reno2024, title={ReNO: Enhancing One-step Text-to-Image Models through Reward-based Noise Optimization}, "
-        "author={Eyring, Luca and Karthik, Shyamgopal and Roth, Karsten and Dosovitskiy, Alexey and Akata, Zeynep}, "
-        "booktitle={NeurIPS}, year={2024}, note={arXiv:2406.04312}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

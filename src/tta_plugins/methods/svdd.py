@@ -17,6 +17,15 @@ from tta_core.solving.problem import Problem
 from tta_core.values.arguments import above, at_least
 from tta_core.values.typing import Rows, frozen
 
+CITATION = """@misc{li2024svdd,
+  title = {Derivative-Free Guidance in Continuous and Discrete Diffusion Models with Soft Value-Based Decoding},
+  author = {Li, Xiner and Zhao, Yulai and Wang, Chenyu and Scalia, Gabriele and Eraslan, Gokcen and Nair, Surag and
+            Biancalani, Tommaso and Ji, Shuiwang and Regev, Aviv and Levine, Sergey and Uehara, Masatoshi},
+  year = {2024},
+  eprint = {2408.08252},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class SVDD:
@@ -39,12 +48,7 @@ class SVDD:
     alpha: float = attrs.field(default=0.01, validator=above(0))
     selection: Literal["softmax", "argmax"] = "softmax"
 
-    citation: ClassVar[str] = (
-        "@misc{svdd2024, title={Derivative-Free Guidance in Continuous and Discrete Diffusion Models with Soft Value-Based Decoding}, "
-        "author={Li, Xiner and Zhao, Yulai and Wang, Chenyu and Scalia, Gabriele and Eraslan, Gokcen and Nair, Surag and Biancalani, "
-        "Tommaso and Ji, Shuiwang and Regev, Aviv and Levine, Sergey and Uehara, Masatoshi}, year={2024}, eprint={2408.08252}, "
-        "archivePrefix={arXiv}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @classmethod
     def released(cls) -> "SVDD":

@@ -20,6 +20,16 @@ from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.methods.guidance import LookAhead, back_noise, smoothed, transition_noise
 from tta_plugins.methods.strength import Increasing, Strength, strength_at
 
+CITATION = """@inproceedings{ye2024tfg,
+  title = {{TFG}: Unified Training-Free Guidance for Diffusion Models},
+  author = {Ye, Haotian and Lin, Haowei and Han, Jiaqi and Xu, Minkai and Liu, Sheng and Liang, Yitao and Ma, Jianzhu
+            and Zou, James and Ermon, Stefano},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2024},
+  eprint = {2409.15761},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class TFG:
@@ -59,11 +69,7 @@ class TFG:
     clamp: bool = True
     estimator: Exact | ZerothOrder = attrs.field(factory=Exact)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{ye2024tfg, title={TFG: Unified Training-Free Guidance for Diffusion Models}, author={Ye, Haotian and Lin, Haowei "
-        "and Han, Jiaqi and Xu, Minkai and Liu, Sheng and Liang, Yitao and Ma, Jianzhu and Zou, James and Ermon, Stefano}, "
-        "booktitle={NeurIPS}, year={2024}, note={arXiv:2409.15761}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

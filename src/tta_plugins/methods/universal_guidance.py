@@ -24,6 +24,16 @@ from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.methods.guidance import LookAhead, back_noise, of_x0, transition_noise
 from tta_plugins.methods.strength import Strength, strength_at
 
+CITATION = """@inproceedings{bansal2023universal,
+  title = {Universal Guidance for Diffusion Models},
+  author = {Bansal, Arpit and Chu, Hong-Min and Schwarzschild, Avi and Sengupta, Soumyadip and Goldblum, Micah and
+            Geiping, Jonas and Goldstein, Tom},
+  booktitle = {Conference on Computer Vision and Pattern Recognition Workshops},
+  year = {2023},
+  eprint = {2302.07121},
+  archivePrefix = {arXiv}
+}"""
+
 
 @frozen
 class UniversalGuidance:
@@ -61,11 +71,7 @@ class UniversalGuidance:
     clamp: bool = True
     estimator: Estimator = attrs.field(factory=Exact)
 
-    citation: ClassVar[str] = (
-        "@inproceedings{bansal2023universal, title={Universal Guidance for Diffusion Models}, author={Bansal, Arpit and Chu, Hong-Min and "
-        "Schwarzschild, Avi and Sengupta, Soumyadip and Goldblum, Micah and Geiping, Jonas and Goldstein, Tom}, "
-        "booktitle={CVPR Workshops}, year={2023}, note={arXiv:2302.07121}}"
-    )
+    citation: ClassVar[str] = CITATION
 
     @property
     def needs(self) -> Needs:

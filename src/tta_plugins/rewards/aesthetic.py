@@ -19,8 +19,8 @@ from tta_plugins.rewards.weights import Where, find, provenance, read_state
 CITATION = """@misc{schuhmann2022aesthetic,
   title = {Improved Aesthetic Predictor},
   author = {Schuhmann, Christoph},
-  howpublished = {\\url{https://github.com/christophschuhmann/improved-aesthetic-predictor}},
-  year = {2022}
+  year = {2022},
+  url = {https://github.com/christophschuhmann/improved-aesthetic-predictor}
 }"""
 OFFICIAL = "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0"
 

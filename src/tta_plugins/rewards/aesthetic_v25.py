@@ -19,8 +19,8 @@ from tta_plugins.rewards.weights import Where, find, provenance, read_state
 CITATION = """@misc{discus0434aesthetic,
   title = {Aesthetic Predictor V2.5},
   author = {discus0434},
-  howpublished = {\\url{https://github.com/discus0434/aesthetic-predictor-v2-5}},
-  year = {2024}
+  year = {2024},
+  url = {https://github.com/discus0434/aesthetic-predictor-v2-5}
 }"""
 _LAYERS = (0, 2, 4, 6, 8)
 

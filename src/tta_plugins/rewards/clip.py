@@ -23,13 +23,17 @@ CITATION = """@inproceedings{radford2021clip,
   author = {Radford, Alec and Kim, Jong Wook and Hallacy, Chris and Ramesh, Aditya and Goh, Gabriel and Agarwal, Sandhini and
             Sastry, Girish and Askell, Amanda and Mishkin, Pamela and Clark, Jack and Krueger, Gretchen and Sutskever, Ilya},
   booktitle = {International Conference on Machine Learning},
-  year = {2021}
+  year = {2021},
+  eprint = {2103.00020},
+  archivePrefix = {arXiv}
 }
 @inproceedings{hessel2021clipscore,
   title = {{CLIPScore}: A Reference-free Evaluation Metric for Image Captioning},
   author = {Hessel, Jack and Holtzman, Ari and Forbes, Maxwell and Le Bras, Ronan and Choi, Yejin},
   booktitle = {Conference on Empirical Methods in Natural Language Processing},
-  year = {2021}
+  year = {2021},
+  eprint = {2104.08718},
+  archivePrefix = {arXiv}
 }"""
 
 

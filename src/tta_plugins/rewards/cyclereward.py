@@ -24,7 +24,9 @@ CITATION = """@inproceedings{bahng2025cyclereward,
   title = {Cycle Consistency as Reward: Learning Image-Text Alignment without Human Preferences},
   author = {Bahng, Hyojin and Chan, Caroline and Durand, Fredo and Isola, Phillip},
   booktitle = {International Conference on Computer Vision},
-  year = {2025}
+  year = {2025},
+  eprint = {2506.02095},
+  archivePrefix = {arXiv}
 }"""
 LENGTH = 128
 

@@ -23,7 +23,9 @@ CITATION = """@article{oquab2024dinov2,
   title = {{DINOv2}: Learning Robust Visual Features without Supervision},
   author = {Oquab, Maxime and Darcet, Timoth{\\'e}e and Moutakanni, Th{\\'e}o and others},
   journal = {Transactions on Machine Learning Research},
-  year = {2024}
+  year = {2024},
+  eprint = {2304.07193},
+  archivePrefix = {arXiv}
 }"""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _KNOWN = ("dinov2", "dinov2_with_registers", "dinov3_vit")

@@ -17,11 +17,12 @@ from tta_plugins.rewards.open_clip_text import clean
 from tta_plugins.rewards.preprocessing import HPS_PATHS, path_named
 from tta_plugins.rewards.weights import Where, find, provenance, read_state
 
-CITATION = """@article{wu2023hpsv2,
+CITATION = """@misc{wu2023hpsv2,
   title = {Human Preference Score v2: A Solid Benchmark for Evaluating Human Preferences of Text-to-Image Synthesis},
   author = {Wu, Xiaoshi and Hao, Yiming and Sun, Keqiang and Chen, Yixiong and Zhu, Feng and Zhao, Rui and Li, Hongsheng},
-  journal = {arXiv preprint arXiv:2306.09341},
-  year = {2023}
+  year = {2023},
+  eprint = {2306.09341},
+  archivePrefix = {arXiv}
 }"""
 _FILES = {"2.0": "HPS_v2_compressed.pt", "2.1": "HPS_v2.1_compressed.pt"}
 _RANGES = {"2.0": (0.23, 0.29), "2.1": (0.14, 0.32)}

@@ -24,7 +24,9 @@ CITATION = """@inproceedings{ma2025hpsv3,
   title = {{HPSv3}: Towards Wide-Spectrum Human Preference Score},
   author = {Ma, Yuhang and Wu, Xiaoshi and Sun, Keqiang and Li, Hongsheng},
   booktitle = {International Conference on Computer Vision},
-  year = {2025}
+  year = {2025},
+  eprint = {2508.03789},
+  archivePrefix = {arXiv}
 }"""
 REWARD = "<|Reward|>"
 PIXELS = 256 * 28 * 28

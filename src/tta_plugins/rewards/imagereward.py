@@ -25,7 +25,9 @@ CITATION = """@inproceedings{xu2023imagereward,
   title = {{ImageReward}: Learning and Evaluating Human Preferences for Text-to-Image Generation},
   author = {Xu, Jiazheng and Liu, Xiao and Wu, Yuchen and Tong, Yuxuan and Li, Qinkai and Ding, Ming and Tang, Jie and Dong, Yuxiao},
   booktitle = {Advances in Neural Information Processing Systems},
-  year = {2023}
+  year = {2023},
+  eprint = {2304.05977},
+  archivePrefix = {arXiv}
 }"""
 MEAN, STD = 0.16717362830052426, 1.0333394966054072  # of the raw score over the authors' data
 LENGTH = 35  # tokens, [CLS] and [SEP] included

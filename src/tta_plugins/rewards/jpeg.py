@@ -14,7 +14,9 @@ CITATION = """@inproceedings{black2024ddpo,
   title = {Training Diffusion Models with Reinforcement Learning},
   author = {Black, Kevin and Janner, Michael and Du, Yilun and Kostrikov, Ilya and Levine, Sergey},
   booktitle = {International Conference on Learning Representations},
-  year = {2024}
+  year = {2024},
+  eprint = {2305.13301},
+  archivePrefix = {arXiv}
 }"""
 
 

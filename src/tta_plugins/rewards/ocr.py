@@ -14,6 +14,13 @@ from tta_core.running.alignment import to_picture
 from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
 
+CITATION = """@misc{liu2025flowgrpo,
+  title = {{Flow-GRPO}: Training Flow Matching Models via Online {RL}},
+  author = {Liu, Jie and Liu, Gongye and Liang, Jiajun and others},
+  year = {2025},
+  eprint = {2505.05470},
+  archivePrefix = {arXiv}
+}"""
 Recognise = Callable[[NDArray[numpy.uint8]], Sequence[str]]
 _QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)\'([^\']+)\'(?!\w)|\u2018([^\u2019]+)\u2019(?!\w)')
 
@@ -38,6 +45,7 @@ class OCR:
         differentiable=False,
         source="Liu et al. 2025 (arXiv:2505.05470)",
         licence="Apache-2.0; RapidOCR's models Apache-2.0",
+        citation=CITATION,
     )
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:

@@ -20,7 +20,9 @@ CITATION = """@inproceedings{kirstain2023pickapic,
   title = {{Pick-a-Pic}: An Open Dataset of User Preferences for Text-to-Image Generation},
   author = {Kirstain, Yuval and Polyak, Adam and Singer, Uriel and Matiana, Shahbuland and Penna, Joe and Levy, Omer},
   booktitle = {Advances in Neural Information Processing Systems},
-  year = {2023}
+  year = {2023},
+  eprint = {2305.01569},
+  archivePrefix = {arXiv}
 }"""
 
 

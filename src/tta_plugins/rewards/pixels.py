@@ -17,14 +17,16 @@ _HASLER = """@inproceedings{hasler2003colourfulness,
   title = {Measuring Colourfulness in Natural Images},
   author = {Hasler, David and S{\\"u}sstrunk, Sabine},
   booktitle = {Human Vision and Electronic Imaging VIII},
-  year = {2003}
+  year = {2003},
+  doi = {10.1117/12.477378}
 }"""
 _PECH = """@inproceedings{pechpacheco2000diatom,
   title = {Diatom Autofocusing in Brightfield Microscopy: A Comparative Study},
   author = {Pech-Pacheco, Jos{\\'e} Luis and Crist{\\'o}bal, Gabriel and Chamorro-Mart{\\'i}nez, Jes{\\'u}s and
             Fern{\\'a}ndez-Valdivia, Joaqu{\\'i}n},
   booktitle = {International Conference on Pattern Recognition},
-  year = {2000}
+  year = {2000},
+  doi = {10.1109/ICPR.2000.903548}
 }"""
 
 

@@ -19,11 +19,12 @@ from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where
 
-CITATION = """@article{tschannen2025siglip2,
+CITATION = """@misc{tschannen2025siglip2,
   title = {{SigLIP} 2: Multilingual Vision-Language Encoders with Improved Semantic Understanding, Localization, and Dense Features},
   author = {Tschannen, Michael and Gritsenko, Alexey and Wang, Xiao and others},
-  journal = {arXiv preprint arXiv:2502.14786},
-  year = {2025}
+  year = {2025},
+  eprint = {2502.14786},
+  archivePrefix = {arXiv}
 }"""
 
 

@@ -14,11 +14,12 @@ from tta_plugins.rewards.pretrained import Dtype
 from tta_plugins.rewards.qwen import Qwen, open_qwen
 from tta_plugins.rewards.weights import Where
 
-CITATION = """@article{kamath2025geneval2,
+CITATION = """@misc{kamath2025geneval2,
   title = {{GenEval} 2: Addressing Benchmark Drift in Text-to-Image Evaluation},
   author = {Kamath, Amita and Chang, Kai-Wei and Krishna, Ranjay and Zettlemoyer, Luke and Hu, Yushi and Ghazvininejad, Marjan},
-  journal = {arXiv preprint arXiv:2512.16853},
-  year = {2025}
+  year = {2025},
+  eprint = {2512.16853},
+  archivePrefix = {arXiv}
 }"""
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

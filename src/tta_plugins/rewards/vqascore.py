@@ -18,7 +18,9 @@ CITATION = """@inproceedings{lin2024vqascore,
   author = {Lin, Zhiqiu and Pathak, Deepak and Li, Baiqi and Li, Jiayao and Xia, Xide and Neubig, Graham and Zhang, Pengchuan and
             Ramanan, Deva},
   booktitle = {European Conference on Computer Vision},
-  year = {2024}
+  year = {2024},
+  eprint = {2404.01291},
+  archivePrefix = {arXiv}
 }"""
 QUESTION = 'Does this figure show "{}"? Please answer Yes or No.'
 
