@@ -16,6 +16,13 @@ from tta_plugins.backbones.denoiser import inside
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
+CITATION = """@misc{fal2024auraflow,
+  title = {{AuraFlow}},
+  author = {{fal}},
+  year = {2024},
+  url = {https://huggingface.co/fal/AuraFlow}
+}"""
+
 
 @frozen
 class AuraFlow:

@@ -17,6 +17,13 @@ from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.flux import Flux, packed, positions, unpacked
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
+CITATION = """@misc{lodestones2025chroma,
+  title = {{Chroma}},
+  author = {{lodestones}},
+  year = {2025},
+  url = {https://huggingface.co/lodestones/Chroma}
+}"""
+
 _PICTURE = "live tokens of the picture"
 
 
