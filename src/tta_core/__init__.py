@@ -1,4 +1,4 @@
-"""The kernel of test-time alignment: the words in which methods, rewards, backbones and memory policies are written.
+"""The kernel of test-time alignment: the types, protocols and loops that methods, rewards, backbones and memory policies use.
 
 Names are imported when first used, so that `import tta_core` (and with it registering a plugin) does not import torch.
 """

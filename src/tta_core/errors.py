@@ -1,4 +1,4 @@
-"""What can go wrong, by who can mend it. Every message says what happened, why it cannot be, and what to do."""
+"""The exceptions, one class for each kind of cause. A message says what happened, why it cannot be, and what to do."""
 
 from typing import Any
 

@@ -35,6 +35,18 @@ def test_the_tutorial_leaves_what_it_says(tmp_path, monkeypatch):
     assert {path.name for path in Path("pictures").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
 
 
+@pytest.mark.parametrize("kind", ["methods", "rewards", "backbones"])
+def test_the_readme_names_every_plugin_of_the_package(kind):
+    named = set(re.findall(r"`([\w.-]+)`", (ROOT / "README.md").read_text()))
+    assert {entry.name for entry in plugins().registry.entries(kind)} - named == set()
+
+
+def test_the_links_of_the_readme_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
+    assert len(links) > 30
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def hooks():
     return {name: hook for name, hook in vars(hookspecs).items() if name.startswith("tta_")}
 

@@ -1,1 +1,1 @@
-"""How plugins are found and named: hook specifications, the registry, and the resolution of what a user writes."""
+"""Plugins: hook specifications, discovery, the registry of names, and resolving a name to an object."""

@@ -1,4 +1,4 @@
-"""Finding plugins: entry points of the group `tta`, each isolated, so that a broken one disturbs nobody.
+"""Finds plugins by the entry points of the group `tta`, each isolated, so that a broken one does not affect the others.
 
 `TTA_PLUGINS` (comma-separated distribution names) loads only those besides the built-in ones; `TTA_PLUGINS_BLOCK` loads all but those.
 """

@@ -1,4 +1,4 @@
-"""One registered name, checked when it is registered, so that a wrong one is its plugin's fault and nobody else's."""
+"""One registered name, checked when it is registered, so that the error names the plugin that registered it."""
 
 import importlib
 import re

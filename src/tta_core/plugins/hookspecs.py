@@ -1,4 +1,4 @@
-"""The whole plugin contract: one registration hook per kind, three hooks that watch a run, and one that shows it.
+"""The hook specifications: one registration hook for each kind of plugin, three hooks that watch a run, one that shows it.
 
 Registration hooks are called once, when a name is first looked up. They must stay light: register "module:attribute" strings rather
 than importing a model library. The observation hooks are called during `tta_core.align`.

@@ -1,4 +1,4 @@
-"""Code of plugins, run so that nothing it raises ends what others do."""
+"""Runs plugin code so that nothing it raises or prints affects other plugins or the run."""
 
 import signal
 import sys

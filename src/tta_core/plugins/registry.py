@@ -1,4 +1,4 @@
-"""Names to things, imported when first used; a near-miss is offered, a collision is an error, nothing is renamed."""
+"""Maps names to objects, imported at first use; an unknown name gets a suggestion, a name registered twice is an error."""
 
 import difflib
 from collections.abc import Iterator, Sequence

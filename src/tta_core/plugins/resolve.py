@@ -1,4 +1,4 @@
-"""From what a user writes to what a run needs: names are looked up, objects pass through."""
+"""Resolves what a user gives, a name or an object, to what a run needs."""
 
 import os
 import re

@@ -1,1 +1,1 @@
-"""What other people implement: backbones, schedulers, rewards, variables, methods and memory policies; and wrappers around them."""
+"""The protocols that plugins implement: backbone, scheduler, reward, variable, method and memory policy; and wrappers for them."""

@@ -1,4 +1,4 @@
-"""The diffusion model, reduced to what methods need: encode, predict one guidance branch, combine branches, decode."""
+"""The backbone protocol: encode text, predict one guidance branch, combine branches, decode latents."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable

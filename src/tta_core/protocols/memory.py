@@ -1,4 +1,4 @@
-"""Memory policies: functions of a setup, which compose by application and undo themselves."""
+"""The memory policy protocol: a function of a setup, which composes with others and undoes its changes."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack

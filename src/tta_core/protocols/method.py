@@ -1,4 +1,4 @@
-"""A method is a generator of snapshots over a problem; the last snapshot is the result, every earlier one a valid one."""
+"""The method protocol: a generator of snapshots of a problem; the last snapshot is the result."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol, TypeVar, runtime_checkable

@@ -1,4 +1,4 @@
-"""A backbone's own sampler, with the habits of its pipeline."""
+"""The sampler that a backbone's own pipeline uses, and its settings."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable

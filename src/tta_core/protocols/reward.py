@@ -1,4 +1,4 @@
-"""A reward scores images; its card says what the number means; the border checks what comes back.
+"""The reward protocol: a function of images and prompts, whose card says what its number means.
 
 A reward is any callable `(images, prompts) -> scores`, a plain function included. Higher is better, always: a model whose number
 falls as pictures improve is registered negated.

@@ -1,4 +1,4 @@
-"""The sampler: a table of steps, and one Gaussian kernel that every sampler of the family is read from.
+"""The scheduler protocol: a table of steps, and the Gaussian transition of each step.
 
 x = a x0 + s eps at a step and (a', s') at the next. DDIM(eta), DDPM, Euler and its ancestral form, flow Euler and its SDE, DPM-Solver++
 1 and 2M and their SDE differ in the table, in eta and in the order alone.

@@ -1,4 +1,4 @@
-"""The controllable variables: lenses on the controls. A product of variables is a variable."""
+"""The variables that a method can steer: each reads and writes one part of the controls; products combine them."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable

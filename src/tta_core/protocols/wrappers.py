@@ -1,4 +1,4 @@
-"""A backbone, or a reward, with some of its calls replaced; everything else is the original's."""
+"""Wrappers that replace some calls of a backbone or a reward and pass the others through."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,1 +1,1 @@
-"""From a user's arguments to a finished run: prepare, align, record, and everything handed back as it was."""
+"""Running: from a user's arguments to a result: prepare, run, record, save, and restore the networks."""

@@ -1,4 +1,4 @@
-"""`align`: the one front door. Nothing is hidden behind it: `prepare`, then `method.align(problem)`, is the same run."""
+"""`align`, the main function: it calls `prepare` and then `method.align(problem)`, which a user can also call."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a run gives back: images, scores, the baseline from the same noise, the trace, the cost and the record of the experiment."""
+"""The result of a run: images, scores, the baseline from the same noise, the trace, the cost and the record."""
 
 import base64
 import html

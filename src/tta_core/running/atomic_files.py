@@ -1,4 +1,4 @@
-"""Files that are complete or not there: written beside their place under a hidden name, and renamed when all of it is on the disk.
+"""Writes a file completely or not at all: under a hidden name beside its place, then renamed.
 
 What a killed process leaves of a file is hidden, named `.NAME.PROCESS.TOKEN.tta-part`, and removed by the next run that writes there.
 """

@@ -1,4 +1,4 @@
-"""Begins a run again with a leaner choice of policies where the device ran out of memory and a policy chooses; else one clear message."""
+"""Runs again with a policy that needs less memory where the device ran out of memory and a policy can choose; else explains."""
 
 import gc
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Whether a method's updates had an effect: what changed nothing is said, and not left to be guessed from a difference of zero."""
+"""Reports when a method's updates changed nothing, instead of leaving a difference of zero to be noticed."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The embeddings of a run: encoded, or handed in by the user, for all steps or one for each, and checked before the first step."""
+"""The embeddings of a run: encoded from prompts, or given by the user for all steps or for each, and checked before the first step."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""The folder of a run's results: looked at before the work, and never shared by two runs."""
+"""The folder of a run's results: checked before the run, and never shared by two runs."""
 
 import re
 from itertools import count

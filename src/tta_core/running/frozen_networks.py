@@ -1,4 +1,4 @@
-"""Networks are borrowed: frozen and in evaluation mode during a run, and handed back exactly as they were.
+"""Freezes networks and sets them to evaluation mode during a run, then restores their state exactly.
 
 Runs may overlap, in threads or in nested contexts: who comes first notes how things were, and who leaves last puts them back.
 """

@@ -1,4 +1,4 @@
-"""One prompt's failure is its own: a batch that failed is run again in halves, and theirs, until what fails is alone.
+"""Runs a failed batch again in halves until the failing prompts are alone, so that the others get their results.
 
 Samples do not mix and their noise is keyed, so a sample's result is the same in any part of its batch.
 """

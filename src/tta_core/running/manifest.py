@@ -1,4 +1,4 @@
-"""The record of an experiment: enough to run it again, and whom to cite."""
+"""The record of a run: settings, versions and citations, enough to run it again."""
 
 import hashlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Recognises that a device ran out of memory, and says what a user can do about it."""
+"""Recognises out-of-memory errors of a device, and says what a user can do."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""From a user's words to a problem, ready to run, and everything handed back afterwards."""
+"""Builds a problem from a user's arguments, and restores everything when the run ends."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""Prompts from a file: one text a line, or a table with a column of prompts and columns of facts."""
+"""Reads prompts from a file: one text per line, or a table with a column of prompts and columns of facts."""
 
 import csv
 import io

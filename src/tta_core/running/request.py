@@ -1,4 +1,4 @@
-"""What a user asks of a run: one value, whose fields are the arguments of `align` and of `prepare`."""
+"""The arguments of a run as one value, whose fields are the arguments of `align` and `prepare`."""
 
 import inspect
 from collections.abc import Callable, Sequence

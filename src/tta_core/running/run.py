@@ -1,4 +1,4 @@
-"""A prepared problem, run: told to those who watch, in halves where a batch fails, and raised where something failed."""
+"""Runs a prepared problem: tells observers, runs a failed batch again in halves, and raises what failed."""
 
 import warnings
 from functools import partial

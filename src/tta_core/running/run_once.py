@@ -1,4 +1,4 @@
-"""Some samples, run once: the baseline, the method, and what was best when it ended, however it ended."""
+"""Runs some samples once: the baseline, the method, and the best result so far, also when the run ends early."""
 
 import traceback
 from collections.abc import Iterator

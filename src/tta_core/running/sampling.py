@@ -1,4 +1,4 @@
-"""The sampler and the guidance of a run, from a user's words."""
+"""Chooses the sampler and the guidance of a run from a user's arguments."""
 
 import warnings
 from collections.abc import Callable, Sequence

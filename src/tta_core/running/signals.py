@@ -1,4 +1,4 @@
-"""Ctrl-C and the signals that end a process, held back while something must not be left half done."""
+"""Holds back Ctrl-C and other signals while an operation must not be interrupted."""
 
 import signal
 import threading

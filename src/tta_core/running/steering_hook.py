@@ -1,4 +1,4 @@
-"""A method inside a pipeline's own call, for backbones whose pipelines allow it."""
+"""Runs a method inside a pipeline's own call, for backbones that support it."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""What a process has set in torch, set aside while a run computes: its numbers depend on its arguments alone."""
+"""Resets torch's global settings during a run, so that results depend on the arguments alone."""
 
 import threading
 from collections.abc import Iterator

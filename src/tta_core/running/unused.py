@@ -1,4 +1,4 @@
-"""What was given and can have no effect, said before the run."""
+"""Warns before a run about arguments that can have no effect."""
 
 import warnings
 

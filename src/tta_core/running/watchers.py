@@ -1,4 +1,4 @@
-"""Those who watch a run: observers and the observation hooks of plugins. None of them can spoil it."""
+"""Calls observers and the observation hooks of plugins; an error in one does not stop the run."""
 
 import inspect
 import warnings

@@ -1,1 +1,1 @@
-"""The words in which a method is written: a problem, its positions, gradients, and what cannot work together."""
+"""Solving: what a method is written with: a problem, its positions, gradients, resampling, and compatibility checks."""

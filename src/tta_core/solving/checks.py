@@ -1,4 +1,4 @@
-"""Whether numbers are finite, asked of a device without waiting for each answer."""
+"""Checks that numbers are finite without waiting for the device after each check."""
 
 from collections.abc import Callable, Sequence
 

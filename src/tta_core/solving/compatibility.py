@@ -1,4 +1,4 @@
-"""What cannot work together: found before the first step, and refused with the reason and a remedy."""
+"""Refuses parts that cannot work together, before the first step, with the reason and a remedy."""
 
 from collections.abc import Sequence
 

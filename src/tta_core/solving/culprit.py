@@ -1,4 +1,4 @@
-"""Who is to blame for images that are not finite."""
+"""Finds which part produced images that are not finite."""
 
 from tta_core.errors import NotFiniteError
 from tta_core.protocols.backbone import Backbone

@@ -1,4 +1,4 @@
-"""Gradients of an objective: exact, or estimated where the reward has none. Any method takes any of them.
+"""Gradients of an objective: exact, or estimated where the reward has none; any method can use any of them.
 
 An objective is `weight * reward - penalties`. Notation (name -> DNO paper): mu -> mu, directions -> the number of perturbations.
 """

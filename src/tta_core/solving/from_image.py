@@ -1,4 +1,4 @@
-"""Starting from a picture: its latents, noised to a later step of the sampler, and the steps from there on.
+"""Starts from an image: encodes it, adds noise for a later step of the sampler, and keeps the steps from there on.
 
 Source: SDEdit (arXiv 2108.01073), in the terms of diffusers' image-to-image pipelines.
 """

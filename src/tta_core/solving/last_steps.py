@@ -1,4 +1,4 @@
-"""The last steps of a sampler as a sampler of its own: for runs that start from an image, and pipelines that are entered late."""
+"""The last steps of a sampler as a sampler, for runs that start from an image or enter a pipeline late."""
 
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.values.trajectory import Prediction, State, Step

@@ -1,4 +1,4 @@
-"""Clean latents as a reward sees them: decoded and scored."""
+"""Clean latents as a reward sees them: decoded to images and scored."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a problem is made of, for those who are handed one and need no more of it than its parts."""
+"""The parts of a problem as one value: backbone, scheduler, reward, prompts, controls and guidance."""
 
 from typing import Protocol, runtime_checkable
 

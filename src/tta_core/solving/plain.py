@@ -1,4 +1,4 @@
-"""What plain sampling has evaluated, for methods that begin as it does: they need not evaluate it again."""
+"""Remembers evaluations of plain sampling, so that a method that begins with the same ones does not repeat them."""
 
 import attrs
 import torch

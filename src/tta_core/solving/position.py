@@ -1,4 +1,4 @@
-"""One point of a trajectory, `here = problem.at(state, step)`: guidance branches are evaluated there once each."""
+"""One point of a trajectory, `here = problem.at(state, step)`: each guidance branch is evaluated there once."""
 
 from collections.abc import Mapping
 

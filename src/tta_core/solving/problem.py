@@ -1,4 +1,4 @@
-"""The words in which a method is written: start, at, look, score, gradient, sample."""
+"""The problem that a method is given: start, at, look, score, gradient, sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Resampling in sequential Monte Carlo: weights, evidence, effective sample size and ancestors, each population by itself.
+"""Resampling for sequential Monte Carlo: weights, evidence, effective sample size and ancestors, for each prompt separately.
 
 Weights and uniforms are in double precision, `(k, b)`: k particles of each of b samples. A population is a column; columns never mix.
 Ancestors come as rows `(k b)`, k-major, so that `state[ancestors]` and `prediction[ancestors]` are the resampled particles.

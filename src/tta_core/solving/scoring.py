@@ -1,4 +1,4 @@
-"""The border of a reward: it is called, and anything but one finite float score per image is refused by name."""
+"""Calls a reward and refuses, by name, anything but one finite float score per image."""
 
 import traceback
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The few verbs that methods share: make leaves, measure and clip per sample, choose, and the update rules."""
+"""Operations that methods share: leaves, norms and clipping per sample, selection, and update rules."""
 
 from typing import Protocol, runtime_checkable
 

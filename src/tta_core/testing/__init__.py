@@ -1,4 +1,4 @@
-"""Published for plugin authors: suites to inherit, hypothesis strategies, and an exactly solvable backbone.
+"""Testing: suites that plugin authors inherit, hypothesis strategies, and a backbone with exact solutions.
 
 Names are imported when first used, so that hypothesis profiles can be chosen before any law is made.
 """

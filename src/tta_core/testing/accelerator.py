@@ -1,4 +1,4 @@
-"""A pretended accelerator: tensors that say they are on another device, compute on the CPU, refuse to mix with the CPU's, and are counted.
+"""A simulated accelerator: tensors that claim another device, compute on the CPU, and refuse to mix with CPU tensors.
 
 It shows on any machine what a GPU would: a tensor made on the wrong device, a wait for a number, a copy that need not be, and a device
 whose memory is full. It does not show speed. `use_accelerator()` registers it, by torch's Python backend for "privateuseone".

@@ -1,4 +1,4 @@
-"""What every backbone obeys: pure, differentiable, float32 at the border, and rows that do not mix."""
+"""The suite of laws for backbones: pure, differentiable, float32 in and out, and rows that do not mix."""
 
 import pytest
 import torch

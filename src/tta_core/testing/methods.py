@@ -1,4 +1,4 @@
-"""What every method obeys, whatever it steers: tried on the Gaussian mixture, for a smooth score."""
+"""The suite of laws for methods, tried on the Gaussian mixture with a smooth score."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An exactly solvable backbone: images are drawn from a Gaussian mixture, whose score is known in closed form.
+"""A backbone whose images come from a Gaussian mixture, so that its score is known in closed form.
 
 Given the text c, clean latents are x0 ~ sum_k w_k(c) N(mu_k + shift(c), sigma^2 I). At x = a x0 + s eps every component stays Gaussian, so
 p(x), its score, the posterior mean E[x0 | x] and with it the network's output are exact, and differentiable in x and in c.

@@ -1,4 +1,4 @@
-"""The mixture with networks in it, for laws about what is done to a user's networks."""
+"""The mixture backbone with networks in it, for laws about how a run treats a user's networks."""
 
 from collections.abc import Mapping, Sequence
 

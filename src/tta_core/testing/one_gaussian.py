@@ -1,4 +1,4 @@
-"""What a sampler makes of a single Gaussian, where its whole chain is affine: exactly from its table, and by drawing."""
+"""What a sampler makes of a single Gaussian: computed exactly from its table, and by sampling."""
 
 import math
 

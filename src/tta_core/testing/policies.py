@@ -1,4 +1,4 @@
-"""What every memory policy obeys: it keeps its tolerance, composes, and hands everything back."""
+"""The suite of laws for memory policies: each keeps its tolerance, composes, and restores everything."""
 
 import contextlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Small problems with known answers, and the scores they are solved for."""
+"""Small problems with known solutions, and the scores that they are solved for."""
 
 from collections.abc import Sequence
 from typing import ClassVar

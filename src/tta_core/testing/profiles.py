@@ -1,4 +1,4 @@
-"""Hypothesis profiles, and `drawn`: how a law asks for random subjects.
+"""Hypothesis profiles, and `drawn`, by which a law asks for random subjects.
 
 `fast` draws a few examples, the same ones each time, and reports a failing one as it is; `thorough` draws 200 fresh ones and shrinks.
 Choose with `--hypothesis-profile=thorough`, after `pytest_plugins = ["tta_core.testing.profiles"]` in your conftest.

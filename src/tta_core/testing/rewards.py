@@ -1,4 +1,4 @@
-"""What every reward obeys: one score per image, from that image and its prompt alone."""
+"""The suite of laws for rewards: one score per image, which depends on that image and its prompt alone."""
 
 from collections.abc import Sequence
 

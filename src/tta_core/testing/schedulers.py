@@ -1,4 +1,4 @@
-"""What every sampler of the Gaussian family obeys: purity, Tweedie's formula, and transitions that keep the marginals."""
+"""The suite of laws for schedulers: purity, Tweedie's formula, and transitions that keep the marginals."""
 
 import math
 from itertools import pairwise

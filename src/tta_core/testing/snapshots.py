@@ -1,4 +1,4 @@
-"""What a method yields, whatever it steers: a part of `MethodSuite`."""
+"""The laws about the snapshots of a method; a part of `MethodSuite`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the kernel's values. Tensors are drawn by seed and scale, so that examples shrink to small, tame ones."""
+"""Hypothesis strategies for the kernel's values; tensors are drawn by seed and scale, so that examples shrink well."""
 
 import torch
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Sampler tables of the three families, made here so that tests need no sampler of a model library. `eta` None is 0."""
+"""Sampler tables of the three families, made here so that tests need no sampler of a model library."""
 
 import math
 from collections.abc import Sequence

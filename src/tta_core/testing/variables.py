@@ -1,4 +1,4 @@
-"""What every controllable variable obeys: the lens laws, and that it touches nothing else."""
+"""The suite of laws for variables: what is written can be read, and nothing else changes."""
 
 import pytest
 import torch

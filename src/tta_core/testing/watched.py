@@ -1,4 +1,4 @@
-"""A sampler and its noises that remember what was asked of them: how often a method samples."""
+"""A sampler and noises that record each request, to count how often a method samples."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Frozen values, and the checks that they are made with: no networks, no plugins, nothing that changes."""
+"""Values: frozen data and the checks of its construction; no networks and no plugins."""

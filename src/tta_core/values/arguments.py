@@ -1,4 +1,4 @@
-"""Arguments as users give them, checked where they enter; and the ranges of a setting, checked where it is made."""
+"""Validators of settings and arguments: types, ranges, and messages that name the setting."""
 
 import math
 import operator

@@ -1,4 +1,4 @@
-"""How much a run may cost; it stops at the first snapshot beyond."""
+"""A limit on the cost of a run, which stops at the first snapshot beyond it."""
 
 import math
 

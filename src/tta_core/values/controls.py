@@ -1,4 +1,4 @@
-"""All that may be steered: two embeddings and the noise."""
+"""The controls of a run: text embedding, null embedding and noise; everything that a method can steer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run cost: counts of rows through each component, FLOPs, and by phase wall time and peak memory."""
+"""The cost of a run: rows through each component and FLOPs, and for each phase wall time and peak memory."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Where noises come from: keyed by (seed, sample, step, child), never by call order; or given, to repeat a published trajectory."""
+"""Noise keyed by (seed, sample, step, child), not by call order; or given tensors, to repeat a published run."""
 
 import hashlib
 import math

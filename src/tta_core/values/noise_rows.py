@@ -1,4 +1,4 @@
-"""The noises of some samples of a batch: the ones that they have in the whole of it."""
+"""The noises of some samples of a batch, equal to those that they have in the whole batch."""
 
 from jaxtyping import Float64
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The one reader of images: a file, a PIL image or a tensor becomes RGB in [0, 1], or is refused by name. Nothing is guessed."""
+"""Reads images: a file, a PIL image or a tensor becomes RGB in [0, 1], or is refused by name."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A prompt that carries facts: a `str` for everything that reads text, and more for the rewards that ask for it.
+"""A prompt with facts: a `str` whose facts only those rewards see that ask for them.
 
 Facts of any name are allowed; four have a field of their own, since several rewards share them.
 """

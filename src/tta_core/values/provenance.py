@@ -1,4 +1,4 @@
-"""Who made a thing: its name, its distribution and version, for error messages, manifests and `tta doctor`."""
+"""The name, distribution and version of an object, for error messages, manifests and `tta doctor`."""
 
 import importlib.metadata
 from functools import cache

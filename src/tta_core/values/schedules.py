@@ -1,4 +1,4 @@
-"""When and how much: frozen, printable functions of a step's place in the run."""
+"""Schedules: frozen, printable functions of a step's place in the run."""
 
 import math
 from typing import Protocol, runtime_checkable

@@ -1,4 +1,4 @@
-"""Values as strict JSON (RFC 8259), which every reader takes: it has no infinity and no NaN."""
+"""Writes strict JSON (RFC 8259), which has no infinity and no NaN."""
 
 import json
 import math

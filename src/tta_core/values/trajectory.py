@@ -1,4 +1,4 @@
-"""Where a trajectory stands: a step of the table, the state before it, and what is predicted there."""
+"""The values of a trajectory: a step of the table, the state before it, and the prediction there."""
 
 from collections.abc import Mapping
 

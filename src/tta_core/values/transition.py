@@ -1,4 +1,4 @@
-"""p(x_{t-1} | x_t), a Gaussian, handed over as a value: draw from it, branch it, compare it, score with it."""
+"""The transition p(x_{t-1} | x_t), a Gaussian value: draw from it, branch it, compare it, evaluate its density."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The tensors' shapes, named once; and `frozen`, the one way a value class is made here.
+"""Type names of tensors with their shapes, and `frozen`, which makes checked value classes.
 
 Shapes follow einops: b samples, c latent channels, h w latent pixels, H W image pixels, l tokens, d token width, k copies.
 Rows of k copies of a batch are laid out k-major, `(k b)`: row `i * b + j` is copy i of sample j.
