@@ -52,6 +52,19 @@ def test_what_cannot_work_is_refused(changes, error, message):
         aligned(**changes)
 
 
+def test_a_run_without_a_baseline_has_the_same_result(tmp_path):
+    with_one, without = aligned(method=BestOfN(2)), aligned(method=BestOfN(2), baseline=False)
+    assert torch.equal(with_one.result.pixels, without.result.pixels)
+    assert without.baseline is None
+    assert (with_one.cost.reused, without.cost.reused["text"]) != ({}, with_one.cost.reused["text"])
+    folder = without.save(tmp_path / "run")
+    assert sorted(path.name for path in folder.iterdir()) == ["aligned.png", "grid.png", "run.json"]
+    assert without.record()["baseline_scores"] is None
+    assert without.grid().width == without.images[0].width
+    assert "baseline left" not in without._repr_html_()
+    assert without.report(tmp_path / "page.html").is_file()
+
+
 def test_a_prompt_that_is_no_text_is_refused():
     with pytest.raises(InputError, match=r"one is 3 \(int\)"):
         inspect.unwrap(as_prompts)(["a", 3])  # as users call it, without the tests' own type checks

@@ -38,6 +38,7 @@ def align(request: Request) -> Alignment:
             null-text inversion finds, or another run's `[controls.at(i).text for i in range(steps)]`.
         image: picture(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one serves all prompts. Each particle noises it anew.
         strength: the share of the steps that are taken from there: 1 takes all, and keeps least of the picture.
+        baseline: draw each prompt plainly too, from the same noise; False saves that run, and what a method could reuse of it.
         budget: stop at the first snapshot that exceeds it, with the clean estimate that scored best so far, sample by sample.
         observers: called with every snapshot.
 

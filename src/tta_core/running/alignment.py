@@ -81,7 +81,8 @@ class Alignment:
     """A finished run.
 
     Attributes:
-        result, baseline: aligned images with scores, and plain sampling's from the same noise.
+        result: aligned images with scores.
+        baseline: plain sampling's from the same noise; None if the run was asked for without.
         trace: one row per snapshot.
         cost: the method's ledger; the baseline's cost is not in it.
         manifest: versions, seed, the repr of everything, citations: enough to run it again, but for tensors and pictures that were
@@ -92,7 +93,7 @@ class Alignment:
 
     prompts: tuple[str, ...]
     result: Outcome
-    baseline: Outcome
+    baseline: Outcome | None
     trace: tuple[TraceRow, ...] = attrs.field(repr=False)
     cost: Ledger
     manifest: Mapping[str, Any] = attrs.field(repr=False)
@@ -110,12 +111,20 @@ class Alignment:
         return self.result.scores
 
     def grid(self, enlarge: int = 1) -> "Image":
-        """Baseline (left) beside aligned (right), one row a prompt; smoothly enlarged so many times."""
+        """Baseline, if there is one (left), beside aligned (right), one row a prompt; smoothly enlarged so many times."""
         from PIL.Image import Resampling
 
-        pairs = torch.cat([self.baseline.pixels, self.result.pixels], dim=3)
+        pairs = torch.cat([outcome.pixels for outcome in (self.baseline, self.result) if outcome is not None], dim=3)
         picture = to_picture(torch.cat(list(pairs), dim=1))
         return picture.resize((picture.width * enlarge, picture.height * enlarge), Resampling.LANCZOS)
+
+    def table(self) -> list[tuple[str, str, str, str]]:
+        """For each prompt: it, the baseline's score, the aligned image's and their difference; "-" for what there is not."""
+        before = [None] * len(self.prompts) if self.baseline is None else self.baseline.scores.values
+        return [
+            (prompt, "-" if plain is None else f"{plain:.4f}", f"{score:.4f}", "-" if plain is None else f"{score - plain:+.4f}")
+            for prompt, plain, score in zip(self.prompts, before, self.scores, strict=True)
+        ]
 
     def record(self) -> dict[str, Any]:
         """Everything but the pixels, as plain data for JSON; an infinity or a NaN is the text "inf", "-inf" or "nan"."""
@@ -125,7 +134,7 @@ class Alignment:
             "reward": self.scores.reward,
             "unit": self.scores.unit,
             "scores": list(self.scores),
-            "baseline_scores": list(self.baseline.scores),
+            "baseline_scores": None if self.baseline is None else list(self.baseline.scores),
             "stopped": self.stopped,
             "cost": self.cost.record(),
             "trace": [attrs.asdict(row) for row in self.trace],  # type: ignore[arg-type]
@@ -153,6 +162,8 @@ class Alignment:
     def _pictures(self) -> dict[str, Callable[[], bytes]]:
         made: dict[str, Callable[[], bytes]] = {}
         for kind, outcome in (("aligned", self.result), ("baseline", self.baseline)):
+            if outcome is None:
+                continue
             names = picture_names(kind, len(outcome.pixels))
             made |= {name: partial(_png, pixels) for name, pixels in zip(names, outcome.pixels, strict=True)}
         enlarge = max(1, 256 // self.result.pixels.shape[-1])
@@ -179,9 +190,9 @@ class Alignment:
     def _repr_html_(self) -> str:
         """What a notebook shows: baseline and result side by side, with their scores."""
         grid = base64.b64encode(_encoded(self.grid(enlarge=max(1, 128 // self.result.pixels.shape[-1])))).decode()
-        picture = f'<img alt="baseline left, aligned right" src="data:image/png;base64,{grid}">'
-        numbers = zip(self.prompts, self.baseline.scores, self.scores, strict=True)
-        rows = "".join(f"<tr><td>{html.escape(p)}<td>{before:.4f}<td>{after:.4f}<td>{after - before:+.4f}" for p, before, after in numbers)
+        shown = "aligned" if self.baseline is None else "baseline left, aligned right"
+        picture = f'<img alt="{shown}" src="data:image/png;base64,{grid}">'
+        rows = "".join(f"<tr><td>{html.escape(prompt)}<td>{'<td>'.join(numbers)}" for prompt, *numbers in self.table())
         unit = html.escape(f"{self.scores.reward} ({self.scores.unit})")
         return f"{picture}<table><tr><th>prompt<th>baseline<th>aligned<th>gain in {unit}{rows}</table><p>{html.escape(str(self.cost))}</p>"
 

@@ -134,10 +134,11 @@ def _joined(prepared: Prepared, reached: Sequence[Sequence[_Reached]], ledger: L
     best = [max(reached[sample], key=lambda one: one.order) for sample in kept]
     remarks = dict.fromkeys(remark for one in best for remark in one.alignment.manifest["remarks"])
     some = of_samples(prepared, kept)
+    plain = [one.alignment.baseline for one in best if one.alignment.baseline is not None]
     return Alignment(
         prompts=some.problem.prompts,
         result=_outcome([one.alignment.result for one in best], [one.row for one in best]),
-        baseline=_outcome([one.alignment.baseline for one in best], [one.row for one in best]),
+        baseline=_outcome(plain, [one.row for one in best]) if len(plain) == len(best) else None,
         trace=tuple(_row([one.alignment.trace[i] for one in best], best) for i in range(min(len(one.alignment.trace) for one in best))),
         cost=ledger,
         manifest={**manifest_of(some), "remarks": list(remarks)},

@@ -19,7 +19,7 @@ from tta_core.running.torch_settings import plain_torch
 from tta_core.running.unused import warn_of_unused
 from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, whole
+from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, shown, whole
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
 from tta_core.values.pictures import as_pixels
@@ -65,6 +65,8 @@ def _prepared(request: Request) -> Iterator[Prepared]:
     prompts = as_prompts(request.prompts)
     negatives = as_negatives(request.negative, len(prompts))
     strength = number("strength", request.strength)
+    if not isinstance(request.baseline, bool):
+        raise InputError(f"baseline is {shown(request.baseline)}, but it takes True or False.")
     of_kind("latents", request.latents, torch.Tensor)
     of_kind("noises", request.noises, NoiseSource)
     latents = request.latents

@@ -57,6 +57,7 @@ class Request:
     null: GivenEmbedding | None = None
     image: object = None
     strength: float = 0.8
+    baseline: bool = True
     budget: Budget | None = None
     observers: Sequence[Observer] = ()
 

@@ -36,15 +36,17 @@ class Ended:
 
 
 def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
-    """Draw the baseline, then run the method. A Ctrl-C before the first snapshot is raised; a later one keeps the best so far."""
+    """Draw the baseline, unless the run is without, then the method. Ctrl-C is raised before the first snapshot; later it keeps the best."""
     budget = prepared.request.budget
     problem = prepared.problem
+    known, plain = None, None
     try:
-        with torch.no_grad(), ledger.phase("baseline"), _named(prepared.method, problem):
-            known = PlainRun()
-            baseline = evolve(problem, ledger=Ledger(), plain=known)
-            plain = baseline.look(baseline.sample(baseline.controls))
-            known.recording, known.look = False, plain
+        if prepared.request.baseline:
+            with torch.no_grad(), ledger.phase("baseline"), _named(prepared.method, problem):
+                known = PlainRun()
+                baseline = evolve(problem, ledger=Ledger(), plain=known)
+                plain = baseline.look(baseline.sample(baseline.controls))
+                known.recording, known.look = False, plain
     except TTAError as error:
         return Ended(None, error)
     if not ledger.counts:  # the clock of a batch that is run again in halves goes on
@@ -84,12 +86,19 @@ def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
                 failure, why = failure or error, "failed at the result"
             else:
                 interrupted, why = True, "interrupted at the result"
-            result, what = _salvaged(problem, best, plain)
-            stopped = f"{stopped or why}; {what}"
+            salvaged = _salvaged(problem, best) or (
+                plain,
+                "nothing that was reached could be scored or decoded, so the result is the baseline",
+            )
+            if salvaged[0] is None:
+                if failure is None:
+                    raise
+                return Ended(None, failure)
+            result, stopped = salvaged[0], f"{stopped or why}; {salvaged[1]}"
     alignment = Alignment(
         prompts=problem.prompts,
         result=_outcome(result, problem.reward),
-        baseline=_outcome(plain, problem.reward),
+        baseline=None if plain is None else _outcome(plain, problem.reward),
         trace=tuple(trace),
         cost=ledger,
         manifest={**manifest_of(prepared), "remarks": [remark] if remark else []},
@@ -147,17 +156,18 @@ def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
         return problem.look(best[0] if best else last.x0.detach())
 
 
-def _salvaged(problem: Problem, best: Best | None, plain: Look) -> tuple[Look, str]:
-    """The best so far where it cannot be scored any more: decoded, with the score that it had; else the baseline. And which it is."""
-    if best is not None:
-        try:
-            with torch.no_grad():
-                images = problem.backbone.decode(best[0])
-        except (Exception, KeyboardInterrupt):
-            return plain, "the best so far could not be decoded, so the result is the baseline"
-        if torch.isfinite(images).all():
-            return Look(best[0], images, best[1]), "the best so far could not be scored again, so its score is the one of its snapshot"
-    return plain, "nothing that was reached could be scored or decoded, so the result is the baseline"
+def _salvaged(problem: Problem, best: Best | None) -> tuple[Look, str] | None:
+    """The best so far where it cannot be scored any more: decoded, with the score that it had. None where it cannot be decoded either."""
+    if best is None:
+        return None
+    try:
+        with torch.no_grad():
+            images = problem.backbone.decode(best[0])
+    except (Exception, KeyboardInterrupt):
+        return None
+    if not torch.isfinite(images).all():
+        return None
+    return Look(best[0], images, best[1]), "the best so far could not be scored again, so its score is the one of its snapshot"
 
 
 def _better(best: Best | None, snapshot: Snapshot) -> Best | None:

@@ -37,6 +37,7 @@ def align(
     strength: Annotated[float, typer.Option(help="With --image: the share of the steps taken from there; 1 keeps least.")] = 0.8,
     out: Annotated[Path | None, typer.Option(help=OUT, show_default="tta-out, or tta-out-2 ... where that has a run")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of another run in the folder.")] = False,
+    baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Draw each prompt plainly too.")] = True,
     budget_seconds: Annotated[float | None, typer.Option(help="Stop after so long, with the best so far.")] = None,
     budget_evaluations: Annotated[int | None, typer.Option(help="Stop after so many rows through the denoiser.")] = None,
     budget_flops: Annotated[float | None, typer.Option(help="Stop after so many floating-point operations, such as 1e15.")] = None,
@@ -47,7 +48,7 @@ def align(
 ) -> None:
     """Draw prompts so that they score higher.
 
-    Each is drawn once more plainly from the same noise, to compare.
+    Each is drawn once more plainly from the same noise, to compare, unless --no-baseline.
 
     Writes run.json, aligned.png, baseline.png and grid.png (baseline left, aligned right), each complete or not at all, before anything
     is printed. Ctrl-C, SIGTERM and SIGHUP keep the best so far.
@@ -90,6 +91,7 @@ def align(
                     width=width,
                     image=image or None,
                     strength=strength,
+                    baseline=baseline,
                     budget=tta_core.Budget(seconds=budget_seconds, evaluations=budget_evaluations, flops=budget_flops),
                     observers=[observer, interruption.observe],
                 )

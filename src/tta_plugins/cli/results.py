@@ -60,7 +60,7 @@ def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:
         place, failure = alignment.save(tempfile.mkdtemp(prefix="tta-align-")), error
     if failure is not None:
         say(f"tta: {failure}", err=True)
-    say(f"Saved {_names(len(alignment.prompts))} in {place}{_page(alignment, place)}")
+    say(f"Saved {_names(alignment)} in {place}{_page(alignment, place)}")
     return failure is None
 
 
@@ -76,18 +76,19 @@ def _page(alignment: "Alignment", folder: Path) -> str:
 
 def report(alignment: "Alignment") -> None:
     """Print a table of the scores, and what the run cost."""
-    before, after = alignment.baseline.scores, alignment.scores
-    rows = [_row(*numbers, unit=after.unit) for numbers in zip(alignment.prompts, before, after, strict=True)]
-    if len(rows) > 1:
-        rows.append(_row("mean", before.mean, after.mean, after.unit))
+    unit = alignment.scores.unit
+    rows = [[prompt, unit, *numbers] for prompt, *numbers in alignment.table()]
+    if len(rows) > 1 and alignment.baseline is not None:
+        before, after = alignment.baseline.scores.mean, alignment.scores.mean
+        rows.append(["mean", unit, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"])
     print_table(["prompt", "unit", "baseline", "aligned", "difference"], rows, numbers=3)
     say(alignment.cost)
 
 
-def _row(prompt: str, before: float, after: float, unit: str) -> list[str]:
-    return [prompt, unit, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"]
-
-
-def _names(samples: int) -> str:
-    pictures = "aligned.png, baseline.png" if samples == 1 else f"{samples} aligned and {samples} baseline pictures"
+def _names(alignment: "Alignment") -> str:
+    samples, kinds = len(alignment.prompts), ["aligned"] if alignment.baseline is None else ["aligned", "baseline"]
+    if samples == 1:
+        pictures = ", ".join(f"{kind}.png" for kind in kinds)
+    else:
+        pictures = f"{' and '.join(f'{samples} {kind}' for kind in kinds)} pictures"
     return f"run.json, {pictures} and grid.png"

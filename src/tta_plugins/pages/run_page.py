@@ -10,17 +10,17 @@ from tta_plugins.pages.render import render
 
 def run_page(alignment: Alignment) -> str:
     """One HTML file."""
-    before, after = alignment.baseline.images, alignment.images
-    plain, aligned = alignment.baseline.scores, alignment.scores
+    plain, aligned, after = alignment.baseline, alignment.scores, alignment.images
+    before = [] if plain is None else plain.images
     prompts = [
         {
             "text": text,
-            "before": data_uri(before[row]),
+            "before": None if plain is None else data_uri(before[row]),
             "after": data_uri(after[row]),
             "scale": "small" if max(after[row].size) < LARGEST // 2 else "",
-            "plain": plain[row],
+            "plain": None if plain is None else plain.scores[row],
             "aligned": aligned[row],
-            "gain": aligned[row] - plain[row],
+            "gain": None if plain is None else aligned[row] - plain.scores[row],
         }
         for row, text in enumerate(alignment.prompts)
     ]
