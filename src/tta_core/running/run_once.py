@@ -36,7 +36,7 @@ class Ended:
 
 
 def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
-    """Draw the baseline, unless the run is without, then the method. Ctrl-C is raised before the first snapshot; later it keeps the best."""
+    """Draw the baseline, unless the run is without, then the method. Ctrl-C is raised until the first snapshot, then keeps the best."""
     budget = prepared.request.budget
     problem = prepared.problem
     known, plain = None, None
