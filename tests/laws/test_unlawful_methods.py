@@ -8,6 +8,7 @@ from breaking import assert_caught, laws_of
 from tta_core import Needs, Snapshot, TextEmbedding
 from tta_core.testing import MethodSuite
 from tta_core.testing.problems import plain, problem_for
+from tta_core.values.controls import AttentionEnergy
 from tta_core.values.typing import frozen
 from tta_plugins.methods.baselines import Fixed, RandomDirection
 
@@ -139,6 +140,15 @@ class Unnoised(Method):
     needs = Needs(eta=1.0, stochastic=True)
 
 
+class Attentive(Method):
+    """Changes attention, and does not say so."""
+
+    def align(self, problem):
+        rows = torch.ones(len(problem.prompts))
+        text = attrs.evolve(problem.controls.text, attention=AttentionEnergy(rows, rows))
+        yield from super().align(attrs.evolve(problem, controls=attrs.evolve(problem.controls, text=text)))
+
+
 class Blank(Method):
     """Says that it edits an image, and never checks."""
 
@@ -180,6 +190,7 @@ BROKEN = {
     "test_needs_one_trajectory_is_the_truth": Rewinding(),
     "test_needs_of_the_sampler_are_the_truth": Unnoised(),
     "test_needs_picture_is_the_truth": Blank(),
+    "test_needs_attention_is_the_truth": Attentive(),
     "test_a_problem_is_left_as_it_was": Scribbling(),
     "test_stopping_anywhere_leaves_a_valid_result": Particles(),
     "test_snapshots_keep_their_numbers": Reusing(),

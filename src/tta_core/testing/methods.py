@@ -8,13 +8,17 @@ import torch
 
 from tta_core.errors import IncompatibleError, NotFiniteError, RewardError
 from tta_core.protocols.method import Method, Snapshot
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.running.align import align
+from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.networked import NetworkedMixture
 from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Opaque, Undefined, plain, solved
 from tta_core.testing.snapshots import SnapshotLaws, steered
 from tta_core.testing.tables import vp_scheduler
 from tta_core.testing.watched import Watched
-from tta_core.values.typing import evolve
+from tta_core.values.controls import Embedding
+from tta_core.values.trajectory import Step
+from tta_core.values.typing import Latents, evolve
 
 
 class MethodSuite(SnapshotLaws):
@@ -26,12 +30,14 @@ class MethodSuite(SnapshotLaws):
         improves: on the average over seeds the result scores above plain sampling.
         never_worse: no sample ever scores below plain sampling.
         tolerance: largest difference of clean latents between a batch and each sample alone.
+        mixture: what is given networks, for the law about them; one that steers attention for a method that needs it.
     """
 
     follows_reward: bool = True
     improves: bool = True
     never_worse: bool = False
     tolerance: float = 1e-5
+    mixture: GaussianMixture = GaussianMixture()
 
     @pytest.fixture
     def method(self) -> Method:
@@ -162,6 +168,22 @@ class MethodSuite(SnapshotLaws):
         else:
             next(iter(method.align(problem)))
 
+    def test_needs_attention_is_the_truth(self, method: Method) -> None:
+        """A backbone whose attention cannot be reached is refused by a method that changes it, and is told of no attention by any other."""
+        problem = self.problem_for(method)
+        if method.needs.attention:
+            with pytest.raises(IncompatibleError, match="cross-attention"):
+                next(iter(method.align(evolve(problem, backbone=GaussianMixture()))))
+            return
+        told: list[bool] = []
+
+        def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
+            told.append(embedding.attention is not None)
+            return problem.backbone.predict(x, step, embedding)
+
+        solved(method, evolve(problem, backbone=WrappedBackbone(problem.backbone, predicting=predict)))
+        assert not any(told), "attention was changed, which needs.attention does not say"
+
     def test_a_problem_is_left_as_it_was(self, method: Method) -> None:
         """The problem's controls are values: after a run they have their old numbers, and can be solved again."""
         problem = self.problem_for(method)
@@ -171,7 +193,7 @@ class MethodSuite(SnapshotLaws):
 
     def test_networks_are_left_as_they_were(self, method: Method) -> None:
         """After a run the user's networks have their weights, flags, training mode and no gradients."""
-        backbone = NetworkedMixture()
+        backbone = NetworkedMixture(self.mixture)
         modules = torch.nn.ModuleList(backbone.networks.values())
         before = [(parameter.clone(), parameter.requires_grad) for parameter in modules.parameters()]
         align(PROMPTS, backbone=backbone, method=method, reward=Likeness(), scheduler=vp_scheduler(3, method.needs.eta))

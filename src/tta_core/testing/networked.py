@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core.protocols.backbone import Defaults
+from tta_core.protocols.backbone import Defaults, SteersAttention
 from tta_core.testing.mixture import GaussianMixture
 from tta_core.values.controls import Embedding
 from tta_core.values.trajectory import Step
@@ -36,6 +36,11 @@ class NetworkedMixture:
     def has_null(self) -> bool:
         """The mixture's."""
         return self.mixture.has_null
+
+    @property
+    def steers_attention(self) -> bool:
+        """The mixture's; no for one that does not say."""
+        return isinstance(self.mixture, SteersAttention) and self.mixture.steers_attention
 
     @property
     def defaults(self) -> Defaults:

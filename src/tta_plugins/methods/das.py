@@ -109,9 +109,8 @@ class DAS:
                 chosen = population.effective_size < self.threshold * self.particles
                 population, ancestors = resampling.resampled(problem, population, self.resampling, chosen, step.index)
             scores, parts = (None, {}) if look is None else (look.scores[rows], look[rows].parts)
-            yield Snapshot(
-                step.index, total, controls[rows], prediction.x0[rows], scores, parts, readings=readings | {"ancestors": ancestors}
-            )
+            readings |= {"ancestors": ancestors}
+            yield Snapshot(step.index, total, controls[rows], prediction.x0[rows], scores, parts, readings=readings)
 
             particles = resampling.as_rows(ancestors)
             prediction, controls = prediction[particles], controls[particles]

@@ -1,6 +1,6 @@
 """Energy-Based Cross Attention: each cross-attention layer moves the text's context along the gradient of an energy; no reward.
 
-Notation (name -> paper): attention -> gamma_attn, norm -> gamma_reg, until -> tau.
+Notation (name -> paper): attention -> gamma_attn, norm -> gamma_reg, updates -> the steps i < int(tau T).
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ class EBCA:
 
     Attributes:
         attention, norm: gamma_attn and gamma_norm, 0.01 to 0.02 in the authors' runs; a schedule gives each step its own.
-        updates: the steps at which layers move the context; the authors' `Window(0, tau)`.
+        updates: the steps at which layers move the context; the authors' tau of T steps is `Steps(tuple(range(int(tau * T))))`.
         tokens: a factor of single tokens on the attention term, by their place in the prompt; in the text branch alone.
 
     Noise keys: x' is drawn with row step + 1, child 0.

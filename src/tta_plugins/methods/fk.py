@@ -88,7 +88,7 @@ class FK:
             with torch.no_grad():
                 prediction = problem.at(state, step).predict(controls)
                 if self.updates(step.index, total) or (last and self.weights == "released"):
-                    look = problem.look_ahead(prediction.x0)
+                    look = problem.look(prediction.x0)
             best = steering.best(population.log_weights.flatten(), samples)
             before = controls[best]
             state, controls = prediction.sample(noises.flatten(0, 1)), controls.branched(step.index + 1, noises)

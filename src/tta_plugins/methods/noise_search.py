@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 import attrs
 import torch
 
-from tta_core.errors import InputError
 from tta_core.protocols.method import Needs, Snapshot
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import at_least
+from tta_core.values.arguments import at_least, within
 from tta_core.values.typing import Latents, evolve, frozen
 
 CITATION = """@inproceedings{ma2025scaling,
@@ -47,13 +46,9 @@ class NoiseSearch:
     search: Literal["random", "zero-order"] = "zero-order"
     rounds: int = attrs.field(default=4, validator=at_least(0))
     neighbours: int = attrs.field(default=4, validator=at_least(1))
-    similarity: float = 0.95
+    similarity: float = attrs.field(default=0.95, validator=within(-1, 1))
 
     citation: ClassVar[str] = CITATION
-
-    def __attrs_post_init__(self) -> None:
-        if not -1 <= self.similarity <= 1:
-            raise InputError(f"NoiseSearch.similarity is {self.similarity:g}, but it is a cosine: give a number in [-1, 1].")
 
     @property
     def needs(self) -> Needs:

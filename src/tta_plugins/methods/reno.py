@@ -8,13 +8,15 @@ from functools import partial
 from typing import ClassVar
 
 import attrs
+import torch
+from attrs.validators import optional
 
 from tta_core.protocols.method import Needs, Snapshot
 from tta_core.protocols.variables import Noise
 from tta_core.solving import steering
 from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import above, at_least
+from tta_core.values.arguments import above, at_least, within
 from tta_core.values.typing import Scores, evolve, frozen
 from tta_plugins.methods.white_noise import Projection, project
 
@@ -55,7 +57,7 @@ class ReNO:
     clip: float = attrs.field(default=0.1, validator=above(0))
     project: Projection | None = None
     estimator: Estimator = attrs.field(factory=Exact)
-    stop_at: float | None = None
+    stop_at: float | None = attrs.field(default=None, validator=optional(within(-1e30, 1e30)))
 
     citation: ClassVar[str] = CITATION
 
@@ -77,8 +79,10 @@ class ReNO:
         value = steering.leaves(variable.read(problem.controls))
         start, optimizer = steering.detached(value), self.optimizer(value)
         for iteration in range(self.iterations):
-            seen, gradient = self.estimator(partial(self.objective, problem), value, problem, (iteration,))
-            gradient = steering.clipped(gradient, self.clip)
+            objective, last = partial(self.objective, problem), iteration + 1 == self.iterations
+            with torch.set_grad_enabled(not last):
+                seen, gradient = (objective(value), ()) if last else self.estimator(objective, value, problem, (iteration,))
+            gradient = steering.clipped(gradient, self.clip) if gradient else ()
             now = seen.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
             now = evolve(now, images=seen.look.images)
             kept = kept.better(now) if kept else now

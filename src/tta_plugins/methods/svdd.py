@@ -70,7 +70,7 @@ class SVDD:
             with torch.no_grad():
                 prediction = here.predict(controls)
                 children = problem.at(prediction.branch(noises), problem.steps[step.index + 1])
-                look = problem.look_ahead(children.predict(controls).x0)
+                look = problem.look(children.predict(controls).x0)
             rows = self._chosen(problem, look.scores, step.index)
             here, controls = children.take(rows), controls.branched(step.index + 1, noises)[rows]
             readings = {"values": rearrange(look.scores, "(k b) -> k b", k=self.children), "chosen": rows // len(problem.prompts)}
