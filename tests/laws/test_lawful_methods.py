@@ -75,7 +75,7 @@ NULLS = {
     "released": NullTTA(inner_min=1, inner_max=2, reward_weight=1.0, guidance_factor="released"),
     "sampler's kernel": NullTTA(particles=2, inner_min=2, inner_max=2, kernel="sampler", reward_weight=1.0),
     "budget": NullTTA(particles=1, inner_min=2, inner_max=2, kl_budget=0.5),
-    "text embedding": NullTTA(inner_min=1, inner_max=2, reward_weight=1.0, variable=TextEmbedding()),
+    "text embedding, diminishing": NullTTA(inner_min=3, inner_max=3, reward_weight=1.0, variable=TextEmbedding(), stop_gain=0.5),
 }
 
 

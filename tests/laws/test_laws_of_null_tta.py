@@ -142,6 +142,23 @@ def law_more_particles_score_higher(method):
     assert torch.equal(chosen.controls.null.tokens, problem.controls.null.tokens)
 
 
+def law_an_inner_loop_ends_where_little_is_gained(method):
+    """stop_gain ends every inner loop before its last step, and most of the gain is there."""
+    full = attrs.evolve(method, stop_gain=0.0)
+    counts = [problem.ledger.counts["null.backward"] for problem in (spent(method), spent(full))]
+    assert 0 < counts[0] < 0.8 * counts[1], counts
+    short, long = (solved(each, problem_for(each)).scores.mean() for each in (method, full))
+    plain = solved(NullTTA(1, 0, 0), problem_for(method)).scores.mean()
+    assert short - plain > 0.6 * (long - plain), (plain, short, long)
+
+
+def spent(method):
+    """A problem after the method has run on it."""
+    problem = problem_for(method)
+    solved(method, problem)
+    return problem
+
+
 def divergence_of(problem, controls):
     """Nats between the run of these controls and plain sampling, summed over the steps along its path."""
     state, nats = problem.start(controls), torch.zeros(len(problem.prompts))
@@ -199,6 +216,11 @@ class Quiet(NullTTA):
 POOLED = {"variable": NullEmbedding(pooled=True), "variance": 0.02}
 LAWS = [
     (law_without_reward_phi_stays, NullTTA(**SMALL, reward_weight=0.0), NullTTA(**SMALL)),
+    (
+        law_an_inner_loop_ends_where_little_is_gained,
+        NullTTA(1, 12, 12, reward_weight=1.0, stop_gain=0.3),
+        NullTTA(1, 12, 12, reward_weight=1.0),
+    ),
     (law_penalties_are_zero_at_phi_and_positive_elsewhere, NullTTA(), NullTTA(penalty_weight=0.0)),
     (law_the_prior_is_the_papers, NullTTA(variance=0.02), Unhalved()),
     (law_the_pooled_prior_is_its_own, NullTTA(**POOLED, pooled_variance=0.5), NullTTA(**POOLED)),

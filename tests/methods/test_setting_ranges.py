@@ -44,6 +44,7 @@ TOO_SMALL = [
     (NullTTA, "inner_min", -1),
     (NullTTA, "inner_max", 4),
     (NullTTA, "rate", -0.1),
+    (NullTTA, "stop_gain", 1.5),
     (NullTTA, "reward_weight", -1.0),
     (NullTTA, "penalty_weight", -1.0),
     (NullTTA, "kl_budget", 0.0),

@@ -17,11 +17,12 @@ from tta_core.errors import InputError
 from tta_core.solving import steering
 from tta_core.solving.estimators import Estimator, Exact, Objective, as_rows
 from tta_core.solving.position import Position
-from tta_core.values.arguments import above, at_least
+from tta_core.values.arguments import above, at_least, within
 from tta_core.values.schedules import Every, Geometric, GeometricDecay, Schedule
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Scores, evolve, frozen
 from tta_plugins.methods.children import best_child
+from tta_plugins.methods.diminishing import Diminishing
 from tta_plugins.methods.kl_budget import KLBudget, refuse_weights, unless_budget
 from tta_plugins.methods.null_penalties import Kernel, divergence, prior, released_factor
 
@@ -51,6 +52,7 @@ class NullTTA:
         kernel: whose KL: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in nats).
         guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
         estimator: `Exact()`, or `ZerothOrder()` and others for a reward without gradient.
+        stop_gain: an inner loop ends for a sample when an update gains less than this share of its gain so far; 0: never.
         optimizer: renewed at each time step; the variable is carried over in float32.
         variable: the null embedding; any other or a product works.
 
@@ -81,6 +83,7 @@ class NullTTA:
     optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.Adam(lr=1e-2))
     variable: ControllableVariable = attrs.field(factory=NullEmbedding)
     updates: Schedule = attrs.field(factory=Every)
+    stop_gain: float = attrs.field(default=0.0, validator=within(0, 1))
 
     citation: ClassVar[str] = CITATION
 
@@ -92,6 +95,11 @@ class NullTTA:
         Its guidance is 5.
         """
         return cls(guidance_factor="released", variable=NullEmbedding(pooled=pooled))
+
+    @classmethod
+    def fast(cls) -> "NullTTA":
+        """Three inner steps of three times the length, at every step, in place of 5 to 25: docs/performance.md has its price in reward."""
+        return cls(inner_min=3, inner_max=3, optimizer=steering.Adam(lr=3e-2))
 
     def __attrs_post_init__(self) -> None:
         if self.inner_max < self.inner_min:
@@ -130,13 +138,17 @@ class NullTTA:
                 with torch.no_grad():
                     reference = here.predict(problem.controls)
                 value = steering.leaves(self.variable.read(controls))
-                optimizer = self.optimizer(value)
+                optimizer, diminishing = self.optimizer(value), Diminishing(self.stop_gain)
                 for k in range(inner):
                     objective = partial(self.objective, problem, here, reference, multiplier=budget.multiplier)
                     seen, gradient = self.estimator(objective, value, problem, (step.index, k))
                     snapshot = seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
                     yield evolve(snapshot, readings=budget.readings)
+                    if diminishing.ended(seen.total.detach()):
+                        break
+                    before = steering.detached(value)
                     steering.ascend(optimizer, value, gradient)
+                    diminishing.hold(value, before)
                     budget.follow(here, seen)
                 controls = self.variable.write(controls, steering.detached(value))
             controls = budget.spend(here, self.variable, controls)
