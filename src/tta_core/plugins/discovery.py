@@ -17,6 +17,7 @@ from tta_core.plugins import hookspecs
 from tta_core.plugins.entry import Entry, checked
 from tta_core.plugins.isolation import isolated, stdout_protected
 from tta_core.plugins.registry import KINDS, Registry
+from tta_core.values.arguments import told
 
 GROUP = "tta"
 OWN = "tta-align"
@@ -62,7 +63,7 @@ def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
     if not _selected(found.distribution):
         return attrs.evolve(found, blocked=True)
     try:
-        with isolated(lambda error: LoadError(f"{type(error).__name__}: {error}")), stdout_protected():
+        with isolated(lambda error: LoadError(told(error))), stdout_protected():
             plugin = point.load()
             if plugin is None:
                 raise LoadError(f"the entry point {point.value!r} is None, but it names a module with hooks")

@@ -7,6 +7,7 @@ import attrs
 
 from tta_core.errors import InputError, LoadError
 from tta_core.plugins.isolation import isolated, stdout_protected
+from tta_core.values.arguments import told
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _TARGET = re.compile(r"[\w.]+:\w+")
@@ -35,7 +36,7 @@ class Entry:
     def _unreadable(self, error: BaseException) -> LoadError:
         return LoadError(
             f"The {self.kind} entry {self.name!r} of {self.plugin} could not be imported from {self.target!r}: "
-            f"{type(error).__name__}: {error}. Other names still work; `tta doctor` lists what is broken."
+            f"{told(error)}. Other names still work; `tta doctor` lists what is broken."
         )
 
 

@@ -8,6 +8,7 @@ import attrs
 from tta_core.errors import LoadError, TTAError, UnknownNameError
 from tta_core.plugins.entry import Entry as Entry
 from tta_core.plugins.isolation import isolated
+from tta_core.values.arguments import told
 
 KINDS = ("backbones", "schedulers", "rewards", "methods", "memory")
 
@@ -79,7 +80,7 @@ class Registry:
             if isinstance(error, TTAError):
                 return error
             return LoadError(
-                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {type(error).__name__}: {error}. Make "
+                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {told(error)}. Make "
                 "it yourself and pass it; a backbone that adapts a pipeline is given the pipeline, its folder or its hub id instead."
             )
 

@@ -11,10 +11,10 @@ from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import Registry
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import MemoryPolicy
-from tta_core.protocols.method import Method
+from tta_core.protocols.method import Method, Needs
 from tta_core.protocols.reward import Reward
 from tta_core.values.arguments import shown
-from tta_core.values.provenance import name_of
+from tta_core.values.provenance import describe, name_of
 
 
 def backbone(source: object) -> Backbone:
@@ -74,6 +74,8 @@ def method(source: object) -> Method:
     made = plugins().registry.create("methods", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, Method):
         raise InputError(f"{shown(source)} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
+    if not isinstance(made.needs, Needs):
+        raise InputError(f"The method {describe(made)} has the needs {shown(made.needs)}. Give an instance: `needs = tta_core.Needs(...)`.")
     return made
 
 

@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
+from tta_core.errors import InputError
+from tta_core.values.arguments import shown
+from tta_core.values.provenance import describe
 from tta_core.values.typing import Images, Scores, frozen
 
 
@@ -72,11 +75,17 @@ class Mixed(Protocol):
 
 def card_of(reward: Reward) -> Card:
     """The reward's card, or an empty one."""
-    return reward.card if isinstance(reward, Carded) else Card()
+    card = reward.card if isinstance(reward, Carded) else Card()
+    if not isinstance(card, Card):
+        raise InputError(f"{describe(reward)} has the card {shown(card)}. Give it a tta_core.Card(...), or none.")
+    return card
 
 
 def networks_of(thing: object) -> Mapping[str, nn.Module]:
     """The networks that something declares; a bare `nn.Module` is its own only network."""
     if isinstance(thing, nn.Module):
         return {"reward": thing}
-    return thing.networks if isinstance(thing, Networked) else {}
+    networks = thing.networks if isinstance(thing, Networked) else {}
+    if not isinstance(networks, Mapping) or not all(isinstance(network, nn.Module) for network in networks.values()):
+        raise InputError(f"{describe(thing)} has the networks {shown(networks)}. Give torch modules by their role: {{'scorer': module}}.")
+    return networks

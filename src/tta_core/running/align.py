@@ -1,8 +1,11 @@
 """`align`, the main function: it calls `prepare` and then `method.align(problem)`, which a user can also call."""
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from tta_core.errors import InputError
+from tta_core.errors import InputError, RunError, TTAError
 from tta_core.plugins import resolve
 from tta_core.running.alignment import Alignment
 from tta_core.running.attempts import attempted
@@ -10,8 +13,23 @@ from tta_core.running.request import Request, takes
 from tta_core.running.run import run
 from tta_core.running.torch_settings import plain_torch
 from tta_core.running.watchers import check_observers
-from tta_core.values.arguments import shown
+from tta_core.values.arguments import shown, told
 from tta_core.values.budget import Budget
+
+
+@contextmanager
+def _attributed() -> Iterator[None]:
+    """What a part raises outside of its own border, a property of it for instance, becomes a `RunError` that names the place."""
+    try:
+        yield
+    except (TTAError, KeyboardInterrupt, Warning):  # a warning is raised where the user asked for that
+        raise
+    except BaseException as error:
+        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+        raise RunError(
+            f"{told(error)}. It was raised in {frame.f_code.co_filename}:{line}, outside of the run, where no part may raise. Report it "
+            "to whoever wrote the part there."
+        ) from error
 
 
 @takes(Request)
@@ -57,7 +75,7 @@ def align(request: Request) -> Alignment:
     if budget is not None and not isinstance(budget, Budget):
         raise InputError(f"budget is {shown(budget)}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
     check_observers(request.observers)
-    with plain_torch():
+    with plain_torch(), _attributed():
         drawing = resolve.backbone(request.backbone)
         policies = resolve.policies(request.memory)
         if budget is not None and budget.flops is not None:

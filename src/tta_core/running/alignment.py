@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import torch
 
-from tta_core.errors import LoadError, SaveError
+from tta_core.errors import InputError, LoadError, SaveError
 from tta_core.plugins.discovery import plugins
 from tta_core.running.atomic_files import reason, write, write_all
-from tta_core.running.folder import GRID, RECORD, emptied, picture_names
+from tta_core.running.folder import GRID, RECORD, emptied, picture_names, place
 from tta_core.values import strict_json
+from tta_core.values.arguments import whole
 from tta_core.values.ledger import Ledger
 from tta_core.values.prompts import facts_record
 from tta_core.values.typing import Images, Scores, frozen
@@ -114,6 +115,8 @@ class Alignment:
         """Baseline, if there is one (left), beside aligned (right), one row a prompt; smoothly enlarged so many times."""
         from PIL.Image import Resampling
 
+        if not 1 <= whole("enlarge", enlarge) <= 64:
+            raise InputError(f"enlarge is {enlarge}, but it takes a number from 1 to 64.")
         pairs = torch.cat([outcome.pixels for outcome in (self.baseline, self.result) if outcome is not None], dim=3)
         picture = to_picture(torch.cat(list(pairs), dim=1))
         return picture.resize((picture.width * enlarge, picture.height * enlarge), Resampling.LANCZOS)
@@ -179,13 +182,13 @@ class Alignment:
         page = plugins().hooks.hook.tta_page(alignment=self)
         if page is None:
             raise LoadError("No plugin makes pages, so there is no report. `tta doctor` says whether one is broken or blocked.")
-        place = Path(path)
+        file = place(path)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write(place, page.encode())
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(file, page.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            raise SaveError(f"Cannot write {place}: {reason(error)}. Give another file.") from error
-        return place
+            raise SaveError(f"Cannot write {file}: {reason(error)}. Give another file.") from error
+        return file
 
     def _repr_html_(self) -> str:
         """What a notebook shows: baseline and result side by side, with their scores."""

@@ -6,12 +6,13 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from tta_core.errors import OutOfMemoryError, TTAError
+from tta_core.errors import OutOfMemoryError, RunError, TTAError
 from tta_core.protocols.memory import Chooser, MemoryPolicy
 from tta_core.running.alignment import Alignment
 from tta_core.running.out_of_memory import explained, ran_out
 from tta_core.running.prepare import Prepared, prepared
 from tta_core.running.request import Request
+from tta_core.values.arguments import told
 
 Policies = tuple[MemoryPolicy, ...]
 
@@ -33,18 +34,21 @@ def attempted(request: Request, policies: Policies, running: Running) -> Alignme
     """
     retries = 0
     while True:
-        following = leaner(policies)
+        following, done = leaner(policies), None
         try:
             with prepared(replace(request, memory=policies)) as made:
                 try:
-                    return running(made, retries=retries)
+                    done = running(made, retries=retries)
                 except Exception as error:
                     if ran_out(error) and following is None:
                         message = explained(made.setup)
                         message.partial = error.partial if isinstance(error, TTAError) else None
                         raise message from error
                     raise
+            return done
         except Exception as error:
+            if done is not None:
+                raise _not_undone(error, done) from error
             if not ran_out(error) or (following is None and isinstance(error, OutOfMemoryError)):
                 raise
             if following is None:
@@ -53,6 +57,15 @@ def attempted(request: Request, policies: Policies, running: Running) -> Alignme
         gc.collect()  # frames and errors that hold each other keep the tensors of the attempt that failed
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _not_undone(error: Exception, done: Alignment) -> RunError:
+    failure = RunError(
+        f"The run was finished, but what its memory policies had changed could not be put back: {told(error)}. Load the networks anew "
+        "before you use them again. The result is in this error's `partial`."
+    )
+    failure.partial = done
+    return failure
 
 
 _BEFORE = (

@@ -1,11 +1,13 @@
 """The folder of a run's results: checked before the run, and never shared by two runs."""
 
+import os
 import re
 from itertools import count
 from pathlib import Path
 
 from tta_core.errors import InputError
 from tta_core.running.atomic_files import part_of, reason, remove_parts
+from tta_core.values.arguments import shown
 
 RECORD = "run.json"
 GRID = "grid.png"
@@ -18,9 +20,16 @@ def picture_names(kind: str, samples: int) -> list[str]:
     return [f"{kind}.png"] if samples == 1 else [f"{kind}-{sample:0{digits}d}.png" for sample in range(samples)]
 
 
+def place(folder: object) -> Path:
+    """A path. Raises `InputError` for what is none."""
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"The place to write to is {shown(folder)}, but it takes a path, such as 'runs/one'.")
+    return Path(folder)
+
+
 def writable(folder: str | Path) -> Path:
     """The folder, made if need be, without what killed processes left. Raises `InputError` if nothing can be written there."""
-    path = Path(folder)
+    path = place(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
         remove_parts(path)
@@ -49,7 +58,7 @@ def fresh(folder: str | Path, overwrite: bool = False) -> Path:
 
 def vacant(folder: str | Path) -> Path:
     """The folder, if it holds no results; else the first of folder-2, folder-3 ... that is not there or holds none."""
-    path = Path(folder)
+    path = place(folder)
     named = path if path.name not in ("", "..") else path.resolve()
     names = (path if number == 1 else named.with_name(f"{named.name}-{number}") for number in count(1))
     return next(name for name in names if not name.exists() or (name.is_dir() and not _results_in(name)))

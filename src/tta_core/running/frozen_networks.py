@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tta_core.errors import IncompatibleError
+from tta_core.values.arguments import written
 
 _lock = threading.RLock()
 
@@ -84,7 +85,7 @@ def one_policy_at_a_time(networks: Sequence[nn.Module], policies: Sequence[objec
     Raises:
         IncompatibleError: if another run has one of these networks, and it or this one has policies.
     """
-    mine = ", ".join(map(repr, policies))
+    mine = ", ".join(map(written, policies))
     with _lock:
         for network in networks:
             others = _runs.get(id(network), [])

@@ -83,7 +83,7 @@ def run_in_halves(prepared: Prepared, once: RunningOnce, ledger: Ledger) -> Ende
     told = f"run again in halves, {finished} of {count} prompts were finished"
     told += f"; failed again: {again}" if again else ""
     told += f"; nothing was reached for {', '.join(left_out)}" if left_out else ""
-    stopped = f"{first.alignment.stopped if first.alignment else 'failed at the baseline'}; {told}"
+    stopped = f"{first.alignment.stopped if first.alignment else 'failed before the first snapshot'}; {told}"
     return Ended(_joined(prepared, reached, ledger, stopped, interrupted), _extended(first.error, f"{told[0].upper()}{told[1:]}."))
 
 

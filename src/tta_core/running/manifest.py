@@ -13,7 +13,7 @@ from torch import nn
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.reward import card_of
 from tta_core.running.prepare import Prepared
-from tta_core.values.arguments import several, whole
+from tta_core.values.arguments import several, whole, written
 from tta_core.values.provenance import distribution, name_of
 from tta_core.values.trajectory import Step
 
@@ -31,7 +31,7 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
     known = {name: importlib.metadata.version(name) for name in packages if _installed(name)}
     citations = [getattr(type(method), "citation", ""), card_of(problem.reward).citation]
     return {
-        **{kind: repr(part) for kind, part in parts.items()},
+        **{kind: written(part) for kind, part in parts.items()},
         "sampler": {
             "asked": request.scheduler if isinstance(request.scheduler, str) else "",
             "native": name_of(NativeSampler.of(sampler).scheduler),
@@ -43,7 +43,7 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
         "given": list(request.given),
         "height": prepared.setup.height,
         "width": prepared.setup.width,
-        "guidance": problem.guidance if isinstance(problem.guidance, int | float) else repr(problem.guidance),
+        "guidance": problem.guidance if isinstance(problem.guidance, int | float) else written(problem.guidance),
         "steps": len(problem.steps),
         "seed": whole("seed", seed) if seeds is None else [whole("seed", one) for one in seeds],
         "versions": {

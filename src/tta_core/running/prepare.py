@@ -19,10 +19,11 @@ from tta_core.running.torch_settings import plain_torch
 from tta_core.running.unused import warn_of_unused
 from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, shown, whole
+from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, shown, whole, written
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
 from tta_core.values.pictures import as_pixels
+from tta_core.values.provenance import describe
 from tta_core.values.typing import frozen
 
 
@@ -94,6 +95,8 @@ def _prepared(request: Request) -> Iterator[Prepared]:
         stack.enter_context(setup.undo)
         for policy in policies:
             setup = policy(setup)
+            if not isinstance(setup, Setup):
+                raise InputError(f"The memory policy {describe(policy)} returned {shown(setup)}. Return the Setup it is given, changed.")
         warn_of_unused(request, setup.scheduler, solver)
         keyed = keyed_noises(prompts, request.seed, shape, drawing.device)
         source = keyed if request.noises is None else request.noises
@@ -125,7 +128,7 @@ def _prepared(request: Request) -> Iterator[Prepared]:
             if ran_out(error):
                 raise explained(setup) from error
             raise
-        yield Prepared(problem, setup.method, setup, request, (*map(repr, policies), *setup.remarks), negatives)
+        yield Prepared(problem, setup.method, setup, request, (*map(written, policies), *setup.remarks), negatives)
 
 
 def _meter(device: torch.device) -> Meter | None:

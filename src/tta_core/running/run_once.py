@@ -20,6 +20,7 @@ from tta_core.solving.checks import Checks
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.problem import Problem
+from tta_core.values.arguments import told
 from tta_core.values.ledger import Ledger
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Latents, Scores, evolve
@@ -113,12 +114,12 @@ def _named(method: Method, problem: Problem) -> Iterator[None]:
     """Anything raised inside that is not a refusal already becomes a `RunError` that names who ran, and where it happened."""
     try:
         yield
-    except TTAError:
+    except (TTAError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
         raise RunError(
-            f"{describe(method)} on {describe(problem.backbone)} raised {type(error).__name__}: {error}. It happened in "
+            f"{describe(method)} on {describe(problem.backbone)} raised {told(error)}. It happened in "
             f"{frame.f_code.co_filename}:{line}. Report it to whoever wrote the part there; the best so far is in this error's `partial`."
         ) from error
 

@@ -14,7 +14,7 @@ from tta_core.protocols.method import Snapshot
 from tta_core.running.alignment import Alignment
 from tta_core.running.request import Observer
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import shown
+from tta_core.values.arguments import shown, told
 from tta_core.values.provenance import describe, name_of
 
 
@@ -55,10 +55,12 @@ class Watchers:
             return
         try:
             call()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._failed.add(id(watcher))
             warnings.warn(
-                f"{who} raised {type(error).__name__}: {error}. The run goes on without it: it is not called again in this run. Mend it, "
+                f"{who} raised {told(error)}. The run goes on without it: it is not called again in this run. Mend it, "
                 "or leave it out (TTA_PLUGINS_BLOCK blocks a plugin).",
                 stacklevel=2,
             )
@@ -66,7 +68,7 @@ class Watchers:
 
 def _isolated(call: Callable[[], object]) -> None:
     """A plugin's KeyboardInterrupt is its own, unless somebody pressed Ctrl-C; an observer's is its user's way to stop the run."""
-    with isolated(lambda error: error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__} {error}")):
+    with isolated(lambda error: error if isinstance(error, Exception) else RuntimeError(told(error))):
         call()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Mixed, Reward, card_of
 from tta_core.solving.checks import Checks
+from tta_core.values.arguments import told
 from tta_core.values.prompts import facts_of
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Scores
@@ -34,18 +35,19 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
     parts: Mapping[str, Scores] = {}
     images = images.clone()  # a reward that changes what it is given changes its own copy
     try:
-        if isinstance(reward, Mixed):
-            parts = reward.parts(images, prompts)
-            scores = reward.mixed(parts)
-        else:
-            scores = reward(images, prompts)
-    except RewardError:
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # a reward that turns gradients off turns off its own
+            if isinstance(reward, Mixed):
+                parts = reward.parts(images, prompts)
+                scores = reward.mixed(parts)
+            else:
+                scores = reward(images, prompts)
+    except (RewardError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
         remedy = " Give it fewer images at once (memory=Chunked(reward=1)), or a smaller network." if ran_out else ""
         raise RewardError(
-            f"{describe(reward)} raised {type(error).__name__}: {error}. It was given images {tuple(images.shape)} in [0, 1] and "
+            f"{describe(reward)} raised {told(error)}. It was given images {tuple(images.shape)} in [0, 1] and "
             f"{len(prompts)} prompts; it happened in {_place(error, reward)}.{remedy}"
         ) from error
     if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point() or _hollow(scores):

@@ -46,6 +46,22 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
 
 
+def written(thing: object) -> str:
+    """A part's `repr` for a record, whole, and never an error itself."""
+    try:
+        return repr(thing)
+    except Exception as error:
+        return f"a {type(thing).__name__} whose repr raises {type(error).__name__}"
+
+
+def told(error: BaseException) -> str:
+    """An error for a message: its class and its text, and never an error itself."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as unsaid:
+        return f"{type(error).__name__}, whose text raises {type(unsaid).__name__}"
+
+
 def several(name: str, value: object) -> tuple[Any, ...] | None:
     """The elements of what has some; None for what is one thing: a number, a text, an array without dimensions.
 
