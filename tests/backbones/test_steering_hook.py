@@ -29,15 +29,30 @@ from tta_core.values.schedules import Every
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
 from tta_plugins.backbones.stable_diffusion_xl import stable_diffusion_xl
 from tta_plugins.methods.baselines import BestOfN
+from tta_plugins.methods.das import DAS
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
+from tta_plugins.methods.dps import DPS
+from tta_plugins.methods.ebca import EBCA
+from tta_plugins.methods.fk import FK
+from tta_plugins.methods.freedom import FreeDoM
+from tta_plugins.methods.lgd import LGD
+from tta_plugins.methods.mpgd import MPGD
+from tta_plugins.methods.noise_search import NoiseSearch
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.methods.path_search import PathSearch
+from tta_plugins.methods.rbf import RBF
+from tta_plugins.methods.reno import ReNO
 from tta_plugins.methods.sequential import Sequential
+from tta_plugins.methods.svdd import SVDD
+from tta_plugins.methods.tfg import TFG
+from tta_plugins.methods.universal_guidance import UniversalGuidance
 from tta_plugins.schedulers.native import SamplerReplaced, native
 
 METHODS = {
     "date": DATE(rho=2.0, updates=Every(2), start="original", prior=0.01),
     "null-tta": NullTTA(particles=1, inner_min=1, inner_max=2),
+    "ebca": EBCA(0.5, 0.5),
 }
 SIZE = {"num_inference_steps": 4, "height": 32, "width": 32, "output_type": "latent"}
 
@@ -54,6 +69,8 @@ def aligned(name, pipe, method, **options):
         ("sd", "date", 0.0),
         ("sd", "date", 1.0),
         ("sd", "null-tta", 1.0),
+        ("sd", "ebca", 0.0),
+        ("sdxl", "ebca", None),
         ("sdxl", "date", None),
         ("sd3", "date", None),
         ("flux-dev", "date", None),
@@ -320,12 +337,27 @@ def refused(pipe, method, error, match, call):
         call()
 
 
+REFUSED = {
+    "moves x": [UniversalGuidance(), FreeDoM(), DPS(), LGD(), MPGD(), TFG(), DAS(1), DAS(2), PathSearch()],
+    "several particles": [NullTTA(particles=2), FK(2), SVDD(2), RBF()],
+    "more than once": [DNO(), ReNO(), NoiseSearch(), BestOfN(2)],
+}
+CASES = [(method, reason) for reason, methods in REFUSED.items() for method in methods]
+
+
+@pytest.mark.parametrize(("method", "reason"), CASES, ids=lambda value: type(value).__name__)
+def test_a_method_that_a_call_cannot_serve_is_refused_with_its_own_reason(pipelines, method, reason):
+    refused(pipelines("sd"), method, IncompatibleError, f"Cannot use a method .*{reason}", lambda: pytest.fail("the call was made"))
+
+
+def test_attention_that_cannot_be_reached_is_refused_by_name(pipelines):
+    flux = pipelines("flux-dev")
+    refused(backbone("flux-dev", flux), EBCA(), IncompatibleError, "cross-attention with", lambda: stock("flux-dev", flux, 2))
+
+
 def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
     pipe, flux = pipelines("sd"), pipelines("flux-dev")
-    refused(pipe, DNO(), IncompatibleError, "more than once", lambda: pytest.fail("the call was made"))
     refused(pipe, Sequential((METHODS["date"], METHODS["date"])), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
-    refused(pipe, BestOfN(n=2), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
-    refused(pipe, NullTTA(particles=2), IncompatibleError, "several particles", lambda: stock("sd", pipe, 2))
     refused(
         backbone("flux-dev", flux), DATE(), IncompatibleError, "no unconditional branch", lambda: stock("flux-dev", flux, 2, guidance=2.0)
     )

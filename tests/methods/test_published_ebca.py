@@ -6,7 +6,10 @@ from published import FOLDER, case, close, dark, repeated
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError
+from tta_core.values.schedules import Steps
 from tta_plugins.methods.ebca import EBCA
+from tta_plugins.methods.fk import FK
+from tta_plugins.methods.sequential import Sequential
 
 SETTINGS = {"steps": 4, "guidance": 7.5}
 
@@ -104,3 +107,15 @@ def test_another_denoiser_is_refused_by_name():
 
     with pytest.raises(IncompatibleError, match="GaussianMixture"):
         problem_for(EBCA())
+
+
+def test_particles_are_drawn_with_the_moved_context():
+    """After EBCA, FK's particles share each step's moved context; every one is drawn as it would be alone with these embeddings."""
+    recorded = case("ebca_main")
+    both = Sequential((method_of(recorded.settings), FK(2, 0.0, updates=Steps((0,)), threshold=0.5)))
+    with repeated(both, dark, recorded.settings["prompts"], eta=1.0, **SETTINGS) as problem:
+        *_, last = both.align(problem)
+        assert last.controls.at(0).text.attention is not None
+        with torch.no_grad():
+            close(problem.sample(last.controls), last.x0, 1e-4)
+            assert (problem.sample(tta.evolve(last.controls, by_step={})) - last.x0).abs().max() > 1e-2
