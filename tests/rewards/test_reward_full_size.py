@@ -3,13 +3,38 @@
 import pytest
 import torch
 from tiny_rewards import numbers
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLModel,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    T5Config,
+    T5ForConditionalGeneration,
+    ViTConfig,
+    ViTForImageClassification,
+)
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
+from tta_plugins.rewards.clip_flant5 import projector_of
+from tta_plugins.rewards.cyclereward import layers_of
 from tta_plugins.rewards.hpsv2 import HPSv2
+from tta_plugins.rewards.hpsv3 import head_of, hpsv3_state
 from tta_plugins.rewards.imagereward import ImageReward
+from tta_plugins.rewards.mps import cross_model, mps_clip_config
+from tta_plugins.rewards.mps_cross import CrossModel
 from tta_plugins.rewards.open_clip_keys import clip_config, clip_state
 from tta_plugins.rewards.weights import build
 
@@ -123,3 +148,71 @@ def scored_with_gradient(reward):
     scores = reward(images, ["320 2368 593 49407"])
     assert torch.isfinite(scores).all()
     assert torch.autograd.grad(scores.sum(), images)[0].abs().sum() > 0
+
+
+def on_meta(kind, config):
+    with torch.device("meta"):
+        return kind(config)
+
+
+def test_mps_is_vit_h_14_with_four_pairs_of_attention():
+    sizes = {"hidden_act": "gelu", "projection_dim": 1024}
+    vision = {**sizes, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16, "patch_size": 14}
+    text = {**sizes, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+    whole = on_meta(CLIPModel, CLIPConfig(text_config=text, vision_config=vision, projection_dim=1024))
+    state = {key: value for key, value in whole.state_dict().items() if not key.endswith("position_ids")}
+    checkpoint = Checkpoint(mps_clip_config(state, (80, 64), "full"), state, "full")
+    assert (count(checkpoint.image_tower()), count(checkpoint.text_tower()) + 1) == (632_076_800, 354_032_641)
+    cross = on_meta(lambda _: CrossModel(1024, 4, 16, 64), None).state_dict()
+    built = build(lambda: cross_model(cross, "full"), cross, "full")
+    assert count(built) == 4 * (2 * 2 * 1024**2 + 2 * 1024 * 128 + 2 * 12 * 1024**2 + 2 * 2 * 1024)
+
+
+def test_clip_flant5_is_flan_t5_with_a_projector():
+    sizes = {"d_kv": 64, "num_layers": 24, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "vocab_size": 32128}
+    xl = T5Config(d_model=2048, d_ff=5120, num_heads=32, **sizes)
+    xxl = T5Config(d_model=4096, d_ff=10240, num_heads=64, **sizes)
+    counts = [count(on_meta(T5ForConditionalGeneration, config)) + 32128 * config.d_model for config in (xl, xxl)]  # the head's own
+    assert counts == [2_849_757_184, 11_135_332_352]
+    tower = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
+    assert count(on_meta(CLIPVisionModel, CLIPVisionConfig(**tower, image_size=336))) == 303_507_456
+    assert count(on_meta(lambda _: projector_of(1024, 4096), None)) == 4096 * 1025 + 4096 * 4097
+
+
+def test_hpsv3_is_qwen2_vl_with_a_head():
+    """The published file's keys are those of transformers 4.45: `model.` and `visual.`."""
+    config = Qwen2VLConfig(
+        text_config={"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28}
+        | {"num_key_value_heads": 4, "vocab_size": 151_658, "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24]}},
+        vision_config={"depth": 32, "embed_dim": 1280, "hidden_size": 3584, "num_heads": 16, "patch_size": 14},
+    )
+    wanted = on_meta(Qwen2VLModel, config).state_dict()
+    head = on_meta(lambda _: head_of(3584), None).state_dict()
+    old = {key if key.startswith("visual.") else f"model.{key.removeprefix('language_model.')}": value for key, value in wanted.items()}
+    mapped, found = hpsv3_state(old | {"lm_head.weight": torch.empty(1, 1, device="meta")} | {f"rm_head.{key}": head[key] for key in head})
+    assert mapped.keys() == wanted.keys()
+    assert sum(value.numel() for value in mapped.values()) == 8_291_375_616 - (152_064 + 152_064 - 151_658) * 3584  # no language head
+    assert sum(value.numel() for value in found.values()) == 3584 * 1024 + 1024 + 1024 * 16 + 16 + 16 * 2 + 2
+
+
+def test_the_towers_of_the_others():
+    so400m = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
+    vision = SiglipVisionConfig(**so400m, image_size=384, patch_size=14)
+    assert count(on_meta(SiglipVisionModel, vision)) == 428_225_600
+    dino = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, image_size=518, patch_size=14)
+    assert count(on_meta(Dinov2Model, dino)) == 304_368_640
+    assert count(on_meta(ViTForImageClassification, ViTConfig(num_labels=2))) == 85_800_194
+    assert count(on_meta(lambda _: layers_of(768), None)) == 927_969
+    vlm = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4}
+    eyes = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584, "patch_size": 14}
+    rope = {"rope_type": "default", "mrope_section": [16, 24, 24]}
+    qwen = Qwen2_5_VLConfig(
+        text_config=vlm | {"vocab_size": 152_064, "rope_parameters": rope}, vision_config=eyes, tie_word_embeddings=False
+    )
+    assert count(on_meta(Qwen2_5_VLForConditionalGeneration, qwen)) == 8_292_166_656
+    vlm = {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8}
+    eyes = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "out_hidden_size": 4096, "patch_size": 16}
+    vlm |= {"head_dim": 128, "vocab_size": 151_936, "rope_parameters": {"rope_type": "default", "mrope_section": [24, 20, 20]}}
+    eyes |= {"deepstack_visual_indexes": [8, 16, 24], "num_position_embeddings": 2304}
+    qwen = Qwen3VLConfig(text_config=vlm, vision_config=eyes, tie_word_embeddings=False)
+    assert count(on_meta(Qwen3VLForConditionalGeneration, qwen)) == 8_767_123_696

@@ -13,7 +13,7 @@ rewards.tta_register_rewards(lambda name, target, summary="", pipelines=(): REGI
 PREFERENCE = {"clip", "pickscore", "hpsv2", "hpsv2.1", "imagereward", "aesthetic"}
 PIXELS = {"darkness", "brightness", "contrast", "colourfulness", "sharpness", "jpeg", "incompressibility"}
 PIXELS |= {"saturation", "edge-density", "colour-entropy", "high-frequency"}
-LANGUAGE = {"vqascore", "soft-tifa", "hpsv3", "siglip2", "cyclereward"}
+LANGUAGE = {"vqascore", "soft-tifa", "hpsv3", "siglip2", "cyclereward", "clip-flant5", "mps"}
 OTHERS = {"aesthetic-v2.5", "safety", "dino", "ocr", "remote"}
 
 

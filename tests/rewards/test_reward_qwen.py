@@ -3,19 +3,20 @@
 import json
 import shutil
 
+import attrs
 import numpy as np
 import pytest
 import torch
+from network_suite import NetworkSuite
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_vlms import MEAN, STD, folder, special, tokenizer
+from tiny_vlms import MEAN, STD, folder, hpsv3, hpsv3_folder, special, tokenizer
 from transformers import AutoModelForImageTextToText, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError, LoadError
-from tta_core.testing import RewardSuite
-from tta_plugins.rewards.hpsv3 import REWARD, HPSv3, head_of
+from tta_plugins.rewards.hpsv3 import REWARD
 from tta_plugins.rewards.qwen_pixels import QwenPixels
 from tta_plugins.rewards.soft_tifa import SoftTIFA, spellings
 from tta_plugins.rewards.vqascore import VQAScore
@@ -104,12 +105,44 @@ def test_the_gradient_is_that_of_finite_differences(family):
     assert change.item() == pytest.approx(2 * (step * gradient).sum().item(), rel=0.02)
 
 
-class TestVQAScore(RewardSuite):
-    tolerance = 1e-5
+class TestVQAScore(NetworkSuite):
+    rounding = 0.1
 
     @pytest.fixture(scope="class")
     def reward(self):
-        return vqa("qwen2_5_vl")
+        return vqa("qwen2_5_vl", scale="log")
+
+
+class TestHPSv3(NetworkSuite):
+    rounding = 0.1
+    gradient_tolerance = 0.3  # the head's kinks
+
+    @pytest.fixture(scope="class")
+    def reward(self, hps_folder):
+        return hpsv3(hps_folder)
+
+
+class TestSoftTIFA(NetworkSuite):
+    rounding = 0.1
+
+    @pytest.fixture(scope="class")
+    def reward(self):
+        """Prompts of the laws carry no questions: each is asked about itself."""
+        inner = SoftTIFA(folder("qwen3_vl"), dtype="float32")
+        return Asking(inner)
+
+
+@attrs.frozen(eq=False)
+class Asking:
+    inner: SoftTIFA
+
+    def __call__(self, images, prompts):
+        asked = [tta.Prompt(prompt, questions=[(f"Is it {prompt}", "yes"), ("How many?", "2")]) for prompt in prompts]
+        return self.inner(images, asked)
+
+    @property
+    def networks(self):
+        return self.inner.networks
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("bfloat16", 0.15), ("float16", 0.02)])
@@ -136,23 +169,8 @@ def test_soft_tifa_adds_the_spellings_and_averages_over_questions():
 
 
 @pytest.fixture(scope="module")
-def hps_folder(tmp_path_factory):
-    """Tensors in the layout of transformers 4.45, which the published file has."""
-    place = tmp_path_factory.mktemp("hpsv3")
-    state = load_file(folder("qwen2_vl") / "model.safetensors")
-    old = {key.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value for key, value in state.items()}
-    key = "model.embed_tokens.weight"
-    torch.manual_seed(5)
-    old[key] = torch.cat([old[key], torch.randn(1, old[key].shape[1])])
-    old |= {f"rm_head.{name}": value.clone() for name, value in head_of(32).state_dict().items()}
-    save_file(old, place / "HPSv3.safetensors")
-    (place / "instruction.txt").write_text("Rate {text_prompt} now: <|Reward|> end")
-    return place
-
-
-def hps(place, **changes):
-    given = {"weights": place, "instruction": place / "instruction.txt", "base": folder("qwen2_vl"), "dtype": "float32"}
-    return HPSv3(**given | changes)
+def hps_folder():
+    return hpsv3_folder()
 
 
 def transcribed(place, image, prompt, output=0, mrope=False):
@@ -161,7 +179,7 @@ def transcribed(place, image, prompt, output=0, mrope=False):
     model = Qwen2VLForConditionalGeneration.from_pretrained(folder("qwen2_vl"), dtype=torch.float32).eval()
     model.resize_token_embeddings(len(tokenizer()) + 1)
     model.get_input_embeddings().weight.data.copy_(state["model.embed_tokens.weight"])
-    given = processed(image)
+    given = processed(image, min_pixels=1024)
     pads = "<|image_pad|>" * (int(given["image_grid_thw"].prod()) // 4)
     system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     chat = f"{system}<|im_start|>user\n<|vision_start|>{pads}<|vision_end|>Rate {prompt} now: "
@@ -177,22 +195,16 @@ def transcribed(place, image, prompt, output=0, mrope=False):
     return (weight["5.weight"] @ second + weight["5.bias"])[output]
 
 
-@pytest.fixture
-def small_pixels(monkeypatch):
-    """The tiny tower has 8-pixel patches and sees at most 1024 pixels."""
-    monkeypatch.setattr("tta_plugins.rewards.hpsv3.QwenPixels", lambda path, **_: QwenPixels(path, 8, 2, 2, 256, 1024))
-
-
-def test_hpsv3_is_mu_at_the_reward_token(hps_folder, small_pixels):
-    found = hps(hps_folder, preprocess="official")(IMAGES, PROMPTS)
+def test_hpsv3_is_mu_at_the_reward_token(hps_folder):
+    found = hpsv3(hps_folder, preprocess="official")(IMAGES, PROMPTS)
     for row, (image, prompt) in enumerate(zip(IMAGES, PROMPTS, strict=True)):
         torch.testing.assert_close(found[row], transcribed(hps_folder, image, prompt), rtol=1e-4, atol=1e-6)
     for wrong in ({"output": 1}, {"mrope": True}):
         assert (transcribed(hps_folder, IMAGES[0], PROMPTS[0], **wrong) - found[0]).abs() > 1e-4
 
 
-def test_hpsv3_rows_are_alone_and_gradients_reach_them(hps_folder, small_pixels):
-    reward = hps(hps_folder)
+def test_hpsv3_rows_are_alone_and_gradients_reach_them(hps_folder):
+    reward = hpsv3(hps_folder)
     images = IMAGES.clone().requires_grad_()
     scores = reward(images, PROMPTS)
     (gradient,) = torch.autograd.grad(scores[1], images)
@@ -207,15 +219,15 @@ def test_hpsv3_reads_about_200704_pixels():
     assert pixels.size(512, 1024) == (308, 616)
 
 
-def test_hpsv3_without_its_parts_says_which(hps_folder, tmp_path, small_pixels):
+def test_hpsv3_without_its_parts_says_which(hps_folder, tmp_path):
     (tmp_path / "no.txt").write_text("Rate this")
     with pytest.raises(LoadError, match=r"no\.txt is no instruction of HPSv3"):
-        hps(hps_folder, instruction=tmp_path / "no.txt")
+        hpsv3(hps_folder, instruction=tmp_path / "no.txt")
     state = load_file(hps_folder / "HPSv3.safetensors")
     for lost, told in (("rm_head.0.weight", "Sequential: 1 missing"), ("visual.patch_embed.proj.weight", "1 missing")):
         save_file({key: value for key, value in state.items() if key != lost}, tmp_path / "HPSv3.safetensors")
         with pytest.raises(LoadError, match=told):
-            hps(hps_folder, weights=tmp_path)
+            hpsv3(hps_folder, weights=tmp_path)
     assert REWARD in (hps_folder / "instruction.txt").read_text()
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from network_suite import NetworkSuite
 from PIL import Image
 from tiny_rewards import CLIP_FOLDER, IMAGEREWARD_FILE, clip, imagereward, numbers
 from torch.nn.functional import cosine_similarity, gelu
@@ -21,7 +22,6 @@ from transformers import (
 
 import tta_core as tta
 from tta_core.errors import InputError, LoadError
-from tta_core.testing import RewardSuite
 from tta_core.values.pictures import read_picture
 from tta_plugins.rewards.aesthetic_v25 import AestheticV25
 from tta_plugins.rewards.cyclereward import CycleReward, layers_of
@@ -212,7 +212,7 @@ def test_cyclereward_is_imagerewards_blip_under_a_head_with_gelu(cycle):
     assert (raw - found).abs().max() > 1e-3
 
 
-class TestSigLIP2(RewardSuite):
+class TestSigLIP2(NetworkSuite):
     @pytest.fixture(scope="class")
     def reward(self, siglip):
         return siglip2(siglip, preprocess="diff", scale="cos", tokenizer=numbers(60))
@@ -220,13 +220,13 @@ class TestSigLIP2(RewardSuite):
     pytestmark = pytest.mark.filterwarnings("ignore:SigLIP 2 reads")
 
 
-class TestAestheticV25(RewardSuite):
+class TestAestheticV25(NetworkSuite):
     @pytest.fixture(scope="class")
     def reward(self, siglip, head):
         return AestheticV25(head, siglip)
 
 
-class TestSafety(RewardSuite):
+class TestSafety(NetworkSuite):
     tolerance = 1e-4
 
     @pytest.fixture(scope="class")
@@ -234,7 +234,15 @@ class TestSafety(RewardSuite):
         return Safety(classifier)
 
 
-class TestDINO(RewardSuite):
+class TestDINO(NetworkSuite):
     @pytest.fixture(scope="class")
     def reward(self, dino):
         return DINOSimilarity(dino / "reference.png", dino, 28)
+
+
+class TestCycleReward(NetworkSuite):
+    pytestmark = pytest.mark.filterwarnings("ignore:CycleReward reads")
+
+    @pytest.fixture(scope="class")
+    def reward(self, cycle):
+        return CycleReward(cycle, tokenizer=imagereward()._blip.tokenizer, head_widths=imagereward().head_widths)

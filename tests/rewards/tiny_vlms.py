@@ -5,7 +5,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -18,6 +20,8 @@ from transformers import (
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
+
+from tta_plugins.rewards.hpsv3 import HPSv3, head_of
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 WORDS = ("Yes", "yes", " Yes", " yes", "two", "2", "Two", " two", " 2", " Two", "red", "Red", " red", " Red")
@@ -78,3 +82,26 @@ def folder(family, seed=0):
     told = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2, "image_mean": mean, "image_std": std, **sizes}
     (place / "preprocessor_config.json").write_text(json.dumps(told))
     return place
+
+
+@cache
+def hpsv3_folder():
+    """Tensors in the layout of transformers 4.45, which the published file has."""
+    place = Path(mkdtemp())
+    state = load_file(folder("qwen2_vl") / "model.safetensors")
+    old = {key.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value for key, value in state.items()}
+    key = "model.embed_tokens.weight"
+    torch.manual_seed(5)
+    old[key] = torch.cat([old[key], torch.randn(1, old[key].shape[1])])
+    old |= {f"rm_head.{name}": value.clone() for name, value in head_of(32).state_dict().items()}
+    save_file(old, place / "HPSv3.safetensors")
+    (place / "instruction.txt").write_text("Rate {text_prompt} now: <|Reward|> end")
+    return place
+
+
+def hpsv3(place, **changes):
+    """It sees 1024 pixels: 4 tokens instead of 256."""
+    given = {"weights": place, "instruction": place / "instruction.txt", "base": folder("qwen2_vl"), "dtype": "float32"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tta_plugins.rewards.hpsv3.TOKENS", 4)
+        return HPSv3(**given | changes)

@@ -13,7 +13,7 @@ from tta_core.errors import LoadError
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, refuse
 
-_FILES = (
+WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
     "model.safetensors.index.json",
@@ -67,7 +67,7 @@ def open_checkpoint(weights: Where | CLIPModel) -> Checkpoint:
         return Checkpoint(weights.config, weights.state_dict(), f"a loaded CLIPModel ({weights.config.name_or_path or 'unnamed'})")
     if Path(weights).is_file():
         raise LoadError(f"{weights} is a file, but a CLIP model is a folder with config.json and its weights. Give the folder.")
-    file, config = find(weights, _FILES), find(weights, ("config.json",))
+    file, config = find(weights, WEIGHTS), find(weights, ("config.json",))
     state, source = read_state(file), provenance(weights, file)
     known = ("vision_model.", "visual_projection.", "text_model.", "text_projection.", "logit_scale")
     refuse({"logit_scale"} - state.keys(), {key for key in state if not key.startswith(known)}, source, "CLIPModel")

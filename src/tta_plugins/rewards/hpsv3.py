@@ -29,7 +29,7 @@ CITATION = """@inproceedings{ma2025hpsv3,
   archivePrefix = {arXiv}
 }"""
 REWARD = "<|Reward|>"
-PIXELS = 256 * 28 * 28
+TOKENS = 256  # of the image, 28 x 28 pixels each
 
 
 @frozen
@@ -143,4 +143,8 @@ def _load(reward: HPSv3) -> Parts:
     tokenizer.add_special_tokens({"additional_special_tokens": [REWARD]})
     vlm = from_tensors(Qwen2VLModel, config, state, source, reward.dtype)
     head = build(lambda: head_of(config.text_config.hidden_size), head_state, source)
-    return Parts(vlm, head, tokenizer, QwenPixels(reward.preprocess, least=PIXELS, most=PIXELS), instruction, source)
+    vision = config.vision_config
+    patch, merge = vision.patch_size, vision.spatial_merge_size
+    size = TOKENS * (patch * merge) ** 2
+    pixels = QwenPixels(reward.preprocess, patch, merge, vision.temporal_patch_size, size, size)
+    return Parts(vlm, head, tokenizer, pixels, instruction, source)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.values.typing import frozen
@@ -40,6 +41,11 @@ class QwenPixels:
 
     def __call__(self, image: Float[Tensor, "3 H W"]) -> tuple[Float[Tensor, "patches d"], Int[Tensor, "1 3"]]:
         """The patches in the order of the merged grid, and the grid (frames, rows, columns)."""
+        if image.is_meta or isinstance(image, FakeTensor):
+            raise IncompatibleError(
+                "Cannot use a reward by Qwen where its cost is foretold (memory='counted' or 'auto', `tta plan`). This is because the "
+                "model reads the number of patches from a tensor, which has no data there. Use other policies, or measure a run."
+            )
         size = self.size(*image.shape[1:])
         whole = resize_pillow(image[None], size) if self.path == "official" else resize(image[None], size).clamp(0, 1)
         mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (self.mean, self.std))

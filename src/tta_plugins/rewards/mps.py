@@ -1,0 +1,200 @@
+"""MPS: human preference by CLIP-H, whose image tokens attend to those words of the prompt that concern a condition."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import CLIPConfig, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from tta_core.protocols.reward import Card
+from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.clip import model_name
+from tta_plugins.rewards.clip_checkpoint import Checkpoint
+from tta_plugins.rewards.mps_cross import CrossModel
+from tta_plugins.rewards.preprocessing import PICKSCORE_PATHS, Pixels, path_named
+from tta_plugins.rewards.text_limit import warn_if_cut
+from tta_plugins.rewards.tokenizers import load_tokenizer
+from tta_plugins.rewards.weights import Where, build, depth, find, provenance, read_state, refuse, require
+
+CITATION = """@inproceedings{zhang2024mps,
+  title = {Learning Multi-Dimensional Human Preference for Text-to-Image Generation},
+  author = {Zhang, Sixian and Wang, Bohan and Wu, Junqiang and Li, Yan and Gao, Tingting and Zhang, Di and Wang, Zhongyuan},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2024}
+}"""
+OVERALL = (
+    "light, color, clarity, tone, style, ambiance, artistry, shape, face, hair, hands, limbs, structure, instance, texture, quantity, "
+    "attributes, position, number, location, word, things."
+)
+_FILES = ("MPS_overall.safetensors", "MPS_overall.pt", "model.safetensors")
+
+
+@frozen
+class MPS:
+    """exp(logit_scale) times the cosine of what the image's class token saw and the prompt; higher is better, within one prompt only.
+
+    weights: the state dict of MPS_overall_checkpoint.pth, or a folder that holds it as MPS_overall.safetensors or .pt. The published file
+        pickles the authors' classes and is not read: docs/scores.md shows how to take its tensors out, once.
+    condition: the words that the prompt's tokens are compared with. threshold: tokens whose best likeness to one of them is no more than
+        this part of the prompt's highest are not looked at; 0.01 in the authors' model, 0.3 in their evaluation scripts.
+    preprocess: as for `PickScore`. head_widths: of an attention head of the image and the text tower. Differentiable.
+    Source: Zhang et al. 2024. Differs: the highest likeness is the prompt's own, where the authors' code takes the batch's.
+    """
+
+    weights: Where
+    tokenizer: Where | Tokenizer = attrs.field(default="laion/CLIP-ViT-H-14-laion2B-s32B-b79K", repr=model_name)
+    condition: str = OVERALL
+    threshold: float = 0.01
+    preprocess: str = "diff"
+    head_widths: tuple[int, int] = (80, 64)
+    _parts: "Parts" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """One score per pair."""
+        return self._parts(images, prompts)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Image tower and cross model; the text tower reads each prompt once, in host memory."""
+        return {"vision": self._parts.vision, "cross": self._parts.cross}
+
+    @property
+    def card(self) -> Card:
+        """What the numbers mean, and which file they come from."""
+        return Card(
+            unit="exp(logit_scale) x cosine",
+            version=f"overall, threshold={self.threshold}, preprocess={self.preprocess}",
+            differentiable=True,
+            source="Zhang et al. 2024 (arXiv:2405.14705)",
+            licence="the authors' repository states none",
+            weights=self._parts.source,
+            citation=CITATION,
+        )
+
+
+@frozen
+class Text:
+    """A prompt read: every token's features, which of them may be looked at, and the unit embedding of the whole."""
+
+    tokens: Tensor
+    seen: Tensor
+    embedding: Tensor
+
+
+class ImageTokens(nn.Module):
+    """The image tower with the projection of every token: one network for memory policies. No norm between the two, as in MPS."""
+
+    def __init__(self, tower: CLIPVisionModelWithProjection) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(b, tokens, width)."""
+        found: Tensor = self.tower.visual_projection(self.tower(pixel_values=pixels).last_hidden_state)
+        return found
+
+
+@attrs.frozen(eq=False)
+class Parts:
+    """What is loaded, and the prompts read before."""
+
+    vision: nn.Module
+    text: nn.Module
+    cross: nn.Module
+    tokenizer: Tokenizer
+    pixels: Pixels
+    temperature: float
+    condition: str
+    threshold: float
+    source: str
+    _known: dict[str, Text] = attrs.field(factory=dict, init=False)
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
+        """The cosine itself is float32."""
+        weight = next(self.vision.parameters())
+        seen = self.vision(self.pixels(images).to(weight.device, weight.dtype))
+        texts = [self._read(str(prompt)) for prompt in prompts]
+        weight = next(self.cross.parameters())
+        tokens, mask, ends = (
+            torch.stack(rows).to(weight.device) for rows in zip(*((t.tokens, t.seen, t.embedding) for t in texts), strict=True)
+        )
+        joined = self.cross(seen.to(weight.device, weight.dtype), tokens.to(weight.dtype), mask)[:, 0]
+        return self.temperature * (normalize(joined.float(), dim=-1) * ends).sum(-1).to(images.device)
+
+    def _read(self, prompt: str) -> Text:
+        if prompt not in self._known:
+            warn_if_cut(self.tokenizer, prompt, self._length, "MPS")
+            with torch.inference_mode(False), torch.no_grad():
+                (tokens, embedding), (condition, _) = self._features(prompt), self._features(self.condition)
+                likeness = (tokens @ condition.T).amax(1)
+                self._known[prompt] = Text(tokens, likeness / likeness.max() > self.threshold, normalize(embedding, dim=-1))
+        return self._known[prompt]
+
+    def _features(self, text: str) -> tuple[Tensor, Tensor]:
+        """Of each token, padding included, and of the whole; projected, float32."""
+        ids = self.tokenizer(text, padding="max_length", max_length=self._length, truncation=True, return_tensors="pt").input_ids
+        found = self.text(input_ids=ids.to(next(self.text.parameters()).device))
+        return self.text.text_projection(found.last_hidden_state)[0].float(), found.text_embeds[0].float()  # type: ignore[operator]
+
+    @property
+    def _length(self) -> int:
+        return int(self.text.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
+
+
+def _load(reward: MPS) -> Parts:
+    path = path_named(reward.preprocess, PICKSCORE_PATHS)
+    file = find(reward.weights, _FILES)
+    source, state = provenance(reward.weights, file), read_state(file)
+    clip = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
+    cross = {key.removeprefix("cross_model.").replace(".fn.", "."): value for key, value in state.items() if key.startswith("cross_model.")}
+    cross = {key: value for key, value in cross.items() if not key.endswith("rotary_emb.inv_freq")}
+    refuse({"model.logit_scale"} - state.keys(), {key for key in state if not key.startswith(("model.", "cross_model."))}, source, "MPS")
+    checkpoint = Checkpoint(mps_clip_config(clip, reward.head_widths, source), clip, source)
+    tokenizer = load_tokenizer(CLIPTokenizer, reward.tokenizer, ("tokenizer.json", "vocab.json"), checkpoint.config.text_config.vocab_size)
+    return Parts(
+        ImageTokens(checkpoint.image_tower()),
+        checkpoint.text_tower(),
+        build(lambda: cross_model(cross, source), cross, source),
+        tokenizer,
+        checkpoint.pixels(path),
+        checkpoint.temperature,
+        reward.condition,
+        reward.threshold,
+        source,
+    )
+
+
+def cross_model(state: Mapping[str, Tensor], where: str) -> CrossModel:
+    """The architecture from the tensors' shapes. Raises `LoadError` if one is absent that tells it."""
+    queries, keys, hidden = (f"layers.0.0.{name}.weight" for name in ("to_q", "to_kv", "ff.2"))
+    require(state, (queries, keys, hidden), where, "MPS")
+    (inner, width), head_width = state[queries].shape, state[keys].shape[0] // 2
+    return CrossModel(width, depth(state, "layers."), inner // head_width, head_width, state[hidden].shape[1] // width)
+
+
+def mps_clip_config(state: Mapping[str, Tensor], head_widths: tuple[int, int], where: str) -> CLIPConfig:
+    """The two towers from the tensors' shapes: exact gelu, and the prompt's embedding at its first end token, the highest id."""
+    vision, text = "vision_model.", "text_model."
+    shaped = [f"{vision}embeddings.{name}_embedding.weight" for name in ("patch", "position")]
+    shaped += [f"{text}embeddings.{name}_embedding.weight" for name in ("token", "position")]
+    first = "encoder.layers.0.mlp.fc1.weight"
+    require(state, (*shaped, vision + first, text + first, "text_projection.weight"), where, "MPS")
+    patches, positions, vocabulary, lengths = (state[key].shape for key in shaped)
+    sizes = [
+        {
+            "hidden_size": width,
+            "intermediate_size": state[tower + first].shape[0],
+            "num_hidden_layers": depth(state, f"{tower}encoder.layers."),
+            "num_attention_heads": width // head_width,
+            "hidden_act": "gelu",
+        }
+        for tower, width, head_width in zip((vision, text), (patches[0], vocabulary[1]), head_widths, strict=True)
+    ]
+    return CLIPConfig(
+        vision_config={**sizes[0], "image_size": patches[-1] * round((positions[0] - 1) ** 0.5), "patch_size": patches[-1]},
+        text_config={**sizes[1], "vocab_size": vocabulary[0], "max_position_embeddings": lengths[0], "eos_token_id": 2},
+        projection_dim=state["text_projection.weight"].shape[0],
+    )
