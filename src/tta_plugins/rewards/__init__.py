@@ -18,7 +18,7 @@ _ENTRIES = {
     "imagereward": ("imagereward:ImageReward", "human preference given the prompt, about N(0, 1)"),
     "aesthetic": ("aesthetic:Aesthetic", "LAION's beauty on a scale of 1 to 10, without the prompt"),
     "vqascore": ("vqascore:VQAScore", "P(Yes) that the image shows the prompt, by a Qwen vision-language model"),
-    "clip-flant5": ("clip_flant5:CLIPFlanT5", "VQAScore of its authors: P(Yes) that the image shows the prompt, by CLIP-FlanT5"),
+    "clip-flant5": ("clip_flant5:CLIPFlanT5", "VQAScore by its authors' model: P(Yes) that the image shows the prompt"),
     "soft-tifa": ("soft_tifa:SoftTIFA", "mean probability of the expected answers to the prompt's questions"),
     "mps": ("mps:MPS", "human preference given the prompt, by CLIP-H with cross attention"),
     "hpsv3": ("hpsv3:HPSv3", "human preference given the prompt, by a Qwen2-VL, unbounded"),
