@@ -235,6 +235,8 @@ class TestSafety(NetworkSuite):
 
 
 class TestDINO(NetworkSuite):
+    rounding = 0.2  # of the gradient, which is small near a cosine of 1
+
     @pytest.fixture(scope="class")
     def reward(self, dino):
         return DINOSimilarity(dino / "reference.png", dino, 28)
