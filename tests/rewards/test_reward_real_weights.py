@@ -131,4 +131,4 @@ def test_image_rewards_stay_in_their_ranges(weights_dir):
     low, high = beauty.card.range
     assert low - 1 < beauty(grey, [""]).item() < high
     assert Safety(classifier)(grey, [""]).item() > 0
-    assert DINOSimilarity(grey[0], dino)(grey, [""]).item() == pytest.approx(1, abs=1e-4)
+    assert DINOSimilarity(weights=dino)(grey, [tta.Prompt("", reference=grey[0])]).item() == pytest.approx(1, abs=1e-4)
