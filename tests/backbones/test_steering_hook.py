@@ -351,8 +351,8 @@ def test_a_method_that_a_call_cannot_serve_is_refused_with_its_own_reason(pipeli
 
 
 def test_attention_that_cannot_be_reached_is_refused_by_name(pipelines):
-    flux = pipelines("flux-dev")
-    refused(backbone("flux-dev", flux), EBCA(), IncompatibleError, "cross-attention with", lambda: stock("flux-dev", flux, 2))
+    pipe = pipelines("sd3")
+    refused(backbone("sd3", pipe), EBCA(), IncompatibleError, "cross-attention with", lambda: stock("sd3", pipe, 2, guidance=5.0))
 
 
 def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):

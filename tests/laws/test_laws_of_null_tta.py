@@ -6,6 +6,7 @@ import attrs
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from typer.testing import CliRunner
 
 from tta_core import NullEmbedding, TextEmbedding
 from tta_core.errors import IncompatibleError, InputError
@@ -15,6 +16,7 @@ from tta_core.solving.steering import Adam
 from tta_core.testing import GaussianMixture, flow_scheduler, ve_scheduler, vp_scheduler
 from tta_core.testing.problems import Likeness, problem_for, solved
 from tta_core.values.schedules import AllButLast, Every, GeometricDecay, Steps
+from tta_plugins.cli.app import app
 from tta_plugins.memory.update_schedule import UpdateFraction, UpdateWindow
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.methods.sequential import Sequential
@@ -347,3 +349,13 @@ def test_one_of_budget_and_weights_is_given():
         NullTTA(penalty_weight=None)
     assert (NullTTA().penalty_weight, NullTTA().kernel) == (0.002, "training")
     assert (NullTTA(kl_budget=2.0).penalty_weight, NullTTA(kl_budget=2.0).kernel) == (None, "sampler")
+
+
+def test_the_budget_and_the_weights_that_it_replaces_are_shown():
+    shown = CliRunner().invoke(app, ["show", "null-tta"]).output
+    for setting in (
+        "kl_budget: float | None = None",
+        "penalty_weight: float | None = 0.002",
+        "kernel: Literal['training', 'sampler'] = 'training'",
+    ):
+        assert setting in shown

@@ -52,6 +52,8 @@ class DAS:
 
     Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) to draw.
 
+    Cost: each step K denoiser rows of each branch, K decodes and K rewards, forward and backward (forward alone with "prior"); at the end K
+    decodes and rewards. The paper takes 100 steps, guidance 5, K 4.
     Source: DAS (arXiv 2501.05803), algorithm 1.
     Differs: what belongs to a particle follows it, so the evidence is unbiased; the authors' code, with which their tables were made,
     forgets the twist and the gradient (`DAS.released()`). Its "adaptive" moves lambda by an optimiser that hardly moves. lambda_{i+1} of a

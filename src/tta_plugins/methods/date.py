@@ -50,6 +50,8 @@ class DATE:
         estimator: `Exact()`; `Hybrid1()`, `Hybrid2()` or `ZerothOrder()` for a reward without gradient.
         variable: what is steered; any variable works.
 
+    Cost: plain sampling, and at each update a row of the text branch, a decode and a reward, forward and backward, for each gradient step.
+
     Source: DATE (arXiv 2510.23974), algorithm 1.
     Differs: the released code does not clamp the decoded picture (`DATE.released()` does not either), and divides by the gradient's norm
     unguarded: a zero gradient changes nothing here and gives NaN there.

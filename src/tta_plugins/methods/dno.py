@@ -54,6 +54,8 @@ class DNO:
         stop_at: end when every sample's reward has reached this.
         clamp: clamp pictures to [0, 1] before the reward.
 
+    Cost: each iteration the whole chain, a decode and a reward, forward and backward; at the end once more forward.
+
     Source: DNO (arXiv 2405.18881), algorithm 1 and section 4.
     Differs: gradients are clipped per sample, so that a batch is each alone; weight decay is off by default; the last transition draws
     noise as its sampler says; nothing is decoded but the result of each iteration. `DNO.released()` draws no noise at the last

@@ -49,6 +49,8 @@ class FK:
 
     Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) to draw.
 
+    Cost: each step K denoiser rows of each branch, without backward; each update K decodes and rewards, and K at the end. The authors
+    take 100 steps and ImageReward.
     Source: FK steering (arXiv 2501.06848), algorithm 1.
     Differs: weights that do not resample are kept, in logarithms, and the last potential makes the product exp(lambda R(x0)), so that the
     weighted particles follow p(x0) exp(lambda R) and the evidence is unbiased. The authors' code (`weights="released"`) drops them. As

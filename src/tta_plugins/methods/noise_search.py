@@ -37,6 +37,7 @@ class NoiseSearch:
 
     Noise keys: fresh noises are row 0, children 0, 1 ..; the direction of neighbour j (from 0) in round r (from 0) is (r, j).
 
+    Cost: 2^(rounds + 1) - 2 whole samples ("random"), 1 + rounds * neighbours ("zero-order"); no backward.
     Source: inference-time scaling beyond denoising steps (arXiv 2501.09732), random search and zero-order search.
     Differs: the base's score is kept, so that a round of "zero-order" costs N samples (the first one more); the best base is kept
     where no neighbour beats it, as in the paper, while the released code (tt-scale-flux) goes on from fresh noise and may lose the best;

@@ -60,6 +60,9 @@ class NullTTA:
     than its share of the nats left. The KL of the chain is then at most the budget, whatever the reward's scale; choosing among
     particles is not counted (at most log K a choice). A last step without noise, where any change costs infinitely much, stays plain.
 
+    Cost: each step K rows of both branches, decodes and rewards, and for each inner step a row of the null branch, a decode and a reward,
+    forward and backward.
+
     Source: Null-TTA (arXiv 2511.20889), algorithm 1; the budget is ours, and answers what the paper leaves open: how to choose lambda_1.
     Differs: the text branch is evaluated once per step instead of in each inner step, and the chosen child's evaluation is the next step's
     first; the numbers are the same. Noise is keyed by (seed, sample, step) instead of by the time alone. The released code's penalty

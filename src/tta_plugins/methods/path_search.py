@@ -37,6 +37,7 @@ class PathSearch:
     Noise keys: x_T of path c is row 0, child c, noises of its steps rows i + 1, child c; what leads copy m of path c back at level l is
     the direction (l, m, c).
 
+    Cost: N start rows, then at each level N M forward rows and N M decodes and rewards; no backward.
     Source: inference-time scaling beyond denoising steps (arXiv 2501.09732), search over paths.
     Differs: written from the paper, which released no code. The paper gives levels as noise levels; these are steps of the sampler's
     table. Solver history starts anew where a copy is noised back.

@@ -45,6 +45,7 @@ class ReNO:
 
     Noises of the steps, where a sampler draws them, stay as they are.
 
+    Cost: each iteration T denoiser rows, a decode and a reward, forward and, but for the last, backward.
     Source: ReNO (arXiv 2406.04312), algorithm 1; made for models of 1 to 4 steps (SD-Turbo, SDXL-Turbo, PixArt-DMD, FLUX-schnell). Its
     reward is 5 HPSv2 + ImageReward + 0.01 CLIP + 0.05 PickScore.
     Differs: norms and clipping are per sample, so that a batch is each alone, and in float32; DOODL (arXiv 2303.13703) is near

@@ -39,6 +39,7 @@ class SVDD:
 
     Noise keys: child c of step i is row i + 1, child c; the draw at step i takes the uniform (i,).
 
+    Cost: M (T - 1) + 1 denoiser rows of each branch, M (T - 1) decodes and rewards, and the result; no backward.
     Source: SVDD (arXiv 2408.08252), algorithm 1, posterior-mean value.
     Differs: a chosen child's evaluation is the next step's, so that it costs M (T - 1) + 1 evaluations; the released batched pipeline pairs
     guidance branches and children wrongly, its unbatched one does not.
