@@ -65,6 +65,8 @@ def main():
             policies(pipe, on_cpu)
             waits(pipe)
             memory(pipe)
+            pipe.to("cpu").enable_model_cpu_offload(device=device)
+            said("offloaded", apart=apart(on_cpu["date"], aligned(pipe, METHODS["date"])))
 
 
 def policies(pipe, on_cpu):

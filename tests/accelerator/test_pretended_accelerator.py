@@ -37,6 +37,10 @@ def test_half_precision_is_cast_and_handed_back(found, policy):
     assert found[f"handed back {policy}"]["where"] == ["pretended:0"]
 
 
+def test_a_pipeline_that_is_offloaded_gives_the_cpus_numbers(found):
+    assert found["offloaded"]["apart"] < 1e-4
+
+
 def test_an_inner_step_waits_once_and_copies_nothing(found):
     inner = found["inner steps"]
     assert inner["count"] >= 4

@@ -19,6 +19,7 @@ import tta_core
 from tta_core.errors import IncompatibleError, InputError, LoadError, RewardError
 from tta_core.plugins.resolve import backbone as resolved
 from tta_core.solving.from_image import last_steps
+from tta_core.values.schedules import Every
 from tta_plugins.backbones.denoiser import device_of
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pretrained import load_pipeline
@@ -513,3 +514,56 @@ def test_the_dtype_is_the_models_and_meta_leftovers_are_named(pipelines):
     pipe.unet.conv_in.to("meta")
     with pytest.raises(InputError, match=r"conv_in\.weight of UNet2DConditionModel has no values"):
         device_of(pipe.unet, pipe)
+
+
+OFFLOADED = {
+    "model": lambda pipe: pipe.enable_model_cpu_offload(device="cpu"),
+    "groups": lambda pipe: pipe.enable_group_offload(torch.device("cpu"), torch.device("cpu"), offload_type="leaf_level"),
+}
+# what moves is the same device here: tests/accelerator has two
+
+
+@pytest.mark.parametrize("kind", OFFLOADED)
+def test_an_offloaded_pipeline_draws_the_same_with_every_policy(kind, pipelines):
+    pipe = copy.deepcopy(pipelines("flux-schnell"))
+    OFFLOADED[kind](pipe)
+    options = {"method": DATE(rho=0.1, updates=Every(1)), "reward": brightness, "steps": 1, "height": 32, "width": 32}
+    own, offloaded = (backbone("flux-schnell", which) for which in (pipelines("flux-schnell"), pipe))
+    plain = tta_core.align(PROMPTS, backbone=own, **options).result.pixels
+    for memory in ((), "checkpointing"):
+        drawn_so = tta_core.align(PROMPTS, backbone=offloaded, memory=memory, **options).result.pixels
+        assert (drawn_so - plain).norm() <= 1e-5 * plain.norm(), memory
+    foreseen = tta_core.align(PROMPTS, backbone=offloaded, memory="16GB", **{**options, "method": "fixed"})
+    assert "chose the fastest" in str(foreseen.manifest["memory"])
+
+
+def test_a_differentiated_decoder_leaves_the_denoiser_where_the_backward_needs_it(pipelines):
+    """enable_model_cpu_offload moves the denoiser off the device when the decoder is called."""
+    pipe = copy.deepcopy(pipelines("sd"))
+    pipe.enable_model_cpu_offload(device="cpu")
+    moved, hook = [], pipe.vae._hf_hook.prev_module_hook
+    hook.model, hook.offload = torch.nn.Linear(1, 1, device="meta"), lambda: moved.append("denoiser")  # a network on another device
+    x0 = drawn("sd", 0)[0]
+    resolved(pipe).decode(x0.clone().requires_grad_())
+    assert moved == []
+    resolved(pipe).decode(x0)
+    assert moved == ["denoiser"]
+
+
+def test_weights_that_leave_or_change_after_a_call_are_not_differentiated(pipelines):
+    options = {"reward": brightness, "steps": 2, "height": 32, "width": 32}
+    groups, cast = copy.deepcopy(pipelines("sd")), copy.deepcopy(pipelines("sd"))
+    OFFLOADED["groups"](groups)
+    for module in groups.unet.modules():
+        hook = getattr(getattr(module, "_diffusers_hook", None), "hooks", {}).get("group_offloading")
+        if hook is not None:
+            hook.group.offload_device, hook.group.offload_ = torch.device("meta"), lambda: None
+    cast.unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    for pipe, why in ((groups, "group offloading"), (cast, "layerwise casting")):
+        with pytest.raises(IncompatibleError, match=f"Cannot differentiate UNet2DConditionModel with {why}"):
+            tta_core.align(PROMPTS, backbone=pipe, method=DATE(rho=0.1), **options)
+    assert resolved(cast).dtype == torch.float32
+    drawn_anyway = tta_core.align(PROMPTS, backbone=cast, method=BestOfN(2), **options)
+    assert torch.isfinite(drawn_anyway.result.pixels).all()
+    with pytest.raises(IncompatibleError, match="predict the memory of a network with layerwise casting"):
+        tta_core.align(PROMPTS, backbone=cast, method=BestOfN(2), memory="16GB", **options)

@@ -29,6 +29,9 @@ def test_one_kind_alone_also_in_the_singular(tta):
 
 def test_json_says_the_same(tta):
     rows = json.loads(tta("list", "--json").stdout)
+    assert "ZImagePipeline" in next(row["pipelines"] for row in rows if row["name"] == "z-image")
+    assert "ZImagePipeline, ZImageImg2ImgPipeline" in tta("list", "backbones").stdout
+    assert "ZImagePipeline" not in tta("list").stdout
     assert [(row["kind"], row["name"]) for row in rows] == [
         (entry.kind, entry.name) for kind in KINDS for entry in plugins().registry.entries(kind)
     ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tta_core.errors import IncompatibleError, InputError
 from tta_plugins.backbones.family import Pipeline, Traits
+from tta_plugins.backbones.offloading import is_offloaded, kept_for_backward
 
 _CACHES = ("cache", "broadcast", "fbc_")  # of diffusers' hooks, by name
 
@@ -33,7 +34,7 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 
 def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
     """Where it computes: with hooks that offload it, where they will bring it. Raises `InputError` for parameters on the meta device."""
-    if _is_offloaded(network):
+    if is_offloaded(network):
         return torch.device(pipeline._execution_device)
     left = next((name for name, parameter in network.named_parameters() if parameter.is_meta), None)
     if left is not None:
@@ -47,8 +48,10 @@ def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
 def called(network: nn.Module, traits: Traits, arguments: Mapping[str, Any]) -> Any:
     """The denoiser's raw output. Raises `IncompatibleError` where its output should carry a graph and does not."""
     args, kwargs = as_called(traits, arguments)
-    raw = network(*args, **kwargs, return_dict=False)[0]
-    if torch.is_grad_enabled() and not _carries_graph(raw) and _carries_graph([*args, *kwargs.values()]):
+    is_differentiated = torch.is_grad_enabled() and _carries_graph([*args, *kwargs.values()])
+    with kept_for_backward(network, is_differentiated):
+        raw = network(*args, **kwargs, return_dict=False)[0]
+    if is_differentiated and not _carries_graph(raw):
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__}. This is because its output does not depend differentiably on what it is "
             "given: its forward was replaced by one under no_grad, or by an engine without gradients. Use the denoiser as it was "
@@ -82,14 +85,6 @@ def check_repeatable(network: nn.Module) -> None:
             f"Cannot use {type(inside(network)).__name__} with {cached}. This is because its output then depends on the calls before, and "
             "steering evaluates a step several times. Call `disable_cache()` on it, or remove the hook."
         )
-
-
-def _is_offloaded(network: nn.Module) -> bool:
-    return any(
-        getattr(module, "_hf_hook", None) is not None
-        or any("offload" in name for name in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}))
-        for module in network.modules()
-    )
 
 
 def _carries_graph(value: Any) -> bool:

@@ -21,6 +21,7 @@ from tta_plugins.backbones.denoiser import called, device_of, dtype_of
 from tta_plugins.backbones.distilled import few_steps
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
+from tta_plugins.backbones.offloading import kept_for_backward
 from tta_plugins.backbones.steering_hook import steered
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -106,7 +107,8 @@ class PipelineBackbone:
 
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB in [0, 1], not clamped."""
-        return autoencoder.decode(self._autoencoder, x0)
+        with kept_for_backward(self._autoencoder, torch.is_grad_enabled() and x0.requires_grad):
+            return autoencoder.decode(self._autoencoder, x0)
 
     def encode_image(self, images: Images) -> Latents:
         """RGB in [0, 1] to clean latents."""

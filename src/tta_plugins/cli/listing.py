@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,9 @@ from tta_plugins.cli.suggestions import one_of
 
 def list_entries(
     kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them if left out.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of {kind, name, summary, plugin, target}.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list of {kind, name, summary, plugin, target}, and pipelines of backbones.")
+    ] = False,
     python: Annotated[Path | None, typer.Option(help="List what is registered in another Python's environment.")] = None,
 ) -> None:
     """List every name that can be given, by kind."""
@@ -34,6 +37,8 @@ def list_entries(
         for entry in entries:
             origin = "" if "(tta-align " in entry.plugin else f"  [{entry.plugin}]"
             say(f"  {entry.name:<{width}}  {_summary(entry)}{origin}".rstrip())
+            for line in textwrap.wrap(", ".join(entry.pipelines), 100) if kind is not None else ():
+                say(f"  {'':<{width}}  {line}")
     broken = [found for found in plugins().found if found.problem]
     if broken or registry.collisions:
         say(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
@@ -65,6 +70,13 @@ def _summary(entry: Entry) -> str:
     return "claimed by two plugins: see `tta doctor`" if isinstance(entry.target, Collision) else entry.summary
 
 
-def _plain(entry: Entry) -> dict[str, str]:
+def _plain(entry: Entry) -> dict[str, object]:
     target = entry.target if isinstance(entry.target, str) else repr(entry.target)
-    return {"kind": entry.kind, "name": entry.name, "summary": _summary(entry), "plugin": entry.plugin, "target": target}
+    plain: dict[str, object] = {
+        "kind": entry.kind,
+        "name": entry.name,
+        "summary": _summary(entry),
+        "plugin": entry.plugin,
+        "target": target,
+    }
+    return plain | ({"pipelines": list(entry.pipelines)} if entry.pipelines else {})

@@ -16,7 +16,12 @@ Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
 def plan(
     method: Annotated[str, typer.Option(help="A name from `tta list methods`.")] = "date",
     reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
-    backbone: Annotated[str, typer.Option(help="sd15, sdxl, sd3, flux, pixart, shapes, or a folder: its configurations.")] = "sd15",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="sd15, sdxl, sd3, flux, flux2, flux2-klein, pixart, qwen-image, z-image, sana, lumina2, chroma, shapes, or a folder."
+        ),
+    ] = "sd15",
     memory: Annotated[list[str] | None, typer.Option(help="A memory policy, auto, or a size such as 16GB; repeat it for several.")] = None,
     scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
     steps: Whole = None,

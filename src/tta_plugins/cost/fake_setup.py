@@ -1,8 +1,9 @@
 """The real code of a setup on fake tensors: every shape, dtype and byte, and none of the work."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from tta_core.errors import IncompatibleError
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.reward import networks_of
 from tta_core.protocols.wrappers import WrappedBackbone
@@ -33,7 +35,8 @@ def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
     if known is None:
         with mode:
             memo = {key: tensor for network in held for key, tensor in fake_tensors(network).items()}
-        backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), memo)
+        with _without_hooks(held):
+            backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), memo)
         wrapped = WrappedBackbone(
             backbone,
             device=setup.backbone.device,
@@ -60,6 +63,30 @@ def _networks(setup: Setup) -> list[nn.Module]:
     return [network for thing in (setup.backbone, setup.reward, setup.look_ahead) for network in networks_of(thing).values()]
 
 
+@contextmanager
+def _without_hooks(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, networks are without the hooks of accelerate and diffusers that offload them: fake tensors are nowhere to be moved.
+
+    Raises `IncompatibleError` for layerwise casting, without which a network does not compute.
+    """
+    hooked = [module for network in networks for module in network.modules() if not _HOOKS.isdisjoint(vars(module))]
+    if any("layerwise_casting" in getattr(vars(module).get("_diffusers_hook"), "hooks", {}) for module in hooked):
+        raise IncompatibleError(
+            "Cannot predict the memory of a network with layerwise casting. This is because its weights have another dtype between its "
+            "calls than in them. Name the memory policies that you want instead of auto or a size."
+        )
+    taken = [{name: vars(module).pop(name) for name in (*_HOOKS, "forward") if name in vars(module)} for module in hooked]
+    for module, attributes in zip(hooked, taken, strict=True):
+        if "forward" in attributes:  # policies leave a patched forward alone, in the copy too
+            vars(module)["forward"] = partial(type(module).forward, module)
+    try:
+        yield
+    finally:
+        for module, attributes in zip(hooked, taken, strict=True):
+            vars(module).update(attributes)
+
+
+_HOOKS = frozenset({"_hf_hook", "_old_forward", "_diffusers_hook"})
 _Encode = Callable[[Any, int, int], Any]
 
 

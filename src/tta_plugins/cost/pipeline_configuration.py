@@ -37,7 +37,7 @@ class PipelineConfiguration:
 
 
 def pipeline_configuration(name: str) -> PipelineConfiguration:
-    """A shipped one ("sd15", "sdxl", "sd3", "flux", "pixart"), or that of a folder in diffusers' layout.
+    """A shipped one ("sd15", "flux", "qwen-image"; `configuration_names`), or that of a folder in diffusers' layout.
 
     Raises:
         UnknownNameError, LoadError: neither a shipped name nor a folder; a folder without the configurations.
@@ -103,7 +103,18 @@ def _no_null(prompts: Sequence[str | None], height: int, width: int) -> None:
     """A family without an unconditional branch."""
 
 
-_LENGTHS = {"SD3Transformer2DModel": 77 + 256, "FluxTransformer2DModel": 512}
+# Of a transformer's text: how many tokens, the setting that says how many features, whether they stand under a mask.
+_TEXTS = {
+    "SD3Transformer2DModel": (77 + 256, "joint_attention_dim", False),
+    "FluxTransformer2DModel": (512, "joint_attention_dim", False),
+    "Flux2Transformer2DModel": (512, "joint_attention_dim", False),
+    "ChromaTransformer2DModel": (512, "joint_attention_dim", False),
+    "AuraFlowTransformer2DModel": (256, "joint_attention_dim", False),
+    "QwenImageTransformer2DModel": (512, "joint_attention_dim", True),
+    "ZImageTransformer2DModel": (512, "cap_feat_dim", True),
+    "Lumina2Transformer2DModel": (256, "cap_feat_dim", True),
+    "SanaTransformer2DModel": (300, "caption_channels", True),
+}
 
 
 @attrs.frozen
@@ -128,11 +139,12 @@ class _ZeroEmbeddings:
             extra = {"resolution": torch.zeros(rows, 2), "aspect_ratio": torch.zeros(rows, 1)} if told else {}
             mask = torch.ones(rows, length, dtype=torch.long)
             return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask, extra=extra)
-        if kind not in _LENGTHS:
+        if kind not in _TEXTS:
             raise LoadError(f"{kind} is of no family whose text embeddings are known here. Plan with a loaded pipeline instead.")
-        return Embedding(
-            torch.zeros(rows, _LENGTHS[kind], self.full["joint_attention_dim"]), torch.zeros(rows, self.full["pooled_projection_dim"])
-        )
+        length, width, masked = _TEXTS[kind]
+        mask = torch.ones(rows, length, dtype=torch.long) if masked else None
+        pooled = torch.zeros(rows, self.full["pooled_projection_dim"]) if "pooled_projection_dim" in self.full else None
+        return Embedding(torch.zeros(rows, length, self.full[width]), pooled, mask)
 
 
 def _from_folder(folder: Path) -> PipelineConfiguration:

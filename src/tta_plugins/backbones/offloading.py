@@ -1,0 +1,62 @@
+"""Pipelines whose weights come and go: which of them a backward finds where it needs them.
+
+`enable_sequential_cpu_offload` gives every call new parameters, which a graph keeps. `enable_model_cpu_offload` moves a network when the
+next one is called. Group offloading and layerwise casting change the data of parameters under the graph.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from tta_core.errors import IncompatibleError
+
+
+def is_offloaded(network: nn.Module) -> bool:
+    """Whether hooks bring its weights to where it computes."""
+    return any(getattr(module, "_hf_hook", None) is not None or _hook(module, "offload") is not None for module in network.modules())
+
+
+@contextmanager
+def kept_for_backward(network: nn.Module, is_differentiated: bool) -> Iterator[None]:
+    """Inside, a call whose gradient will be asked for leaves the networks before it on the device.
+
+    Raises `IncompatibleError` for weights that leave, or change, as soon as the call is over.
+    """
+    if not is_differentiated:
+        yield
+        return
+    for module in network.modules():
+        _check_weights_stay(network, module)
+    hook = getattr(network, "_hf_hook", None)
+    before = getattr(hook, "prev_module_hook", None)
+    try:
+        if before is not None:
+            hook.prev_module_hook = None
+        yield
+    finally:
+        if before is not None:
+            hook.prev_module_hook = before
+
+
+def _check_weights_stay(network: nn.Module, module: nn.Module) -> None:
+    group = getattr(_hook(module, "group_offload"), "group", None)
+    if group is not None and torch.device(group.onload_device) != torch.device(group.offload_device):
+        raise IncompatibleError(
+            f"Cannot differentiate {type(network).__name__} with group offloading. This is because its weights leave the device after each "
+            "part of a call, and the backward needs them there. Use enable_model_cpu_offload or enable_sequential_cpu_offload, or a method "
+            "without gradients (best-of-n)."
+        )
+    if _hook(module, "layerwise_cast") is not None:
+        raise IncompatibleError(
+            f"Cannot differentiate {type(network).__name__} with layerwise casting. This is because its weights are cast back after each "
+            "layer's call, and the backward needs them as they were. Load it in bfloat16, or use a method without gradients (best-of-n)."
+        )
+
+
+def _hook(module: nn.Module, named: str) -> Any:
+    """A module's diffusers hook whose name has these letters; None without one."""
+    hooks = getattr(getattr(module, "_diffusers_hook", None), "hooks", {})
+    return next((hook for name, hook in hooks.items() if named in name), None)
