@@ -30,7 +30,7 @@ def kept_for_backward(network: nn.Module, is_differentiated: bool) -> Iterator[N
         return
     for module in network.modules():
         _check_weights_stay(network, module)
-    hook = getattr(network, "_hf_hook", None)
+    hook: Any = getattr(network, "_hf_hook", None)
     before = getattr(hook, "prev_module_hook", None)
     try:
         if before is not None:

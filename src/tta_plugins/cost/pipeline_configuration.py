@@ -141,10 +141,10 @@ class _ZeroEmbeddings:
             return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask, extra=extra)
         if kind not in _TEXTS:
             raise LoadError(f"{kind} is of no family whose text embeddings are known here. Plan with a loaded pipeline instead.")
-        length, width, masked = _TEXTS[kind]
-        mask = torch.ones(rows, length, dtype=torch.long) if masked else None
-        pooled = torch.zeros(rows, self.full["pooled_projection_dim"]) if "pooled_projection_dim" in self.full else None
-        return Embedding(torch.zeros(rows, length, self.full[width]), pooled, mask)
+        count, features, masked = _TEXTS[kind]
+        vector = torch.zeros(rows, self.full["pooled_projection_dim"]) if "pooled_projection_dim" in self.full else None
+        live = torch.ones(rows, count, dtype=torch.long) if masked else None
+        return Embedding(torch.zeros(rows, count, self.full[features]), vector, live)
 
 
 def _from_folder(folder: Path) -> PipelineConfiguration:
