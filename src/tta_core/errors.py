@@ -4,17 +4,17 @@ from typing import Any
 
 
 class TTAError(Exception):
-    """Anything this framework refuses; catch this to catch them all.
+    """The base class of all errors of this package; catch it to catch all of them.
 
     Attributes:
-        partial: the `Alignment` that a run had reached when it failed, from its first snapshot on; None elsewhere.
+        partial: the `Alignment` with the best result so far, if a run failed after its first snapshot; else None.
     """
 
     partial: Any = None
 
 
 class InputError(TTAError, ValueError):
-    """An argument is not of the kind asked for: an empty prompt list, a setting of another type or shape, an unwritable folder."""
+    """An argument is not valid: an empty prompt list, a setting of a wrong type or shape, a folder that cannot be written."""
 
 
 class UnknownNameError(TTAError, LookupError):
@@ -22,7 +22,7 @@ class UnknownNameError(TTAError, LookupError):
 
 
 class IncompatibleError(TTAError):
-    """Two things that each work cannot work together: *Cannot use X with Y. This is because ...*. Raised before the first step."""
+    """Two parts cannot work together, though each works alone: *Cannot use X with Y. This is because ...*. Raised before the first step."""
 
 
 class LoadError(TTAError):
@@ -30,7 +30,7 @@ class LoadError(TTAError):
 
 
 class RewardError(TTAError):
-    """A reward raised, or returned what is not one finite score per image; the message names it and its package."""
+    """A reward raised, or did not return one finite score per image; the message names it and its package."""
 
 
 class RunError(TTAError, RuntimeError):
@@ -47,4 +47,4 @@ class NotFiniteError(TTAError, ArithmeticError):
 
 
 class SaveError(TTAError, OSError):
-    """Results could not be written, or not all of them; the message names the files and why. Those that are there are complete."""
+    """Some or all results could not be written; the message names the files and the reason. Files that exist are complete."""

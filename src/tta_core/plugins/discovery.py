@@ -26,7 +26,7 @@ CHOOSERS = ("TTA_PLUGINS", "TTA_PLUGINS_BLOCK")
 
 @attrs.frozen
 class Found:
-    """One entry point: where it came from, what is wrong with it (empty: nothing), and whether an environment variable leaves it out."""
+    """One entry point: its package, its error (empty: none), and whether an environment variable excludes it."""
 
     name: str
     distribution: str
@@ -40,7 +40,7 @@ class Found:
 
 @attrs.define
 class Plugins:
-    """The plugins in use: their hooks, the names they registered; and all that were found."""
+    """The plugins in use, with their hooks and registered names; and all plugins that were found."""
 
     hooks: pluggy.PluginManager
     registry: Registry
@@ -49,7 +49,7 @@ class Plugins:
 
 @cache
 def plugins() -> Plugins:
-    """Every plugin of this environment, loaded once a process."""
+    """All plugins of this environment, loaded once per process."""
     hooks = pluggy.PluginManager(GROUP)
     hooks.add_hookspecs(hookspecs)
     made = Plugins(hooks, Registry(), [])
@@ -81,7 +81,7 @@ def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
 
 
 def _registered(hooks: pluggy.PluginManager, plugin: object, who: str) -> list[Entry]:
-    """What one plugin registers; all of it or, when a hook of it raises, nothing."""
+    """The entries that one plugin registers; none if one of its hooks raises."""
     entries: list[Entry] = []
     others = [other for other in hooks.get_plugins() if other is not plugin]
     for kind in KINDS:

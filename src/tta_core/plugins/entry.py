@@ -16,7 +16,7 @@ _CLASS = re.compile(r"[A-Za-z_]\w*")
 
 @attrs.frozen
 class Entry:
-    """One registered name: what it stands for, and which plugin of which distribution said so."""
+    """One registered name: its target, and the plugin and distribution that registered it."""
 
     kind: str
     name: str

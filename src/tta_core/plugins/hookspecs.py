@@ -20,7 +20,7 @@ hookimpl = pluggy.HookimplMarker("tta")
 
 @runtime_checkable
 class Register(Protocol):
-    """What a registration hook is handed."""
+    """The argument of a registration hook."""
 
     def __call__(self, name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()) -> None:
         """Add one entry.
@@ -35,7 +35,7 @@ class Register(Protocol):
 
 @runtime_checkable
 class FinishedRun(Protocol):
-    """What a hook may read of a finished run; it is handed a `tta_core.Alignment`, which has more."""
+    """What a hook can read of a finished run; the hook gets a `tta_core.Alignment`, which has more."""
 
     prompts: tuple[str, ...]
     cost: "Ledger"
@@ -79,8 +79,8 @@ def tta_run_started(problem: "Problem") -> None:
 
 @hookspec
 def tta_snapshot(snapshot: "Snapshot") -> None:
-    """A method has reached a new snapshot. Watching must not change it. A batch that failed is run again in halves, whose snapshots begin
-    anew and have fewer samples. Since 0.1."""
+    """A method has reached a new snapshot. The hook must not change it. A batch that failed is run again in halves, whose snapshots
+    start again and have fewer samples. Since 0.1."""
 
 
 @hookspec
@@ -90,4 +90,4 @@ def tta_run_finished(alignment: FinishedRun) -> None:
 
 @hookspec(firstresult=True)
 def tta_page(alignment: FinishedRun) -> str | None:
-    """One HTML file that shows a finished run, for `Alignment.report`; the first plugin that gives one is taken. Since 0.2."""
+    """One HTML file that shows a finished run, for `Alignment.report`; the page of the first plugin that returns one is used. Since 0.2."""

@@ -13,8 +13,8 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 @contextmanager
 def isolated(refusal: Refusal) -> Iterator[None]:
-    """Whatever is raised inside, SystemExit and KeyboardInterrupt included, becomes `refusal(error)`; the KeyboardInterrupt of a real
-    Ctrl-C, or of a handler of SIGTERM or SIGHUP, passes."""
+    """Any exception inside, including SystemExit and KeyboardInterrupt, becomes `refusal(error)`; only the KeyboardInterrupt of a real
+    Ctrl-C, or of a handler of SIGTERM or SIGHUP, is raised unchanged."""
     with _signals_noted() as came:
         try:
             yield
@@ -27,7 +27,7 @@ def isolated(refusal: Refusal) -> Iterator[None]:
 
 @contextmanager
 def stdout_protected() -> Iterator[None]:
-    """What is printed goes to standard error, so that a plugin that prints while it is loaded does not spoil `tta list --json`."""
+    """Redirects prints to standard error, so that a plugin that prints while it is loaded does not break `tta list --json`."""
     if sys.stderr is None:
         yield
         return

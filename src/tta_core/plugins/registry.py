@@ -70,7 +70,7 @@ class Registry:
         return entry
 
     def create(self, kind: str, name: str) -> object:
-        """What the name stands for, made with its defaults. A plain function is itself as a reward, and a factory otherwise."""
+        """An object of the named class with its defaults. A function is a reward itself; for other kinds it is called as a factory."""
         entry = self.find(kind, name)
         loaded = entry.load()
         if not callable(loaded) or (kind == "rewards" and not isinstance(loaded, type)):
@@ -89,13 +89,13 @@ class Registry:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The known names that come near, as a question; all of them where none does."""
+    """Similar known names, as a question; all known names if none is similar."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(known) or 'none'}."
 
 
 @attrs.frozen
 class Collision:
-    """Stands where two plugins claim one name."""
+    """Marks a name that two plugins register."""
 
     message: str

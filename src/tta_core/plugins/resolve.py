@@ -60,7 +60,7 @@ def remote_reward(
     resident: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> Reward:
-    """A reward made and called in another Python, with gradients; see the registered reward "remote" for the arguments.
+    """A reward that runs in another Python environment, with gradients; see the registered reward "remote" for the arguments.
 
     Raises:
         LoadError: that Python, or the reward in it, does not start.
@@ -80,7 +80,7 @@ def method(source: object) -> Method:
 
 
 def policies(source: object) -> tuple[MemoryPolicy, ...]:
-    """A name, a policy, or a sequence of either; applied from left to right. A size such as "16GB" asks for what fits in it."""
+    """A name, a policy, or a sequence of either; applied from left to right. A size such as "16GB" chooses policies that fit in it."""
     if isinstance(source, str) or not isinstance(source, Sequence):
         source = (source,)
     return tuple(_policy(item, plugins().registry) for item in source)

@@ -14,9 +14,9 @@ from tta_core.values.typing import Images, Latents, frozen
 
 @frozen
 class Defaults:
-    """What a backbone is run with when the user does not say. `rewards` maps a reward's name to the one that fits this backbone's
-    pictures (the embedded model brings a CLIP that has seen shapes). `float32` lists the roles of networks that overflow in half
-    precision (SDXL's decoder): the fp16 policy leaves those as they are. `note` is said where `steps` was taken from here."""
+    """The settings of a run that the user leaves out. `rewards` maps a reward's name to the one that fits this backbone's
+    images (the embedded model has a CLIP trained on shapes). `float32` lists the roles of networks that overflow in half
+    precision (SDXL's decoder): the fp16 policy does not cast those. `note` is a warning for runs that take `steps` from here."""
 
     steps: int = 50
     guidance: float = 7.5
@@ -29,16 +29,16 @@ class Defaults:
 
 @runtime_checkable
 class Backbone(Protocol):
-    """A text-to-image diffusion model. At this border everything is float32; the networks' own dtype is the backbone's affair."""
+    """A text-to-image diffusion model. All inputs and outputs are float32; the backbone casts to the dtype of its networks."""
 
     @property
     def has_null(self) -> bool:
-        """Whether it has an unconditional branch to guide against."""
+        """Whether it has an unconditional branch for guidance."""
         ...
 
     @property
     def defaults(self) -> Defaults:
-        """Steps, guidance and size where the user gives none."""
+        """Steps, guidance and size if the user gives none."""
         ...
 
     @property
@@ -48,16 +48,16 @@ class Backbone(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where latents live."""
+        """The device of the latents."""
         ...
 
     @property
     def sampler(self) -> object:
-        """The sampler that it came with, from which a `Scheduler` plugin reads its table: a diffusers scheduler, or a `NativeSampler`."""
+        """The model's own sampler, from which a `Scheduler` plugin reads its table: a diffusers scheduler, or a `NativeSampler`."""
         ...
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(c, h, w) of the latents of a height x width picture. Raises `InputError` for sizes it cannot draw."""
+        """(c, h, w) of the latents of a height x width image. Raises `InputError` for sizes that it does not support."""
         ...
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
@@ -83,16 +83,16 @@ class Backbone(Protocol):
 
 @runtime_checkable
 class EncodesImages(Protocol):
-    """A backbone that can start from a picture."""
+    """A backbone that can start from an image."""
 
     def encode_image(self, images: Images) -> Latents:
-        """The clean latents of RGB in [0, 1]: what `decode` gives back, nearly."""
+        """The clean latents of RGB in [0, 1]; `decode` approximately inverts it."""
         ...
 
 
 @runtime_checkable
 class SteersAttention(Protocol):
-    """A backbone that may honour `Embedding.attention`: its `predict` moves the context from one cross-attention layer to the next."""
+    """A backbone that can apply `Embedding.attention`: its `predict` moves the context from one cross-attention layer to the next."""
 
     @property
     def steers_attention(self) -> bool:

@@ -30,17 +30,18 @@ class Decoder(Protocol):
 
 @frozen
 class Setup:
-    """All that a policy may wrap or change before a run.
+    """Everything that a policy can wrap or change before a run.
 
     Attributes:
-        look_ahead: decodes what a reward sees inside the optimisation; None: the backbone's own decoder.
+        look_ahead: the decoder for look-aheads inside the optimisation; None: the backbone's own.
         segment: how many steps of a differentiated chain share one checkpoint; None keeps all activations.
         loss_scale: multiplies the objective before its backward, and is divided out again; `HALF_LOSS_SCALE` where a network came in
             float16, 1 elsewhere.
-        prompts, height, width, guidance: of the run: what is drawn at once, pixels, weight of the guidance; None: the backbone's default.
-        prices, meter: what the run's ledger counts FLOPs and peak memory with.
-        remarks: what a policy has to say to the run's record: which policies "auto" chose, and why.
-        undo: callbacks that hand everything back as it was; run at the end of the run, also after an error.
+        prompts, height, width, guidance: of the run: the batch, the size in pixels, the weight of the guidance; None: the backbone's
+            default.
+        prices, meter: with which the run's ledger counts FLOPs and peak memory.
+        remarks: notes of policies for the run's record, such as which policies "auto" chose, and why.
+        undo: callbacks that restore everything at the end of the run, also after an error.
     """
 
     backbone: Backbone
@@ -76,7 +77,7 @@ class MemoryPolicy(Protocol):
         ...
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup under this policy; whatever it changes in place is undone through `setup.undo`."""
+        """The setup under this policy; `setup.undo` undoes every change that it makes in place."""
         ...
 
 
@@ -85,9 +86,9 @@ class Chooser(MemoryPolicy, Protocol):
     """A policy that chooses policies, by predicting what a run needs. The registry's entry "auto" is one, made with a limit in bytes."""
 
     def leaner(self) -> "Chooser | None":
-        """The chooser for another attempt, after this one's choice ran out of memory; None when nothing is left to try."""
+        """The chooser for another attempt after its choice ran out of memory; None if nothing is left to try."""
         ...
 
     def advice(self, setup: Setup) -> str:
-        """What is said of a run that ran out of memory: what it was predicted to need, and which policies to try next."""
+        """The message for a run that ran out of memory: its predicted need, and which policies to try next."""
         ...

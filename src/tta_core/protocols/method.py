@@ -18,19 +18,19 @@ ProblemT = TypeVar("ProblemT", contravariant=True)
 
 @frozen
 class Snapshot:
-    """Where a method stands. Stopping here gives `x0` as the result.
+    """The state of a method. If the run stops here, `x0` is the result.
 
     Attributes:
-        index, total: how far, in the method's own units (steps, or iterations).
-        controls: the controls that gave it.
+        index, total: the progress, in the method's own units (steps, or iterations).
+        controls: the controls of this state.
         x0: clean latents: the look-ahead of a step, the best iterate, at the end the result itself.
-        scores: their reward, where it was evaluated.
+        scores: their reward, if it was evaluated.
         parts: the scores of a mixture's rewards, by name.
         penalties: regularisers by name, as they are subtracted from the objective.
-        objective: what was ascended, where something was.
-        gradient: d objective / d variable, one tensor per steered tensor, where it was taken.
-        images: the decoded result, where the method has decoded it with the full decoder; in [0, 1].
-        readings: what else is worth reading, by name: effective sample size, evidence, ancestors, accepted moves.
+        objective: the value that the method increases, if it has one.
+        gradient: d objective / d variable, one tensor per steered tensor, if it was computed.
+        images: the result in [0, 1], if the method has decoded it with the full decoder.
+        readings: further numbers by name, such as effective sample size, evidence, ancestors, accepted moves.
     """
 
     index: int
@@ -61,20 +61,20 @@ class Snapshot:
 
 @frozen
 class Needs:
-    """What a method asks of the other parts; a mismatch is refused before the first step.
+    """What a method requires of the other parts; a mismatch is refused before the first step.
 
     Attributes:
         variable: what it steers, if anything.
         gradient: whether it differentiates the reward.
         betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not, and
             divides by it, which a terminal SNR of zero forbids.
-        eta: the stochasticity that it cannot do without, used where the user gives none; None: the sampler's own.
-        stochastic: whether it cannot do without noise at any step but the last: KL divergences and weights of transitions.
-        children: whether it chooses among several children of a step, for which some step must draw noise.
+        eta: the stochasticity that it requires, used if the user gives none; None: the sampler's own.
+        stochastic: whether it requires noise at every step except the last, for KL divergences and weights of transitions.
+        children: whether it chooses among several children of a step, which requires noise at some step.
         chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
-        moves_x: whether it moves x itself; its controls then do not repeat its run, and a pipeline's own loop cannot be told.
-        picture: whether it starts from a picture: `align(image=...)`.
-        one_trajectory: whether it samples one trajectory of each prompt, once, and goes no step back: what a pipeline's own call does.
+        moves_x: whether it moves x itself; its controls then do not repeat its run, and a pipeline's own loop cannot use it.
+        picture: whether it starts from an image: `align(image=...)`.
+        one_trajectory: whether it samples one trajectory of each prompt, once, without going back, as a pipeline's own call does.
         attention: whether it changes how cross-attention uses the tokens (`Embedding.attention`).
     """
 
@@ -97,7 +97,7 @@ class Method(Protocol[ProblemT]):
 
     @property
     def needs(self) -> Needs:
-        """What it asks of backbone, reward and sampler."""
+        """What it requires of backbone, reward and sampler."""
         ...
 
     def align(self, problem: ProblemT) -> Iterator[Snapshot]:

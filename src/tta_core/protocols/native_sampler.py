@@ -8,7 +8,7 @@ from tta_core.values.typing import frozen
 
 @runtime_checkable
 class Timing(Protocol):
-    """What a pipeline hands its scheduler's `set_timesteps`, besides the number of steps."""
+    """The arguments that a pipeline passes to its scheduler's `set_timesteps`, besides the number of steps."""
 
     def __call__(self, steps: int, shape: tuple[int, int, int], /) -> Mapping[str, object]:
         """Keyword arguments, for latents of this `(c, h, w)`: FLUX's own sigmas, the shift of time at a resolution."""
@@ -16,17 +16,17 @@ class Timing(Protocol):
 
 
 def untimed(steps: int, shape: tuple[int, int, int], /) -> Mapping[str, object]:
-    """The timing of a pipeline that hands over the number of steps alone."""
+    """The timing of a pipeline that passes only the number of steps."""
     return {}
 
 
 @frozen
 class NativeSampler:
-    """A diffusers scheduler object and its pipeline's timing: what a backbone gives as `sampler` where the object alone does not tell.
+    """A diffusers scheduler object and its pipeline's timing: what a backbone gives as `sampler` if the object alone is not enough.
 
     Attributes:
         timesteps, sigmas: the user's own, in place of the scheduler's spacing; as the pipeline's call takes them.
-        is_set: the pipeline has called `set_timesteps` already, and the object is read as it stands.
+        is_set: the pipeline has already called `set_timesteps`, and the object is read as it is.
     """
 
     scheduler: object
@@ -37,5 +37,5 @@ class NativeSampler:
 
     @classmethod
     def of(cls, sampler: object) -> "NativeSampler":
-        """What a backbone gives as `sampler`, a bare scheduler object among it."""
+        """A backbone's `sampler` as a `NativeSampler`; a bare scheduler object is wrapped."""
         return sampler if isinstance(sampler, NativeSampler) else cls(sampler)

@@ -1,7 +1,7 @@
 """The reward protocol: a function of images and prompts, whose card says what its number means.
 
 A reward is any callable `(images, prompts) -> scores`, a plain function included. Higher is better, always: a model whose number
-falls as pictures improve is registered negated.
+falls as images improve is registered negated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,12 @@ class Reward(Protocol):
 
 @frozen
 class Card:
-    """What a score means. `range` is what real pictures get, not a bound; None: unknown.
+    """What a score means. `range` is that of real images, not a bound; None: unknown.
 
-    `differentiable` None: not declared, found out by one trial call before the first step. `needs` names the space that the reward
-    reads; only "image" (decoded, clean) exists today. `facts` are the facts that each prompt must carry (see `tta_core.Prompt`): a prompt
-    without one is refused before the first step. `reads_prompt` False: the score is the image's alone, and `tta score` asks for no prompt.
+    `differentiable` None: not declared; one trial call before the first step shows it. `needs` names the space that the reward
+    reads; only "image" (decoded, clean) exists today. `facts` are the facts that each prompt must have (see `tta_core.Prompt`): a prompt
+    without one is refused before the first step. `reads_prompt` False: the score depends on the image alone, and `tta score` needs no
+    prompt.
     """
 
     unit: str = "score"
@@ -55,17 +56,17 @@ class Carded(Protocol):
 
 @runtime_checkable
 class Networked(Protocol):
-    """Something with networks, which memory policies may cast, checkpoint or move, and a run freezes and hands back."""
+    """Something with networks, which memory policies can cast, checkpoint or move, and which a run freezes and restores."""
 
     networks: Mapping[str, nn.Module]
 
 
 @runtime_checkable
 class Mixed(Protocol):
-    """A reward made of others, whose own scores belong in the trace."""
+    """A reward that combines others, whose own scores are recorded in the trace."""
 
     def parts(self, images: Images, prompts: Sequence[str]) -> Mapping[str, Scores]:
-        """Each part's scores, by name; checked at their own border."""
+        """Each part's scores, by name, each checked."""
         ...
 
     def mixed(self, parts: Mapping[str, Scores]) -> Scores:
@@ -82,7 +83,7 @@ def card_of(reward: Reward) -> Card:
 
 
 def networks_of(thing: object) -> Mapping[str, nn.Module]:
-    """The networks that something declares; a bare `nn.Module` is its own only network."""
+    """The networks that an object declares; a bare `nn.Module` is its own network."""
     if isinstance(thing, nn.Module):
         return {"reward": thing}
     networks = thing.networks if isinstance(thing, Networked) else {}

@@ -21,7 +21,7 @@ Output = Literal["epsilon", "v_prediction", "flow", "sample"]
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Turns a raw network output into a prediction. Pure: it may be asked any number of times at any step."""
+    """Turns a raw network output into a prediction. Pure: it can be called any number of times at any step."""
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -38,22 +38,22 @@ class Scheduler(Protocol):
         ...
 
     def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
-        """The prediction at a state, had the clean estimate there been `x0`; eps is what is left of x."""
+        """The prediction at a state for another clean estimate `x0`; eps is the rest of x."""
         ...
 
 
 @frozen
 class GaussianScheduler:
-    """The one kernel, over a table.
+    """A scheduler made of a table of steps and one Gaussian transition kernel.
 
     Attributes:
         steps: the table.
         output: what the network predicts.
-        eta: share of the posterior's standard deviation that is drawn at each step; 0 deterministic, 1 ancestral. A schedule gives
-            each step its own.
+        eta: share of the posterior's standard deviation at each step; 0 is deterministic, 1 is ancestral. A schedule gives each step its
+            own.
         initial_std: standard deviation of x_T.
-        renoise: forget x and noise x0 afresh at each step (LCM, and `stochastic_sampling` of diffusers' flow-matching Euler); eta has no
-            effect then, nor at steps whose `std` is fixed.
+        renoise: discard x and add fresh noise to x0 at each step (LCM, and `stochastic_sampling` of diffusers' flow-matching Euler); eta
+            has no effect then, nor at steps whose `std` is fixed.
 
     Raises:
         IncompatibleError: for a step from clean latents, and for one from noise alone if the network predicts the noise.

@@ -14,7 +14,7 @@ from tta_core.values.typing import evolve, frozen
 
 @runtime_checkable
 class ControllableVariable(Protocol):
-    """A lens on the controls: read what is steered, write it back.
+    """The part of the controls that a method steers: `read` gets it, `write` replaces it.
 
     Laws: reading what was written gives it; writing what was read changes nothing; the second of two writes wins. What a write does
     not touch stays the *same object*, which is how the problem knows which guidance branch changed.
@@ -22,7 +22,7 @@ class ControllableVariable(Protocol):
 
     @property
     def needs_null(self) -> bool:
-        """Whether it has no meaning without a null embedding and guidance other than 1."""
+        """Whether it requires a null embedding and guidance other than 1."""
         ...
 
     def read(self, controls: Controls) -> tuple[Tensor, ...]:
@@ -43,7 +43,7 @@ class _Joins:
 
 @frozen
 class TextEmbedding(_Joins):
-    """The text embedding's tokens (DATE), and its pooled vector too where asked."""
+    """The text embedding's tokens (DATE), with `pooled` also its pooled vector."""
 
     pooled: bool = False
     needs_null: bool = attrs.field(default=False, init=False, repr=False)
@@ -59,7 +59,7 @@ class TextEmbedding(_Joins):
 
 @frozen
 class NullEmbedding(_Joins):
-    """The null embedding of classifier-free guidance (Null-TTA), and its pooled vector too where asked."""
+    """The null embedding of classifier-free guidance (Null-TTA), with `pooled` also its pooled vector."""
 
     pooled: bool = False
     needs_null: bool = attrs.field(default=True, init=False, repr=False)

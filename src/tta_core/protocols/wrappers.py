@@ -25,7 +25,7 @@ Mix = Callable[[Mapping[str, Scores]], Scores]
 
 @frozen
 class WrappedBackbone:
-    """A backbone some of whose calls go another way; None is the original's. `device` is the original's when it is made, unless given."""
+    """A backbone with some calls replaced; None keeps the original's. `device` is the original's at construction, unless given."""
 
     backbone: Backbone
     encoding: Encode | None = attrs.field(default=None, repr=False)
@@ -37,7 +37,7 @@ class WrappedBackbone:
 
     @property
     def __name__(self) -> str:
-        """The original's, so that messages name what the user gave."""
+        """The original's, so that messages use the name of the user's object."""
         return name_of(self.backbone)
 
     @property
@@ -47,7 +47,7 @@ class WrappedBackbone:
 
     @property
     def steers_attention(self) -> bool:
-        """The original's; no for one that does not say."""
+        """The original's; False if it does not declare it."""
         return isinstance(self.backbone, SteersAttention) and self.backbone.steers_attention
 
     @property
@@ -92,14 +92,14 @@ class WrappedBackbone:
 
 @frozen
 class WrappedReward:
-    """A reward whose call goes another way; its card and its networks are the original's."""
+    """A reward with its call replaced; its card and its networks are the original's."""
 
     reward: Reward
     scoring: Score = attrs.field(repr=False)
 
     @property
     def __name__(self) -> str:
-        """The original's, so that messages name what the user gave."""
+        """The original's, so that messages use the name of the user's object."""
         return name_of(self.reward)
 
     @property
@@ -119,7 +119,7 @@ class WrappedReward:
 
 @frozen
 class WrappedMixture:
-    """A mixture whose parts are scored another way; its card and its networks are the original's, and `mixed` should be."""
+    """A mixture with the scoring of its parts replaced; its card and its networks are the original's, and `mixed` should be."""
 
     reward: Reward
     parts: ScoreParts = attrs.field(repr=False)
@@ -127,7 +127,7 @@ class WrappedMixture:
 
     @property
     def __name__(self) -> str:
-        """The original's, so that messages name what the user gave."""
+        """The original's, so that messages use the name of the user's object."""
         return name_of(self.reward)
 
     @property

@@ -34,19 +34,19 @@ def _attributed() -> Iterator[None]:
 
 @takes(Request)
 def align(request: Request) -> Alignment:
-    """Draw each prompt so that it scores higher, and once more plainly from the same noise.
+    """Sample each prompt so that its image scores higher, and also plainly from the same noise.
 
     Args:
-        prompts: one text or several; each is aligned as if alone.
+        prompts: one text or several; each is aligned independently.
         backbone: a name, a loaded diffusers pipeline, a `Backbone`, or a folder or hub id in diffusers' layout, which goes onto the GPU in
             bfloat16 where there is one, else onto the CPU in float32.
         method: a name or a `Method`, such as `DATE(rho=0.5)`.
         reward: a name or any `(images, prompts) -> scores`, images `(b, 3, H, W)` in [0, 1]; higher is better.
         memory: a policy or several, by name or object, applied from left to right.
-        scheduler: "native" reads the pipeline's own sampler; other names swap it; a `Scheduler` passes.
-        steps, guidance, height, width: the backbone's defaults where None.
+        scheduler: "native" reads the pipeline's own sampler; other names replace it; or a `Scheduler`.
+        steps, guidance, height, width: None: the backbone's defaults.
         timesteps, sigmas: the sampler's own times or noise levels instead of `steps`, as the pipeline's call takes them.
-        guidance: up to 1 there is none, and the text branch alone is evaluated, as in diffusers; a schedule gives each step its own.
+        guidance: 1 or less switches it off, and only the text branch is evaluated, as in diffusers; a schedule gives each step its own.
         eta: 0 deterministic to 1 ancestral sampling; None: what the method's paper uses.
         seed: one for all prompts or one each. Noise is keyed by (seed, sample, step): batches do not change it.
         negative: negative prompt(s) for the null embedding.
@@ -54,14 +54,14 @@ def align(request: Request) -> Alignment:
         noises: all noises, for repeating a published trajectory; see `GivenNoise`.
         text, null: embeddings to start from, instead of encoding the prompts: one for all steps, or a list of one for each step, such as
             null-text inversion finds, or another run's `[controls.at(i).text for i in range(steps)]`.
-        image: picture(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one serves all prompts. Each particle noises it anew.
-        strength: the share of the steps that are taken from there: 1 takes all, and keeps least of the picture.
+        image: image(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one is used for all prompts. Each particle adds its own noise.
+        strength: the share of the steps that are run from there: 1 runs all steps and keeps least of the image.
         baseline: draw each prompt plainly too, from the same noise; False saves that run, and what a method could reuse of it.
         budget: stop at the first snapshot that exceeds it, with the clean estimate that scored best so far, sample by sample.
         observers: called with every snapshot.
 
     Returns:
-        An `Alignment`. Ctrl-C ends the run early with the best so far, and says so in `stopped`.
+        An `Alignment`. Ctrl-C ends the run early with the best result so far; `stopped` then says so.
 
     Raises:
         TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave. What fails
@@ -69,7 +69,7 @@ def align(request: Request) -> Alignment:
             fails, the others are finished in it.
 
     Warns:
-        UserWarning: for what has no effect, and for an observer or a plugin's hook that raised, without which the run goes on.
+        UserWarning: for arguments without effect, and for an observer or a plugin's hook that raised; the run goes on without it.
     """
     budget = request.budget
     if budget is not None and not isinstance(budget, Budget):

@@ -61,13 +61,13 @@ class Outcome:
 
     @property
     def images(self) -> "list[Image]":
-        """The images as 8-bit RGB pictures."""
+        """The images as 8-bit RGB PIL images."""
         return [to_picture(image) for image in self.pixels]
 
 
 @frozen
 class TraceRow:
-    """One snapshot, in numbers: per-sample reward, a mixture's parts, penalties; and seconds since the start."""
+    """The numbers of one snapshot: per-sample reward, a mixture's parts, penalties; and seconds since the start."""
 
     index: int
     total: int
@@ -86,8 +86,8 @@ class Alignment:
         baseline: plain sampling's from the same noise; None if the run was asked for without.
         trace: one row per snapshot.
         cost: the method's ledger; the baseline's cost is not in it.
-        manifest: versions, seed, the repr of everything, citations: enough to run it again, but for tensors and pictures that were
-            handed in, which it names (`given`).
+        manifest: versions, seed, the repr of everything, citations: enough to run it again, except for tensors and images that
+            the user gave, of which it has the names (`given`).
         stopped: why the run ended early; empty if it did not.
         interrupted: whether that was Ctrl-C.
     """
@@ -103,7 +103,7 @@ class Alignment:
 
     @property
     def images(self) -> "list[Image]":
-        """The aligned images, as 8-bit RGB pictures."""
+        """The aligned images as 8-bit RGB PIL images."""
         return self.result.images
 
     @property
@@ -130,7 +130,7 @@ class Alignment:
         ]
 
     def record(self) -> dict[str, Any]:
-        """Everything but the pixels, as plain data for JSON; an infinity or a NaN is the text "inf", "-inf" or "nan"."""
+        """Everything except the pixels, as plain data for JSON; an infinity or a NaN is the text "inf", "-inf" or "nan"."""
         record = {
             "prompts": [str(prompt) for prompt in self.prompts],
             "facts": facts_record(self.prompts),
@@ -148,7 +148,7 @@ class Alignment:
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write `run.json`, `aligned.png`, `baseline.png` (numbered if there are several) and `grid.png`; gives the folder.
 
-        Each file is complete or not there, whatever ends the process. A folder that holds another run's results stays as it is, unless
+        Each file is written completely or not at all. A folder that holds another run's results is not changed, unless
         `overwrite`: then this run goes to the next free one (`folder-2` ...), with a warning.
 
         Raises:
@@ -191,7 +191,7 @@ class Alignment:
         return file
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: baseline and result side by side, with their scores."""
+        """The view in a notebook: baseline and result side by side, with their scores."""
         grid = base64.b64encode(_encoded(self.grid(enlarge=max(1, 128 // self.result.pixels.shape[-1])))).decode()
         shown = "aligned" if self.baseline is None else "baseline left, aligned right"
         picture = f'<img alt="{shown}" src="data:image/png;base64,{grid}">'
@@ -211,7 +211,7 @@ def _encoded(picture: "Image") -> bytes:
 
 
 def to_picture(image: torch.Tensor) -> "Image":
-    """One `(3, H, W)` image in [0, 1] as an 8-bit RGB picture."""
+    """One `(3, H, W)` image in [0, 1] as an 8-bit RGB PIL image."""
     from PIL import Image
 
     levels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)

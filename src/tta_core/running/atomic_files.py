@@ -40,7 +40,7 @@ def write_all(folder: Path, contents: Mapping[str, Callable[[], bytes]]) -> None
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file, so that at any moment there is all of it at its place, or what was there before. Raises `OSError`."""
+    """Write a file so that at any moment its path has either the whole new file or the old one. Raises `OSError`."""
     part = path.with_name(part_of(path.name))
     try:
         with part.open("xb") as file:
@@ -60,7 +60,7 @@ def part_of(name: str) -> str:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what processes left that run no longer. Raises `OSError`."""
+    """Remove the hidden files of processes that no longer run. Raises `OSError`."""
     for path in folder.iterdir():
         named = _PART.fullmatch(path.name)
         if named and not _runs(int(named["process"]), named["token"]):

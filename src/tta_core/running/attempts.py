@@ -27,7 +27,7 @@ class Running(Protocol):
 
 
 def attempted(request: Request, policies: Policies, running: Running) -> Alignment:
-    """Prepare and run; where the device runs out of memory and a policy chooses, again with its next choice.
+    """Prepare and run. If the device runs out of memory and a policy can choose, run again with its next choice.
 
     Raises:
         OutOfMemoryError: out of memory, and nothing left to choose.

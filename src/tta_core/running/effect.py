@@ -11,7 +11,7 @@ from tta_core.values.schedules import Schedule
 
 
 class Effect:
-    """Follows what a method steers from snapshot to snapshot."""
+    """Observes the steered variable from snapshot to snapshot."""
 
     def __init__(self, method: Method, problem: Problem) -> None:
         self._method = name_of(method)
@@ -29,7 +29,7 @@ class Effect:
         self._slope: torch.Tensor | None = None  # per sample, whether a gradient was ever not zero
 
     def see(self, snapshot: Snapshot) -> None:
-        """Note whether the variable has left where it started, and which samples had a gradient."""
+        """Note whether the variable has changed, and which samples had a gradient."""
         if self._variable is None:
             return
         for tensor in snapshot.gradient:
@@ -40,7 +40,7 @@ class Effect:
             self._moved = apart if self._moved is None else self._moved | apart
 
     def remark(self) -> str:
-        """What is to be said of a run that has ended by itself; empty if its updates had an effect, or it steers nothing."""
+        """A remark about a finished run; empty if its updates had an effect, or if it steers nothing."""
         if self._variable is None:
             return ""
         sloping = None if self._slope is None else self._slope.cpu()

@@ -28,7 +28,7 @@ def place(folder: object) -> Path:
 
 
 def writable(folder: str | Path) -> Path:
-    """The folder, made if need be, without what killed processes left. Raises `InputError` if nothing can be written there."""
+    """The folder, created if needed, without the files of killed processes. Raises `InputError` if nothing can be written there."""
     path = place(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def writable(folder: str | Path) -> Path:
 
 
 def fresh(folder: str | Path, overwrite: bool = False) -> Path:
-    """The folder, writable and fit for a new run. Raises `InputError` if it holds another's results, or folders of their names."""
+    """The folder, writable and ready for a new run. Raises `InputError` if it holds another run's results, or folders with such names."""
     path = writable(folder)
     held = _results_in(path)
     blocking = [result.name for result in held if result.is_dir()]

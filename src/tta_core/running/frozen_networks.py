@@ -35,7 +35,7 @@ _runs: dict[int, list[str]] = {}  # of each network, what the memory policies of
 
 @contextmanager
 def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """No parameter asks for a gradient and every module is in evaluation mode; both flags are restored, also after an error."""
+    """No parameter requires a gradient and every module is in evaluation mode; both flags are restored, also after an error."""
     networks = list(networks)
     parameters = list({id(parameter): parameter for network in networks for parameter in network.parameters()}.values())
     modules = list({id(module): module for network in networks for module in network.modules()}.values())
@@ -61,7 +61,7 @@ def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def on_device(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Networks moved to a device, and back to where each was; those that are there already are not touched."""
+    """Moves networks to a device, and afterwards each back to its own; networks that are already there are not changed."""
     visiting: list[nn.Module] = []
     try:
         with _lock:
@@ -80,7 +80,7 @@ def on_device(networks: Iterable[nn.Module], device: torch.device) -> Iterator[N
 
 @contextmanager
 def one_policy_at_a_time(networks: Sequence[nn.Module], policies: Sequence[object]) -> Iterator[None]:
-    """Runs without memory policies may share networks; one with policies, which may cast or rewire them, has them alone.
+    """Runs without memory policies can share networks; a run with policies, which may cast or rewire them, must have them to itself.
 
     Raises:
         IncompatibleError: if another run has one of these networks, and it or this one has policies.

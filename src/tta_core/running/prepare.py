@@ -45,10 +45,10 @@ class Prepared:
 @takes(Request)
 @contextmanager
 def prepare(request: Request) -> Iterator[Prepared]:
-    """The problem that `align` would solve, for those who run methods themselves: `*_, last = method.align(problem)`.
+    """The problem that `align` would solve, for code that runs methods itself: `*_, last = method.align(problem)`.
 
-    Arguments are `align`'s; `budget` and `observers` are for `run(prepared)`. Inside the context the networks are frozen; on leaving it,
-    also by an exception, they are as they were.
+    Arguments are `align`'s; `budget` and `observers` are for `run(prepared)`. Inside the context the networks are frozen; afterwards, also
+    after an exception, they are restored.
     """
     with prepared(request) as made:
         yield made

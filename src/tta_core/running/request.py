@@ -23,8 +23,8 @@ GivenEmbedding = Embedding | Sequence[Embedding]  # one for all steps, or one fo
 
 @runtime_checkable
 class Observer(Protocol):
-    """Watches a run. It is handed what the method yields and must not change it. A batch that failed is run again in halves, whose
-    snapshots begin anew and have fewer samples."""
+    """Watches a run. It gets each snapshot and must not change it. A batch that failed is run again in halves, whose
+    snapshots start again and have fewer samples."""
 
     def __call__(self, snapshot: Snapshot, /) -> object:
         """Look at a snapshot."""
@@ -63,14 +63,14 @@ class Request:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The names of the tensors and pictures that were handed in, which a record can only name."""
+        """The names of the tensors and images that the user gave; a record has only their names."""
         handed = {"latents": self.latents, "noises": self.noises, "text": self.text, "null": self.null}
         names = tuple(name for name, value in handed.items() if value is not None)
         return names if self.image is None else (*names, f"image, strength {self.strength:g}")
 
 
 def takes(make: Callable[P, Made]) -> Callable[[Callable[[Made], Result]], Callable[P, Result]]:
-    """Lets a function of one value be called with what the value is made of; its signature is the value's own."""
+    """Lets a function of one value be called with the fields of that value; its signature is that of the value's class."""
     signature = inspect.signature(make)
 
     def decorate(function: Callable[[Made], Result]) -> Callable[P, Result]:

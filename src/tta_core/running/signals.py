@@ -10,9 +10,9 @@ from tta_core.plugins.isolation import ENDING as ENDING
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP wait until the context ends, and then do what they would have done.
+    """SIGINT, SIGTERM and SIGHUP are held back until the context ends, and then handled as usual.
 
-    Python handles signals in its main thread alone, so in another thread there is nothing to hold.
+    Python handles signals only in its main thread, so in another thread this has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

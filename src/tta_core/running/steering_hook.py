@@ -31,8 +31,8 @@ def steering_hook(
     eta: float | None = None,
     seed: int = 0,
 ) -> AbstractContextManager[list[Snapshot]]:
-    """Steers every call of the user's own pipeline inside the context, so that what is built around it (ControlNet, IP-Adapter, a custom
-    loop) is steered too; gives a list that fills with the method's snapshots.
+    """Steers every call of the user's pipeline inside the context, also with ControlNet, IP-Adapter or a custom loop; gives a list of the
+    method's snapshots.
 
         with steering_hook(pipe, DATE(rho=0.5), reward, prompts=prompts):
             images = pipe(prompts, num_inference_steps=50).images
@@ -40,9 +40,9 @@ def steering_hook(
     Args:
         pipeline: a loaded pipeline whose backbone is `Steerable`.
         method, reward: as in `align`; a method that updates step by step, without particles.
-        prompts: what the pipeline is called with, for the reward.
-        guidance: what the pipeline is called with; None reads its own.
-        eta: what the pipeline is called with, which it does not tell; None: the sampler's own (0 for DDIM), as in a call without eta.
+        prompts: the prompts of the pipeline's call, for the reward.
+        guidance: that of the pipeline's call; None: read from the pipeline.
+        eta: that of the pipeline's call, which the hook cannot read; None: the sampler's own (0 for DDIM), as in a call without eta.
         seed: of the method's own random directions, if it draws any.
 
     Raises:

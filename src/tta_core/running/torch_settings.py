@@ -14,9 +14,9 @@ _dtypes: list[torch.dtype] = []  # what was the default before each of the runs 
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Default device CPU, default dtype float32, no autocast; afterwards what it was.
+    """Sets the default device to the CPU and the default dtype to float32, without autocast; afterwards restores them.
 
-    The default dtype belongs to the whole process: while runs overlap it stays float32, and the last to end puts it back. Matrix
+    The default dtype belongs to the whole process: while runs overlap it stays float32, and the last one to end restores it. Matrix
     multiplication's precision, deterministic algorithms and the number of threads change rounding alone, and are left as they are.
 
     Raises:

@@ -10,7 +10,7 @@ from tta_core.values.provenance import name_of
 
 
 def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> None:
-    """Warns of an eta that replaces the one that a method is written for, and of given noises that the sampler does not draw."""
+    """Warns about an eta that differs from the method's own, and about given noises that the sampler does not use."""
     wanted = method.needs.eta
     if request.eta is not None and wanted is not None and request.eta != wanted:
         warnings.warn(

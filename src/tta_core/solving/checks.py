@@ -11,9 +11,9 @@ Refusal = Callable[[], Exception]
 
 @attrs.define
 class Checks:
-    """Every check that numbers are finite. On the CPU, and unless `deferred`, a failed one raises where it is made.
+    """All checks that numbers are finite. On the CPU, and unless `deferred`, a failed check raises at once.
 
-    Deferred ones are read together, with whatever else the host wants of the device: one wait for all of them.
+    Deferred checks are read together with other numbers that the host reads from the device, so it waits once for all of them.
     """
 
     deferred: bool = False

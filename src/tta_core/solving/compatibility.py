@@ -16,7 +16,7 @@ from tta_core.values.trajectory import Step
 
 
 def refuse(problem: Parts, needs: Needs) -> None:
-    """Raises `IncompatibleError` if the problem's parts do not give what a method needs."""
+    """Raises `IncompatibleError` if the problem's parts do not meet a method's needs."""
     if needs.variable is not None:
         _refuse_variable(problem, needs.variable)
     if needs.betas:

@@ -8,7 +8,7 @@ _HALF = ("torch.float16", "torch.bfloat16")
 
 
 def undecodable(backbone: Backbone) -> NotFiniteError:
-    """The error of images that are not finite: broken weights, half precision, or where the steering has led."""
+    """The error for images that are not finite: broken weights, half precision, or steering that went too far."""
     who = f"{name_of(backbone)} decoded images that are not finite."
     parameters = [(role, one) for role, network in backbone.networks.items() for one in network.parameters()]
     broken = sorted({role for role, one in parameters if not one.is_meta and not one.isfinite().all()})

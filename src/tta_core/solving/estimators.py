@@ -24,7 +24,7 @@ from tta_core.values.typing import Images, Scores, evolve, frozen
 
 @frozen
 class Objective:
-    """What a method ascends, per sample, and what it was computed from."""
+    """The value that a method increases, per sample, and the values it was computed from."""
 
     look: Look
     weight: float
@@ -58,7 +58,7 @@ class Estimator(Protocol):
         ...
 
     def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
-        """`evaluate` takes rows `(k b)` too. Random directions are keyed by `key`, never by call order."""
+        """`evaluate` also takes rows `(k b)`. Random directions depend on `key`, not on the order of calls."""
         ...
 
 

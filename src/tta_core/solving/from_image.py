@@ -18,7 +18,7 @@ from tta_core.values.typing import Latents
 
 
 def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
-    """The share of the steps that a picture is drawn anew in: all at strength 1. Raises `InputError` for a share of no step."""
+    """The last steps, the share `strength` of all, in which an image is sampled again. Raises `InputError` if there are none."""
     if not 0 < strength <= 1:
         raise InputError(f"strength is {strength:g}, but it is the share of the steps that are taken. Give a number above 0 and at most 1.")
     total = len(scheduler.steps)
@@ -30,7 +30,7 @@ def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
 
 
 def origin(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: Latents) -> Latents:
-    """The pictures' clean latents, one for each sample's noise."""
+    """The images' clean latents, one for each sample's noise."""
     if not isinstance(backbone, EncodesImages):
         raise IncompatibleError(
             f"Cannot start {name_of(backbone)} from a picture. This is because it does not encode pictures: it has no `encode_image`. "

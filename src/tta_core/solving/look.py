@@ -10,7 +10,7 @@ from tta_core.values.typing import Images, Latents, Scores, frozen
 
 @frozen
 class Look:
-    """Clean latents, seen: decoded and scored. `parts` are the scores of a mixture's rewards, by name."""
+    """Clean latents with their decoded images and scores. `parts` are the scores of a mixture's rewards, by name."""
 
     x0: Latents
     images: Images

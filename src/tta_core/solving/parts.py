@@ -17,7 +17,7 @@ class Parts(Protocol):
 
     @property
     def backbone(self) -> Backbone:
-        """Evaluates guidance branches, and decodes."""
+        """Evaluates guidance branches and decodes latents."""
         ...
 
     @property
@@ -47,7 +47,7 @@ class Parts(Protocol):
 
     @property
     def origin(self) -> Latents | None:
-        """Clean latents of the picture that the trajectory starts from, if it does."""
+        """Clean latents of the image that the trajectory starts from; None: it starts from noise."""
         ...
 
     @property

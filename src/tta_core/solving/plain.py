@@ -12,10 +12,10 @@ Known = tuple[Embedding, tuple[int, ...], Latents]  # an embedding, the versions
 
 @attrs.define
 class PlainRun:
-    """The baseline's x at each step, and the outputs of its branches there; `look` is where it ended.
+    """The baseline's x at each step, and the outputs of its branches there; `look` is its result.
 
-    While `recording`, positions write into it; afterwards a position whose x is the same, bit for bit, starts with those outputs. A
-    trajectory that has left the baseline is not compared any more until it starts again.
+    While `recording`, positions write into it; afterwards a position with the same x, bit for bit, starts with those outputs. A trajectory
+    that differs from the baseline once is not compared again until it starts anew.
     """
 
     recording: bool = True
@@ -39,7 +39,7 @@ class PlainRun:
         return list(self._known[index])
 
     def end(self, x0: Latents) -> Look | None:
-        """The baseline's end, if these latents are it and no graph is wanted."""
+        """The baseline's result, if these latents equal it and no graph is needed."""
         if self.look is None or x0.shape != self.look.x0.shape or (torch.is_grad_enabled() and x0.requires_grad):
             return None
         return self.look if torch.equal(x0, self.look.x0) else None

@@ -14,10 +14,10 @@ from tta_core.values.typing import Latents, Rows, evolve
 
 
 class Position:
-    """A state before a step, and what the networks said there.
+    """A state before a step, and the networks' outputs there.
 
     A branch is evaluated again only when *its* embedding changed (it is another object, or was updated in place), and keeps a graph only
-    if x or the embedding asks for a gradient. Branches that are both to be evaluated, alike, are the rows of one call of the denoiser.
+    if x or the embedding requires a gradient. Branches that are both to be evaluated, alike, are the rows of one call of the denoiser.
     Rows of x and of embeddings may differ by a whole factor: the smaller is repeated, k-major, so that K particles share one embedding and
     K perturbed embeddings share one x.
     """
@@ -30,7 +30,7 @@ class Position:
         self._unpaid = list(self._known)
 
     def predict(self, controls: Controls) -> Prediction:
-        """What is believed here under these controls."""
+        """The prediction here under these controls."""
         backbone, controls = self.problem.backbone, controls.at(self.step.index)
         guidance = at_step(self.problem.guidance, self.step.index, len(self.problem.scheduler.steps))
         branches = {"text": controls.text}
@@ -46,7 +46,7 @@ class Position:
         return evolve(prediction, outputs=outputs)
 
     def believe(self, x0: Latents, eps: Latents | None = None) -> Prediction:
-        """What would be believed here, had the clean estimate been `x0`; the solver's history and order are kept.
+        """The prediction here for another clean estimate `x0`; the solver's history and order are kept.
 
         eps is then what is left of x, (x - a x0) / s; where `eps` is given, x is moved instead: to a x0 + s eps.
         """
@@ -91,7 +91,7 @@ class Position:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (self.state.x, *embedding.leaves))
 
     def _recalled(self, name: str, embedding: Embedding) -> Latents | None:
-        """What is known of an embedding, if it was not updated since and no graph is wanted."""
+        """The cached output for an embedding, if it was not updated since and no graph is needed."""
         if self._wants_graph(embedding):
             return None
         entry = next((known for known in self._known if known[0] is embedding and known[1] == _versions(embedding)), None)
@@ -108,7 +108,7 @@ class Position:
         self._known[:] = [*(known for known in self._known if known is not entry), entry][-4:]
 
     def take(self, rows: Rows) -> "Position":
-        """The position of the chosen rows (a particle's children, say); what is known about them is kept."""
+        """The position of the chosen rows (such as a particle's children), with their cached outputs."""
         chosen = Position(self.problem, self.state[rows], self.step)
         everyone = self.state.x.shape[0]
         chosen._known = [(who, when, output[rows]) for who, when, output in self._known if output.shape[0] == everyone]

@@ -34,7 +34,7 @@ from tta_core.values.typing import Images, Latents, Noises, Rows, Scores, evolve
 
 @frozen
 class Problem:
-    """Everything a method is given: what draws, what judges, what may be steered, and where it starts.
+    """The argument of a method: backbone, scheduler, reward, prompts, controls and guidance.
 
     Attributes:
         prompts: one per sample; every tensor's rows follow them.
@@ -47,10 +47,10 @@ class Problem:
         look_ahead_decoder: a cheaper decoder for looks inside the optimisation; None: the backbone's.
         segment: steps per checkpoint of a differentiated chain; None keeps all activations.
         loss_scale: see `Setup`.
-        plain: what plain sampling from the unsteered controls has evaluated already, if it was drawn.
-        checks: where it is asked whether images, scores and gradients are finite; `align` defers them to each snapshot.
-        differentiable: whether the reward is called on images with a graph; `check` turns it off for methods that need none.
-        tried: whether the reward was tried, which `check` does once.
+        plain: outputs that plain sampling from the unsteered controls has already computed, if it was run.
+        checks: the checks that images, scores and gradients are finite; `align` defers them to each snapshot.
+        differentiable: whether the reward is called on images with a graph; `check` switches it off for methods that need no graph.
+        tried: whether `check` has tried the reward, which it does once.
     """
 
     backbone: Backbone
@@ -81,7 +81,7 @@ class Problem:
         return self.started(self.children(controls, 0, copies))
 
     def started(self, noises: Noises) -> State:
-        """x_T from standard normals `(k, b, ...)`, rows `(k b)`; a picture is noised with them to the first step."""
+        """x_T from standard normals `(k, b, ...)`, rows `(k b)`; a start image is noised with them to the first step."""
         noise = noises.flatten(0, 1)
         if self.origin is None:
             return State(self.scheduler.initial_std * noise)
@@ -93,12 +93,12 @@ class Problem:
         return torch.stack([controls.noise[row], *(self.noises(row, child) for child in range(1, copies))])
 
     def encode(self, prompts: Sequence[str]) -> Embedding:
-        """The text embedding of other prompts than the run's, one for each sample: what an edit starts from."""
+        """The text embedding of other prompts than the run's, one for each sample, for edits."""
         with torch.no_grad():
             return self.backbone.encode(prompts, *self.size)
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
-        """`count` numbers from [0, 1) for each sample, keyed like its noise. Raises `InputError` where the noises given have none."""
+        """`count` numbers from [0, 1) for each sample, keyed like its noise. Raises `InputError` if given noises have none."""
         if not isinstance(self.noises, UniformSource):
             raise InputError(
                 f"The noises given ({type(self.noises).__name__}) have no `uniform(count, *key)`, which this method draws with. Add it, or "
@@ -137,7 +137,7 @@ class Problem:
         return self._look(self.look_ahead_decoder or self.backbone.decode, "look-ahead", x0, clamp)
 
     def look(self, x0: Latents, clamp: bool = True) -> Look:
-        """Decode and score with the full decoder: for choosing between candidates, and for results."""
+        """Decode and score with the full decoder, to choose between candidates and for results."""
         return self._look(self.backbone.decode, "decode", x0, clamp)
 
     def _look(self, decode: Decoder, component: str, x0: Latents, clamp: bool) -> Look:
@@ -160,10 +160,10 @@ class Problem:
         rows: Rows | None = None,
         readings: Mapping[str, Tensor] | None = None,
     ) -> Snapshot:
-        """The last snapshot of a method that ends at these clean latents, or at a look that was taken of them already.
+        """The last snapshot of a method that ends at these clean latents, or at a `Look` of them.
 
-        Of several copies, rows `(k b)`, it is the one that `rows` names for each sample, by default the best; controls that have noise for
-        every copy are chosen with it.
+        Of several copies, rows `(k b)`, `rows` chooses one for each sample, by default the best; controls with noise for every copy are
+        indexed in the same way.
         """
         with torch.no_grad():
             look = end if isinstance(end, Look) else self.look(end, clamp)
@@ -175,7 +175,7 @@ class Problem:
         return Snapshot(total - 1, total, controls, look.x0, look.scores, parts=look.parts, images=look.images, readings=readings or {})
 
     def score(self, images: Images) -> Scores:
-        """The reward of images, rows `(k b)`; checked at the border."""
+        """The reward of images, rows `(k b)`, checked."""
         return self._judged(images)[0]
 
     def _judged(self, images: Images) -> tuple[Scores, Mapping[str, Scores]]:
@@ -205,7 +205,7 @@ class Problem:
         )
 
     def check(self, needs: Needs) -> "Problem":
-        """This problem, ready for a method with these needs. What cannot work is refused here, before the first step.
+        """This problem, prepared for a method with these needs. Parts that cannot work together are refused here, before the first step.
 
         Raises:
             IncompatibleError: with the reason and a remedy.

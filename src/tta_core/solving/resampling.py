@@ -47,7 +47,7 @@ class Population:
         return torch.exp(-torch.logsumexp(2 * self.log_weights, 0))
 
     def reweighted(self, increments: Tensor) -> "Population":
-        """The weights times exp(increments), `(k, b)` or rows `(k b)`; the evidence takes up their mean."""
+        """The weights times exp(increments), `(k, b)` or rows `(k b)`; the evidence is multiplied by their mean."""
         increments = increments.double().view_as(self.log_weights)
         raw = self.log_weights + increments
         total = torch.logsumexp(raw, 0)
@@ -71,7 +71,7 @@ def uniforms_needed(scheme: Scheme, particles: int) -> int:
 
 
 def ancestors(scheme: Scheme, weights: Weights, uniforms: Uniforms) -> Ancestors:
-    """Which particle each new one descends from, `(k, b)`: the expected number of descendants is k times the weight.
+    """The ancestor of each new particle, `(k, b)`: the expected number of descendants is k times the weight.
 
     "systematic" and "ssp" give each particle the floor or the ceiling of it. "multinomial" takes sorted points, from k + 1 uniforms;
     "independent" takes k points as they come.
@@ -88,7 +88,7 @@ def as_rows(ancestors: Ancestors) -> Int[Tensor, " k*b"]:
 
 
 def unmoved(population: Population) -> Ancestors:
-    """Each particle descends from itself."""
+    """Each particle is its own ancestor."""
     particles, samples = population.log_weights.shape
     return torch.arange(particles, device=population.log_weights.device)[:, None].expand(particles, samples)
 
@@ -107,14 +107,14 @@ def drawn(weights: Weights, uniform: Float64[Tensor, "1 b"]) -> Rows:
 
 
 def chosen(problem: Problem, population: Population, choice: Choice, scores: Float[Tensor, " particles"], *key: int) -> Rows:
-    """The one particle that a population ends with; a draw takes the uniform of a key."""
+    """The particle that is a population's result; a draw uses the uniform of a key."""
     if choice == "draw":
         return drawn(population.weights, problem.uniform(1, *key))
     return steering.best(scores if choice == "reward" else population.log_weights.flatten(), len(population.log_evidence))
 
 
 def readings(population: Population, scores: Float[Tensor, " particles"]) -> dict[str, Tensor]:
-    """What snapshots say about a population: "weights" and "rewards" `(k, b)`, "effective_size" and "log_evidence" `(b,)`."""
+    """A population's readings for snapshots: "weights" and "rewards" `(k, b)`, "effective_size" and "log_evidence" `(b,)`."""
     weights = population.weights
     sizes = {"effective_size": population.effective_size, "log_evidence": population.log_evidence}
     return {"weights": weights, "rewards": scores.view_as(weights)} | sizes

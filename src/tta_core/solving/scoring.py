@@ -17,12 +17,12 @@ from tta_core.values.typing import Scores
 
 
 def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
-    """The scores of `judged`, for those who have no use for a mixture's parts. Raises what it raises."""
+    """The scores of `judged` without a mixture's parts. Raises the same errors."""
     return judged(reward, images, prompts)[0]
 
 
 def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Checks | None = None) -> tuple[Scores, Mapping[str, Scores]]:
-    """The border: call a reward and refuse anything but one finite float score per image. Gives a mixture's parts too.
+    """Call a reward and refuse anything but one finite float score per image. Also returns a mixture's parts.
 
     Raises:
         InputError: there are not as many prompts as images.
@@ -87,7 +87,7 @@ def _not_finite(reward: Reward, scores: Tensor, prompts: Sequence[str]) -> Rewar
 
 
 def require_facts(reward: Reward, prompts: Sequence[str]) -> None:
-    """Raises `InputError` if a prompt lacks a fact that the reward's card asks for; the message names reward, fact and prompt."""
+    """Raises `InputError` if a prompt lacks a fact that the reward's card lists; the message names reward, fact and prompt."""
     for name in card_of(reward).facts:
         lacking = [prompt for prompt in prompts if name not in facts_of(prompt)]
         if lacking:

@@ -17,12 +17,12 @@ Tensors = tuple[Tensor, ...]
 
 
 def leaves(value: Tensors) -> Tensors:
-    """Fresh float32 leaves with these values; the originals are not touched."""
+    """New float32 leaves with these values; the originals are not changed."""
     return tuple(tensor.detach().float().clone().requires_grad_() for tensor in value)
 
 
 def detached(value: Tensors) -> Tensors:
-    """Copies without a graph, which later in-place updates do not reach."""
+    """Copies without a graph, which later in-place updates do not change."""
     return tuple(tensor.detach().clone() for tensor in value)
 
 
@@ -68,7 +68,7 @@ def mean_square(value: Tensors) -> Scores:
 
 
 def best(scores: Tensor, samples: int) -> Rows:
-    """For scores of `(k b)` rows, the row of each sample's best copy; the first of equals."""
+    """For scores of `(k b)` rows, the row of each sample's best copy; the first one if several are equal."""
     winners = rearrange(scores, "(k b) -> k b", b=samples).argmax(0)
     return winners * samples + torch.arange(samples, device=scores.device)
 
@@ -91,7 +91,7 @@ class UpdateRule(Protocol):
 
 @frozen
 class Adam:
-    """Adam (arXiv 1412.6980), ascending. `lr` is in the variable's own units, reached at the first step whatever the gradient's size."""
+    """Adam (arXiv 1412.6980), ascending. `lr` is in the variable's own units, the length of its first step for any size of the gradient."""
 
     lr: float = attrs.field(default=1e-2, validator=within(0, 1e6))
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=deep_iterable(share))

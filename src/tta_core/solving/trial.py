@@ -21,8 +21,8 @@ _SCALE = 1024.0  # lifts gradients over the smallest half-precision number
 
 def try_reward(problem: Parts, gradient: bool) -> None:
     """Score one decoded image twice, and differentiate the score if a method needs it. A reward that declares itself not
-    differentiable is called only if a gradient is asked for in vain: it may be slow, or a person. Where it raises for the first prompt, the
-    next ones are tried.
+    differentiable is not called, because it may be slow or ask a person; if a gradient is needed, it is refused. If the reward raises for
+    the first prompt, the next ones are tried.
 
     Raises:
         InputError: a prompt lacks a fact that the reward needs.

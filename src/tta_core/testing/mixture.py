@@ -68,7 +68,7 @@ class GaussianMixture:
         return vp_scheduler
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Half the picture's size, 4 channels."""
+        """Half the image's size, 4 channels."""
         if min(height, width) < 2 or height % 2 or width % 2:
             raise InputError(f"A GaussianMixture draws pictures of even height and width, but {height} x {width} was asked for.")
         return CHANNELS, height // 2, width // 2

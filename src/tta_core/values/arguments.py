@@ -16,7 +16,7 @@ Validator = Callable[[object, Any, Any], None]
 
 
 def whole(name: str, value: object) -> int:
-    """A whole number of at most 64 bits, numpy's too. Raises `InputError` for anything else, truth values among it."""
+    """A whole number of at most 64 bits, also numpy's. Raises `InputError` for anything else, including booleans."""
     try:
         made = operator.index(cast(SupportsIndex, value))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -27,7 +27,7 @@ def whole(name: str, value: object) -> int:
 
 
 def number(name: str, value: object) -> float:
-    """A finite number, numpy's too. Raises `InputError` for anything else, text among it."""
+    """A finite number, also numpy's. Raises `InputError` for anything else, including text."""
     if isinstance(value, SupportsFloat) and not isinstance(value, str | bytes | bool):
         try:
             made = float(value)
@@ -39,7 +39,7 @@ def number(name: str, value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """A value for a message: short, and never an error itself."""
+    """The short text of a value for a message; it never raises."""
     try:
         return f"{value!r:.100}" if not isinstance(value, int) or value.bit_length() < 256 else f"a number of {value.bit_length()} bits"
     except Exception as error:
@@ -63,10 +63,10 @@ def told(error: BaseException) -> str:
 
 
 def several(name: str, value: object) -> tuple[Any, ...] | None:
-    """The elements of what has some; None for what is one thing: a number, a text, an array without dimensions.
+    """The elements of a collection; None for a single value: a number, a text, an array without dimensions.
 
     Raises:
-        InputError: if it says that it has elements and does not give them.
+        InputError: if it has a length but cannot be iterated over.
     """
     if isinstance(value, str | bytes) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
         return None
@@ -77,7 +77,7 @@ def several(name: str, value: object) -> tuple[Any, ...] | None:
 
 
 def of_kind(name: str, value: object, kind: type) -> None:
-    """Raises `InputError` for a value that is given and not of that kind; of a protocol, with the methods that are missing."""
+    """Raises `InputError` for a value that is not None and not of that kind; for a protocol, the message lists the missing methods."""
     if value is None or (isinstance(value, kind) and not isinstance(value, type)):
         return
     members = sorted(getattr(kind, "__protocol_attrs__", ()))
@@ -112,7 +112,7 @@ def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[str | None, ...]:
-    """A negative prompt for each sample; one text serves all, None is none. Raises `InputError` for another number of them."""
+    """A negative prompt for each sample; one text is used for all, None means none. Raises `InputError` for a wrong number of them."""
     if negative is None or isinstance(negative, str):
         return (negative,) * samples
     if not isinstance(negative, Sequence) or isinstance(negative, bytes):

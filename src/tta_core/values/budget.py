@@ -21,7 +21,7 @@ class Budget:
             raise InputError(f"{self!r} limits nothing, or leaves nothing to spend: give finite limits above 0, or None for no limit.")
 
     def spent(self, ledger: Ledger) -> str:
-        """Which limit is exceeded, in words; empty while none is."""
+        """A description of the limit that is exceeded; empty if none is."""
         if self.seconds is not None and ledger.elapsed > self.seconds:
             return f"budget of {self.seconds:g} s spent"
         if self.evaluations is not None and ledger.evaluations > self.evaluations:

@@ -14,7 +14,7 @@ from tta_core.values.typing import Change, Noises, PooledEmbeddings, TokenEmbedd
 
 @frozen
 class AttentionEnergy:
-    """How strongly a cross-attention layer moves the context that the next layer is given, sample by sample.
+    """How strongly a cross-attention layer moves the context of the next layer, for each sample.
 
     Attributes:
         attention: weight of the attention term.
@@ -29,7 +29,7 @@ class AttentionEnergy:
     tokens: Float[Tensor, "b l"] | None = None
 
     def each(self, change: Change) -> "AttentionEnergy":
-        """Every tensor changed alike."""
+        """The same change applied to every tensor."""
         return AttentionEnergy(change(self.attention), change(self.norm), None if self.tokens is None else change(self.tokens))
 
 
@@ -37,8 +37,8 @@ class AttentionEnergy:
 class Embedding:
     """The conditioning of one guidance branch; every tensor has one row per sample.
 
-    `mask` is 1 at live tokens, None where all are. `extra` holds what the network is also told and nobody steers (SDXL's time ids).
-    `attention` changes how cross-attention layers use the tokens; only backbones that say so (`SteersAttention`) take it.
+    `mask` is 1 at live tokens; None: all are. `extra` holds further inputs of the network that are not steered (SDXL's time ids).
+    `attention` changes how cross-attention layers use the tokens; only backbones that are `SteersAttention` accept it.
     """
 
     tokens: TokenEmbeddings
@@ -130,11 +130,11 @@ class Branches:
 
 @frozen
 class Controls:
-    """What a method may steer. `noise` has a row for x_T and one for each step: row 0 starts, row i + 1 is drawn at step i.
+    """Everything that a method can steer. `noise` has a row for x_T and one for each step: row 0 is x_T, row i + 1 is used at step i.
 
     Noises are standard normal: row 0 is multiplied by the scheduler's initial std, the others by their transition's.
     `null` is None for a backbone without classifier-free guidance. `by_step` holds embeddings that differ from step to step, by the
-    step's index: what null-text inversion finds, and what a method that updates its embedding leaves behind, so that sampling from the
+    step's index. Null-text inversion finds such embeddings, and a method that updates its embedding records them, so that sampling from the
     controls of a last snapshot repeats the run.
     """
 

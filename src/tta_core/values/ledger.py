@@ -20,11 +20,11 @@ class Meter(Protocol):
     """Measures peak memory on one device."""
 
     def restart(self) -> None:
-        """Forget the peak so far."""
+        """Reset the peak."""
         ...
 
     def finish(self) -> int:
-        """The peak since the restart, in bytes, when all queued work is done."""
+        """The peak since the restart, in bytes, after all queued work is done."""
         ...
 
 
@@ -35,7 +35,7 @@ class CudaMeter:
     device: torch.device
 
     def restart(self) -> None:
-        """Wait, and forget the peak so far."""
+        """Wait, then reset the peak."""
         torch.cuda.synchronize(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
 
@@ -47,7 +47,7 @@ class CudaMeter:
 
 @frozen
 class Phase:
-    """Seconds of one phase, and its peak memory in bytes where something measured it."""
+    """Seconds of one phase, and its peak memory in bytes if it was measured."""
 
     seconds: float
     peak_bytes: int | None = None
@@ -60,11 +60,11 @@ class Ledger:
 
     Attributes:
         calls: how often a network was called, by component ("denoiser" for both branches), with ".backward" as above.
-        reused: of the counts, the rows that the baseline had computed already, so that they cost nothing here.
-        prices: FLOPs of one row, by the names of the counts; empty where nobody priced the run (memory policy "counted").
-        meter: what measures peak memory; None: nothing does.
-        phases: "baseline", "method" and "result", as far as the run came.
-        retries: how often a run was begun again with less memory after running out of it.
+        reused: the rows among the counts that the baseline had already computed, so that they cost nothing here.
+        prices: FLOPs of one row, by the names of the counts; empty if FLOPs were not counted (memory policy "counted").
+        meter: measures peak memory; None: it is not measured.
+        phases: "baseline", "method" and "result"; those that the run reached.
+        retries: how often the run was started again with less memory after running out of it.
     """
 
     counts: Counter[str] = attrs.field(factory=Counter)
@@ -81,7 +81,7 @@ class Ledger:
         return Ledger(prices=self.prices, meter=self.meter)
 
     def restarted(self) -> "Ledger":
-        """This ledger, its clock starting now."""
+        """This ledger with its clock reset."""
         self.started = time.perf_counter()
         return self
 
@@ -101,7 +101,7 @@ class Ledger:
         return output
 
     def reuse(self, component: str, rows: int) -> None:
-        """Note rows that plain sampling has computed already: a method that is run without a baseline would compute them."""
+        """Note rows that plain sampling had already computed; without a baseline the method would compute them."""
         self.counts[component] += rows
         self.reused[component] += rows
 
@@ -112,7 +112,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time a phase and measure its peak, also when it ends by an exception; one of a name that was there already adds to it."""
+        """Time a phase and measure its peak, also if it ends by an exception; a second phase of the same name adds to the first."""
         if self.meter is not None:
             self.meter.restart()
         begun = time.perf_counter()
@@ -131,7 +131,7 @@ class Ledger:
 
     @property
     def flops(self) -> float | None:
-        """Floating-point operations so far, a multiply-add being two; None where the run is not priced."""
+        """Floating-point operations so far, a multiply-add counting as two; None if FLOPs are not counted."""
         return sum(self.prices.get(name, 0.0) * count for name, count in self.counts.items()) if self.prices else None
 
     @property

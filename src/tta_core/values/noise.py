@@ -18,7 +18,7 @@ from tta_core.values.typing import Latents, frozen
 
 @runtime_checkable
 class NoiseSource(Protocol):
-    """Standard normal noises, the same ones whenever they are asked for."""
+    """A source of standard normal noises, which gives the same noise for the same key."""
 
     def __call__(self, row: int, child: int) -> Latents:
         """The noises of one row of the controls (0: x_T, i + 1: step i) and one child (0 is the one in the controls)."""
@@ -35,7 +35,7 @@ class NoiseSource(Protocol):
 
 @runtime_checkable
 class UniformSource(Protocol):
-    """A noise source that methods can also draw and resample with."""
+    """A noise source that also gives uniform numbers, with which methods draw and resample."""
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
         """For each sample, `count` numbers from [0, 1) in double precision: resampling and draws."""
@@ -47,7 +47,7 @@ Key = tuple[int, ...]
 
 @frozen
 class KeyedPermutations:
-    """Permutations `(b, length)`, int32, read one after another: 100 of a long vector do not fit beside each other."""
+    """Permutations `(b, length)`, int32, read one after another, because 100 permutations of a long vector do not fit in memory."""
 
     keys: tuple[tuple[int | str, ...], ...]
     count: int
@@ -69,8 +69,8 @@ Permutations = Int[Tensor, "b count length"] | KeyedPermutations
 class KeyedNoise:
     """Noises computed from their key on the CPU, so that they are the same on every device and in every batch.
 
-    `samples[j]` tells sample j from others of the same seed: `align` numbers the repetitions of a prompt, so that a prompt's noise does
-    not depend on its neighbours.
+    `samples[j]` distinguishes sample j from others of the same seed: `align` numbers the repetitions of a prompt, so that a prompt's noise
+    does not depend on the other prompts.
     """
 
     seeds: tuple[int, ...]
@@ -87,7 +87,7 @@ class KeyedNoise:
         return torch.stack([keyed_normal((*mine, "like", *key), tensor.shape[1:]) for mine in self._keys]).to(tensor)
 
     def permutations(self, count: int, length: int, *key: int) -> "Permutations":
-        """Random permutations keyed by (seed, sample, *key, place); each is drawn when it is read, and kept nowhere."""
+        """Random permutations keyed by (seed, sample, *key, place); each is drawn when it is read, and not kept."""
         return KeyedPermutations(tuple((*mine, "permutation", *key) for mine in self._keys), count, length, self.device)
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
@@ -103,12 +103,13 @@ class KeyedNoise:
 
 @frozen
 class GivenNoise:
-    """Noises handed in; what is not given comes from `rest`, and is an error without it that names what is missing.
+    """Noises that the user gives. Other noises come from `rest`; without `rest` they are an error that names what is missing.
 
     Attributes:
         rows: standard normals of the trajectory, `rows[row][child]`.
-        rest: where everything else comes from.
-        uniforms: by key, `(count, b)` in double precision: what a method resamples and draws with. Each method's page names its keys.
+        rest: the source of all other noises.
+        uniforms: by key, `(count, b)` in double precision: numbers with which a method resamples and draws. Each method's documentation
+            lists its keys.
         directions: by key, standard normals `(b, ...)`: perturbations, and the noises that lead back.
     """
 
@@ -134,7 +135,7 @@ class GivenNoise:
         return self._rest(f"permutations for {key}").permutations(count, length, *key)
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
-        """The given uniforms of a key. Raises `InputError` for another number of them."""
+        """The given uniforms of a key. Raises `InputError` for a wrong number of them."""
         if key not in self.uniforms:
             rest = self._rest(f"{count} uniform numbers for {key}")
             if not isinstance(rest, UniformSource):
@@ -159,7 +160,7 @@ class GivenNoise:
 
 
 def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tuple[int, int, int], device: torch.device) -> KeyedNoise:
-    """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so neighbours do not matter."""
+    """Noises by (seed, sample, step, child). `sample` counts the repetitions of one prompt, so the other prompts have no influence."""
     each = several("seed", seed)
     seeds = tuple(whole("seed", one) for one in ((seed,) * len(prompts) if each is None else each))
     if len(seeds) != len(prompts):

@@ -10,7 +10,7 @@ from tta_core.values.typing import Latents, evolve, frozen
 
 @frozen
 class NoiseRows:
-    """Some rows of another source, which is asked for all `samples` of its batch."""
+    """Some rows of another source, which always draws for all `samples` of its batch."""
 
     source: NoiseSource
     rows: tuple[int, ...]

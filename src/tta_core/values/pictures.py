@@ -23,7 +23,7 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_picture(path: str | Path) -> Pixels:
-    """An image file as RGB in [0, 1], turned as its EXIF data says.
+    """An image file as RGB in [0, 1], rotated by its EXIF data.
 
     Raises:
         LoadError: it is no regular file, no image, animated, partly transparent, too large (Pillow's limit against decompression bombs,
@@ -52,7 +52,7 @@ def read_picture(path: str | Path) -> Pixels:
 def from_pil(picture: "Image", integer_white: float | None = None) -> Pixels:
     """A PIL image of any mode as RGB in [0, 1]. 16-bit grey is divided by 65535; floats must lie in [0, 1].
 
-    integer_white: what mode I, 32-bit integers, calls white; None: unknown, and refused.
+    integer_white: the value of white in mode I, 32-bit integers; None: unknown, and refused.
 
     Raises:
         InputError: it is empty, partly transparent, or of a mode or range without an agreed white.
@@ -84,7 +84,7 @@ def from_pil(picture: "Image", integer_white: float | None = None) -> Pixels:
 
 
 def as_pixels(image: object, samples: int) -> Images:
-    """A tensor, a PIL image or a file, or several, as `(b, 3, H, W)` in [0, 1]; one serves all samples.
+    """A tensor, a PIL image or a file, or several, as `(b, 3, H, W)` in [0, 1]; one is used for all samples.
 
     Raises:
         InputError: for another number, shape, kind of numbers or range.

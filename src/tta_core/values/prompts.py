@@ -18,7 +18,7 @@ Question = tuple[str, str]
 class Prompt(str):
     """A text with facts about what the image must show.
 
-    Equality, hash and `repr` are the text's, so caches by prompt go on working; a reward that reads facts must not cache by the text alone.
+    Equality, hash and `repr` are the text's, so caches by prompt still work; a reward that reads facts must not cache by the text alone.
     Methods of `str`, such as `strip`, give plain texts without facts. Facts that are None are absent.
 
     Args:
@@ -60,7 +60,7 @@ class Prompt(str):
 
     @property
     def facts(self) -> Mapping[str, object]:
-        """Every fact by name."""
+        """All facts by name."""
         return self._facts
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -81,7 +81,7 @@ def facts_record(prompts: Iterable[str]) -> list[dict[str, object]]:
 
 
 def with_facts(text: str, facts: Mapping[str, object]) -> Prompt:
-    """A prompt from facts by name, wherever each belongs."""
+    """A prompt with these facts, given by name."""
     own = {name: value for name, value in facts.items() if name in _OWN}
     return Prompt(text, **own, more={name: value for name, value in facts.items() if name not in own})  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ class Schedule(Protocol):
 
 
 def at_step(value: float | int | Schedule, index: int, total: int) -> float:
-    """A number that may differ by step, at this one."""
+    """The value at this step of a number or a schedule."""
     return float(value) if isinstance(value, int | float) else value(index, total)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 
 def dumps(value: object) -> str:
-    """The value as JSON in ASCII. What JSON cannot hold is written as text; see `plain`."""
+    """The value as JSON in ASCII. Values that JSON does not have are written as text; see `plain`."""
     return json.dumps(plain(value), indent=1, allow_nan=False)
 
 
 def plain(value: object) -> object:
-    """Mappings, lists, text, numbers, booleans and None alone.
+    """The value as mappings, lists, text, numbers, booleans and None.
 
     An infinity becomes "inf" or "-inf", a NaN "nan", as Python's `float` reads them back; any other object becomes its `str`.
     """

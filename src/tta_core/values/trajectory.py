@@ -13,10 +13,10 @@ from tta_core.values.typing import Change, Latents, evolve, frozen
 
 @frozen
 class Step:
-    """One reverse step, a row of the sampler's table; `index` is 0..T-1 in sampling order, `time` what the network is told.
+    """One reverse step, a row of the sampler's table; `index` is 0..T-1 in sampling order, `time` the network's time input.
 
     `input_scale` multiplies x before the network (1 / sqrt(1 + sigma^2) for VE samplers). `alpha` is alpha_t of one *training* step
-    (1 - beta_t), None where training had no betas (flow matching). `order` 2 asks for the previous x0 (2M), if there is one. `std` is the
+    (1 - beta_t), None where training had no betas (flow matching). `order` 2 uses the previous x0 (2M), if there is one. `std` is the
     transition's standard deviation where the sampler fixes it (TCD), None where it is eta's share of the posterior's. `skip` is the share
     of x in the clean estimate of a consistency model, sqrt(1 - skip) x0 + skip x (LCM's boundary condition).
     """
@@ -46,7 +46,7 @@ class Step:
 
 @frozen
 class History:
-    """The previous clean estimate and where it was made: all that a two-step solver remembers."""
+    """The previous clean estimate and its step: the memory of a two-step solver."""
 
     x0: Latents
     a: float
@@ -55,13 +55,13 @@ class History:
 
 @frozen
 class State:
-    """Where a trajectory stands before a step: x_t, and the solver's history, which travels with its particle."""
+    """The state of a trajectory before a step: x_t, and the solver's history, which stays with its particle."""
 
     x: Latents
     history: History | None = None
 
     def __getitem__(self, rows: Tensor) -> "State":
-        """The rows given by an index: ancestors take their solver's history along."""
+        """The rows given by an index; the solver's history goes with them."""
         history = self.history and evolve(self.history, x0=self.history.x0[rows])
         return State(self.x[rows], history)
 
@@ -75,9 +75,9 @@ class State:
 
 @frozen
 class Prediction:
-    """What is believed at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step.
+    """The estimates at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step.
 
-    `outputs` are the raw outputs of the guidance branches it was made from, "text" and "null"; empty where it was not made from branches.
+    `outputs` are the raw outputs of its guidance branches, "text" and "null"; empty if it was not made from branches.
     """
 
     x0: Latents

@@ -35,7 +35,7 @@ class GaussianTransition:
         return GaussianTransition(self.mean[rows], self.std)
 
     def shifted(self, by: Latents) -> "GaussianTransition":
-        """The same noise around another mean: what guidance adds to the next x."""
+        """The same noise around a shifted mean; guidance adds the shift to the next x."""
         return GaussianTransition(self.mean + by, self.std)
 
     def log_ratio(self, noise: Latents, gradient: Latents) -> Scores:

@@ -1,1 +1,1 @@
-"""Comparisons of methods at equal cost: planned in a file, drawn cell by cell, scored afterwards, judged with intervals."""
+"""Comparisons of methods at equal cost: planned in a file, sampled cell by cell, scored afterwards, tested with intervals."""

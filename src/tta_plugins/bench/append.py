@@ -1,11 +1,11 @@
-"""Files of records, one a line, to which a run that may be killed at any moment appends."""
+"""Files of records, one per line, to which a run appends that can be killed at any moment."""
 
 import os
 from pathlib import Path
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in one write; a line that a killed run left torn is closed first, and no reader takes it for a record."""
+    """Append one line in one write; an incomplete line of a killed run is closed first, and readers ignore it."""
     with path.open("ab+") as file:
         torn = file.tell() > 0 and _last_byte(path) != b"\n"
         file.write((b"\n" if torn else b"") + line.encode() + b"\n")

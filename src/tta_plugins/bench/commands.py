@@ -1,4 +1,4 @@
-"""`tta bench`: the commands. They import what they use when they run, so that `tta --help` stays light."""
+"""`tta bench`: the commands. They import what they use when they run, so that `tta --help` stays fast."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and draw nothing.")] = False,
     device: Annotated[str, typer.Option(help="With --dry-run: whose hours to say: h100, a100, l40s, 4090, 3090, cpu-core.")] = "a100",
 ) -> None:
-    """Draw what is missing, score it, and write results.csv, summary.json and report.html. The same command again continues."""
+    """Sample what is missing, score it, and write results.csv, summary.json and report.html. Run the same command again to continue."""
     from tta_plugins.bench.engines import engine_of
     from tta_plugins.bench.finish import finish
     from tta_plugins.bench.plan import read_plan, resolve_plan
@@ -66,7 +66,7 @@ def run(
 
 @app.command()
 def status(folder: Folder) -> None:
-    """Say what is done, failed and left, how fast it goes, and what went wrong."""
+    """Print what is done, failed and left, the rate, and the errors."""
     from tta_plugins.bench.plan import read_plan
     from tta_plugins.bench.status import status_of
     from tta_plugins.cli.tables import print_table
@@ -85,7 +85,7 @@ def status(folder: Folder) -> None:
 
 @app.command()
 def score(folder: Folder, reward: Names = None) -> None:
-    """Score the pictures that lie there, by further rewards too; nothing is drawn."""
+    """Score the images in the folder, also by further rewards, without sampling."""
     from tta_plugins.bench.finish import finish
     from tta_plugins.bench.plan import read_plan
 
@@ -96,7 +96,7 @@ def score(folder: Folder, reward: Names = None) -> None:
 def report(
     folder: Folder, out: Annotated[Path | None, typer.Option(help="The page.", show_default="report.html in the folder")] = None
 ) -> None:
-    """Write the report again from plan.json and results.csv; pictures are shown where they lie there."""
+    """Write the report again from plan.json and results.csv, with the images that are in the folder."""
     from tta_plugins.bench.finish import rewrite
 
     say(f"Wrote {rewrite(folder, out or folder / 'report.html')}")
@@ -104,7 +104,7 @@ def report(
 
 @app.command()
 def pack(folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder, for a repository of results.")]) -> None:
-    """Copy what others need to check a comparison: plan, results, summary, report and identities, with their SHA-256; no pictures."""
+    """Copy the files that others need to check a comparison: plan, results, summary, report, identities and their SHA-256; no images."""
     from tta_plugins.bench.sharing import pack as packed
 
     say(f"Packed {len(packed(folder, out))} files into {out}")
@@ -112,7 +112,7 @@ def pack(folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder,
 
 @app.command()
 def compare(first: Folder, second: Folder) -> None:
-    """Set two comparisons of the same prompts and rewards side by side; refuses others."""
+    """Compare two comparisons with the same prompts and rewards; others are refused."""
     from tta_plugins.bench.sharing import compared
     from tta_plugins.cli.tables import print_table
 
@@ -125,7 +125,7 @@ def init(
     recipe: Annotated[str | None, typer.Argument(help="Which; left out, all are listed.")] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("bench.toml"),
 ) -> None:
-    """Write a bench.toml to start from: presets that run here, and papers' tables for those who have the weights."""
+    """Write a bench.toml to start from: presets that run here, and papers' tables, which need the weights."""
     from tta_plugins.bench.recipes import recipes, write_recipe
 
     if recipe is None:

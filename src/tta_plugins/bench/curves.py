@@ -1,4 +1,4 @@
-"""Gain against cost: what best of n reaches at every cost, and how an arm compares with it at its own."""
+"""Gain against cost: what best of n reaches at each cost, and how an arm compares with it at the arm's cost."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,12 +41,12 @@ def pool_curve(results: Results, target: str, columns: Sequence[str]) -> list[Po
 
 
 def peak(curve: Sequence[Point], column: str) -> int | None:
-    """The n at which a score of what is kept is highest; beyond it, choosing harder by the target costs what it is meant for."""
+    """The n at which the score of the kept sample is highest; beyond it, more selection by the target lowers this score."""
     return max(curve, key=lambda point: point.gains[column].mean).n if curve else None
 
 
 def cost_ratio(results: Results, arm: str, unit: str = "flops") -> float | None:
-    """The cost of a picture in plain draws: FLOPs of all networks where they are known, else rows through the denoiser."""
+    """The cost of one image in plain samples: FLOPs of all networks if they are known, else rows through the denoiser."""
     for name in dict.fromkeys((unit, "evaluations")):
         own, plain = (list(results.values(who, name).values()) for who in (arm, PLAIN))
         if own and plain:

@@ -1,4 +1,4 @@
-"""One unit of cells: drawn as a batch, kept cell by cell. A batch that fails is tried in halves, so that one cell's failure is its own."""
+"""Samples one unit of cells as a batch and stores each cell. A batch that fails is run in halves, down to the failing cell."""
 
 import time
 import traceback
@@ -43,7 +43,7 @@ class Drawing:
         torch.set_num_threads(self.plan.spec.threads)
 
     def unit(self, unit: Unit) -> None:
-        """Draw a unit; cells that are there already are drawn beside the others and not kept again.
+        """Sample a unit; cells that exist already are sampled with the others and not stored again.
 
         Raises:
             TTAError: the arm itself cannot be made, or is not what its earlier cells were drawn with.

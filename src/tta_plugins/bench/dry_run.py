@@ -1,4 +1,4 @@
-"""`--dry-run`: what a comparison would cost, each line as soon as it is known: evaluations first, then work, memory and hours."""
+"""`--dry-run`: the predicted cost of a comparison, each line as soon as it is known: evaluations, then FLOPs, memory and hours."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -87,7 +87,7 @@ def _backbone(source: str) -> Backbone:
 
 
 def _evaluations(plan: Plan, arm: Arm) -> int:
-    """Rows through the denoiser for one picture, counted on networks that cost nothing."""
+    """Rows through the denoiser for one image, counted on networks that cost nothing."""
     source, spec, target = _source(plan, arm), plan.spec, plan.target(arm)
     judge: object = target
     drawing = _backbone(source)

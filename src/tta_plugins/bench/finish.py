@@ -1,4 +1,4 @@
-"""From a folder of pictures to its table, summary and report."""
+"""From a folder of images to its table, summary and report."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The report's pictures: each arm's worst, median and best pair by a score that it did not climb, and its film strips."""
+"""The report's images: each arm's worst, median and best pair by a score that it did not climb, and its film strips."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def held_out_of(plan: Plan, arm: Arm) -> str:
 
 
 def pairs(plan: Plan, results: Results, store: Store, arm: Arm) -> list[dict[str, Any]]:
-    """Worst, median and best; of equal gains in the held-out score, the target's gain decides. Empty where the pictures are not there."""
+    """Worst, median and best; of equal gains in the held-out score, the target's gain decides. Empty where the images are not there."""
     held_out, target, plain = held_out_of(plan, arm), plan.target(arm), plan.arm(PLAIN)
     gains = paired(results.values(arm.name, held_out), results.values(PLAIN, held_out))
     climbed = paired(results.values(arm.name, target), results.values(PLAIN, target))

@@ -1,4 +1,4 @@
-"""What an arm's pictures depend on besides prompt and seed: its parts, their weights, versions, kind of device and table of steps."""
+"""What an arm's images depend on besides prompt and seed: its parts, their weights, versions, kind of device and table of steps."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Whether a steered noise still looks drawn: three numbers that are 1, 0 and 0 for standard normal noise."""
+"""Whether a steered noise still looks like white noise: three numbers that are 1, 0 and 0 for standard normal noise."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""What pictures look like, without learning: six numbers that a hacked reward moves and an honest gain hardly does."""
+"""Image statistics without learning: six numbers that reward hacking changes and a real gain hardly changes."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ _BINS = 8
 
 
 def panel(picture: Tensor) -> dict[str, float]:
-    """Of one picture `(1, 3, H, W)` in [0, 1].
+    """Of one image `(1, 3, H, W)` in [0, 1].
 
     brightness: mean luma (Rec. 601). saturation: mean of max - min over the channels. contrast: standard deviation of luma. edge
     density: the share of pixels whose Sobel gradient of luma exceeds 0.1. colour entropy: of the colours in 8 x 8 x 8 bins, in nats. high

@@ -1,4 +1,4 @@
-"""The plan: arms, prompts and cells, fixed in `plan.json` before the first is drawn. A later edit of the toml starts no other run."""
+"""The plan: arms, prompts and cells, fixed in `plan.json` before the first sample. A later edit of the toml does not change it."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ FORMAT = 1
 
 @attrs.frozen(order=True)
 class Cell:
-    """One picture of one arm: the prompt's place in the plan and the seed; of the pool, the draw."""
+    """One image of one arm: the prompt's place in the plan and the seed; of the pool, the draw."""
 
     prompt: int
     seed: int
@@ -33,7 +33,7 @@ class Cell:
 
 @attrs.frozen
 class Unit:
-    """Cells of one arm that are drawn as one batch, always the same ones, so that a resumed run repeats the same arithmetic."""
+    """Cells of one arm that are sampled as one batch, always the same ones, so that a resumed run computes the same numbers."""
 
     arm: str
     cells: tuple[Cell, ...]
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def rewards(self) -> tuple[str, ...]:
-        """Every reward that scores the pictures: the targets, then those held out."""
+        """Every reward that scores the images: the targets, then those held out."""
         named = [self.spec.target, *map(self.target, self.spec.arms), *self.spec.held_out, *filter(None, [self.spec.primary])]
         return tuple(dict.fromkeys(named))
 
@@ -81,7 +81,7 @@ class Plan:
         return (Cell(prompt, seed) for prompt in range(len(self.prompts)) for seed in seeds)
 
     def units(self) -> Iterator[Unit]:
-        """All units, a block of prompts through every arm before the next block: a run that is cut short compares like with like."""
+        """All units, a block of prompts through every arm before the next block: a run that is stopped early compares equal prompts."""
         size = self.spec.batch
         for start in range(0, len(self.prompts), size):
             block = range(start, min(start + size, len(self.prompts)))

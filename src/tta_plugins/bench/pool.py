@@ -1,4 +1,4 @@
-"""Best of n for every n, from one pool of plain draws: unbiased, and far less noisy than drawing n anew.
+"""Best of n for every n, from one pool of plain samples: unbiased, and far less noisy than new samples for each n.
 
 With the N draws of a prompt sorted by the target, the i-th is the best of n drawn without replacement with the probability
 w_i = C(i - 1, n - 1) / C(N, n). So sum w_i x_(i) is E[max of n], and the same weights on another score, in the target's order, give what

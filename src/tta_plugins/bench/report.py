@@ -20,7 +20,7 @@ _TRACED = 32
 
 
 def write_report(plan: Plan, results: Results, summary: Mapping[str, Any], folder: Path, page: Path) -> None:
-    """Write the page. Pictures, traces and identities are shown where the folder has them."""
+    """Write the page. Images, traces and identities are shown where the folder has them."""
     store = Store(folder)
     arms = [arm for arm in plan.arms if any(told["name"] == arm.name for told in summary["arms"])]
     records = {arm.name: list(store.cells(arm).values()) for arm in arms}

@@ -1,4 +1,4 @@
-"""The table of all pictures: `results.csv`, one row a cell, the same bytes however often the run was interrupted and wherever it ran.
+"""The table of all images: `results.csv`, one row a cell, the same bytes however often the run was interrupted and wherever it ran.
 
 Seconds are not in it, since they differ from run to run; `summary.json` has them.
 """
@@ -45,7 +45,7 @@ class Results:
         return [row for row in self.rows if row.arm == arm]
 
     def rewards(self) -> tuple[str, ...]:
-        """The rewards that scored the pictures."""
+        """The rewards that scored the images."""
         names = dict.fromkeys(name for row in self.rows for name in row.numbers)
         return tuple(name for name in names if name not in (*_LEADING, *NAMES) and not name.endswith(" jpeg"))
 

@@ -1,4 +1,4 @@
-"""Drawing a comparison: what is missing is drawn, until all is there, too much fails, or the hours are spent."""
+"""Runs a comparison: samples missing cells until all exist, too many fail, or the hours are used up."""
 
 import time
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""The second pass: every saved picture by every reward, as it lies on disk and once more after JPEG. A new judge costs no sampling."""
+"""The second pass: scores every saved image by every reward, as it is and after JPEG. A new reward needs no new samples."""
 
 import io
 import json
@@ -57,7 +57,7 @@ class Scores:
         return found
 
     def add(self, name: str, place: Place, numbers: Mapping[str, float]) -> None:
-        """Note the numbers of one picture."""
+        """Note the numbers of one image."""
         arm, cell = place
         self.path(name).parent.mkdir(exist_ok=True)
         append_line(self.path(name), json.dumps([arm, cell.prompt, cell.seed, numbers]))
@@ -84,9 +84,9 @@ class Scores:
 
 
 def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
-    """Score what has been drawn and not been scored; gives the number of pictures scored.
+    """Score what has been drawn and not been scored; gives the number of images scored.
 
-    A picture is scored alone, with its JPEG, so that its numbers depend on nothing beside it.
+    An image is scored alone, with its JPEG, so that its numbers do not depend on others.
 
     Raises:
         TTAError: a reward is unknown, raises or gives what is no score; what was scored before stays.

@@ -1,4 +1,4 @@
-"""Results that travel: packed for a repository, and set beside others that drew the same prompts."""
+"""Packs results for a repository, and compares them with others of the same prompts."""
 
 import hashlib
 import json

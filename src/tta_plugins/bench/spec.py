@@ -1,4 +1,4 @@
-"""What a person writes: `bench.toml`, read into values, every mistake named with its place."""
+"""The file that a user writes, `bench.toml`, read into values; errors name the entry."""
 
 import tomllib
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ from tta_plugins.bench.store import Store
 
 @attrs.frozen
 class ArmStatus:
-    """Cells of one arm; `seconds` a picture, measured; `errors` with their numbers."""
+    """Cells of one arm; `seconds` an image, measured; `errors` with their numbers."""
 
     name: str
     done: int
@@ -59,5 +59,5 @@ def status_of(plan: Plan, folder: Path) -> Status:
 
 
 def measured_seconds(plan: Plan, folder: Path) -> dict[str, float]:
-    """Seconds of one picture, by arm; a picture of a batch takes its share of the batch."""
+    """Seconds of one image, by arm; an image of a batch takes its share of the batch."""
     return {arm.name: arm.seconds for arm in status_of(plan, folder).arms if arm.seconds is not None}

@@ -30,7 +30,7 @@ class Store:
         return self.folder / "arms" / slug(arm.name)
 
     def picture(self, arm: Arm, cell: Cell) -> Path:
-        """A cell's picture."""
+        """A cell's image."""
         return self.arm(arm) / "images" / f"{cell.name}.png"
 
     def strip(self, arm: Arm, cell: Cell) -> Path:
@@ -64,7 +64,7 @@ class Store:
         return json.loads(path.read_text(encoding="utf-8"))["prices"] if path.is_file() else None
 
     def keep(self, arm: Arm, cell: Cell, record: Record, picture: Image.Image | None, strip: Image.Image | None = None) -> None:
-        """Keep a cell: its pictures first, then the line that makes it count."""
+        """Keep a cell: its images first, then the line that makes it count."""
         for path, image in ((self.picture(arm, cell), picture), (self.strip(arm, cell), strip)):
             if image is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class Store:
         append_line(folder / f"cells.{slug(platform.node() or 'host')}.jsonl", line)
 
     def cells(self, arm: Arm) -> dict[Cell, Record]:
-        """The records of an arm, the last of each cell; torn lines and cells whose picture is gone do not count."""
+        """The records of an arm, the last of each cell; torn lines and cells whose image is gone do not count."""
         found: dict[Cell, Record] = {}
         for path in sorted(self.arm(arm).glob("cells.*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -93,7 +93,7 @@ class Store:
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture as a PNG file."""
+    """An image as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "png")
     return buffer.getvalue()

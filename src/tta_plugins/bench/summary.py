@@ -23,7 +23,7 @@ _VALUES = 12
 
 
 def summarise(plan: Plan, results: Results, rewards: Sequence[str] = (), seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """Plain data. `rewards`: what scored the pictures, the plan's where empty. `seconds`: of one picture, by arm, where measured."""
+    """Plain data. `rewards`: what scored the images, the plan's where empty. `seconds`: of one image, by arm, where measured."""
     rewards = tuple(rewards) or plan.rewards
     compared = [arm for arm in plan.arms if arm.name != POOL and gain_of(results, arm.name, plan.primary) is not None]
     primary = {arm.name: gain for arm in compared if arm.name != PLAIN and (gain := gain_of(results, arm.name, plan.primary))}

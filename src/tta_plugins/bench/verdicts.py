@@ -39,7 +39,7 @@ class Verdict:
 
 
 def judged(evidence: Evidence) -> Verdict:
-    """Hacked: the target's interval lies above 0, and a held-out one below it, or the pictures changed in kind (an interval of the
+    """Hacked: the target's interval lies above 0, and a held-out one below it, or the images changed in kind (an interval of the
     panel beyond a quarter of the plain mean), or nothing of the gain is left after JPEG. Otherwise what the primary score says."""
     against = _against(evidence) if evidence.target.above else []
     if against:

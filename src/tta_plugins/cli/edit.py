@@ -1,4 +1,4 @@
-"""`tta edit`: draw a picture anew for another text, and save what came of it."""
+"""`tta edit`: draw an image anew for another text, and save what came of it."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,9 +37,9 @@ def edit(
         typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of a part, as in method.rho=0.7."),
     ] = None,
 ) -> None:
-    """Draw a picture anew for another text.
+    """Draw an image anew for another text.
 
-    What draws the picture is found first; from there it is drawn with the method (aligned.png) and plainly (baseline.png).
+    What draws the image is found first; from there it is drawn with the method (aligned.png) and plainly (baseline.png).
 
     Results are saved, and signals kept, as by `tta align`.
     """

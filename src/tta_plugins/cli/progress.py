@@ -1,4 +1,4 @@
-"""How far a run is: a live bar on a terminal, a few plain lines elsewhere. Both go to standard error."""
+"""The progress of a run: a live bar on a terminal, a few plain lines elsewhere, both on standard error."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What becomes of a run: saved first, then told."""
+"""Saves a run first, then prints it."""
 
 import tempfile
 from collections.abc import Callable

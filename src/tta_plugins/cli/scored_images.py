@@ -1,4 +1,4 @@
-"""Images on disk with their prompts, scored in batches; one that fails does not lose the others."""
+"""Scores images on disk with their prompts, in batches; an image that fails does not affect the others."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

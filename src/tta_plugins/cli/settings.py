@@ -1,4 +1,4 @@
-"""What a registered class or factory can be told: its fields, with their types and defaults."""
+"""The settings of a registered class or factory: its fields, with their types and defaults."""
 
 import inspect
 import typing

@@ -1,4 +1,4 @@
-"""Standard output and error that never fail: what a full disk or a reader who has left does not take is dropped, and remembered."""
+"""Standard output and error that never fail: output that cannot be written (full disk, closed pipe) is dropped and noted."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Choosing one of some words, with the nearest ones offered for a word that is none of them."""
+"""Chooses one of several names, and suggests similar ones for an unknown name."""
 
 from collections.abc import Iterable
 

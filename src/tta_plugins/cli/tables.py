@@ -1,4 +1,4 @@
-"""Tables for people; scripts ask for --json or read run.json."""
+"""Tables for people; scripts use --json or run.json."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Editing a picture: inversion to noises or embeddings, and any per-step method from there."""
+"""Editing an image: inversion to noises or embeddings, then any method that works step by step."""

@@ -1,4 +1,4 @@
-"""Edit-friendly DDPM inversion: noises under which a stochastic sampler draws a given picture.
+"""Edit-friendly DDPM inversion: noises with which a stochastic sampler reproduces a given image.
 
 Notation (name -> paper): levels -> x_1 .. x_T, noises -> z_t, prediction.transition -> N(mu_t, sigma_t^2).
 """
@@ -22,17 +22,17 @@ CITATION = """@inproceedings{huberman2024ddpm,
 
 
 def ddpm_inversion(problem: Problem) -> GivenNoise:
-    """The noises of a problem that starts from a picture: sampling with them, the same prompt and guidance gives the picture back.
+    """The noises of a problem that starts from an image: sampling with them, the same prompt and guidance reproduces the image.
 
-    x at each step is the picture noised independently, and the step's noise is what leads from there to the next: (x' - mean) / std.
-    They are not standard normal, and hold the picture's structure; another prompt draws its edit. Row 0 noises the picture to the first
-    step, row i + 1 belongs to step i. The independent noise of x at step i is row 0 for the first step, else the direction (i,).
+    x at each step is the image with independent noise, and the step's noise leads from it to the next x: (x' - mean) / std.
+    They are not standard normal, and contain the image's structure; with another prompt they give an edit. Row 0 noises the image to the
+    first step, row i + 1 belongs to step i. The independent noise of x at step i is row 0 for the first step, else the direction (i,).
 
     Raises:
-        IncompatibleError: the problem starts from no picture, or a step but the last draws no noise.
+        IncompatibleError: the problem starts from no image, or a step but the last draws no noise.
 
     Source: DDPM inversion (arXiv 2304.06140), section 4.
-    Differs: any sampler's transition serves; the last noise is kept, with which the picture comes back to rounding, while the released
+    Differs: any sampler's transition serves; the last noise is kept, with which the image comes back to rounding, while the released
     code sets it to zero; eta below 1 has its own std, which the released code does not.
     """
     if problem.origin is None:

@@ -1,4 +1,4 @@
-"""Editing a picture by text: what draws it is found first, and any method that steps from there draws the edit."""
+"""Editing an image by text: finds the inputs that reproduce it, then any method that works step by step makes the edit."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
@@ -30,22 +30,22 @@ class Edit(Request):
 
 @takes(Edit)
 def edit(request: Edit) -> Alignment:
-    """Draw a picture anew for another text, and once more plainly from the same inversion.
+    """Edit an image by another text with a method, and also plainly from the same inversion.
 
     `edit("a blue square", image=picture, source="a red circle", method="date")` takes the arguments of `align`, and:
 
     Args:
-        prompts: the text of the edit; `image` is the picture.
-        source: what the picture shows; empty: nothing is said, and there is no guidance in the inversion.
+        prompts: the text of the edit; `image` is the image to edit.
+        source: a description of the image; empty: the inversion has no text and no guidance.
         inversion: "ddpm-inversion" finds the noises of the last `strength` of the steps, for a stochastic sampler (eta 1); "null-text"
             finds x_T and a null embedding for each step, for a deterministic one (eta 0), and takes all steps. Its settings:
             `NullTextInversion(...)`.
         source_guidance: of "ddpm-inversion". "null-text" inverts for the guidance of the edit.
-        strength: of "ddpm-inversion": the share of the steps drawn anew, 0.6 to 1 in the paper; less keeps more of the picture.
+        strength: of "ddpm-inversion": the share of the steps that are sampled again, 0.6 to 1 in the paper; less keeps more of the image.
 
     Returns:
         An `Alignment`, whose baseline is the plain edit. Its manifest names source and inversion; its ledger leaves the inversion out.
-        With the source's text and guidance and the method "fixed" it is the picture again, as the autoencoder gives it back.
+        With the source's text and guidance and the method "fixed" it is the image again, as the autoencoder gives it back.
 
     Raises:
         InputError: there is no image, or noises, latents or a null embedding were given that the inversion finds itself.
@@ -76,7 +76,7 @@ def edit(request: Edit) -> Alignment:
 
 
 def _from_noises(request: Edit, source: Sequence[str], drawing: Backbone) -> dict[str, Any]:
-    """The run from the picture at the first of the last steps, with the noises that lead back to it."""
+    """The run from the image at the first of the last steps, with the noises that reproduce it."""
     guidance = number("source_guidance", request.source_guidance) if any(source) and drawing.has_null else 1.0
     run = {**_plain(request), "eta": 1.0 if request.eta is None and isinstance(request.scheduler, str) else request.eta}
     with prepare(**{**run, **_unsteered(source), "guidance": guidance}) as prepared:
@@ -90,7 +90,7 @@ def _from_noises(request: Edit, source: Sequence[str], drawing: Backbone) -> dic
 
 
 def _from_embeddings(request: Edit, source: Sequence[str], inversion: NullTextInversion) -> dict[str, Any]:
-    """The run from the picture's x_T, with its null embeddings."""
+    """The run from the image's x_T, with its null embeddings."""
     if request.null is not None:
         raise InputError("null is given, but null-text inversion finds the null embeddings. Leave it out, or use ddpm-inversion.")
     run = {**_plain(request), "eta": 0.0 if request.eta is None and isinstance(request.scheduler, str) else request.eta}

@@ -1,4 +1,4 @@
-"""Null-text inversion: x_T of a picture by DDIM inversion, and a null embedding for each step that keeps guidance on its path.
+"""Null-text inversion: x_T of an image by DDIM inversion, and a null embedding for each step with which guidance follows its path.
 
 Notation (name -> paper): path -> z*_T .. z*_0, null -> the optimised null embedding of a step, inner -> N.
 """
@@ -29,7 +29,7 @@ CITATION = """@inproceedings{mokady2023nulltext,
 
 @frozen
 class NullTextInversion:
-    """Controls under which a deterministic sampler draws a picture with guidance: x_T, and one null embedding per step.
+    """Controls with which a deterministic sampler reproduces an image under guidance: x_T, and one null embedding per step.
 
     Attributes:
         inner: gradient steps at each step, at most.
@@ -37,7 +37,7 @@ class NullTextInversion:
         tolerance: an inner loop ends when its mean square error was below tolerance (1 + 2 i) at step i; 0 never.
 
     Source: null-text inversion (arXiv 2211.09794), algorithm 1.
-    Differs: errors are per sample, so that a batch is each alone; the text branch is evaluated once per step.
+    Differs: errors are per sample, so that each sample of a batch is independent; the text branch is evaluated once per step.
     """
 
     inner: int = attrs.field(default=10, validator=at_least(1))

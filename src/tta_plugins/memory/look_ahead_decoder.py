@@ -23,7 +23,7 @@ class LookAhead:
         autoencoder: decode full latents by a tiny autoencoder of the same latent space instead (TAESD: `AutoencoderTiny`); the scale
             then applies to nothing and must be left alone.
 
-    The latents are resized bicubically with antialiasing, decoded, and the picture is resized back, so that a reward sees the size that
+    The latents are resized bicubically with antialiasing, decoded, and the image is resized back, so that a reward sees the size that
     it will judge. Approximate: it changes which gradient is followed, never what is chosen or reported.
     """
 
@@ -48,13 +48,13 @@ class LookAhead:
 
 @frozen
 class Reduced:
-    """Decodes at a share of the size, and enlarges the picture."""
+    """Decodes at a share of the size, and enlarges the image."""
 
     decode: Decoder = attrs.field(repr=False)
     scale: float
 
     def __call__(self, x0: Latents, /) -> Images:
-        """The picture at its full size, decoded from smaller latents."""
+        """The image at its full size, decoded from smaller latents."""
         height, width = x0.shape[2:]
         small = (max(1, round(height * self.scale)), max(1, round(width * self.scale)))
         image = self.decode(interpolate(x0, small, mode="bicubic", antialias=True))
@@ -74,6 +74,6 @@ class Tiny:
         return {"autoencoder": self.autoencoder}
 
     def __call__(self, x0: Latents, /) -> Images:
-        """The picture, 0 to 1."""
+        """The image, 0 to 1."""
         dtype = next(self.autoencoder.parameters()).dtype
         return self.autoencoder.decode(x0.to(dtype), return_dict=False)[0].float() / 2 + 0.5  # type: ignore[operator]

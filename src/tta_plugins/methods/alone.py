@@ -1,4 +1,4 @@
-"""One sample of a problem as a problem of its own, and snapshots joined again: for methods whose samples stand at different steps."""
+"""Splits a problem into one problem for each sample, and joins the snapshots, for methods whose samples are at different steps."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ class _OneSample:
         return self.noises.like(tensor.expand(self.sample + 1, *tensor.shape[1:]), *key)[self.sample : self.sample + 1]
 
     def permutations(self, count: int, length: int, *key: int) -> Permutations:
-        """All samples' permutations, of which each takes its row."""
+        """The sample's row of all samples' permutations."""
         return self.noises.permutations(count, length, *key)
 
 

@@ -1,4 +1,4 @@
-"""What a method must beat: no update, the same steps in random directions, and choosing among plain samples."""
+"""Baselines: no update, DATE's steps in random directions, and the best of n plain samples."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -18,7 +18,7 @@ from tta_plugins.methods.date import DATE
 
 @frozen
 class Fixed:
-    """Plain sampling; nothing is steered. Give the run more `steps` for the baseline at equal cost."""
+    """Plain sampling without steering. For a baseline at equal cost, give the run more `steps`."""
 
     citation: ClassVar[str] = ""
 
@@ -28,7 +28,7 @@ class Fixed:
         return Needs()
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample, and watch the look-ahead."""
+        """Sample, yielding each clean estimate."""
         problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
         for step in problem.steps:
@@ -41,7 +41,7 @@ class Fixed:
 
 @frozen
 class RandomDirection:
-    """DATE with the gradient replaced by a random unit direction: what moving the embedding does by itself.
+    """DATE with a random unit direction instead of the gradient: the effect of moving the embedding alone.
 
     Attributes are `DATE`'s: rho (relative to the variable's norm if `relative`), updates, start, variable.
     Source: DATE (arXiv 2510.23974), the random-direction rows of its tables.
@@ -57,7 +57,7 @@ class RandomDirection:
 
     @property
     def needs(self) -> Needs:
-        """Nothing of the reward: it never looks at it."""
+        """Nothing of the reward, which it does not use."""
         return Needs(self.variable)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
@@ -81,7 +81,7 @@ class RandomDirection:
 
 @frozen
 class BestOfN:
-    """Draw n plain samples from different noises and keep the best; at equal cost the baseline that is hardest to beat.
+    """Draw n plain samples from different noises and keep the best; usually the strongest baseline at equal cost.
 
     Attributes:
         n: samples per prompt; the first is the plain one, so the result is never worse than it.
@@ -97,7 +97,7 @@ class BestOfN:
         return Needs(one_trajectory=self.n == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """One whole sample after another, so that memory is that of one."""
+        """Draw one whole sample after another, so that memory is that of one."""
         problem.check(self.needs)
         rows, kept = range(len(problem.steps) + 1), None
         for child in range(self.n):

@@ -1,4 +1,4 @@
-"""DAS: sequential Monte Carlo towards p(x0) exp(R / alpha), whose proposal follows the reward's gradient.
+"""DAS: sequential Monte Carlo for the target p(x0) exp(R / alpha), with a proposal that follows the reward's gradient.
 
 Notation (name -> paper): particles -> K, alpha -> alpha, tempering -> lambda_i, twist -> log psi_i(x) = lambda_i R(x0^(x)) / alpha,
 slope -> grad_x R(x0^(x)) / alpha, population -> the weights w and the evidence Z.
@@ -35,16 +35,16 @@ CITATION = """@inproceedings{kim2025das,
 
 @frozen
 class DAS:
-    """Draws K particles from N(mean + std^2 lambda' grad R / alpha, std^2 I), weighs them exactly, and resamples them.
+    """Draws K particles from N(mean + std^2 lambda' grad R / alpha, std^2 I), weights them exactly, and resamples them.
 
     Attributes:
         particles: K for each prompt.
         alpha: temperature of the target, in units of the reward: 0.005 for aesthetic scores, 0.01 for CLIP, 0.0001 for PickScore's logits.
         proposal: "gradient", or "prior": the sampler's own transition, which needs no gradient.
         tempering: lambda at step i, counted from `start`: `Geometric(0.008)` ("exp"), `Power(0.01, 2)` (polynomial), `Constant(1)` (none).
-        gradient_tempering: lambda' of the proposal; None takes lambda of the step to come.
+        gradient_tempering: lambda' of the proposal; None uses lambda of the next step.
         adaptive: raise lambda above `tempering` as far as the effective size stays at this share of K, by bisection; None: do not.
-        start: steps before it sample plainly: no reward, no gradient, no resampling.
+        start: steps before it sample plainly, without reward, gradient or resampling.
         threshold: resample where the effective size is below this share of K; above 1, at every step.
         resampling: "ssp", "systematic", "stratified", "multinomial", or "independent" (unsorted multinomial).
         choose: the result is the particle of the largest "weight", of the best "reward", or a "draw" by weight.
@@ -55,8 +55,8 @@ class DAS:
     Cost: each step K denoiser rows of each branch, K decodes and K rewards, forward and backward (forward alone with "prior"); at the end K
     decodes and rewards. The paper takes 100 steps, guidance 5, K 4.
     Source: DAS (arXiv 2501.05803), algorithm 1.
-    Differs: what belongs to a particle follows it, so the evidence is unbiased; the authors' code, with which their tables were made,
-    forgets the twist and the gradient (`DAS.released()`). Its "adaptive" moves lambda by an optimiser that hardly moves. lambda_{i+1} of a
+    Differs: a particle keeps its own twist and gradient, so the evidence is unbiased; the authors' code, which made their tables,
+    does not (`DAS.released()`). Its "adaptive" changes lambda by an optimiser that hardly moves. lambda_{i+1} of a
     polynomial keeps its exponent in the proposal. The weights of transitions are exact where a step draws no noise.
     """
 
@@ -76,7 +76,7 @@ class DAS:
 
     @classmethod
     def released(cls) -> "DAS":
-        """The authors' code, whose fault is part of their tables; run it with 100 steps and guidance 5."""
+        """The settings of the authors' code, including the error behind their tables; run it with 100 steps and guidance 5."""
         return cls(lineage="released")
 
     @property
@@ -86,7 +86,7 @@ class DAS:
         return Needs(gradient=gradient, eta=1.0, children=many, moves_x=gradient, one_trajectory=not many)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """At each step weigh, resample, propose; at the end weigh the finished pictures."""
+        """At each step weight, resample and propose; at the end weight the finished images."""
         problem = problem.check(self.needs)
         samples, total = len(problem.prompts), len(problem.steps)
         noises = problem.children(problem.controls, 0, self.particles)
@@ -130,7 +130,7 @@ class DAS:
         yield problem.result(total, controls, look, rows=rows, readings=resampling.readings(population, look.scores))
 
     def _seen(self, problem: Problem, state: State, step: Step, controls: Controls) -> tuple[Prediction, Look | None, Latents]:
-        """One evaluation at all particles: the prediction, its look, and grad_x R / alpha; before `start` the prediction alone."""
+        """One evaluation of all particles: the prediction, its look, and grad_x R / alpha; before `start` only the prediction."""
         scored = step.index >= self.start
         x = state.x.detach().requires_grad_(scored and self.proposal == "gradient")
         with torch.set_grad_enabled(x.requires_grad):
@@ -158,7 +158,7 @@ class DAS:
         return low
 
     def _following(self, strength: Tensor, index: int, total: int) -> Tensor:
-        """lambda' of the proposal at a step counted from `start`: that of the step to come; where it adapts, this one's."""
+        """lambda' of the proposal at a step counted from `start`: that of the next step; with `adaptive`, of this step."""
         if self.gradient_tempering is not None:
             return torch.full_like(strength, self.gradient_tempering(index, total))
         adapted = self.adaptive is not None and index > 0

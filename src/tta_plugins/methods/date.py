@@ -1,4 +1,4 @@
-"""DATE: the text embedding climbs the reward of the look-ahead, at chosen steps.
+"""DATE: moves the text embedding along the gradient of the look-ahead's reward, at chosen steps.
 
 Notation (name -> paper): text -> c, rho -> rho, look.scores -> h(x0^(x_t, c)), original -> c_org, updates -> the update steps.
 """
@@ -39,13 +39,13 @@ class DATE:
     Attributes:
         rho: length of a step; in units of the embedding's own norm if `relative`, else absolute. The embedding of SD v1.5 has a norm
             of about 250, so rho 0.5 is 0.002 of it.
-        updates: the steps that update: by default the second half, since early look-aheads say little; the paper's tables take every tenth
-            of 50.
-        start: "current" steps from the current embedding and may wander far; "original" stays in the ball of radius rho.
+        updates: the steps that update: by default the second half, because early look-aheads are inaccurate; the paper's tables use every
+            tenth of 50.
+        start: "current" steps from the current embedding and can move far; "original" stays in the ball of radius rho.
         iterations: gradient steps per update.
         prior: weight of the mean squared distance to the original embedding, subtracted from the reward.
-        normalise: False takes rho * g itself, the unnormalised-gradient baseline.
-        look: "clean" scores the look-ahead x0^; "noisy" scores the next x itself, noise and all, decoded: a baseline of the paper.
+        normalise: False uses rho * g itself, the baseline with the unnormalised gradient.
+        look: "clean" scores the look-ahead x0^; "noisy" scores the decoded next x with its noise, a baseline of the paper.
         clamp: clamp look-aheads to [0, 1] before the reward.
         estimator: `Exact()`; `Hybrid1()`, `Hybrid2()` or `ZerothOrder()` for a reward without gradient.
         variable: what is steered; any variable works.
@@ -53,8 +53,8 @@ class DATE:
     Cost: plain sampling, and at each update a row of the text branch, a decode and a reward, forward and backward, for each gradient step.
 
     Source: DATE (arXiv 2510.23974), algorithm 1.
-    Differs: the released code does not clamp the decoded picture (`DATE.released()` does not either), and divides by the gradient's norm
-    unguarded: a zero gradient changes nothing here and gives NaN there.
+    Differs: the released code does not clamp the decoded image (`DATE.released()` does not either). It divides by the gradient's norm
+    without a check: a zero gradient changes nothing here and gives NaN there.
     """
 
     rho: float = attrs.field(default=0.5, validator=at_least(0))
@@ -73,7 +73,7 @@ class DATE:
 
     @classmethod
     def released(cls) -> "DATE":
-        """The settings of the authors' code, switch for switch."""
+        """The settings of the authors' code."""
         return cls(updates=Every(10), clamp=False)
 
     @property
@@ -82,7 +82,7 @@ class DATE:
         return Needs(self.variable, gradient=self.estimator.needs_gradient)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample, updating the embedding at the chosen steps; the prediction after an update is made afresh."""
+        """Sample, updating the embedding at the chosen steps; after an update the prediction is computed again."""
         problem = problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
         original, used = self.variable.read(controls), controls

@@ -1,4 +1,4 @@
-"""DNO: the injected noise ascends the reward of the finished image, kept typical by a probability regulariser.
+"""DNO: optimises the noise of the whole chain by the reward of the finished image, with a regulariser that keeps it like white noise.
 
 Notation (name -> paper): value -> z = (x_T, z_1 .. z_T), problem.sample -> M, regularisation -> gamma, opt_steps ->
 the released code's opt_time.
@@ -37,30 +37,30 @@ CITATION = """@inproceedings{tang2025dno,
 
 @frozen
 class DNO:
-    """Ascends R(M(z)) - gamma Reg(z) over all noises of the whole chain; the best iterate is the result.
+    """Maximises R(M(z)) - gamma Reg(z) over all noises of the chain; the best iterate is the result.
 
     Attributes:
-        iterations: updates; one more evaluation judges the last.
-        regularisation: gamma; 0 lets noise leave the typical set, and the picture with it.
-        opt_steps: n steers the noises of the last n + 1 steps, of which most samplers draw n: none is drawn at the last step. The chain
-            before them is sampled once and keeps no graph. None, or the number of steps: all, and x_T.
+        iterations: updates; one more evaluation scores the last.
+        regularisation: gamma; with 0 the noise can leave the typical set, and images degrade.
+        opt_steps: n steers the noises of the last n + 1 steps, of which most samplers use n, since the last step has none. The chain
+            before them is sampled once, without a graph. None, or the number of steps: all, and x_T.
         eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
-        optimizer: ascends; `AdamW(weight_decay=0.01)` is the released code's, which shrinks the noise itself.
+        optimizer: the update rule; the released code uses `AdamW(weight_decay=0.01)`, which shrinks the noise itself.
         clip: longest gradient, per sample.
         project: after each step "norm" gives the noises their first norm back, "white" the spectrum and the blockwise norms of white noise,
             which the regulariser, a sum over all of them, does not see.
         shuffles, subsample: of the regulariser, see `probability_regulariser`.
         estimator: `Hybrid2()` is the paper's best for a reward without gradient.
-        stop_at: end when every sample's reward has reached this.
-        clamp: clamp pictures to [0, 1] before the reward.
+        stop_at: stop when every sample's reward has reached this value.
+        clamp: clamp images to [0, 1] before the reward.
 
     Cost: each iteration the whole chain, a decode and a reward, forward and backward; at the end once more forward.
 
     Source: DNO (arXiv 2405.18881), algorithm 1 and section 4.
-    Differs: gradients are clipped per sample, so that a batch is each alone; weight decay is off by default; the last transition draws
-    noise as its sampler says; nothing is decoded but the result of each iteration. `DNO.released()` draws no noise at the last
-    transition, decays the noise and leaves the reward's pictures unclamped, as the authors' code does; but what `opt_steps` or eta 0
-    leave out is not decayed here, and is there.
+    Differs: gradients are clipped per sample, so that each sample of a batch is independent; weight decay is off by default; the last
+    transition draws noise as its sampler does; only the result of each iteration is decoded. `DNO.released()` draws no noise at the last
+    transition, decays the noise and does not clamp the reward's images, as in the authors' code; but noises that
+    `opt_steps` or eta 0 leave out are decayed there and not here.
     """
 
     iterations: int = attrs.field(default=100, validator=at_least(0))
@@ -80,7 +80,7 @@ class DNO:
 
     @classmethod
     def released(cls) -> "DNO":
-        """The settings of the authors' code, switch for switch; their guidance is 5."""
+        """The settings of the authors' code; their guidance is 5."""
         return cls(eta=AllButLast(), optimizer=steering.AdamW(lr=0.01, weight_decay=0.01), clamp=False)
 
     @property
@@ -97,7 +97,7 @@ class DNO:
         return Noise(None if self.opt_steps is None else self.opt_steps + 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Iterate; each snapshot's x0 is the best so far."""
+        """Iterate; the x0 of each snapshot is the best so far."""
         problem = problem.check(self.needs)
         variable, kept, chain = self.variable, None, self.chain(problem)
         value = steering.leaves(variable.read(problem.controls))

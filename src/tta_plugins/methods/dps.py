@@ -83,7 +83,7 @@ class DPS:
         yield problem.result(total, controls, state.x)
 
     def _divisor(self, scores: Scores) -> Scores:
-        """What the gradient is divided by, per sample."""
+        """The divisor of the gradient, per sample."""
         if self.divisor == "one":
             return torch.ones_like(scores)
         size = scores.abs().clamp_min(self.smallest)

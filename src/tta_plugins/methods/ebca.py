@@ -1,4 +1,4 @@
-"""Energy-Based Cross Attention: each cross-attention layer moves the text's context along the gradient of an energy; no reward.
+"""Energy-Based Cross Attention: each cross-attention layer moves the text's context along the gradient of an energy, without a reward.
 
 Notation (name -> paper): attention -> gamma_attn, norm -> gamma_reg, updates -> the steps i < int(tau T).
 """
@@ -37,8 +37,9 @@ class EBCA:
     Noise keys: x' is drawn with row step + 1, child 0.
     Cost: plain sampling, and two matrix products a layer; no gradient, no reward.
     Source: Energy-Based Cross Attention (arXiv 2306.09869), algorithm 1.
-    Differs: as in the released code, and unlike in the paper's energy, the norm has no 1/2; the last layer's update is not computed for
-    nothing here. Token factors reach the text branch of every sample, also without guidance. Editorial contexts are not built.
+    Differs: as in the released code, and unlike in the paper's energy, the norm has no 1/2; the last layer's update is not computed here,
+    because it has no effect. Token factors apply to the text branch of every sample, also without guidance. Editing by several contexts is
+    not implemented.
     """
 
     attention: float | Schedule = 0.01
@@ -54,7 +55,7 @@ class EBCA:
         return Needs(attention=(self.attention, self.norm) != (0.0, 0.0))
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample, with layers that move the context at the chosen steps."""
+        """Sample; at the chosen steps the layers move the context."""
         problem = problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
         used = controls
@@ -68,7 +69,7 @@ class EBCA:
         yield problem.result(total, used, state.x)
 
     def steered(self, controls: Controls, index: int, total: int) -> Controls:
-        """The controls of a step whose layers move the context; the same ones where both weights are 0."""
+        """The controls of a step whose layers move the context; unchanged if both weights are 0."""
         attention, norm = (at_step(weight, index, total) for weight in (self.attention, self.norm))
         if attention == norm == 0:
             return controls

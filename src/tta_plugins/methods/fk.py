@@ -1,4 +1,4 @@
-"""FK steering: particles of the plain sampler, weighed by how their look-aheads' rewards develop, and resampled at intervals.
+"""FK steering: particles of the plain sampler, weighted by the rewards of their look-aheads and resampled at intervals.
 
 Notation (name -> paper): particles -> k, strength -> lambda, potential -> G_t, memory -> what G_t remembers of a particle's past,
 drawn -> the log of the product of a particle's potentials.
@@ -37,15 +37,15 @@ class FK:
 
     Attributes:
         particles: K for each prompt.
-        strength: lambda; lambda times the reward's spread decides how few particles survive.
+        strength: lambda; the larger lambda times the reward's spread, the fewer particles survive.
         potential: of r and the memory m: "diff" exp(lambda (r - m)), "max" exp(lambda max(r, m)), "add" exp(lambda (r + m)), "rt"
             exp(lambda r). m becomes r, max(r, m) or r + m.
-        updates: the steps that weigh and resample; the end always weighs.
-        threshold: resample only where the effective size is below this share of K, and keep the weights elsewhere; None: at every update.
+        updates: the steps that weight and resample; the end always weights.
+        threshold: resample only where the effective size is below this share of K, else keep the weights; None: at every update.
         initial: the memory's start; None: minus infinity for "max", which has no effect on the first potential, else 0.
         resampling: "independent" draws as the authors do; "ssp" and "systematic" vary less.
         choose: the result is the particle of the best "reward", of the largest "weight", or a "draw" by weight.
-        weights: "released" throws the weights away where it does not resample, and ends by the last look-ahead instead of the picture.
+        weights: "released" discards the weights where it does not resample, and ends with the last look-ahead instead of the image.
 
     Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) to draw.
 
@@ -54,7 +54,7 @@ class FK:
     Source: FK steering (arXiv 2501.06848), algorithm 1.
     Differs: weights that do not resample are kept, in logarithms, and the last potential makes the product exp(lambda R(x0)), so that the
     weighted particles follow p(x0) exp(lambda R) and the evidence is unbiased. The authors' code (`weights="released"`) drops them. As
-    there, step i weighs by the look-ahead before the step and resamples after it.
+    there, step i weights by the look-ahead before the step and resamples after it.
     """
 
     particles: int = attrs.field(default=4, validator=at_least(1))
@@ -75,7 +75,7 @@ class FK:
         return Needs(eta=1.0, children=self.particles > 1, one_trajectory=self.particles == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Move all particles plainly; at the updates weigh and resample them; at the end weigh the pictures."""
+        """Step all particles plainly; at the updates weight and resample them; at the end weight the images."""
         problem = problem.check(self.needs)
         samples, total = len(problem.prompts), len(problem.steps)
         noises = problem.children(problem.controls, 0, self.particles)
@@ -129,7 +129,7 @@ class FK:
         return self.strength * (new - memory if self.potential == "diff" else new), new
 
     def _chosen(self, population: Population, last: bool) -> Chosen:
-        """Where it is time to resample. The last step's weights are the result's, and are left to the end."""
+        """Where to resample. The last step's weights belong to the result and are not resampled."""
         if last and self.weights == "kept":
             return torch.zeros_like(population.log_evidence, dtype=torch.bool)
         threshold = 0.5 if last else self.threshold

@@ -1,4 +1,4 @@
-"""FreeDoM: the next x is moved along the gradient of an energy of the look-ahead, with time travel where it is wanted.
+"""FreeDoM: moves the next x along the gradient of an energy of the look-ahead, with time travel at chosen steps.
 
 Notation (name -> paper): strength -> rho_t, repetitions -> r_t, gradient -> - grad_x E(c, x_0|t), step.back -> the way back of time travel.
 """
@@ -46,7 +46,7 @@ class FreeDoM:
     Cost: each repetition 2 denoiser rows, 1 decode and 1 reward, forward and backward.
     Source: FreeDoM (arXiv 2303.09833), algorithm 2; the default schedule of rho is TFG's (arXiv 2409.15761).
     Differs: the released norms are over the whole batch and divide by a zero gradient; here they are each sample's, and a zero gradient
-    moves nothing. Their window is made of the indices of 100 steps, here of shares of the run.
+    moves nothing. Their window is given by indices of 100 steps, here by shares of the run.
     """
 
     strength: Strength = attrs.field(factory=lambda: Increasing(1.0))
@@ -70,7 +70,7 @@ class FreeDoM:
         return Needs(gradient=self.estimator.needs_gradient, eta=1.0, moves_x=True, one_trajectory=self.repetitions == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample, moving the next x at the guided steps, and travel back where it is wanted."""
+        """Sample, moving the next x at the guided steps, with time travel at the chosen ones."""
         problem = problem.check(self.needs)
         if self.relative == "guidance":
             refuse_without_guidance(problem)

@@ -1,4 +1,4 @@
-"""The words that guidance on x shares: the reward of the look-ahead as a function of x or of x0, and the noises of a repetition."""
+"""Shared parts of the methods that guide x: the reward of the look-ahead as a function of x or of x0, and the noises of a repetition."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def of_x0(problem: Problem, clamp: bool) -> Evaluate:
 
 
 def smoothed(problem: Problem, clamp: bool, noises: Sequence[Latents], weight: float) -> Evaluate:
-    """log (1/n) sum_i exp(weight R(D(x0 + n_i))): what E[exp(weight R)] is around an uncertain estimate; rows `(k b)`.
+    """log (1/n) sum_i exp(weight R(D(x0 + n_i))): an estimate of log E[exp(weight R)] around an uncertain x0; rows `(k b)`.
 
     The score of `look` is that logarithm; its images are those of the first noise.
     """
@@ -42,7 +42,7 @@ def smoothed(problem: Problem, clamp: bool, noises: Sequence[Latents], weight: f
 class LookAhead:
     """The same of the look-ahead x0^(x), as a function of (x,), rows `(k b)`; both guidance branches are differentiated.
 
-    `prediction` is what was believed at x itself, once it was called; with `null_alone` the reward looks at the null branch's estimate.
+    `prediction` is the prediction at x itself, after a call; with `null_alone` the reward uses the null branch's estimate.
     """
 
     def __init__(self, problem: Problem, here: Position, clean: Evaluate, null_alone: bool = False) -> None:
@@ -63,7 +63,7 @@ class LookAhead:
 
     @property
     def prediction(self) -> Prediction:
-        """What is believed at x under both branches, without a graph."""
+        """The prediction at x from both branches, without a graph."""
         with torch.no_grad():
             return self._prediction or self.here.predict(self.problem.controls)
 
@@ -88,7 +88,7 @@ def share_of_guidance(problem: Problem, here: Position, prediction: Prediction, 
 
 
 def refuse_without_guidance(problem: Problem) -> None:
-    """Raises `IncompatibleError` where some step has no classifier-free guidance to measure a strength by."""
+    """Raises `IncompatibleError` if some step has no classifier-free guidance, by which a relative strength is measured."""
     total = len(problem.steps)
     lowest = min(at_step(problem.guidance, index, total) for index in range(total))
     if lowest <= 1 or problem.controls.null is None:

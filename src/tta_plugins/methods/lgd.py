@@ -1,4 +1,4 @@
-"""LGD-MC: the expectation of exp(R) around the look-ahead, by Monte Carlo; the next x is moved along its gradient.
+"""LGD-MC: moves the next x along the gradient of a Monte Carlo expectation of exp(R) around the look-ahead.
 
 Notation (name -> paper): samples -> n, strength -> the guidance weight, radius r_t = sigma / sqrt(1 + sigma^2) = s / sqrt(a^2 + s^2).
 """
@@ -36,10 +36,10 @@ class LGD:
         strength: factor of the gradient.
         samples: n, Monte Carlo samples of each step.
         weight: of the reward in the exponential, one over its temperature.
-        radius: factor on r_t; 0 looks at x0^ alone.
+        radius: factor on r_t; 0 uses x0^ alone.
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradient; those that perturb images do not see an expectation.
+        estimator: of the gradient; those that perturb images do not estimate the expectation.
 
     Noise keys: x' is drawn with row step + 1, child 0; then n_i is `like(x0, step, 0, 1, i)`.
     Cost: each step 2 denoiser rows, n decodes and n rewards, forward and backward.

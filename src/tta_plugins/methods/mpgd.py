@@ -1,4 +1,4 @@
-"""Manifold Preserving Guided Diffusion: the clean estimate moves along the reward's gradient there; the denoiser is not differentiated.
+"""Manifold Preserving Guided Diffusion: moves the clean estimate along its reward's gradient, without differentiating the denoiser.
 
 Notation (name -> paper): strength -> c_t, prediction.x0 -> x_0|t, gradient -> - grad_x0|t L.
 """

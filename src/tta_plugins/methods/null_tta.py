@@ -1,4 +1,4 @@
-"""Null-TTA: the null embedding ascends the reward of the look-ahead under a KL penalty, and the best of K children lives on.
+"""Null-TTA: optimises the null embedding by the look-ahead's reward under a KL penalty, and keeps the best of K children at each step.
 
 Notation (name -> paper): null -> phi, particles -> K, reward_weight -> lambda_1, penalty_weight -> lambda_2, variance -> sigma_phi^2,
 rate -> gamma, step.alpha -> alpha_t, reference -> the prediction at the unsteered phi, inner -> n_t.
@@ -38,23 +38,24 @@ CITATION = """@inproceedings{kim2026nulltta,
 
 @frozen
 class NullTTA:
-    """Ascends J(phi') = l1 R(x0^) - decay l2 KL - decay l2 ||phi' - phi||^2 / (2 sigma^2) at every step, then keeps the best of K children.
+    """Maximises J(phi') = l1 R(x0^) - decay l2 KL - decay l2 ||phi' - phi||^2 / (2 sigma^2) at each step; keeps the best of K children.
 
     Attributes:
         particles: K, candidates at the start and children at each step; 1 selects nothing.
         inner_min, inner_max: inner steps of the first and of the last time steps.
-        rate: how fast inner steps grow and penalties decay, per step; both depend on the step's index, so 50 steps go half way.
+        rate: how fast inner steps grow and penalties decay, per step; both depend on the step's index, so 50 steps reach half the range.
         updates: the steps with an inner loop: all in the paper; children are drawn and chosen at every step.
-        reward_weight: l1, for rewards of the size of a cosine; a reward of size 100 wants 1.
+        reward_weight: l1, for rewards of the size of a cosine; use 1 for a reward of size 100.
         penalty_weight, variance: l2 and sigma^2.
         kl_budget: nats by which the run may leave plain sampling, in place of l1, l2 and the prior; see below.
         pooled_variance: sigma^2 of the pooled vector, whose prior is its own; None: as `variance`.
-        kernel: whose KL: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in nats).
+        kernel: the KL of which transition: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in
+            nats).
         guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
         estimator: `Exact()`, or `ZerothOrder()` and others for a reward without gradient.
         stop_gain: an inner loop ends for a sample when an update gains less than this share of its gain so far; 0: never.
         optimizer: renewed at each time step; the variable is carried over in float32.
-        variable: the null embedding; any other or a product works.
+        variable: the null embedding; any other variable or a product works.
 
     With `kl_budget`, each step ascends R - m KL, m of each sample by dual ascent, and phi' is drawn back to phi where it would spend more
     than its share of the nats left. The KL of the chain is then at most the budget, whatever the reward's scale; choosing among
@@ -92,7 +93,7 @@ class NullTTA:
 
     @classmethod
     def released(cls, *, pooled: bool = False) -> "NullTTA":
-        """The settings of the authors' code, switch for switch; run it with 100 steps.
+        """The settings of the authors' code; run it with 100 steps.
 
         Their script for SDXL is `pooled=True`: the pooled null embedding is steered too, under a prior of its own and the same variance.
         Its guidance is 5.
@@ -127,7 +128,7 @@ class NullTTA:
         return round(self.inner_min + (self.inner_max - self.inner_min) * Geometric(self.rate)(index, total))
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Choose a start; at each step ascend J, draw K children, keep the best."""
+        """Choose a start; at each step maximise J, draw K children, and keep the best."""
         problem = problem.check(self.needs)
         if self.guidance_factor == "released":
             released_factor(problem)

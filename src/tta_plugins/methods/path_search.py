@@ -1,4 +1,4 @@
-"""Search over paths: N partly denoised samples are noised back M times each, denoised further than before, and the best N go on.
+"""Search over paths: noises N partly denoised samples back M times each, denoises them further than before, and keeps the best N.
 
 Notation (name -> paper): paths -> N, children -> M, back -> Delta_f, forward -> Delta_b, both in steps here; look.scores -> the verifier.
 """
@@ -28,7 +28,7 @@ class PathSearch:
     """Keeps N paths; at each level draws M noised copies of each, runs them `forward` steps, and keeps the best N of the N M.
 
     Attributes:
-        paths: N for each prompt.
+        paths: N of each prompt.
         children: M of each path.
         start: the step to which the first N samples are run.
         back: how many steps a copy is noised back.
@@ -60,11 +60,11 @@ class PathSearch:
 
     @property
     def needs(self) -> Needs:
-        """It noises x back: no noise of the controls repeats that."""
+        """It noises x back, which the controls cannot repeat."""
         return Needs(moves_x=True, one_trajectory=False)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Run N samples to the first level; back and forth, keeping the best, until they are clean."""
+        """Run N samples to the first level; go back and forth, keeping the best, until they are clean."""
         problem = problem.check(self.needs)
         total, controls = len(problem.steps), problem.controls
         state, level, turn = problem.start(controls, self.paths), min(self.start, total - 1), 0

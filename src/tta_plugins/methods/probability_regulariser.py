@@ -1,4 +1,4 @@
-"""DNO's probability regulariser: how unlike white noise a vector is, by two concentration inequalities. One pure function.
+"""DNO's probability regulariser: how improbable a vector is as white noise, by two concentration inequalities.
 
 Notation (name -> paper): value -> z, k -> the dimension of the short vectors, m -> their number.
 """
@@ -24,9 +24,9 @@ def probability_regulariser(
 ) -> Scores:
     """Reg(z) = -[q(z) + mean over permutations of q(z[perm])], in nats; at least 4 log 2 (2 log 2 without permutations).
 
-    White noise has the least value and no gradient: the bounds are clamped where they say nothing. Shifted, scaled or correlated noise
-    has far more. z is cut in m vectors of dimension k = 4^subsample. `permutations` are of shape `(b, n)`, or `(b, p, n)` as one tensor;
-    one at a time is read and differentiated, so that memory does not grow with their number.
+    White noise has the least value and no gradient, because the bounds are clamped where they are trivial. Shifted, scaled or correlated
+    noise has a far larger value. z is cut in m vectors of dimension k = 4^subsample. `permutations` are of shape `(b, n)`, or `(b, p, n)`
+    as one tensor; one at a time is read and differentiated, so that memory does not grow with their number.
 
     Raises:
         InputError: if k does not divide the length of z.

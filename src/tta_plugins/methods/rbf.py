@@ -1,6 +1,7 @@
-"""RBF: chains of samples that move on as soon as a child is better, and hand the budget they saved to the next step.
+"""RBF: chains that go to the next step as soon as a child is better, and spend the saved budget there.
 
-Notation (name -> paper): evaluations -> N, chains -> C, quota -> what a step may spend, standing -> a chain's x at its own step.
+Notation (name -> paper): evaluations -> N, chains -> C, quota -> the evaluations that a step may spend,
+standing -> a chain's x at its own step.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ CITATION = """@inproceedings{kim2025rbf,
 
 @frozen
 class _Standing:
-    """A place that was evaluated: the prediction at step `index`, the controls that led there, and the look-ahead."""
+    """An evaluated state: the prediction at step `index`, its controls, and the look-ahead."""
 
     index: int
     prediction: Prediction
@@ -46,7 +47,7 @@ class _Standing:
 
 @attrs.define
 class _Chain:
-    """Where a chain stands, what it may spend there and has spent, its best child there, and the best score it has seen."""
+    """The state of a chain: its position, its budget and evaluations there, its best child there, and its best score so far."""
 
     standing: _Standing
     budget: int
@@ -58,18 +59,18 @@ class _Chain:
         self.best = self.standing.score
 
     def move(self, budget: int) -> None:
-        """On to the best child of this step."""
+        """Go to the best child of this step."""
         self.standing, self.child, self.used, self.budget = self.child or self.standing, None, 0, budget
 
 
 @frozen
 class RBF:
-    """Draws one child after another of a chain's x; a better one than any before moves the chain, else the best when the quota is spent.
+    """Draws children of a chain's x one by one; the chain moves to the first that beats all before, or to the best when the quota is spent.
 
     Attributes:
         evaluations: N, denoiser evaluations for each prompt (guidance's two branches count as one).
         chains: C, independent searches for one prompt; the best is the result.
-        starts: x_T that each chain chooses from by the look-ahead.
+        starts: candidates for x_T, of which each chain takes the one with the best look-ahead.
         spend: "all"; the "released" code leaves up to C evaluations unspent.
 
     Noise keys: x_T of chain c, start j is row 0, child c * starts + j; draw n (from 0, anew at each step) of chain c at step i is row
@@ -78,8 +79,8 @@ class RBF:
     Cost: `evaluations` denoiser rows of each branch, decodes and rewards; no backward. The paper takes 500 with FLUX-schnell in 10 steps.
     Source: rollover budget forcing (arXiv 2503.19385), algorithm 1.
     Differs: the result is the best look-ahead at the last step, as there, which is what a last step to clean latents gives. Flow models
-    need a stochastic sampler ("flow-sde"); the paper's change of a flow's noise schedule is not made. Prompts and chains are evaluated
-    one row at a time, since each stands at a step of its own.
+    need a stochastic sampler ("flow-sde"); the paper's change of a flow's noise schedule is not implemented. Prompts and chains are
+    evaluated one row at a time, because each is at its own step.
     """
 
     evaluations: int = attrs.field(default=500, validator=at_least(1))
@@ -95,7 +96,7 @@ class RBF:
         return Needs(eta=1.0, children=True, one_trajectory=False)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Each prompt's search by itself; a snapshot holds all of them after as many draws."""
+        """Search for each prompt separately; a snapshot has all of them after the same number of draws."""
         problem = problem.check(self.needs)
         steps = len(problem.steps)
         quota = (self.evaluations - self.chains * self.starts) // (steps * self.chains)
@@ -109,7 +110,7 @@ class RBF:
             yield joined(found, problem.controls)
 
     def _search(self, problem: Problem, quota: int, total: int) -> Iterator[Snapshot]:
-        """One prompt's search; each draw of each chain is one evaluation."""
+        """The search for one prompt; each draw of each chain is one evaluation."""
         chains = [_Chain(self._start(problem, c), quota) for c in range(self.chains)]
         yield self._snapshot(problem, chains, 0, total)
         for draw in range(1, total):

@@ -1,4 +1,4 @@
-"""ReNO: x_T of a model of few steps ascends the reward of the finished picture, kept at the norm of Gaussian noise.
+"""ReNO: optimises x_T of a few-step model by the reward of the finished image, with a regulariser that keeps the norm of Gaussian noise.
 
 Notation (name -> paper): value -> eps, problem.sample -> G, regularisation -> lambda_reg, numel -> d, iterations -> n.
 """
@@ -32,24 +32,24 @@ CITATION = """@inproceedings{eyring2024reno,
 
 @frozen
 class ReNO:
-    """Ascends R(G(eps)) - lambda_reg (||eps||^2 / 2 - (d - 1) log ||eps||) over x_T; the iterate of the best reward is the result.
+    """Maximises R(G(eps)) - lambda_reg (||eps||^2 / 2 - (d - 1) log ||eps||) over x_T; the iterate with the best reward is the result.
 
     Attributes:
-        iterations: evaluations; the last is judged and not followed by an update.
+        iterations: evaluations; the last one is not followed by an update.
         regularisation: lambda_reg on minus the log-density of the norm of d standard normals, which is greatest at ||eps||^2 = d - 1.
-        optimizer: ascends; the paper's is SGD with Nesterov's momentum.
+        optimizer: the update rule; the paper uses SGD with Nesterov's momentum.
         clip: longest gradient, per sample.
-        project: after each step "norm" gives eps its first norm back, "white" the spectrum and the blockwise norms of white noise.
+        project: after each step "norm" restores the first norm of eps, and "white" the spectrum and the blockwise norms of white noise.
         estimator: `ZerothOrder()` or `Hybrid2()` for a reward without gradient.
-        stop_at: end when every sample's reward has reached this.
+        stop_at: stop when every sample's reward has reached this value.
 
-    Noises of the steps, where a sampler draws them, stay as they are.
+    If the sampler draws noises at its steps, these are not changed.
 
     Cost: each iteration T denoiser rows, a decode and a reward, forward and, but for the last, backward.
     Source: ReNO (arXiv 2406.04312), algorithm 1; made for models of 1 to 4 steps (SD-Turbo, SDXL-Turbo, PixArt-DMD, FLUX-schnell). Its
     reward is 5 HPSv2 + ImageReward + 0.01 CLIP + 0.05 PickScore.
-    Differs: norms and clipping are per sample, so that a batch is each alone, and in float32; DOODL (arXiv 2303.13703) is near
-    `ReNO(regularisation=0, project="norm")` with its sampler replaced.
+    Differs: norms and clipping are per sample, so that each sample of a batch is independent, and in float32; DOODL (arXiv 2303.13703) is
+    near `ReNO(regularisation=0, project="norm")` with its sampler replaced.
     """
 
     iterations: int = attrs.field(default=50, validator=at_least(1))
@@ -74,7 +74,7 @@ class ReNO:
         return Noise(first=1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Iterate; each snapshot's x0 is the best so far."""
+        """Iterate; the x0 of each snapshot is the best so far."""
         problem = problem.check(self.needs)
         variable, kept = self.variable, None
         value = steering.leaves(variable.read(problem.controls))

@@ -1,4 +1,4 @@
-"""One method after another on the same controls."""
+"""Runs one method after another on the same controls."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -14,11 +14,11 @@ from tta_core.values.typing import evolve, frozen
 class Sequential:
     """Runs its methods in order; each starts from the controls at which the one before it ended.
 
-    What a method starts from is its origin too: a prior of the second method pulls towards what the first one found.
-    The result is the last method's; snapshots count through all of them in turn.
+    The controls that a method starts from are also its origin: a prior of the second method pulls towards the result of the first.
+    The result is the last method's; snapshots are numbered through all methods.
 
     Raises:
-        IncompatibleError: if two methods cannot do without different samplers.
+        IncompatibleError: if two methods require different samplers.
     """
 
     methods: tuple[Method, ...]
@@ -31,7 +31,7 @@ class Sequential:
 
     @property
     def needs(self) -> Needs:
-        """All that any of them needs."""
+        """The needs of all methods together."""
         each = [method.needs for method in self.methods]
         parts = [part for needs in each if needs.variable is not None for part in Product((needs.variable,)).parts]
         variables = tuple({type(part): part for part in parts}.values())

@@ -1,4 +1,4 @@
-"""How strong guidance is at a step: a number, a schedule, or a rule that reads the sampler's table."""
+"""The strength of guidance at a step: a number, a schedule, or a rule that uses the sampler's table."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable

@@ -33,16 +33,16 @@ class SVDD:
 
     Attributes:
         children: M at each step but the last, which has one, not scored.
-        alpha: temperature, in units of the reward; smaller chooses harder.
+        alpha: temperature, in units of the reward; a smaller one selects more strictly.
         selection: "softmax", the paper's law, which tends to p(x0) exp(R / alpha) as M grows; "argmax" takes the best child, as the
-            released code does: it tends to no distribution, but climbs as M grows, without bound where the reward has none.
+            released code does: it has no limit distribution, and the reward grows with M, without bound if the reward has none.
 
     Noise keys: child c of step i is row i + 1, child c; the draw at step i takes the uniform (i,).
 
     Cost: M (T - 1) + 1 denoiser rows of each branch, M (T - 1) decodes and rewards, and the result; no backward.
     Source: SVDD (arXiv 2408.08252), algorithm 1, posterior-mean value.
-    Differs: a chosen child's evaluation is the next step's, so that it costs M (T - 1) + 1 evaluations; the released batched pipeline pairs
-    guidance branches and children wrongly, its unbatched one does not.
+    Differs: a chosen child's evaluation is reused at the next step, so the cost is M (T - 1) + 1 evaluations; the released batched pipeline
+    pairs guidance branches and children wrongly, its unbatched one does not.
     """
 
     children: int = attrs.field(default=20, validator=at_least(1))
@@ -53,7 +53,7 @@ class SVDD:
 
     @classmethod
     def released(cls) -> "SVDD":
-        """The authors' code, which has argmax alone; run it with 50 steps."""
+        """The settings of the authors' code, which has only argmax; run it with 50 steps."""
         return cls(selection="argmax")
 
     @property
@@ -62,7 +62,7 @@ class SVDD:
         return Needs(eta=1.0, children=self.children > 1, one_trajectory=self.children == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """At each step draw the children, score their look-aheads one step on, choose."""
+        """At each step draw the children, score their look-aheads at the next step, and choose."""
         problem = problem.check(self.needs)
         controls, total = problem.controls, len(problem.steps)
         here = problem.at(problem.start(controls), problem.steps[0])

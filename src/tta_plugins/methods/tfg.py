@@ -1,4 +1,4 @@
-"""Training-Free Guidance: x and the clean estimate both follow a smoothed reward, with recurrence; it contains its predecessors.
+"""Training-Free Guidance: moves x and the clean estimate along a smoothed reward, with recurrence; it generalises earlier methods.
 
 Notation (name -> paper): rho -> rho_t, mu -> mu_t, sigma -> sigma-bar, samples -> n of Monte Carlo, repetitions -> N_recur,
 iterations -> N_iter, objective -> f~, variance -> Delta_var (Delta_t), mean -> Delta_mean (Delta_0).
@@ -39,7 +39,7 @@ class TFG:
 
     Attributes:
         rho, mu: strengths of the guidance through x and at the clean estimate; 0 leaves that part out.
-        sigma: standard deviation of n_i; 0 looks at the estimate alone, once.
+        sigma: standard deviation of n_i; 0 uses the estimate alone, once.
         sigma_schedule: "decrease": sigma s / sqrt(a^2 + s^2); "constant": sigma.
         samples: n, Monte Carlo samples, the same ones in both parts of a repetition.
         iterations: inner steps at the clean estimate.
@@ -47,9 +47,9 @@ class TFG:
         weight: of the reward in the exponential, one over its temperature.
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradients; those that perturb images do not see an expectation.
+        estimator: of the gradients; those that perturb images do not estimate the expectation.
 
-    Noise keys, in the order in which they are asked for, of repetition r: n_i is `like(x, step, r, 1, i)`; x' is drawn with row step + 1,
+    Noise keys of repetition r, in the order of use: n_i is `like(x, step, r, 1, i)`; x' is drawn with row step + 1,
     child r; the way back with `like(x, step, r)`, none after the last.
     Cost: each repetition 2 denoiser rows, forward and backward (forward alone with rho 0), and n (1 + iterations) decodes and rewards.
     Source: TFG (arXiv 2409.15761), algorithm 1; the defaults are its style transfer's.
@@ -98,7 +98,7 @@ class TFG:
         yield problem.result(total, controls, state.x)
 
     def guided(self, problem: Problem, here: Position, r: int) -> tuple[Snapshot, Prediction]:
-        """One repetition of a guided step: what was seen, and the prediction with the transition moved."""
+        """One repetition of a guided step: the snapshot, and the prediction with a shifted transition."""
         step, x, controls, total = here.step, here.state.x, problem.controls, len(problem.steps)
         rho = strength_at(self.rho, step, problem.steps) if step.a > 0 else 0.0
         mu = strength_at(self.mu, step, problem.steps)

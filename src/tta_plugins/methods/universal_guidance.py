@@ -1,4 +1,4 @@
-"""Universal Guidance: the clean estimate follows the reward's gradient in x, then ascends the reward itself, k times a step.
+"""Universal Guidance: moves the clean estimate along the reward's gradient in x, then along its own gradient, k times per step.
 
 Notation (name -> paper): strength -> s, repetitions -> k, backward_steps -> m, here.x0 -> z^0, y - x0 -> Delta z_0; the reward is minus
 the loss. In clean latents epsilon^ = epsilon + s (1 - abar)^(1/2) grad loss is y = x0^ + s (s_t^2 / a_t) grad R.
@@ -47,7 +47,7 @@ class UniversalGuidance:
         optimizer: of the backward guidance, new at each repetition; plain ascent, where the authors have `Adam(0.005)` on images.
         space: of the backward guidance: "latents", or "pixels" (images in [0, 1], clamped, which are encoded again).
         start: of the backward guidance: the "unguided" x0^ as in the paper, or the "guided" one, as in the authors' code.
-        branch: whose estimate the forward guidance looks at: "both" branches', or that of "null" alone (the authors' boxes).
+        branch: the estimate that the forward guidance uses: that of "both" branches, or of "null" alone (the authors' boxes).
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
         estimator: of both gradients.

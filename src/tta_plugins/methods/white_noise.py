@@ -1,4 +1,4 @@
-"""Projections that keep steered noise looking like noise: to a norm, or to the statistics of white noise."""
+"""Projections of steered noise: to its first norm, or to the statistics of white noise."""
 
 import math
 from typing import Literal
@@ -24,7 +24,7 @@ def project(value: Tensors, start: Tensors, projection: Projection | None) -> No
 
 
 def projected(noise: Noises, start: Noises, projection: Projection | None) -> Noises:
-    """Noises `(rows, b, c, h, w)` after a step; None leaves them.
+    """Noises `(rows, b, c, h, w)`, projected after a step; None does not change them.
 
     "norm" gives each sample the norm that it started with (DOODL, arXiv 2303.13703). "white" gives each channel of each noise the mean
     power of white noise, 1, in every ring of spatial frequencies, and then each block of 4 x 4 latent pixels its own expected norm.

@@ -1,4 +1,4 @@
-"""Pages that a person reads: one HTML file each, light and dark, phone and desktop, which loads nothing from outside."""
+"""HTML pages, one file each, for light and dark mode, phone and desktop, which load nothing from the network."""
 
 from typing import TYPE_CHECKING
 

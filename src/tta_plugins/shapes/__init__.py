@@ -1,4 +1,4 @@
-"""The embedded model: a small Stable Diffusion that draws coloured shapes, a CLIP that has learnt to read them, and judges of both."""
+"""The embedded model: a small Stable Diffusion that draws coloured shapes, a CLIP trained on them, and two held-out scores."""
 
 from tta_core.plugins.hookspecs import Register, hookimpl
 

@@ -18,7 +18,7 @@ from tta_plugins.shapes.scenes import draw_pairs
 
 
 def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, sheet: Path | None) -> None:
-    """Measures the weights in a folder; `sheet` receives the first 64 pictures of each kind of caption."""
+    """Measures the weights in a folder; `sheet` receives the first 64 images of each kind of caption."""
     verify(weights)
     pipeline = StableDiffusionPipeline.from_pretrained(weights / "pipeline")
     clip = CLIPModel.from_pretrained(weights / "clip").eval()
@@ -52,7 +52,7 @@ def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, 
 
 
 def save_sheet(images: Tensor, file: Path, across: int = 16, zoom: int = 2) -> None:
-    """Pictures in rows, enlarged by repeating pixels."""
+    """Images in rows, enlarged by repeating pixels."""
     rows = [torch.cat(list(row), 2) for row in images.split(across)]
     rows = [torch.nn.functional.pad(row, (0, rows[0].shape[2] - row.shape[2]), value=1.0) for row in rows]
     whole = torch.cat(rows, 1).mul(255).round().byte().permute(1, 2, 0).numpy()

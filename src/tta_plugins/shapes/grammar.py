@@ -1,4 +1,4 @@
-"""The language of the embedded model: what a caption can ask for, and which captions exist.
+"""The captions of the embedded model: what a caption can ask for, and which captions exist.
 
 A caption names one or two coloured shapes, perhaps how they stand to each other, perhaps the background:
 `a red circle left of a blue square on a white background`. There are 6,192 captions of 22 words; about one two-object

@@ -1,6 +1,6 @@
-"""The learned judge: a small convnet that names the coloured shapes in a picture.
+"""The judge: a small convnet that names the coloured shapes in an image.
 
-Of another architecture than the reward, and trained on other labels, so that what fools the reward need not fool it.
+Its architecture and labels differ from the reward's, so that an image that deceives the reward need not deceive it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ THINGS = tuple(Thing(colour, shape) for colour in COLOURS for shape in SHAPES)
 
 
 class JudgeNet(nn.Module):
-    """Pictures [b 3 64 64] in [0, 1] to logits [b 18], one for each coloured shape. It learns nothing without BatchNorm."""
+    """Images [b 3 64 64] in [0, 1] to logits [b 18], one for each coloured shape. It learns nothing without BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class JudgeNet(nn.Module):
 
 @frozen
 class Judge:
-    """A reward-like callable: the probability that exactly the things asked for are in the picture; [0, 1], higher is better.
+    """A reward-like callable: the probability that exactly the things asked for are in the image; [0, 1], higher is better.
 
     It does not look at relations or backgrounds. Prompts must be sentences of the shapes language.
     """

@@ -1,4 +1,4 @@
-"""Where the weights are. Every file is checked against its SHA-256 before its folder is handed out."""
+"""Finds the weights. Every file is checked against its SHA-256 before its folder is used."""
 
 import functools
 import hashlib
@@ -12,7 +12,7 @@ SUMS = "SHA256SUMS"
 
 
 def pipeline_folder() -> Path:
-    """The folder that `StableDiffusionPipeline.from_pretrained` reads: draws 64 px pictures of coloured shapes."""
+    """The folder that `StableDiffusionPipeline.from_pretrained` reads: draws 64 px images of coloured shapes."""
     return _checked(WEIGHTS) / "pipeline"
 
 

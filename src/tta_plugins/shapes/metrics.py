@@ -65,7 +65,7 @@ def sample(
     steps: int = STEPS,
     guidance: float = GUIDANCE,
 ) -> Tensor:
-    """Pictures [n 3 64 64] in [0, 1]; each prompt has a generator of its own, so that the batch does not matter."""
+    """Images [n 3 64 64] in [0, 1]; each prompt has a generator of its own, so that the batch does not matter."""
     pipeline.set_progress_bar_config(disable=True)
     pictures = []
     for start in range(0, len(prompts), BATCH):
@@ -83,7 +83,7 @@ def sample(
 
 
 def drawing_figures(images: Tensor, captions: list[Caption], name: str) -> list[Figure]:
-    """What the oracle says of pictures drawn for captions."""
+    """What the oracle says of images drawn for captions."""
     total = len(captions)
     readings = [oracle.read(image) for image in images]
     pairs = list(zip(readings, captions, strict=True))
@@ -130,7 +130,7 @@ def reward_figures(clip: CLIPModel, tokenizer: CLIPTokenizer, count: int, seed: 
 
 @torch.no_grad()
 def clip_scores(clip: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, prompts: list[str]) -> Tensor:
-    """Cosines [b] of pictures in [0, 1] with their prompts."""
+    """Cosines [b] of images in [0, 1] with their prompts."""
     tokens = tokenizer(prompts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
     seen = clip.visual_projection(clip.vision_model(pixel_values=images * 2 - 1).pooler_output)
     told = clip.text_projection(clip.text_model(input_ids=tokens.input_ids).pooler_output)

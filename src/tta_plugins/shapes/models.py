@@ -79,7 +79,7 @@ def clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def image_processor() -> CLIPImageProcessor:
-    """Pictures to what the reward reads: 64 px, values in [-1, 1]."""
+    """Images to what the reward reads: 64 px, values in [-1, 1]."""
     half = [0.5, 0.5, 0.5]
     size = {"height": SIZE, "width": SIZE}
     return CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size=size, image_mean=half, image_std=half)

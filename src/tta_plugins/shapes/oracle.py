@@ -1,4 +1,4 @@
-"""A judge without weights: it reads a picture by its pixels, and is right on every rendered scene.
+"""The oracle: a program without weights that reads an image by its pixels, and is right on every rendered scene.
 
 Pixels that differ from the background are grouped into connected regions; a region is a thing if one colour of the
 palette fills it and one of the three outlines, at the region's own place and area, covers it.
@@ -33,7 +33,7 @@ class Reading:
 
 
 def read(image: Tensor) -> Reading:
-    """Reads one picture [3 h w] in [0, 1]."""
+    """Reads one image [3 h w] in [0, 1]."""
     pixels = image.detach().float().cpu()
     size = pixels.shape[-1]
     background = _background(pixels)
@@ -45,7 +45,7 @@ def read(image: Tensor) -> Reading:
 
 
 def strict(images: Tensor, captions: list[Caption]) -> Tensor:
-    """1 where the picture shows exactly what its caption asks for, else 0; [b]."""
+    """1 where the image shows exactly what its caption asks for, else 0; [b]."""
     return torch.tensor([float(read(image).shows(caption)) for image, caption in zip(images, captions, strict=True)])
 
 

@@ -21,14 +21,14 @@ from tta_plugins.shapes.metrics import GUIDANCE, STEPS
 
 
 def shapes() -> Backbone:
-    """The embedded pipeline as a backbone, on the CPU. `clip` means its own CLIP here, since OpenAI's has never seen such pictures."""
+    """The embedded pipeline as a backbone, on the CPU. `clip` means its own CLIP here, since OpenAI's has never seen such images."""
     pipeline = load_pipeline(str(pipeline_folder()), torch.float32, "cpu")
     return stable_diffusion(pipeline, steps=STEPS, guidance=GUIDANCE, rewards={"clip": "shapes-clip"})
 
 
 @frozen
 class ShapesCLIP:
-    """Cosine of the embedded CLIP's embeddings of picture and caption, higher is better."""
+    """Cosine of the embedded CLIP's embeddings of image and caption, higher is better."""
 
     card: ClassVar[Card] = Card(
         unit="cosine",
@@ -72,7 +72,7 @@ class ShapesJudge:
 
 @frozen
 class ShapesOracle:
-    """Share in [0, 1] of what the caption asks for that a program without weights finds in the picture; no gradient."""
+    """Share in [0, 1] of what the caption asks for that a program without weights finds in the image; no gradient."""
 
     card: ClassVar[Card] = Card(unit="share", range=(0.0, 1.0), version="1", differentiable=False, licence="Apache-2.0")
 

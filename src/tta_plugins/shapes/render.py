@@ -1,6 +1,6 @@
-"""From scenes to pictures: signed distances with analytic antialiasing, at any resolution.
+"""Renders scenes to images: signed distances with analytic antialiasing, at any resolution.
 
-Coordinates are in units of 1/64 of the picture, x to the right, y down, whatever the resolution.
+Coordinates are in units of 1/64 of the image, x to the right, y down, whatever the resolution.
 """
 
 import math
@@ -27,7 +27,7 @@ PALETTE = {
 
 @frozen
 class Placed:
-    """A thing with a place: centre and radius in units of 1/64 of the picture."""
+    """A thing with a place: centre and radius in units of 1/64 of the image."""
 
     thing: Thing
     x: float
@@ -37,14 +37,14 @@ class Placed:
 
 @frozen
 class Scene:
-    """Everything that is in a picture; later objects cover earlier ones."""
+    """Everything that is in an image; later objects cover earlier ones."""
 
     objects: tuple[Placed, ...]
     background: str
 
 
 def render(scenes: list[Scene], size: int = 64) -> Tensor:
-    """Pictures [b 3 size size] in [0, 1], float32."""
+    """Images [b 3 size size] in [0, 1], float32."""
     most = max((len(scene.objects) for scene in scenes), default=0)
     images = torch.tensor([PALETTE[scene.background] for scene in scenes])[:, :, None, None].expand(-1, 3, size, size)
     for layer in range(most):

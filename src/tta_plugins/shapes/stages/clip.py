@@ -1,7 +1,7 @@
-"""The reward: a CLIP whose batches are families of captions that differ in one word, each with its own picture.
+"""The reward: a CLIP whose batches are families of captions that differ in one word, each with its own image.
 
-Three things make it learn relations: its text tower begins with the layout pre-training, its picture tower must also
-name the layout of what it sees, and every picture meets captions that are wrong in one word only.
+Three things make it learn relations: its text tower begins with the layout pre-training, its image tower must also
+name the layout of what it sees, and every image meets captions that are wrong in one word only.
 """
 
 import random
@@ -93,7 +93,7 @@ def truths(captions: list[Caption], scenes: list[Scene]) -> Tensor:
 
 
 def blemish(rng: random.Random, images: Tensor) -> Tensor:
-    """Blurs some pictures and adds noise to others, as a sampler's unfinished pictures look."""
+    """Blurs some images and adds noise to others, as a sampler's unfinished images look."""
     draw = torch.Generator().manual_seed(rng.getrandbits(32))
     kind = torch.rand(len(images), 1, 1, 1, generator=draw)
     blurred = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)

@@ -1,4 +1,4 @@
-"""The pool: pictures rendered and encoded once, with three true captions each."""
+"""The pool: images rendered and encoded once, with three true captions each."""
 
 import random
 from pathlib import Path

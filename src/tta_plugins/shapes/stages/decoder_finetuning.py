@@ -1,4 +1,4 @@
-"""Sharper pictures from the same latents: the decoder goes on learning with the encoder frozen.
+"""Sharper images from the same latents: the decoder goes on learning with the encoder frozen.
 
 Its latents carry errors as large as sampling makes, so it learns to draw the nearest clean outlines: noise, and the
 exaggeration of classifier-free guidance, which overshoots away from the other shapes (circles become diamonds).

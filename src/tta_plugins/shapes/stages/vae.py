@@ -1,4 +1,4 @@
-"""The autoencoder: pictures to 8 x 8 x 8 latents and back, robust to small errors of the latents."""
+"""The autoencoder: images to 8 x 8 x 8 latents and back, robust to small errors of the latents."""
 
 import random
 from pathlib import Path
