@@ -84,10 +84,10 @@ def test_an_unknown_name_is_refused_with_a_near_one(tta):
 
 def test_cite_prints_each_citation_once(tta):
     date = tta("cite", "date").stdout
-    assert date.startswith("@inproceedings{date2025")
+    assert date.startswith("@inproceedings{na2025date")
     assert tta("cite", "date", "random-direction").stdout == date
     everything = tta("cite").stdout
-    assert everything.count("date2025") == 1
+    assert everything.count("na2025date") == 1
     assert "radford2021" in everything
 
 
