@@ -12,7 +12,8 @@ import torch
 from faulty import Yields, aligned, brightness
 
 import tta_core as tta
-from tta_core.errors import InputError, RewardError, RunError, TTAError
+from tta_core.errors import InputError, LoadError, RewardError, RunError, TTAError
+from tta_core.plugins.discovery import plugins
 from tta_core.testing import GaussianMixture
 from tta_plugins.methods.baselines import BestOfN
 
@@ -231,4 +232,65 @@ def test_a_forked_process_runs_too(count):
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    count("survived")
+
+
+class Hooks:
+    """A plugin that does this in every hook."""
+
+    def __init__(self, act):
+        self.act = act
+
+    @tta.hookimpl
+    def tta_snapshot(self, snapshot):
+        self.act(snapshot)
+
+    @tta.hookimpl
+    def tta_run_finished(self, alignment):
+        self.act(alignment)
+
+    @tta.hookimpl(tryfirst=True)
+    def tta_page(self, alignment):
+        return self.act(alignment)
+
+
+@pytest.fixture
+def plugged():
+    hooks = plugins().hooks
+    yield lambda act: hooks.register(Hooks(act), name="stranger")
+    hooks.unregister(name="stranger")
+
+
+def test_a_watcher_that_changes_torchs_state_changes_its_own(plugged, count):
+    def switch(_):
+        torch.set_grad_enabled(False)
+
+    count("tried")
+    expected = aligned().result.pixels
+    plugged(switch)
+    assert torch.equal(aligned(observers=[switch]).result.pixels, expected)
+    assert torch.is_grad_enabled()
+    count("survived")
+
+
+def test_a_plugin_that_empties_the_record_costs_no_result(plugged, count):
+    count("tried")
+    expected = aligned().result.pixels
+    plugged(lambda thing: thing.manifest.clear() if isinstance(thing, tta.Alignment) else None)
+    assert torch.equal(aligned().result.pixels, expected)
+    count("survived")
+
+
+@pytest.mark.parametrize("fault", [*FAULTS.values(), SystemExit, KeyboardInterrupt, None])
+def test_a_page_that_breaks_is_one_sentence(plugged, fault, tmp_path, count):
+    def act(_):
+        if fault is not None:
+            raise fault
+        return 5
+
+    count("tried")
+    done = aligned(method=BestOfN(1))
+    plugged(act)
+    with pytest.raises(LoadError, match="A plugin's page"):
+        done.report(tmp_path / "page.html")
     count("survived")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import torch
 
-from tta_core.errors import InputError, LoadError, SaveError
-from tta_core.plugins.discovery import plugins
+from tta_core.errors import InputError, SaveError
 from tta_core.running.atomic_files import reason, write, write_all
 from tta_core.running.folder import GRID, RECORD, emptied, picture_names, place
+from tta_core.running.page import page_of
 from tta_core.values import strict_json
 from tta_core.values.arguments import whole
 from tta_core.values.ledger import Ledger
@@ -179,9 +179,7 @@ class Alignment:
             LoadError: no plugin makes pages, or what it needs is not installed.
             SaveError: it cannot be written there.
         """
-        page = plugins().hooks.hook.tta_page(alignment=self)
-        if page is None:
-            raise LoadError("No plugin makes pages, so there is no report. `tta doctor` says whether one is broken or blocked.")
+        page = page_of(self)
         file = place(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
     ledger.retries = retries
     ended = run_in_halves(prepared, partial(run_once, watchers=watchers, ledger=ledger), ledger)
     alignment, failure = ended.alignment, ended.error
+    remarks = () if alignment is None else tuple(alignment.manifest["remarks"])  # before plugins are handed it
     if alignment is not None:
         try:
             watchers.finished(alignment)
@@ -38,6 +39,6 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
         finally:
             del ended, failure  # a frame that holds its own error would keep the run's tensors alive
     assert alignment is not None
-    for remark in alignment.manifest["remarks"]:
+    for remark in remarks:
         warnings.warn(remark, stacklevel=2)
     return alignment

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import pluggy
+import torch
 
 from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
@@ -54,7 +55,8 @@ class Watchers:
         if id(watcher) in self._failed:
             return
         try:
-            call()
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # one that turns gradients off turns off its own
+                call()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
