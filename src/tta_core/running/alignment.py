@@ -115,7 +115,7 @@ class Alignment:
         """Baseline, if there is one (left), beside aligned (right), one row a prompt; smoothly enlarged so many times."""
         from PIL.Image import Resampling
 
-        if not 1 <= whole("enlarge", enlarge) <= 64:
+        if whole("enlarge", enlarge) not in range(1, 65):
             raise InputError(f"enlarge is {enlarge}, but it takes a number from 1 to 64.")
         pairs = torch.cat([outcome.pixels for outcome in (self.baseline, self.result) if outcome is not None], dim=3)
         picture = to_picture(torch.cat(list(pairs), dim=1))
@@ -176,8 +176,7 @@ class Alignment:
         """Write one HTML page that shows the run and loads nothing from outside; gives the file.
 
         Raises:
-            LoadError: no plugin makes pages, or what it needs is not installed.
-            SaveError: it cannot be written there.
+            LoadError, SaveError: no plugin makes pages, or one fails; it cannot be written there.
         """
         page = page_of(self)
         file = place(path)
