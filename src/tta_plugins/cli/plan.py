@@ -1,14 +1,17 @@
 """`tta plan`: what a run would cost, before anything is loaded."""
 
 import os
-from typing import TYPE_CHECKING, Annotated, Literal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tta_plugins.cli.output import say
+from tta_plugins.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from tta_plugins.cost.forecast import Forecast
+    from tta_core.plugins.entry import Entry
 
 Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
 
@@ -34,59 +37,111 @@ def plan(
         list[str] | None,
         typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of the method or of a policy, as in method.inner_max=55."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document: rows, FLOPs, bytes.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep forecasts on disk.")] = False,
 ) -> None:
     """Predict what a run costs: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
 
-    The method really runs, on networks that cost nothing; FLOPs and memory are those of the real networks on tensors without data.
+    The method really runs, on networks that cost nothing; FLOPs and memory are those of the real networks on tensors without data. A
+    forecast is kept on disk (TTA_CACHE, by default ~/.cache/tta), so that it is there at once the next time.
     """
+    from tta_plugins.cost import forecast_cache
+
+    arguments: dict[str, Any] = {
+        "backbone": backbone,
+        "method": method,
+        "reward": reward,
+        "memory": memory or [],
+        "scheduler": scheduler,
+        "steps": steps,
+        "guidance": guidance,
+        "height": height,
+        "width": width,
+        "prompts": prompts,
+        "dtype": dtype,
+        "settings": settings or [],
+    }
+    key = None if no_cache else forecast_cache.key(arguments, *_determining(arguments))
+    record = None if key is None else forecast_cache.load(key)
+    if record is None:
+        record = _made(arguments, quiet=as_json)
+        if key is not None:
+            forecast_cache.save(key, record)
+    elif not as_json:
+        _say_rows(record["rows"])
+    if as_json:
+        say_json(record)
+        return
+    _report(record)
+    say(f"Networks that are not loaded count as {dtype}; `tta align` loads bfloat16 on CUDA and float32 elsewhere, unless told.")
+
+
+def _determining(arguments: Mapping[str, Any]) -> "tuple[list[Path], list[Entry]]":
+    """The files that determine a forecast, and the registered parts that the arguments name."""
+    from tta_core.plugins.discovery import plugins
+
+    named = {str(arguments[part]).partition(":")[0] for part in ("backbone", "method", "reward", "scheduler")} | {*arguments["memory"]}
+    files = [file for name in named for file in _files(Path(name))]
+    registry = plugins().registry
+    kinds = ("backbones", "methods", "rewards", "schedulers", "memory")
+    return files, [entry for kind in kinds for entry in registry.entries(kind) if entry.name in named]
+
+
+def _files(path: Path) -> list[Path]:
+    """The file of a part, or the configurations in the folder of a pipeline."""
+    if os.path.isdir(path):
+        return [*path.glob("*.json"), *path.glob("*/*.json")]
+    return [path] if os.path.isfile(path) else []
+
+
+def _made(arguments: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
+    """The forecast, made now; unless quiet, evaluations are printed before FLOPs and memory are known."""
     from tta_core.plugins.discovery import plugins
     from tta_plugins.cli.parts import parts
     from tta_plugins.cli.suggestions import one_of
     from tta_plugins.cost.pipeline_configuration import configuration_names
     from tta_plugins.cost.plan import DTYPES, planned
 
-    if not os.path.isdir(backbone):
+    named = {name: arguments[name] for name in ("backbone", "method", "reward", "memory", "settings")}
+    if not os.path.isdir(named["backbone"]):
         whole = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines and entry.name != "diffusers"]
-        one_of(backbone, [*configuration_names(), *whole], "configuration or small backbone")
-    made = parts(backbone, method, reward, memory or [], settings or [], settable=["method"])
-    foreseen = planned(
-        backbone=backbone,
+        one_of(named["backbone"], [*configuration_names(), *whole], "configuration or small backbone")
+    made = parts(*named.values(), settable=["method"])
+    others = {name: value for name, value in arguments.items() if name not in named and name != "dtype"}
+    planning = planned(
+        backbone=named["backbone"],
         method=made.method,
         reward=made.reward,
         memory=made.memory,
-        scheduler=scheduler,
-        steps=steps,
-        guidance=guidance,
-        height=height,
-        width=width,
-        prompts=prompts,
-        dtype=DTYPES[dtype],
+        dtype=DTYPES[arguments["dtype"]],
+        counted=None if quiet else _say_rows,
+        **others,
     )
-    _report(foreseen.forecast)
-    for line in foreseen.memory:
-        say(line)
-    say(f"Networks that are not loaded count as {dtype}; `tta align` loads bfloat16 on CUDA and float32 elsewhere, unless told.")
+    return {**planning.forecast.record(), "policies": list(planning.memory)}
 
 
-def _report(forecast: "Forecast") -> None:
+def _say_rows(rows: Mapping[str, int]) -> None:
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(rows.items()))
+    say(f"Rows through each network: {counts}.")
+    sys.stdout.flush()
+
+
+def _report(record: Mapping[str, Any]) -> None:
     from tta_plugins.cli.tables import print_table
-    from tta_plugins.cost.forecast import COMPONENTS
 
+    prices = record["flops_per_row"]
     rows = [
-        [name, COMPONENTS[name.removesuffix(".backward")], str(count), _giga(price), _tera(count * price)]
-        for name, count in sorted(forecast.rows.items())
-        for price in (forecast.prices.get(name, 0.0),)
+        [name, str(count), _giga(prices.get(name, 0.0)), _tera(count * prices.get(name, 0.0))]
+        for name, count in sorted(record["rows"].items())
     ]
-    rows.append(["total", "", "", "", _tera(forecast.total_flops)])
-    print_table(["pass", "network", "rows", "GFLOP a row", "TFLOP"], rows, numbers=3)
-    phases = [[name, f"{size / 2**20:,.0f}"] for name, size in forecast.peaks.phases.items()]
-    print_table(
-        ["memory", "MiB"],
-        [["parameters", f"{forecast.peaks.parameters / 2**20:,.0f}"], *phases, ["at most", f"{forecast.peaks.total / 2**20:,.0f}"]],
-        numbers=1,
-    )
-    say(f"{forecast.evaluations} evaluations of the denoiser; {forecast.dominates}.")
+    rows.append(["total", "", "", _tera(record["flops"]["total"])])
+    print_table(["pass", "rows", "GFLOP a row", "TFLOP"], rows, numbers=3)
+    memory = {name: f"{size / 2**20:,.0f}" for name, size in record["memory_bytes"].items()}
+    print_table(["memory", "MiB"], [["at most" if name == "total" else name, size] for name, size in memory.items()], numbers=1)
+    say(f"{record['evaluations']} evaluations of the denoiser; {record['dominates']}.")
     say("Allocators, libraries' workspaces and a CUDA context come on top of the memory: some 0.5 GB and a tenth.")
+    for line in record["policies"]:
+        say(line)
 
 
 def _giga(flops: float) -> str:

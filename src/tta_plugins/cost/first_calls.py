@@ -1,13 +1,15 @@
 """A whole run in which the real networks compute only where that needs memory of a new kind; elsewhere cheap ones do.
 
-A call without gradients needs the same memory each time, so each kind (component, rows) is real once. Graphs add up, so every call with
-gradients is real from the start until the first snapshot that had any, and none after.
+A call without gradients needs the same memory each time, so each kind (component, rows) is real once. Graphs add up until a backward
+frees them, so every call with gradients is real from the start until two backwards have come to the first graph of theirs, or until the
+first snapshot after any, and none after.
 """
 
 from collections.abc import Sequence
 
 import attrs
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Decoder
@@ -24,16 +26,16 @@ Filtered = tuple[Backbone, Reward, Decoder | None]
 
 @attrs.define
 class CallFilter:
-    """Which calls are real. `with_gradients` counts the denoiser's calls with gradients."""
+    """Which calls are real. `pending` counts the denoiser's real calls with gradients that no backward has come to yet."""
 
     seen: set[tuple[str, int]] = attrs.field(factory=set)
-    with_gradients: int = 0
+    pending: int = 0
+    backwards: int = 0
     spent: bool = False
 
     def is_real(self, component: str, rows: int, differentiated: bool) -> bool:
         """Whether a call of so many rows is to be real."""
         if torch.is_grad_enabled() and differentiated:
-            self.with_gradients += component == "denoiser"
             return not self.spent
         new = (component, rows) not in self.seen
         self.seen.add((component, rows))
@@ -41,7 +43,18 @@ class CallFilter:
 
     def snapshot(self) -> None:
         """A snapshot was reached."""
-        self.spent = self.spent or self.with_gradients > 0
+        self.spent = self.spent or self.pending + self.backwards > 0
+
+    def watch(self, output: torch.Tensor) -> None:
+        """Note when a backward comes to this output of a real call of the denoiser."""
+        self.pending += 1
+        handle = output.register_hook(lambda gradient: self._reached(handle))
+
+    def _reached(self, handle: RemovableHandle) -> None:
+        handle.remove()
+        self.pending -= 1
+        self.backwards += self.pending == 0
+        self.spent = self.spent or self.backwards >= 2
 
 
 def only_first_calls(backbone: Backbone, reward: Reward, decoder: Decoder | None, calls: CallFilter, size: Size) -> Filtered:
@@ -113,4 +126,7 @@ class FilteredDenoiser:
         """The real output, or x."""
         differentiated = any(tensor.requires_grad for tensor in (x, *embedding.leaves))
         real = self.calls.is_real("denoiser", x.shape[0], differentiated)
-        return (self.backbone if real else self.cheap).predict(x, step, embedding)
+        output = (self.backbone if real else self.cheap).predict(x, step, embedding)
+        if real and output.requires_grad:
+            self.calls.watch(output)
+        return output

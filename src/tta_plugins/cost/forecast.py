@@ -1,6 +1,6 @@
 """What a run will cost, before it runs: evaluations, FLOPs, peak memory, and what dominates them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import frozen
@@ -48,10 +48,24 @@ class Forecast:
         share = self.flops[component] / self.total_flops if self.total_flops else 0.0
         return f"the {component} does {share:.0%} of the work; the {phase} phase needs the most memory"
 
+    def record(self) -> dict[str, object]:
+        """As plain data for JSON: numbers of rows, FLOPs and bytes."""
+        return {
+            "evaluations": self.evaluations,
+            "rows": dict(self.rows),
+            "flops_per_row": dict(self.prices),
+            "flops": {**self.flops, "total": self.total_flops},
+            "memory_bytes": {"parameters": self.peaks.parameters, **self.peaks.phases, "total": self.peaks.total},
+            "dominates": self.dominates,
+        }
+
 
 COMPONENTS = {"text": "denoiser", "null": "denoiser", "decode": "decoder", "look-ahead": "decoder", "reward": "reward"}
 
 
-def forecast(setup: Setup) -> Forecast:
-    """The forecast of a setup, policies applied."""
-    return Forecast(evaluation_count(setup), flops_per_row(setup), memory_profile(setup))
+def forecast(setup: Setup, counted: Callable[[Mapping[str, int]], object] | None = None) -> Forecast:
+    """The forecast of a setup, policies applied. `counted` is called with the rows as soon as they are known, before the rest."""
+    rows = evaluation_count(setup)
+    if counted is not None:
+        counted(rows)
+    return Forecast(rows, flops_per_row(setup), memory_profile(setup))

@@ -1,5 +1,6 @@
 """The forecast of a run that is described, not loaded."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -34,12 +35,14 @@ def planned(
     width: int | None = None,
     prompts: int = 1,
     dtype: torch.dtype = torch.bfloat16,
+    counted: Callable[[Mapping[str, int]], object] | None = None,
 ) -> Plan:
     """What `align` with these arguments would cost.
 
     `backbone` is a shipped configuration ("sd15", "sdxl", "sd3", "flux", "pixart"), a folder whose configurations alone are read, or a
     registered backbone that is small enough to load ("shapes"). Of published rewards the networks are known by name; others are made as
     `align` makes them. `dtype` is that of networks that are not loaded. Policies apply as they do in a run, "auto" and sizes too.
+    `counted` is called with the rows through each network as soon as they are known, before the rest, which takes longer.
     """
     drawing: object = backbone
     judge: object = reward
@@ -60,4 +63,4 @@ def planned(
         height=height,
         width=width,
     ) as prepared:
-        return Plan(forecast(prepared.setup), prepared.memory)
+        return Plan(forecast(prepared.setup, counted), prepared.memory)

@@ -1,0 +1,67 @@
+"""`tta plan`: evaluations first, one JSON document, and forecasts that are kept on disk."""
+
+import json
+
+import pytest
+
+from tta_plugins.cost import forecast_cache
+
+ARGUMENTS = ("plan", "--backbone", "shapes", "--method", "best-of-n", "--set", "method.n=3", "--steps", 2, "--height", 32, "--width", 32)
+RECORD = dict.fromkeys(("evaluations", "rows", "flops_per_row", "flops", "memory_bytes", "dominates", "policies"), 0)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where forecasts are kept."""
+    monkeypatch.setenv("TTA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_plan_is_made_once(tta, folder, monkeypatch):
+    first = tta(*ARGUMENTS)
+    assert first.exit_code == 0, first.output
+    lines = first.stdout.splitlines()
+    assert lines[0].startswith("Rows through each network: decode 3, ")
+    kept = [path.suffix for path in folder.iterdir()]
+    assert kept == [".json"]
+
+    def planned(**arguments):
+        raise AssertionError("it was made again")
+
+    monkeypatch.setattr("tta_plugins.cost.plan.planned", planned)
+    assert tta(*ARGUMENTS).stdout.splitlines() == lines
+    record = json.loads(tta(*ARGUMENTS, "--json").stdout)
+    assert record["rows"]["text"] == record["rows"]["null"] == 6
+    assert record["evaluations"] == 12
+    assert record["flops"]["total"] > 0 < record["memory_bytes"]["total"]
+    for other in ("--no-cache", "--prompts=2"):
+        with pytest.raises(AssertionError, match="made again"):
+            raise tta(*ARGUMENTS, other).exception
+
+
+def test_a_damaged_forecast_is_no_forecast(folder):
+    forecast_cache.save("one", RECORD)
+    assert forecast_cache.load("one") == RECORD
+    assert forecast_cache.load("another") is None
+    for damage in ("{", "[1]", '{"rows": 3}'):
+        (folder / "one.json").write_text(damage, encoding="utf-8")
+        with pytest.warns(UserWarning, match=r"one.json cannot be read: .* made again"):
+            assert forecast_cache.load("one") is None
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder):
+    folder.write_text("a file", encoding="utf-8")
+    with pytest.warns(UserWarning, match="cannot be cached in .* Set TTA_CACHE"):
+        forecast_cache.save("one", RECORD)
+
+
+def test_a_key_has_all_that_determines_a_forecast(tmp_path, monkeypatch):
+    file = tmp_path / "config.json"
+    file.write_text("1", encoding="utf-8")
+    keys = [forecast_cache.key({"steps": steps}, files, []) for steps, files in ((1, []), (2, []), (2, [file]))]
+    file.write_text("2", encoding="utf-8")
+    keys.append(forecast_cache.key({"steps": 2}, [file], []))
+    monkeypatch.setattr(forecast_cache, "_version", lambda name: "0")
+    keys.append(forecast_cache.key({"steps": 2}, [file], []))
+    assert len(set(keys)) == 5
+    assert forecast_cache.key({"steps": 2}, [file], []) == keys[-1]
