@@ -106,7 +106,7 @@ def _made(arguments: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     if not os.path.isdir(named["backbone"]):
         whole = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines and entry.name != "diffusers"]
         one_of(named["backbone"], [*configuration_names(), *whole], "configuration or small backbone")
-    made = parts(*named.values(), settable=["method"])
+    made = parts(**named, settable=["method"])
     others = {name: value for name, value in arguments.items() if name not in named and name != "dtype"}
     planning = planned(
         backbone=named["backbone"],

@@ -48,7 +48,7 @@ class CallFilter:
     def watch(self, output: torch.Tensor) -> None:
         """Note when a backward comes to this output of a real call of the denoiser."""
         self.pending += 1
-        handle = output.register_hook(lambda gradient: self._reached(handle))
+        handle: RemovableHandle = output.register_hook(lambda gradient: self._reached(handle))
 
     def _reached(self, handle: RemovableHandle) -> None:
         handle.remove()
