@@ -234,7 +234,7 @@ LAWS = [
     (law_only_the_chosen_steps_update, NullTTA(**SMALL, updates=Every(2)), NullTTA(**SMALL)),
     (law_inner_steps_cost_no_text_branch, NullTTA(**SMALL), NullTTA(**SMALL, variable=TextEmbedding())),
     (law_one_particle_selects_nothing, NullTTA(1, 2, 2), NullTTA(2, 2, 2)),
-    (law_the_divergence_ends_at_the_budget, NullTTA(1, 8, 8, kl_budget=0.5, optimizer=Adam(0.05)), NullTTA(1, 8, 8, kl_budget=0.6)),
+    (law_the_divergence_ends_at_the_budget, NullTTA(1, 8, 8, kl_budget=0.5, optimizer=Adam(0.05)), NullTTA(1, 8, 8, kl_budget=1)),
     (law_more_particles_score_higher, NullTTA(4, 0, 0), NullTTA(1, 0, 0)),
 ]
 

@@ -34,9 +34,9 @@ class KLBudget:
     multiplier: Scores | None
 
     @classmethod
-    def of(cls, nats: float | None, problem: Problem) -> "KLBudget":
+    def of(cls, nats: float | int | None, problem: Problem) -> "KLBudget":
         """A whole run's; None: no budget."""
-        left = torch.full((len(problem.prompts),), nats or 0.0, device=problem.controls.noise.device)
+        left = torch.full((len(problem.prompts),), float(nats or 0), device=problem.controls.noise.device)
         return cls(problem, left, None if nats is None else torch.ones_like(left))
 
     @property
@@ -94,7 +94,7 @@ def unless_budget(weight: float) -> Any:
     return attrs.Factory(lambda method: weight if method.kl_budget is None else None, takes_self=True)
 
 
-def refuse_weights(method: object, budget: float | None, **weights: float | None) -> None:
+def refuse_weights(method: object, budget: float | int | None, **weights: float | int | None) -> None:
     """Raises `InputError` for weights beside a budget, or for neither."""
     for name, weight in weights.items():
         if (weight is None) == (budget is None):

@@ -76,7 +76,7 @@ class NullTTA:
     inner_min: int = attrs.field(default=5, validator=at_least(0))
     inner_max: int = 25
     rate: float = attrs.field(default=0.008, validator=at_least(0))
-    kl_budget: float | None = attrs.field(default=None, kw_only=True, validator=optional(above(0)))
+    kl_budget: float | None = attrs.field(default=None, kw_only=True, validator=optional([above(0), within(0, 1e30)]))
     reward_weight: float | None = attrs.field(default=unless_budget(100.0), validator=optional(at_least(0)))
     penalty_weight: float | None = attrs.field(default=unless_budget(0.002), validator=optional(at_least(0)))
     variance: float = attrs.field(default=0.01, validator=above(0))
