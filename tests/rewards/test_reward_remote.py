@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -275,3 +276,54 @@ def test_threads_take_turns(remote, here):
 def test_what_cannot_start_says_why(elsewhere, python, factory, message):
     with pytest.raises(LoadError, match=message):
         tta.remote_reward(python or elsewhere, factory)
+
+
+TOWER = """
+import torch, transformers
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+class Tower:
+    def __init__(self):
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = CLIPVisionConfig(**sizes, image_size=16, patch_size=8, projection_dim=8)
+        model = CLIPVisionModelWithProjection(config).eval()
+        with torch.no_grad():
+            for name, parameter in sorted(model.named_parameters()):
+                parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))) * 0.2)
+        self.networks, self.version = {"vision": model}, transformers.__version__
+
+    @property
+    def card(self):
+        class Card:
+            unit, range, version, differentiable, facts = "units", None, self.version, True, ()
+        return Card()
+
+    def __call__(self, images, prompts):
+        return self.networks["vision"](pixel_values=images).image_embeds.square().mean(1)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_of_another_transformers_version(tmp_path):
+    """A real second environment, with what the index gives it: the same weights give the same scores and gradients, to rounding."""
+    venv.create(tmp_path, symlinks=True)
+    (packages,) = tmp_path.glob("lib/python*/site-packages")
+    (packages / "tower_there.py").write_text(TOWER)
+    (packages / "zz_installed.pth").write_text(str(Path(torch.__file__).parents[1]) + "\n")
+    wanted = ["transformers==4.57.6", "huggingface-hub<1", "tokenizers<0.23"]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(packages), *wanted]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no package index: {done.stderr[-200:]}")
+    namespace = {}
+    exec(compile(TOWER, "tower", "exec"), namespace)
+    here, reward = namespace["Tower"](), tta.remote_reward(tmp_path, "tower_there:Tower")
+    try:
+        assert reward.card.version == "4.57.6" != here.version
+        images = torch.rand(3, 3, 16, 16)
+        (expected, one), (found, other) = (score_and_gradient(judge, images, PROMPTS, WEIGHTS) for judge in (here, reward))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+        assert (other - one).norm() < 1e-4 * one.norm()
+    finally:
+        reward.close()
