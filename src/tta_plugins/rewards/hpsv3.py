@@ -15,7 +15,7 @@ from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.pretrained import Dtype, from_tensors
-from tta_plugins.rewards.qwen import chat
+from tta_plugins.rewards.qwen import chat, refuse_special
 from tta_plugins.rewards.qwen_pixels import QwenPixels
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state
@@ -92,6 +92,7 @@ class Parts:
         vlm: Any = self.vlm
         weight = next(vlm.parameters())
         patches, grid = self.pixels(image)
+        refuse_special(self.tokenizer, prompt)
         text = self.instruction.replace("{text_prompt}", prompt)
         ids = chat(self.tokenizer, "You are a helpful assistant.", text, int(grid.prod()) // self.pixels.merge**2)
         tokens = torch.tensor([ids], device=weight.device)

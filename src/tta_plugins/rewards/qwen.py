@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from tta_core.errors import LoadError
+from tta_core.errors import InputError, LoadError
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.qwen_pixels import Path_, QwenPixels, pixels_beside
 from tta_plugins.rewards.tokenizers import load_tokenizer
@@ -31,7 +31,8 @@ class Qwen:
     source: str
 
     def log_probabilities(self, image: Float[Tensor, "3 H W"], question: str) -> Float[Tensor, " vocabulary"]:
-        """Of the answer's first token, float32."""
+        """Of the answer's first token, float32. Raises `InputError` for a question with a token of the chat format in it."""
+        refuse_special(self.tokenizer, question)
         given = qwen_inputs(self.network, self.tokenizer, self.pixels, image, question)
         logits = self.network(**given, logits_to_keep=1, use_cache=False).logits[0, -1]
         return logits.float().log_softmax(-1)
@@ -66,6 +67,13 @@ def qwen_inputs(network: Any, tokenizer: Tokenizer, pixels: QwenPixels, image: F
     if "mm_token_type_ids" in inspect.signature(network.forward).parameters:  # transformers 5
         given["mm_token_type_ids"] = (ids == config.image_token_id).int()
     return given
+
+
+def refuse_special(tokenizer: Tokenizer, text: str) -> None:
+    """Raise `InputError` if a text holds one of the model's special tokens, which would be read as the end of the turn or as an image."""
+    found = sorted(token for token in tokenizer.get_added_vocab() if token in text)
+    if found:
+        raise InputError(f"The prompt {text[:80]!r} holds {found[0]!r}, which is a command to the model and not text. Take it out.")
 
 
 def chat(tokenizer: Tokenizer, system: str, text: str, images: int) -> Sequence[int]:
