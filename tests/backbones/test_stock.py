@@ -232,3 +232,13 @@ def test_times_of_the_users_own(cls, own, steps, pipelines):
     with prepared("sd", pipe, None, drawing=steps, **own) as problem, torch.no_grad():
         ours = problem.sample(problem.controls)
     assert close(ours, stock("sd", pipe, 50, more=own))
+
+
+def test_one_step_at_a_time_of_its_own(pipelines):
+    """As PixArt-DMD is drawn: one step at time 400, without guidance. diffusers' own call of one step takes few schedulers, LCM among them."""
+    pipe = pipelines("pixart-alpha")
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
+    own, options = {"timesteps": [400]}, {"guidance": 1.0, "negative": None}
+    with prepared("pixart-alpha", pipe, None, drawing=1, **options, **own) as problem, torch.no_grad():
+        ours = problem.sample(problem.controls)
+    assert close(ours, stock("pixart-alpha", pipe, 1, more=own, **options))
