@@ -53,6 +53,7 @@ ROWS = {
     "v-ddim-eta-1": ("sd-v", None, {}, {"eta": 1.0}),
     "v-ddpm": ("sd-v", DDPMScheduler, {}, {}),
     "v-euler": ("sd-v", EulerDiscreteScheduler, {}, {}),
+    "v-euler-ancestral": ("sd-v", EulerAncestralDiscreteScheduler, {}, {}),
     "v-dpm": ("sd-v", DPM, {}, {}),
     "v-zero-snr": ("sd-v", DDIMScheduler, {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}, {}),
     "tiny-vae": ("sd-tiny-vae", None, {}, {}),
@@ -61,6 +62,8 @@ ROWS = {
     "sdxl-turbo": ("sdxl", EulerAncestralDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
     "sdxl-lightning": ("sdxl", EulerDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
     "sdxl-hyper": ("sdxl", TCDScheduler, {}, {"guidance": 0.0, "eta": 1.0}),
+    "sdxl-dpm-karras": ("sdxl", DPM, {"use_karras_sigmas": True}, {}),
+    "sdxl-lcm": ("sdxl", LCMScheduler, {}, {"guidance": 1.0}),
     "sd3": ("sd3", None, {}, {}),
     "sd3-no-negative": ("sd3", None, {}, {"negative": None}),
     "sd3-dynamic": ("sd3", FLOW, {"use_dynamic_shifting": True}, {}),
@@ -89,6 +92,7 @@ ROWS = {
     "lumina2-no-negative": ("lumina2", None, {}, {"negative": None}),
     "pixart-alpha": ("pixart-alpha", None, {}, {}),
     "pixart-sigma": ("pixart-sigma", None, {}, {"negative": None}),
+    "pixart-sigma-euler": ("pixart-sigma", EulerDiscreteScheduler, {}, {}),
     "pixart-sigma-ddim": ("pixart-sigma", DDIMScheduler, {"clip_sample": False}, {}),
 }
 
@@ -235,7 +239,7 @@ def test_times_of_the_users_own(cls, own, steps, pipelines):
 
 
 def test_one_step_at_a_time_of_its_own(pipelines):
-    """As PixArt-DMD is drawn: one step at time 400, without guidance. diffusers' own call of one step takes few schedulers, LCM among them."""
+    """As PixArt-DMD is drawn: one step at time 400, without guidance. diffusers' own call of one step takes few schedulers; LCM is one."""
     pipe = pipelines("pixart-alpha")
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
     own, options = {"timesteps": [400]}, {"guidance": 1.0, "negative": None}
