@@ -79,9 +79,11 @@ def test_a_segment_is_no_longer_than_the_run(shapes):
 
 def test_dummy_noises_take_as_many_bytes():
     zero, keyed = ZeroNoise(2, (4, 8, 8)), KeyedNoise((0, 1), (0, 0), (4, 8, 8), torch.device("cpu"))
-    for ask in (lambda noises: noises(0, 1), lambda noises: noises.like(torch.ones(2, 3), 7), lambda noises: noises.permutations(5, 9, 7)):
+    for ask in (lambda noises: noises(0, 1), lambda noises: noises.like(torch.ones(2, 3), 7), lambda noises: noises.uniform(5, 7)):
         assert ask(zero).shape == ask(keyed).shape
         assert ask(zero).untyped_storage().nbytes() == ask(keyed).untyped_storage().nbytes()
+    orders = [[(each.shape, each.dtype) for each in noises.permutations(5, 9, 7)] for noises in (zero, keyed)]
+    assert orders[0] == orders[1]
 
 
 def test_the_flops_are_those_of_the_run(shapes):
