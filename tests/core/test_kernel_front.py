@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tta_core as tta
-from tta_core.errors import IncompatibleError, InputError, OutOfMemoryError, RewardError, UnknownNameError
+from tta_core.errors import IncompatibleError, InputError, OutOfMemoryError, RewardError, RunError, UnknownNameError
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, Opaque, Undefined
 from tta_core.values.arguments import as_prompts
@@ -242,3 +242,23 @@ def test_settings_that_a_ready_scheduler_would_ignore_are_refused():
     for setting in ({"steps": 20}, {"eta": 0.5}):
         with pytest.raises(InputError, match="scheduler"):
             aligned(**setting)
+
+
+def test_a_watcher_cannot_change_the_result():
+    def rewrites(snapshot):
+        for tensor in (snapshot.x0, snapshot.scores, *snapshot.gradient):
+            if tensor is not None:
+                tensor.fill_(99.0)
+
+    plain, watched = aligned(), aligned(observers=[rewrites])
+    assert torch.equal(plain.result.pixels, watched.result.pixels)
+    assert plain.record()["trace"][-1]["scores"] == watched.record()["trace"][-1]["scores"]
+
+
+def test_a_watcher_that_changes_the_controls_ends_the_run():
+    def rewrites(snapshot):
+        snapshot.controls.noise.mul_(0)
+
+    with pytest.raises(RunError, match=r"changed the controls .* in place") as found:
+        aligned(observers=[rewrites])
+    assert found.value.partial is not None

@@ -4,11 +4,13 @@ import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pluggy
 import torch
+from torch import Tensor
 
-from tta_core.errors import InputError
+from tta_core.errors import InputError, RunError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.isolation import isolated
 from tta_core.protocols.method import Snapshot
@@ -16,7 +18,9 @@ from tta_core.running.alignment import Alignment
 from tta_core.running.request import Observer
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import shown, told
+from tta_core.values.controls import Controls
 from tta_core.values.provenance import describe, name_of
+from tta_core.values.typing import evolve
 
 
 class Watchers:
@@ -35,10 +39,21 @@ class Watchers:
             self._tell("tta_run_started", "problem", problem)
 
     def reached(self, snapshot: Snapshot) -> None:
-        """The method has yielded a snapshot."""
+        """The method has yielded a snapshot. Watchers are given copies of its results.
+
+        Raises:
+            RunError: a watcher changed the controls in place, with which the method goes on.
+        """
+        shown, steered = _copied(snapshot), _steered(snapshot.controls)
+        before = [tensor._version for tensor in steered]
         for observer in self._observers:
-            self._call(observer, f"The observer {describe(observer)}", partial(observer, snapshot))
-        self._tell("tta_snapshot", "snapshot", snapshot)
+            self._call(observer, f"The observer {describe(observer)}", partial(observer, shown))
+        self._tell("tta_snapshot", "snapshot", shown)
+        if before != [tensor._version for tensor in steered]:
+            raise RunError(
+                "An observer or a plugin's hook changed the controls of a snapshot in place, so the rest of the run would not be the "
+                "method's. Change copies: `tensor.clone()`."
+            )
 
     def finished(self, alignment: Alignment) -> None:
         """The run has ended."""
@@ -66,6 +81,26 @@ class Watchers:
                 "or leave it out (TTA_PLUGINS_BLOCK blocks a plugin).",
                 stacklevel=2,
             )
+
+
+def _copied(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with copies of what becomes the result: a watcher that writes into them changes nothing."""
+    copies: dict[str, Any] = {
+        name: None if tensor is None else tensor.detach().clone()
+        for name, tensor in (
+            ("x0", snapshot.x0),
+            ("scores", snapshot.scores),
+            ("objective", snapshot.objective),
+            ("images", snapshot.images),
+        )
+    }
+    for name, named in (("parts", snapshot.parts), ("penalties", snapshot.penalties), ("readings", snapshot.readings)):
+        copies[name] = {key: tensor.detach().clone() for key, tensor in named.items()}
+    return evolve(snapshot, **copies, gradient=tuple(tensor.detach().clone() for tensor in snapshot.gradient))
+
+
+def _steered(controls: Controls) -> list[Tensor]:
+    return [controls.noise, *controls.text.leaves, *(controls.null.leaves if controls.null else ())]
 
 
 def _isolated(call: Callable[[], object]) -> None:
