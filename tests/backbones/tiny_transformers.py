@@ -18,6 +18,7 @@ def tokenizer(folder):
     folder.mkdir()
     made.save(str(folder / "tokenizer.json"))
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "padding_side": "right", "model_max_length": 512}
+    special |= {"model_input_names": ["input_ids", "attention_mask"]}
     loaded = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **special)
     loaded.chat_template = CHAT
     return loaded
