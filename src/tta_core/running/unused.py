@@ -5,6 +5,7 @@ import warnings
 from tta_core.protocols.method import Method
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.running.request import Request
+from tta_core.solving.compatibility import stds_of
 from tta_core.values.noise import GivenNoise
 from tta_core.values.provenance import name_of
 
@@ -20,8 +21,14 @@ def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> No
         )
     if not isinstance(request.noises, GivenNoise):
         return
-    given = len(request.noises.rows)
-    if given > len(scheduler.steps) + 1:
+    stds, given = stds_of(scheduler), len(request.noises.rows)
+    if stds and not any(stds) and given > 1:
+        warnings.warn(
+            f"{given} rows of noise are given, but the sampler is deterministic: it starts from the first and does not use the others. "
+            "Give one row, or an eta above 0.",
+            stacklevel=2,
+        )
+    elif given > len(scheduler.steps) + 1:
         warnings.warn(
             f"{given} rows of noise are given, but a run of {len(scheduler.steps)} steps takes {len(scheduler.steps) + 1}: the last are "
             "not used.",
