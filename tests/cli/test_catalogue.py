@@ -1,6 +1,9 @@
-"""`tta list`, `show`, `cite` and `doctor`: what is installed, whose it is, and what is broken."""
+"""`tta list`, `show`, `cite`, `plugins` and `doctor`: what is installed, whose it is, and what is broken."""
 
 import json
+import platform
+import re
+from importlib.metadata import version
 
 import pytest
 
@@ -129,9 +132,59 @@ def test_doctor_names_the_broken_package_and_the_reason(tta, site, case):
     assert "ok       tta_colours (tta-colours 1.0): colours" in result.stdout
 
 
+def test_doctor_says_the_same_in_json(tta, site):
+    source, reason = BROKEN["names what is not there"]
+    site.add("tta-bad", "tta_bad", source)
+    plugins.cache_clear()
+    result = tta("doctor", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    told = {one["package"]: one for one in report["plugins"]}
+    assert told["tta-bad"]["status"] == "broken"
+    assert reason in " ".join(told["tta-bad"]["problems"])
+    assert told["tta-colours"] == {
+        **{"plugin": "tta_colours", "package": "tta-colours", "version": "1.0", "status": "ok", "problems": []},
+        "registers": {"backbones": ["colours"]},
+    }
+    assert report["python"] == platform.python_version()
+    assert {name: report["versions"][name] for name in ("torch", "diffusers")} == {
+        "torch": version("torch"),
+        "diffusers": version("diffusers"),
+    }
+
+
+def test_doctor_in_json_reports_collisions_and_misspelt_choices(tta, site, monkeypatch):
+    site.add("tta-other", "tta_other", COLLIDING)
+    monkeypatch.setenv("TTA_PLUGINS_BLOCK", "tta-edgs")
+    plugins.cache_clear()
+    result = tta("doctor", "--json", "--no-load")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert ["tta-edges 1.0" in line and "tta-other 1.0" in line for line in report["collisions"]] == [True]
+    assert report["unknown"] == {"TTA_PLUGINS_BLOCK": ["tta-edgs"]}
+
+
+def test_plugins_lists_packages_of_every_status(tta, site, monkeypatch):
+    site.add("tta-bad", "tta_bad", BROKEN["cannot be imported"][0])
+    monkeypatch.setenv("TTA_PLUGINS_BLOCK", "tta-edges")
+    plugins.cache_clear()
+    rows = json.loads(tta("plugins", "--json").stdout)
+    status = {row["package"]: row["status"] for row in rows}
+    assert (status["tta-bad"], status["tta-edges"], status["tta-colours"], status["tta-align"]) == ("broken", "blocked", "ok", "ok")
+    registered = {(kind, name) for row in rows for kind, names in row["registers"].items() for name in names}
+    assert registered == {(kind, entry.name) for kind in KINDS for entry in plugins().registry.entries(kind)}
+    shown = tta("plugins")
+    assert shown.exit_code == 0
+    assert re.search(r"^tta_colours \(tta-colours 1\.0\) +colours$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^tta_edges \(tta-edges 1\.0\) +blocked$", shown.stdout, re.MULTILINE)
+    assert "tta doctor" in shown.stderr
+
+
+COLLIDING = "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(register):\n    register('edges', len)\n"
+
+
 def test_a_collision_names_both_and_takes_neither(tta, site, tmp_path):
-    again = "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(register):\n    register('edges', len)\n"
-    site.add("tta-other", "tta_other", again)
+    site.add("tta-other", "tta_other", COLLIDING)
     plugins.cache_clear()
     doctor = tta("doctor")
     assert doctor.exit_code == 1

@@ -13,7 +13,10 @@ main()
 HEAVY = {"torch", "diffusers", "transformers", "numpy", "rich", "PIL", "jaxtyping", "beartype"}
 
 
-LIGHT = ["--help", "list", "align --help", "--version", "list rewards --json", "doctor --no-load", "new reward sharp-edges --out {folder}"]
+LIGHT = [
+    *("--help", "list", "align --help", "--version", "list rewards --json", "plugins --json"),
+    *("doctor --no-load --json", "new reward sharp-edges --out {folder}"),
+]
 
 
 @pytest.mark.parametrize("command", LIGHT)

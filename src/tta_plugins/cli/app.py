@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from tta_core.errors import TTAError
-from tta_plugins.cli import align, cite, doctor, edit, listing, new, plan, score, show
+from tta_plugins.cli import align, cite, doctor, edit, listing, new, plan, plugins, score, show
 from tta_plugins.cli.interruption import Interrupted
 from tta_plugins.cli.output import printable, say
 from tta_plugins.cli.streams import lost
@@ -92,6 +92,7 @@ app.command("score")(score.score)
 app.command("plan")(plan.plan)
 app.command("cite")(cite.cite)
 app.command("doctor")(doctor.doctor)
+app.command("plugins")(plugins.list_plugins)
 app.command("new")(new.new)
 
 
