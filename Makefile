@@ -1,7 +1,8 @@
 # make demo    align one prompt on the embedded model, and say where the pictures are
 # make test    every check, as in continuous integration; the tests come last
+# make dist    build the source distribution and the wheel that would be published
 #
-# Both set up their own environment in .venv; a second call finds it ready. Needs Python 3.11 or later, make and git.
+# All set up their own environment in .venv; a second call finds it ready. Needs Python 3.11 or later, make and git.
 
 VENV := .venv
 OLDEST := .venv-oldest
@@ -20,7 +21,7 @@ WORKERS ?= 2
 # torch's threads sleep while they wait for each other: on a busy machine, spinning costs several times the work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types docs test-oldest clean
+.PHONY: demo test lint types docs dist test-oldest clean
 
 demo: $(VENV)/.ready
 	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT) --overwrite
@@ -41,6 +42,11 @@ types: $(VENV)/.ready-dev
 docs: $(VENV)/.ready-dev
 	@echo "mkdocs build"
 	@NO_MKDOCS_2_WARNING=1 $(IN)/mkdocs build --strict --quiet
+
+dist: $(VENV)/.ready-dev
+	@rm -rf dist
+	$(IN)/python -m build --no-isolation --outdir dist .
+	@ls -l dist
 
 test-oldest: $(OLDEST)/.ready
 	PYTHONPATH=$(OLDEST) $(IN)/python -c 'import diffusers, transformers; print("diffusers", diffusers.__version__, "transformers", transformers.__version__)'

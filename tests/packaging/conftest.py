@@ -1,4 +1,4 @@
-"""Strangers' packages: written by `tta new`, built and installed by pip into a folder of their own, and used from there."""
+"""What would be published, built once; and strangers' packages, written by `tta new`, built and installed by pip into a folder."""
 
 import os
 import subprocess
@@ -13,6 +13,27 @@ from tta_core.plugins.discovery import plugins
 from tta_core.values import provenance
 from tta_plugins.cli.app import app
 from tta_plugins.cli.new import new
+
+ROOT = Path(__file__).parents[2]
+
+
+@attrs.frozen
+class Built:
+    """The source distribution, and the wheel that was built from it."""
+
+    sdist: Path
+    wheel: Path
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """What `make dist` builds."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return Built(sdist, wheel)
 
 
 @attrs.frozen

@@ -1,7 +1,5 @@
 """The wheel holds what an installed package needs: networks' weights, templates, the type marker."""
 
-import subprocess
-import sys
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,22 +11,8 @@ BENCH = ("src/tta_plugins/bench/recipes", "src/tta_plugins/bench/prompt_sets", "
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--disable-pip-version-check",
-        "--no-index",
-    ]
-    finished = subprocess.run([*command, "--wheel-dir", folder, ROOT], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+def wheel(built):
+    with zipfile.ZipFile(built.wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
