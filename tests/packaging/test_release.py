@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PYTHONS = [python for version in (11, 12, 13) if (python := shutil.which(f"python3.{version}"))] or [sys.executable]
+PYTHONS = [f"python3.{minor}" for minor in (11, 12, 13)]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9") | {"no_proxy": "", "HF_HUB_OFFLINE": "1"}
 
 
@@ -65,6 +65,8 @@ def test_it_aligns_on_the_embedded_model_without_a_network(installed, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("python", PYTHONS)
 def test_it_installs_with_its_dependencies_into_an_empty_environment(python, built, tmp_path):
+    if not shutil.which(python) or subprocess.run([python, "--version"], capture_output=True).returncode:
+        pytest.skip(f"there is no {python} here")
     ran(python, "-m", "venv", tmp_path / "env", folder=tmp_path)
     ran(tmp_path / "env/bin/pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", built.wheel, folder=tmp_path)
     tta = tmp_path / "env/bin/tta"

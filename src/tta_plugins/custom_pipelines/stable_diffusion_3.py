@@ -1,0 +1,15 @@
+"""Stable Diffusion 3 whose call also takes a method and a reward."""
+
+from typing import Any
+
+from diffusers import StableDiffusion3Pipeline
+
+from tta_plugins.custom_pipelines.steered_call import steered_call
+
+
+class SteeredStableDiffusion3Pipeline(StableDiffusion3Pipeline):
+    """The stock pipeline, with `tta_method=`, `tta_reward=` and the other arguments of `Steering` in its call."""
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        """The stock call, steered; without a method, and with "fixed", the stock call bit for bit."""
+        return steered_call(self, StableDiffusion3Pipeline.__call__, args, given)
