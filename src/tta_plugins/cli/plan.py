@@ -11,7 +11,7 @@ import typer
 from tta_plugins.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from tta_core.plugins.entry import Entry
+    from tta_core.plugins.registry import Entry
 
 Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tta_core.plugins.entry import Entry
+from tta_core.plugins.registry import Entry
 
 _PACKAGES = ("tta-align", "torch", "diffusers", "transformers")
 _FIELDS = {"evaluations", "rows", "flops_per_row", "flops", "memory_bytes", "dominates", "policies"}
