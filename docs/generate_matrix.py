@@ -16,6 +16,8 @@ import tta_core
 from tta_core.errors import IncompatibleError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.resolve import backbone as resolved
+from tta_plugins.backbones.auraflow import auraflow
+from tta_plugins.backbones.chroma import chroma
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.flux2 import flux2
 from tta_plugins.backbones.lumina2 import lumina2
@@ -40,6 +42,8 @@ BACKBONES = {
     "FLUX.2 dev": ("flux2-dev", partial(flux2, max_sequence_length=SHORT, layers=(1, 2, 3))),
     "FLUX.2 Klein": ("flux2-klein", partial(flux2, max_sequence_length=SHORT, layers=(1, 2, 3))),
     "Sana": ("sana", partial(sana, max_sequence_length=SHORT)),
+    "AuraFlow": ("auraflow", partial(auraflow, max_sequence_length=SHORT)),
+    "Chroma": ("chroma", partial(chroma, max_sequence_length=SHORT)),
     "Lumina 2": ("lumina2", partial(lumina2, max_sequence_length=SHORT)),
 }
 VARIABLES = {
@@ -48,7 +52,8 @@ VARIABLES = {
     "null, pooled too": tta_core.NullEmbedding(pooled=True),
     "noise": tta_core.Noise(),
 }
-CHEAP = {"particles": 2, "inner_min": 1, "inner_max": 1, "iterations": 1, "n": 2}
+CHEAP = {"particles": 2, "inner_min": 1, "inner_max": 1, "iterations": 1, "n": 2, "shuffles": 2, "samples": 2, "children": 2}
+CHEAP |= {"evaluations": 8, "starts": 1, "rounds": 1, "neighbours": 1}
 INTRODUCTION = """# What runs on what
 
 Each cell was run: two steps on tiny random networks of the family. **runs** means that the whole method ran; a number is the reason why
@@ -89,26 +94,42 @@ def general(reason):
     return re.sub(r"Cannot use \w+\([^)]*\)", "Cannot use this variable", reason)
 
 
-def page():
-    """The page's text."""
+def run_all(titles=tuple(BACKBONES)):
+    """{(method, variable): {title: "runs" or the reason}} for these families."""
     sys.path.insert(0, str(ROOT / "tests" / "backbones"))
     from tiny_pipelines import build
 
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        backbones = {}
-        for title, (name, make) in BACKBONES.items():
+        for title in titles:
+            name, make = BACKBONES[title]
             (Path(folder) / title).mkdir()
-            backbones[title] = make(build(name, Path(folder) / title))
-        reasons, rows = [], ["| method | steers |" + "".join(f" {title} |" for title in backbones), "|---|---|" + "---|" * len(backbones)]
-        found = {}
-        for (method, variable, made), backbone in product(methods(), backbones.values()):
-            result = outcome(backbone, made)
-            if result != "runs":
-                if general(result) not in reasons:
-                    reasons.append(general(result))
-                result = f"[{reasons.index(general(result)) + 1}](#reasons)"
-            found.setdefault((method, variable), []).append(result)
-        rows += [f"| {method} | {variable} |" + "".join(f" {cell} |" for cell in cells) for (method, variable), cells in found.items()]
+            backbone = make(build(name, Path(folder) / title))
+            for method, variable, made in methods():
+                found.setdefault((method, variable), {})[title] = general(outcome(backbone, made))
+    return found
+
+
+def read(page):
+    """What a page says, as `run_all` gives it."""
+    reasons, table = dict(re.findall(r"^(\d+)\. (.*)$", page, re.MULTILINE)), re.findall(r"^\|(.*)\|$", page, re.MULTILINE)
+    (_, _, *titles), _, *rows = [[cell.strip() for cell in line.split("|")] for line in table]
+    said = {}
+    for method, variable, *cells in rows:
+        numbers = [re.match(r"\[(\d+)\]", cell) for cell in cells]
+        told = [reasons[number[1]] if number else cell for number, cell in zip(numbers, cells, strict=True)]
+        said[method, variable] = dict(zip(titles, told, strict=True))
+    return said
+
+
+def page():
+    """The page's text."""
+    found = run_all()
+    reasons = list(dict.fromkeys(result for row in found.values() for result in row.values() if result != "runs"))
+    rows = ["| method | steers |" + "".join(f" {title} |" for title in BACKBONES), "|---|---|" + "---|" * len(BACKBONES)]
+    for (method, variable), row in found.items():
+        cells = [result if result == "runs" else f"[{reasons.index(result) + 1}](#reasons)" for result in row.values()]
+        rows.append(f"| {method} | {variable} |" + "".join(f" {cell} |" for cell in cells))
     listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
     return "\n".join([INTRODUCTION, *rows, "", "## Reasons", "", *(listed or ["Nothing is refused."]), ""])
 

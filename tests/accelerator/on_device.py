@@ -38,9 +38,9 @@ def said(case, **found):
     print(json.dumps({"case": case, **found}), flush=True)
 
 
-def aligned(pipe, method, memory=(), **options):
+def aligned(pipe, method, memory=(), steps=2, **options):
     return tta.align(
-        "a red circle", backbone=pipe, method=method, reward="brightness", steps=2, memory=memory, height=32, width=32, **options
+        "a red circle", backbone=pipe, method=method, reward="brightness", steps=steps, memory=memory, height=32, width=32, **options
     )
 
 
@@ -80,7 +80,9 @@ def waits(pipe):
     """Waits and copies from one snapshot to the next, by the step of the latter."""
     marks = []
     with counted():
-        aligned(pipe, METHODS["null-tta"], observers=[lambda snapshot: marks.append((snapshot.index, TRAFFIC.waits, TRAFFIC.copies))])
+        aligned(
+            pipe, METHODS["null-tta"], steps=3, observers=[lambda snapshot: marks.append((snapshot.index, TRAFFIC.waits, TRAFFIC.copies))]
+        )
     inner = [(now[1] - before[1], now[2] - before[2]) for before, now in pairwise(marks) if before[0] == now[0] < 2]
     said("inner steps", waits=max(wait for wait, _ in inner), copies=max(copy for _, copy in inner), count=len(inner))
 

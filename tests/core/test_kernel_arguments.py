@@ -50,7 +50,7 @@ def aligned(prompts="a red circle", **changes):
         ({"noises": NAN}, r"noises is of type Tensor, but it takes one of NoiseSource"),
         ({"latents": [1.0]}, r"latents is of type list"),
         ({"latents": NAN}, r"latents hold a NaN"),
-        ({"text": torch.zeros(1)}, r"text is of type Tensor, but it takes one of Embedding"),
+        ({"text": torch.zeros(1)}, r"text is tensor.*, but it takes a tta_core.Embedding, or a list of one for each step"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

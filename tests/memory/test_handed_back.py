@@ -15,6 +15,7 @@ from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
 
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
 POLICIES = [
     (FP16(),),
     (BF16(),),

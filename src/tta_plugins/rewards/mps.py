@@ -23,7 +23,9 @@ CITATION = """@inproceedings{zhang2024mps,
   title = {Learning Multi-Dimensional Human Preference for Text-to-Image Generation},
   author = {Zhang, Sixian and Wang, Bohan and Wu, Junqiang and Li, Yan and Gao, Tingting and Zhang, Di and Wang, Zhongyuan},
   booktitle = {Conference on Computer Vision and Pattern Recognition},
-  year = {2024}
+  year = {2024},
+  eprint = {2405.14705},
+  archivePrefix = {arXiv}
 }"""
 OVERALL = (
     "light, color, clarity, tone, style, ambiance, artistry, shape, face, hair, hands, limbs, structure, instance, texture, quantity, "
