@@ -18,8 +18,8 @@ import time
 import attrs
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from torch.nn.functional import interpolate
-from torch.utils.checkpoint import checkpoint
+from released import Released
+from tower import Tower
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from tta_core.protocols.reward import Card
@@ -38,23 +38,15 @@ from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 
 STEPS, INNER, PARTICLES = 4, 3, 3  # short runs of the same loops; per-step costs do not depend on their number
+RELEASED = {
+    "null_tta": {"inner": (INNER,) * STEPS, "particles": PARTICLES},
+    "date": {"steps": STEPS, "every": 2},
+    "dno": {"steps": STEPS, "iterations": 1},
+}
 TOWERS = {
     "L": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14, "projection_dim": 768},
     "H": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "patch_size": 14, "projection_dim": 1024},
 }
-
-
-@attrs.frozen(eq=False)
-class Tower:
-    """A CLIP image tower; the mean of its embedding stands for a score."""
-
-    networks: dict
-    card = Card(differentiable=True)
-
-    def __call__(self, images, prompts):
-        tower = self.networks["vision"]
-        pixels = interpolate(images, (224, 224), mode="bicubic", antialias=True).to(tower.dtype)
-        return tower(pixel_values=pixels).image_embeds.float().mean(1)
 
 
 @attrs.frozen(eq=False)
@@ -77,67 +69,6 @@ def networks(device):
 def tower(kind, device):
     config = CLIPVisionConfig(num_attention_heads=16, **TOWERS[kind])
     return CLIPVisionModelWithProjection(config).eval().requires_grad_(False).to(device)
-
-
-@attrs.frozen(eq=False)
-class Released:
-    """The evaluations of the authors' loops."""
-
-    unet: object
-    vae: object
-    reward: object
-
-    def denoise(self, x, embedding):
-        dtype = self.unet.dtype
-        return self.unet(x.to(dtype), 500, encoder_hidden_states=embedding.to(dtype), return_dict=False)[0].float()
-
-    def look(self, x):
-        return self.reward((self.vae.decode(x / 0.18215, return_dict=False)[0] / 2 + 0.5).clamp(0, 1), ())
-
-    def null_tta(self, x, text, null):
-        def guided(x, null, copies=1):
-            both = torch.cat([null.repeat(copies, 1, 1), text.repeat(copies, 1, 1)])
-            return self.denoise(torch.cat([x, x]).repeat(copies, 1, 1, 1), both).chunk(2)[0]
-
-        with torch.no_grad():
-            self.look(guided(x, null, PARTICLES))
-        for step in range(STEPS):
-            with torch.no_grad():
-                guided(x, null)
-                guided(x, null)
-            for _ in range(INNER):
-                leaf = null.clone().requires_grad_()
-                torch.autograd.grad(self.look(guided(x, leaf)).sum(), leaf)
-            if step + 1 < STEPS:
-                with torch.no_grad():
-                    self.look(guided(x, null, PARTICLES))
-        with torch.no_grad():
-            self.look(x.repeat(PARTICLES, 1, 1, 1))
-            self.look(x)
-
-    def date(self, x, text, null):
-        for step in range(STEPS):
-            if step % 2 == 0:
-                leaf = text.clone().requires_grad_()
-                with torch.no_grad():
-                    self.denoise(x, null)
-                torch.autograd.grad(self.look(self.denoise(x, leaf)).sum(), leaf)
-                with torch.no_grad():
-                    self.denoise(x, text)
-            else:
-                with torch.no_grad():
-                    self.denoise(torch.cat([x, x]), torch.cat([null, text]))
-        with torch.no_grad():
-            self.vae.decode(x / 0.18215)
-
-    def dno(self, x, text, null):
-        leaf = x.clone().requires_grad_()
-        both, state = torch.cat([null, text]), leaf
-        for _ in range(STEPS):
-            state = checkpoint(lambda x: self.denoise(torch.cat([x, x]), both).chunk(2)[0] + x, state, use_reentrant=False)
-            with torch.no_grad():
-                self.vae.decode(state / 0.18215)
-        torch.autograd.grad(self.look(state).sum(), leaf)
 
 
 def measured(run, device):
@@ -191,7 +122,7 @@ def main(batches, repeats):
 
             def run(memory=memory, released=released, name=name, x=x, text=text, null=null, method=method, reward=reward, batch=batch):
                 if memory is None:
-                    getattr(released, name)(x, text, null)
+                    getattr(released, name)(x, text, null, **RELEASED[name])
                 else:
                     ours(backbone, method, reward, memory, batch, text, null)
 

@@ -12,14 +12,12 @@ import argparse
 import statistics
 import time
 
-import attrs
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from released import Released
-from torch.nn.functional import interpolate
+from tower import Tower
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tta_core.protocols.reward import Card
 from tta_core.running.prepare import prepare
 from tta_core.values.controls import Embedding
 from tta_core.values.schedules import Every
@@ -32,19 +30,6 @@ from tta_plugins.shapes.registered import shapes
 
 INNER = (2, 3, 5)
 NULL_TTA = NullTTA(particles=3, inner_min=2, inner_max=6, rate=0.3)
-
-
-@attrs.frozen(eq=False)
-class Tower:
-    """A CLIP image tower; the mean of its embedding stands for a score."""
-
-    networks: dict
-    card = Card(differentiable=True)
-
-    def __call__(self, images, prompts):
-        tower = self.networks["vision"]
-        size = tower.config.image_size
-        return tower(pixel_values=interpolate(images, (size, size), mode="bicubic", antialias=True)).image_embeds.mean(1)
 
 
 def middle():
