@@ -54,22 +54,17 @@ def align(
     is printed. Ctrl-C, SIGTERM and SIGHUP keep the best so far.
     """
     import tta_core
-    from tta_core.plugins import resolve
-    from tta_core.protocols.reward import networks_of
     from tta_plugins.cli.interruption import interruptible
-    from tta_plugins.cli.parts import parts, placed
+    from tta_plugins.cli.parts import loaded, parts, placed
     from tta_plugins.cli.progress import watched
     from tta_plugins.cli.prompts import prompts_of
     from tta_plugins.cli.results import kept
-    from tta_plugins.cli.threads import fit_threads
 
     with interruptible() as interruption:
         texts = prompts_of(prompts or [], prompts_file)
         folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
-        drawing = resolve.backbone(made.backbone)
-        judge = resolve.reward(made.reward, drawing)
-        fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
+        drawing, judge = loaded(made)
 
         def run() -> tta_core.Alignment:
             with watched() as observer:

@@ -44,21 +44,16 @@ def edit(
     Results are saved, and signals kept, as by `tta align`.
     """
     import tta_core
-    from tta_core.plugins import resolve
-    from tta_core.protocols.reward import networks_of
     from tta_plugins.cli.interruption import interruptible
-    from tta_plugins.cli.parts import parts, placed
+    from tta_plugins.cli.parts import loaded, parts, placed
     from tta_plugins.cli.progress import watched
     from tta_plugins.cli.results import kept
-    from tta_plugins.cli.threads import fit_threads
     from tta_plugins.editing.edit import edit as edited
 
     with interruptible() as interruption:
         folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
-        drawing = resolve.backbone(made.backbone)
-        judge = resolve.reward(made.reward, drawing)
-        fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
+        drawing, judge = loaded(made)
 
         def run() -> tta_core.Alignment:
             with watched() as observer:

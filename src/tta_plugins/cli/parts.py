@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -11,6 +11,10 @@ from tta_core.plugins import resolve
 from tta_core.plugins.discovery import plugins
 from tta_plugins.cli.assignments import assigned
 from tta_plugins.cli.structure import construct
+
+if TYPE_CHECKING:
+    from tta_core.protocols.backbone import Backbone
+    from tta_core.protocols.reward import Reward
 
 
 @attrs.frozen
@@ -36,6 +40,17 @@ def placed(name: str, device: str | None, dtype: str | None) -> object:
 
     load: Any = plugins().registry.find("backbones", "diffusers").load()
     return load(name, device=device, dtype=dtype and getattr(torch, dtype))
+
+
+def loaded(made: Parts) -> tuple["Backbone", "Reward"]:
+    """The backbone and the reward themselves, with as many threads as are worth while for them."""
+    from tta_core.protocols.reward import networks_of
+    from tta_plugins.cli.threads import fit_threads
+
+    drawing = resolve.backbone(made.backbone)
+    judge = resolve.reward(made.reward, drawing)
+    fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
+    return drawing, judge
 
 
 def parts(
