@@ -8,9 +8,8 @@ from typing import Any
 
 import pluggy
 import torch
-from torch import Tensor
 
-from tta_core.errors import InputError, RunError
+from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.isolation import isolated
 from tta_core.protocols.method import Snapshot
@@ -18,7 +17,6 @@ from tta_core.running.alignment import Alignment
 from tta_core.running.request import Observer
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import shown, told
-from tta_core.values.controls import Controls
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import evolve
 
@@ -42,15 +40,17 @@ class Watchers:
         """The method has yielded a snapshot. Watchers are given copies of its results.
 
         Raises:
-            RunError: a watcher changed the controls in place, with which the method goes on.
+            InputError: a watcher changed the controls in place, with which the method goes on.
         """
-        shown, steered = _copied(snapshot), _steered(snapshot.controls)
+        if not self._observers and not self._hooks.hook.tta_snapshot.get_hookimpls():
+            return
+        copied, steered = _copied(snapshot), snapshot.controls.leaves
         before = [tensor._version for tensor in steered]
         for observer in self._observers:
-            self._call(observer, f"The observer {describe(observer)}", partial(observer, shown))
-        self._tell("tta_snapshot", "snapshot", shown)
+            self._call(observer, f"The observer {describe(observer)}", partial(observer, copied))
+        self._tell("tta_snapshot", "snapshot", copied)
         if before != [tensor._version for tensor in steered]:
-            raise RunError(
+            raise InputError(
                 "An observer or a plugin's hook changed the controls of a snapshot in place, so the rest of the run would not be the "
                 "method's. Change copies: `tensor.clone()`."
             )
@@ -97,10 +97,6 @@ def _copied(snapshot: Snapshot) -> Snapshot:
     for name, named in (("parts", snapshot.parts), ("penalties", snapshot.penalties), ("readings", snapshot.readings)):
         copies[name] = {key: tensor.detach().clone() for key, tensor in named.items()}
     return evolve(snapshot, **copies, gradient=tuple(tensor.detach().clone() for tensor in snapshot.gradient))
-
-
-def _steered(controls: Controls) -> list[Tensor]:
-    return [controls.noise, *controls.text.leaves, *(controls.null.leaves if controls.null else ())]
 
 
 def _isolated(call: Callable[[], object]) -> None:

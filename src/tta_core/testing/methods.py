@@ -13,12 +13,11 @@ from tta_core.testing.mixture import GaussianMixture
 from tta_core.testing.needs import NeedsLaws
 from tta_core.testing.networked import NetworkedMixture
 from tta_core.testing.problems import PROMPTS, Indifferent, Kinked, Likeness, Undefined, plain, solved
-from tta_core.testing.snapshots import SnapshotLaws, steered
 from tta_core.testing.tables import vp_scheduler
 from tta_core.values.typing import evolve
 
 
-class MethodSuite(SnapshotLaws, NeedsLaws):
+class MethodSuite(NeedsLaws):
     """Inherit, and override the fixture `method`; give a small one, for it runs some fifty times. Override `problem_for` for a method that
     needs another problem than the Gaussian mixture's: an image to start from, another sampler.
 
@@ -111,9 +110,9 @@ class MethodSuite(SnapshotLaws, NeedsLaws):
     def test_a_problem_is_left_as_it_was(self, method: Method) -> None:
         """The problem's controls are values: after a run they have their old numbers, and can be solved again."""
         problem = self.problem_for(method)
-        before = [tensor.clone() for tensor in steered(problem.controls)]
+        before = [tensor.clone() for tensor in problem.controls.leaves]
         solved(method, problem)
-        assert all(map(torch.equal, before, steered(problem.controls))), "the run changed the problem's own controls"
+        assert all(map(torch.equal, before, problem.controls.leaves)), "the run changed the problem's own controls"
 
     def test_networks_are_left_as_they_were(self, method: Method) -> None:
         """After a run the user's networks have their weights, flags, training mode and no gradients."""

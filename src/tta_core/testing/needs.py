@@ -1,16 +1,14 @@
 """The laws about what a method says that it needs; a part of `MethodSuite`."""
 
-from typing import Any
-
 import pytest
 import torch
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.method import Method
 from tta_core.protocols.wrappers import WrappedBackbone
-from tta_core.solving.problem import Problem
 from tta_core.testing.mixture import GaussianMixture
-from tta_core.testing.problems import Opaque, problem_for, solved
+from tta_core.testing.problems import Opaque, solved
+from tta_core.testing.snapshots import SnapshotLaws
 from tta_core.testing.tables import vp_scheduler
 from tta_core.testing.watched import Watched
 from tta_core.values.controls import Embedding
@@ -18,12 +16,8 @@ from tta_core.values.trajectory import Step
 from tta_core.values.typing import Latents, evolve
 
 
-class NeedsLaws:
+class NeedsLaws(SnapshotLaws):
     """Each field of `Needs` is the truth: what is not declared is not used, and what is declared is refused where it is missing."""
-
-    def problem_for(self, method: Method, **changes: Any) -> Problem:
-        """The problem that the laws pose; `changes` are the arguments of `tta_core.testing.problems.problem_for`."""
-        return problem_for(method, **changes)
 
     def test_needs_gradient_is_the_truth(self, method: Method) -> None:
         """A reward without gradient is refused before the first step if one is needed, and suffices otherwise."""

@@ -7,7 +7,6 @@ import torch
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.solving.problem import Problem
 from tta_core.testing.problems import problem_for, solved
-from tta_core.values.controls import Controls
 
 
 class SnapshotLaws:
@@ -61,13 +60,7 @@ class SnapshotLaws:
             assert torch.is_grad_enabled(), f"gradients are off for the caller at {snapshot.index}"
 
 
-def steered(controls: Controls) -> tuple[torch.Tensor, ...]:
-    """Every tensor that may be steered."""
-    null = controls.null.leaves if controls.null else ()
-    return (*controls.text.leaves, *null, controls.noise)
-
-
 def held(snapshot: Snapshot) -> tuple[torch.Tensor, ...]:
     """Every tensor that a snapshot holds."""
     optional = [tensor for tensor in (snapshot.scores, snapshot.objective, snapshot.images) if tensor is not None]
-    return (snapshot.x0, *optional, *snapshot.parts.values(), *snapshot.penalties.values(), *snapshot.gradient, *steered(snapshot.controls))
+    return (snapshot.x0, *optional, *snapshot.parts.values(), *snapshot.penalties.values(), *snapshot.gradient, *snapshot.controls.leaves)

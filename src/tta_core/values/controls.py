@@ -143,6 +143,11 @@ class Controls:
     noise: Noises
     by_step: Mapping[int, Branches] = attrs.field(factory=dict)
 
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """Every tensor that may be steered: those of the text, of the null embedding, the noise."""
+        return (*self.text.leaves, *(self.null.leaves if self.null else ()), self.noise)
+
     def at(self, index: int) -> "Controls":
         """The controls of one step; the same object where no embedding differs by step."""
         if not self.by_step:

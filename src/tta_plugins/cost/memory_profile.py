@@ -78,7 +78,7 @@ def _phases(fake: Setup, steps: int | None = None) -> dict[str, int]:
     if steps is not None:
         problem = evolve(problem, scheduler=LastSteps(fake.scheduler, min(steps, len(problem.steps))))
     controls = problem.controls
-    held = sum(tensor.nbytes for tensor in (controls.noise, *controls.text.leaves, *(controls.null.leaves if controls.null else ())))
+    held = sum(tensor.nbytes for tensor in controls.leaves)
     phases = {}
     with MemoryTracker() as tracker:
         with torch.no_grad():
