@@ -1,6 +1,5 @@
 """`align`, the main function: it calls `prepare` and then `method.align(problem)`, which a user can also call."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ from tta_core.running.request import Request, takes
 from tta_core.running.run import run
 from tta_core.running.torch_settings import plain_torch
 from tta_core.running.watchers import check_observers
-from tta_core.values.arguments import shown, told
+from tta_core.values.arguments import raised_at, shown, told
 from tta_core.values.budget import Budget
 
 
@@ -25,9 +24,8 @@ def _attributed() -> Iterator[None]:
     except (TTAError, KeyboardInterrupt, Warning):  # a warning is raised where the user asked for that
         raise
     except BaseException as error:
-        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
         raise RunError(
-            f"{told(error)}. It was raised in {frame.f_code.co_filename}:{line}, outside of the run, where no part may raise. Report it "
+            f"{told(error)}. It was raised in {raised_at(error)}, outside of the run, where no part may raise. Report it "
             "to whoever wrote the part there."
         ) from error
 

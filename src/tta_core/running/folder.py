@@ -11,7 +11,7 @@ from tta_core.values.arguments import shown
 
 RECORD = "run.json"
 GRID = "grid.png"
-_RESULT = re.compile(r"run\.json|grid\.png|report\.html|report\.html|(aligned|baseline)(-\d+)?\.png")
+_RESULT = re.compile(r"run\.json|grid\.png|report\.html|(aligned|baseline)(-\d+)?\.png")
 
 
 def picture_names(kind: str, samples: int) -> list[str]:

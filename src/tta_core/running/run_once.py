@@ -1,6 +1,5 @@
 """Runs some samples once: the baseline, the method, and the best result so far, also when the run ends early."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +19,7 @@ from tta_core.solving.checks import Checks
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import told
+from tta_core.values.arguments import raised_at, told
 from tta_core.values.ledger import Ledger
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Latents, Scores, evolve
@@ -117,10 +116,9 @@ def _named(method: Method, problem: Problem) -> Iterator[None]:
     except (TTAError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
         raise RunError(
             f"{describe(method)} on {describe(problem.backbone)} raised {told(error)}. It happened in "
-            f"{frame.f_code.co_filename}:{line}. Report it to whoever wrote the part there; the best so far is in this error's `partial`."
+            f"{raised_at(error)}. Report it to whoever wrote the part there; the best so far is in this error's `partial`."
         ) from error
 
 

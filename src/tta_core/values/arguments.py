@@ -2,6 +2,7 @@
 
 import math
 import operator
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, cast
 
@@ -60,6 +61,12 @@ def told(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception as unsaid:
         return f"{type(error).__name__}, whose text raises {type(unsaid).__name__}"
+
+
+def raised_at(error: BaseException) -> str:
+    """The file and the line where an error was raised."""
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    return f"{frame.f_code.co_filename}:{line}"
 
 
 def several(name: str, value: object) -> tuple[Any, ...] | None:
