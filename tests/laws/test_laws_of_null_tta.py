@@ -344,6 +344,11 @@ def test_a_budget_takes_the_place_of_the_weights(weights):
         NullTTA(kl_budget=1.0, **weights)
 
 
+def test_a_budget_whose_weight_moves_does_not_end_by_gains():
+    with pytest.raises(InputError, match=r"stop_gain is 0\.2, but with kl_budget"):
+        NullTTA(kl_budget=1.0, stop_gain=0.2)
+
+
 def test_one_of_budget_and_weights_is_given():
     with pytest.raises(InputError, match=r"NullTTA\.penalty_weight is None"):
         NullTTA(penalty_weight=None)

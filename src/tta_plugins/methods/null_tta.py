@@ -53,7 +53,7 @@ class NullTTA:
             nats).
         guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
         estimator: `Exact()`, or `ZerothOrder()` and others for a reward without gradient.
-        stop_gain: an inner loop ends for a sample when an update gains less than this share of its gain so far; 0: never.
+        stop_gain: a sample's inner loop ends when an update gains less than this share of its gain so far; 0: never. Not with `kl_budget`.
         optimizer: renewed at each time step; the variable is carried over in float32.
         variable: the null embedding; any other variable or a product works.
 
@@ -109,6 +109,11 @@ class NullTTA:
         if self.inner_max < self.inner_min:
             raise InputError(f"NullTTA.inner_max is {self.inner_max}, but inner steps grow from inner_min, {self.inner_min}: give no less.")
         refuse_weights(self, self.kl_budget, reward_weight=self.reward_weight, penalty_weight=self.penalty_weight)
+        if self.kl_budget is not None and self.stop_gain:
+            raise InputError(
+                f"NullTTA.stop_gain is {self.stop_gain}, but with kl_budget the objective's weight changes from update to update, so that "
+                "gains cannot be compared: leave one of them out."
+            )
         if self.kl_budget is not None and (self.kernel, self.guidance_factor) != ("sampler", "exact"):
             raise InputError(
                 f"NullTTA.kernel is {self.kernel!r} and guidance_factor {self.guidance_factor!r}, but kl_budget counts the nats of the "
