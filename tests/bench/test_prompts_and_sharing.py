@@ -1,11 +1,16 @@
 """Prompt files with facts, scores added later, packing, comparing, recipes."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
+import tta_core
 from tta_core.errors import IncompatibleError, InputError, LoadError, TTAError, UnknownNameError
+from tta_plugins.backbones.pretrained import load_pipeline
+from tta_plugins.backbones.stable_diffusion import stable_diffusion
+from tta_plugins.bench.identity import identity_of, weights_of, without_places
 from tta_plugins.bench.noise_panel import noise_panel
 from tta_plugins.bench.panel import NAMES, panel
 from tta_plugins.bench.parts import method_of
@@ -15,6 +20,7 @@ from tta_plugins.bench.recipes import HERE, recipes, write_recipe
 from tta_plugins.bench.results import read_results
 from tta_plugins.bench.sharing import compared, pack
 from tta_plugins.bench.spec import read_spec, spec_of
+from tta_plugins.shapes.load import pipeline_folder
 
 
 def test_columns_become_facts_and_repetitions_are_counted(tmp_path):
@@ -36,6 +42,21 @@ def test_columns_become_facts_and_repetitions_are_counted(tmp_path):
 def test_every_kind_of_file(tmp_path, name, content):
     (tmp_path / name).write_bytes(content.encode())
     assert [str(one) for one in read_choice(Choice(name), tmp_path).prompts] == ["a cat", "a dog\u2028here"]
+
+
+def test_the_same_weights_in_another_folder_are_the_same_arm(tmp_path):
+    """Two machines, or two installations, must be able to share one comparison."""
+    folder = shutil.copytree(pipeline_folder(), tmp_path / "copied, elsewhere")
+
+    def key(path):
+        backbone = stable_diffusion(load_pipeline(str(path), torch.float32, "cpu"))
+        with tta_core.prepare("a red circle", backbone=backbone, method="fixed", reward="shapes-oracle", steps=2) as prepared:
+            return identity_of(prepared, weights_of(prepared))["key"], repr(backbone)
+
+    (one, shown), (other, shown_there) = key(pipeline_folder()), key(folder)
+    assert one == other
+    assert shown != shown_there
+    assert without_places("A(b from /x, n=2) at 0x7f") == "A(b, n=2)"
 
 
 def test_strata_are_drawn_in_turn(tmp_path):

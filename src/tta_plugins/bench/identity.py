@@ -13,13 +13,13 @@ from tta_core.protocols.reward import networks_of
 from tta_core.running.manifest import manifest_of
 from tta_core.running.prepare import Prepared
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_PLACES = re.compile(r" at 0x[0-9a-f]+| from .+?(?=, \w+=)")
 _RUN_ONLY = ("seed", "negative", "given", "device", "citations")
 
 
 def identity_of(prepared: Prepared, weights: Mapping[str, str]) -> dict[str, Any]:
     """Plain data whose `key` two runs share exactly when their cells may stand in one table."""
-    manifest = {name: without_addresses(value) for name, value in manifest_of(prepared).items() if name not in _RUN_ONLY}
+    manifest = {name: without_places(value) for name, value in manifest_of(prepared).items() if name not in _RUN_ONLY}
     device = prepared.problem.backbone.device
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     known = {**manifest, "kind of device": kind, "weights": dict(weights)}
@@ -43,6 +43,6 @@ def digest_of(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def without_addresses(value: object) -> object:
-    """A `repr` without the places in memory that objects without one of their own show: they differ from process to process."""
-    return _ADDRESS.sub("", value) if isinstance(value, str) else value
+def without_places(value: object) -> object:
+    """A `repr` without addresses in memory and folders of weights: they differ between processes and machines, and weights have digests."""
+    return _PLACES.sub("", value) if isinstance(value, str) else value

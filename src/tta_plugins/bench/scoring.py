@@ -18,7 +18,7 @@ from tta_core.running.frozen_networks import frozen_networks
 from tta_core.solving.scoring import checked
 from tta_core.values.pictures import as_pixels
 from tta_plugins.bench.append import append_line
-from tta_plugins.bench.identity import digest_of, without_addresses
+from tta_plugins.bench.identity import digest_of, without_places
 from tta_plugins.bench.panel import PANEL, panel
 from tta_plugins.bench.parts import Parts
 from tta_plugins.bench.plan import Cell, Plan, slug
@@ -66,7 +66,7 @@ class Scores:
         """Note which reward it is. Raises `InputError` if the scores that lie there are another version's."""
         identity = {
             "name": name,
-            "reward": without_addresses(repr(reward)),
+            "reward": without_places(repr(reward)),
             "version": card_of(reward).version,
             "unit": card_of(reward).unit,
             "weights": {role: digest_of(network) for role, network in networks_of(reward).items()},
