@@ -36,6 +36,8 @@ def test_a_run_leaves_its_pictures_and_its_record(tta, tmp_path):
         "grid.png": (512, 256),
     }
     assert f"in {out}" in result.stdout
+    page = (out / "report.html").read_text()
+    assert page.count('alt="clean estimates from first to last"') == 1
 
 
 def test_the_table_says_what_the_record_says(tta, tmp_path):

@@ -90,6 +90,7 @@ class Alignment:
             the user gave, of which it has the names (`given`).
         stopped: why the run ended early; empty if it did not.
         interrupted: whether that was Ctrl-C.
+        look_aheads: clean estimates on the way as small images, `(n, 3, h, w)`, of the first samples; kept by `tta align`.
     """
 
     prompts: tuple[str, ...]
@@ -100,6 +101,7 @@ class Alignment:
     manifest: Mapping[str, Any] = attrs.field(repr=False)
     stopped: str = ""
     interrupted: bool = False
+    look_aheads: tuple[Images, ...] = attrs.field(default=(), repr=False)
 
     @property
     def images(self) -> "list[Image]":

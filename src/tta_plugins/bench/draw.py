@@ -2,6 +2,7 @@
 
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from tta_core.running.alignment import to_picture
 from tta_core.running.out_of_memory import ran_out
 from tta_core.running.prepare import Prepared, prepare
 from tta_core.solving.problem import Problem
+from tta_core.values.arguments import told
 from tta_core.values.ledger import Ledger
+from tta_core.values.provenance import describe
 from tta_core.values.typing import evolve
 from tta_plugins.bench.identity import identity_of, weights_of
 from tta_plugins.bench.noise_panel import noise_panel
@@ -24,8 +27,7 @@ from tta_plugins.bench.plan import Cell, Plan, Unit
 from tta_plugins.bench.spec import Arm
 from tta_plugins.bench.store import Store
 from tta_plugins.cost.flops_per_row import flops_per_row
-
-_STRIP = 8
+from tta_plugins.pages.film_strip import FilmStrip
 
 
 @attrs.define
@@ -72,8 +74,8 @@ class Drawing:
                 self._attempt(arm, part, missing, retries + ran_out(error))
 
     def _failed(self, arm: Arm, cell: Cell, error: Exception, retries: int) -> None:
-        told = "".join(traceback.format_exception(error))
-        record = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": told, "retries": retries}
+        lines = "".join(traceback.format_exception(error))
+        record = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": lines, "retries": retries}
         self.store.keep(arm, cell, record, None)
 
     def _draw(self, arm: Arm, cells: Sequence[Cell], missing: set[Cell], retries: int) -> None:
@@ -136,7 +138,7 @@ class Watched:
 
     strips: bool
     rows: list[tuple[Tensor | None, dict[str, Tensor]]] = attrs.field(factory=list)
-    x0: list[Tensor] = attrs.field(factory=list)
+    film: FilmStrip = attrs.field(factory=FilmStrip)
     _last: Snapshot | None = None
 
     def see(self, snapshot: Snapshot) -> None:
@@ -145,7 +147,7 @@ class Watched:
         scores = None if snapshot.scores is None else snapshot.scores.detach()
         self.rows.append((scores, {name: value.detach() for name, value in snapshot.penalties.items()}))
         if self.strips:
-            self.x0.append(snapshot.x0.detach())
+            self.film.see(snapshot)
 
     @property
     def last(self) -> Snapshot:
@@ -156,12 +158,8 @@ class Watched:
 
     def decoded(self, problem: Problem) -> list[Tensor]:
         """Up to eight clean estimates, evenly spaced, decoded."""
-        if not self.x0:
-            return []
-        count = min(_STRIP, len(self.x0))
-        places = sorted({round(i * (len(self.x0) - 1) / max(1, count - 1)) for i in range(count)})
         with torch.no_grad():
-            return [problem.backbone.decode(self.x0[place]).clamp(0, 1) for place in places]
+            return [problem.backbone.decode(estimate).clamp(0, 1) for estimate in self.film.estimates()]
 
     def trace(self, row: int) -> dict[str, list[float | None]]:
         """By name, a number for each snapshot: the score, and each penalty."""
@@ -175,8 +173,13 @@ def _rounded(values: Tensor | None, row: int) -> float | None:
 
 
 def _prices(prepared: Prepared) -> dict[str, float]:
-    """FLOPs of one row; empty where the networks cannot be counted, and then costs are compared in evaluations."""
+    """FLOPs of one row; empty, with a warning, where the networks cannot be counted, and then costs are compared in evaluations."""
     try:
         return dict(flops_per_row(prepared.setup))
-    except Exception:
+    except Exception as error:
+        warnings.warn(
+            f"FLOPs of {describe(prepared.method)} with {prepared.problem.reward!r} could not be counted ({told(error)}), so that its cost "
+            "is given in evaluations alone.",
+            stacklevel=2,
+        )
         return {}

@@ -59,6 +59,7 @@ def align(
     from tta_plugins.cli.progress import watched
     from tta_plugins.cli.prompts import prompts_of
     from tta_plugins.cli.results import kept
+    from tta_plugins.pages.film_strip import FilmStrip
 
     with interruptible() as interruption:
         texts = prompts_of(prompts or [], prompts_file)
@@ -66,7 +67,7 @@ def align(
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
         drawing, judge = loaded(made)
 
-        def run() -> tta_core.Alignment:
+        def run(film: FilmStrip) -> tta_core.Alignment:
             with watched() as observer:
                 return tta_core.align(
                     texts,
@@ -88,10 +89,10 @@ def align(
                     strength=strength,
                     baseline=baseline,
                     budget=tta_core.Budget(seconds=budget_seconds, evaluations=budget_evaluations, flops=budget_flops),
-                    observers=[observer, interruption.observe],
+                    observers=[observer, interruption.observe, film.see],
                 )
 
-        ended = kept(run, interruption, folder, overwrite)
+        ended = kept(run, drawing, interruption, folder, overwrite)
     ended.tell()
 
 

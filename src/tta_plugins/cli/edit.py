@@ -49,13 +49,14 @@ def edit(
     from tta_plugins.cli.progress import watched
     from tta_plugins.cli.results import kept
     from tta_plugins.editing.edit import edit as edited
+    from tta_plugins.pages.film_strip import FilmStrip
 
     with interruptible() as interruption:
         folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
         drawing, judge = loaded(made)
 
-        def run() -> tta_core.Alignment:
+        def run(film: FilmStrip) -> tta_core.Alignment:
             with watched() as observer:
                 return edited(
                     target,
@@ -74,8 +75,8 @@ def edit(
                     seed=seed,
                     negative=negative,
                     budget=tta_core.Budget(seconds=budget_seconds),
-                    observers=[observer, interruption.observe],
+                    observers=[observer, interruption.observe, film.see],
                 )
 
-        ended = kept(run, interruption, folder, overwrite)
+        ended = kept(run, drawing, interruption, folder, overwrite)
     ended.tell()

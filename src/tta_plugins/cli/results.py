@@ -15,8 +15,10 @@ from tta_plugins.cli.tables import print_table
 PAGE = "report.html"
 
 if TYPE_CHECKING:
+    from tta_core.protocols.backbone import Backbone
     from tta_core.running.alignment import Alignment
     from tta_plugins.cli.interruption import Interruption
+    from tta_plugins.pages.film_strip import FilmStrip
 
 
 @attrs.frozen
@@ -38,17 +40,22 @@ class Ended:
             raise typer.Exit(self.code)
 
 
-def kept(run: "Callable[[], Alignment]", interruption: "Interruption", folder: Path, overwrite: bool) -> Ended:
-    """Run, and save what came of it or was reached. Raises what leaves nothing to save."""
+def kept(
+    run: "Callable[[FilmStrip], Alignment]", backbone: "Backbone", interruption: "Interruption", folder: Path, overwrite: bool
+) -> Ended:
+    """Run, and save what came of it or was reached, with a film strip. Raises what leaves nothing to save."""
+    from tta_plugins.pages.film_strip import FilmStrip
+
+    film = FilmStrip()
     failure = None
     try:
-        alignment = run()
+        alignment = run(film)
     except TTAError as error:
         if error.partial is None:
             raise
         alignment, failure = error.partial, error
     interruption.finishing = True
-    is_there = save(alignment, folder, overwrite)
+    is_there = save(_with_strips(alignment, film, backbone), folder, overwrite)
     return Ended(alignment, failure, interruption.exit_code or int(failure is not None or not is_there))
 
 
@@ -62,6 +69,17 @@ def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:
         say(f"tta: {failure}", err=True)
     say(f"Saved {_names(alignment)} in {place}{_page(alignment, place)}")
     return failure is None
+
+
+def _with_strips(alignment: "Alignment", film: "FilmStrip", backbone: "Backbone") -> "Alignment":
+    """The run with its look-aheads for the page; those that cannot be decoded, for lack of memory for instance, cost nothing else."""
+    from tta_core.values.typing import evolve
+
+    try:
+        return evolve(alignment, look_aheads=film.decoded(backbone, len(alignment.prompts)))
+    except Exception as error:
+        say(f"tta: no look-aheads in {PAGE}: {error}", err=True)
+        return alignment
 
 
 def _page(alignment: "Alignment", folder: Path) -> str:

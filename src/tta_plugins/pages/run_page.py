@@ -2,7 +2,9 @@
 
 import json
 
-from tta_core.running.alignment import Alignment, TraceRow
+import torch
+
+from tta_core.running.alignment import Alignment, TraceRow, to_picture
 from tta_plugins.pages.figures import COLOURS, figure
 from tta_plugins.pages.pictures import LARGEST, data_uri
 from tta_plugins.pages.render import render
@@ -32,7 +34,10 @@ def run_page(alignment: Alignment) -> str:
         "prompts": prompts,
         "stopped": alignment.stopped,
         "trace": _figures(alignment.trace),
-        "strips": [],
+        "strips": [
+            {"text": text, "image": data_uri(to_picture(torch.cat(list(strip), dim=2)), largest=2000)}
+            for text, strip in zip(alignment.prompts, alignment.look_aheads, strict=False)
+        ],
         "cost": alignment.cost.record(),
         "manifest": json.dumps(alignment.manifest, indent=1, default=str),
     }
