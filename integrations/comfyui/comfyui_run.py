@@ -1,0 +1,76 @@
+"""A run inside ComfyUI: its progress bar, its preview, its Cancel. Nothing of ComfyUI is imported: inside it, its modules are there."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from tta_core import Backbone, Embedding, Latents, Snapshot, Step
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.running.alignment import to_picture
+
+PREVIEW = 512  # pixels, the longer side
+
+
+def make_room() -> None:
+    """Have ComfyUI move its own models off the GPU: it does not know how much memory the run takes."""
+    if management := sys.modules.get("comfy.model_management"):
+        management.unload_all_models()
+
+
+class ComfyUIRun:
+    """The backbone and the observers of one run."""
+
+    def __init__(self, backbone: Backbone, preview: bool) -> None:
+        self._original = backbone
+        self._bar: Any = None
+        self.cancelled: BaseException | None = None
+        self.backbone = WrappedBackbone(backbone, predicting=self._predict) if "comfy.model_management" in sys.modules else backbone
+        self.observers = [self._progress, *([self._preview] if preview else [])]
+
+    def _predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
+        with self._cancellable():
+            sys.modules["comfy.model_management"].throw_exception_if_processing_interrupted()
+        return self._original.predict(x, step, embedding)
+
+    def _progress(self, snapshot: Snapshot) -> None:
+        self._move(snapshot, None)
+
+    def _preview(self, snapshot: Snapshot) -> None:
+        if "comfy.utils" in sys.modules:
+            with torch.no_grad():
+                image = self._original.decode(snapshot.x0[:1]) if snapshot.images is None else snapshot.images
+            self._move(snapshot, ("JPEG", to_picture(image[0]), PREVIEW))
+
+    def _move(self, snapshot: Snapshot, picture: object) -> None:
+        if utils := sys.modules.get("comfy.utils"):
+            self._bar = self._bar or utils.ProgressBar(snapshot.total)
+            with self._cancellable():  # ComfyUI's own hook raises on Cancel, too
+                self._bar.update_absolute(snapshot.index + 1, snapshot.total, picture)
+
+    @contextmanager
+    def _cancellable(self) -> Iterator[None]:
+        """ComfyUI's exception becomes the one that ends a run, which passes everything that is isolated."""
+        management: Any = sys.modules.get("comfy.model_management")
+        try:
+            yield
+        except BaseException as error:
+            if management is None or not isinstance(error, management.InterruptProcessingException):
+                raise
+            self.cancelled = error
+            raise KeyboardInterrupt from error
+
+
+@contextmanager
+def comfyui_run(backbone: Backbone, preview: bool) -> Iterator[ComfyUIRun]:
+    """What a run needs inside ComfyUI; afterwards raises ComfyUI's own exception if it was cancelled. Elsewhere it does nothing."""
+    run = ComfyUIRun(backbone, preview)
+    try:
+        yield run
+    except KeyboardInterrupt:
+        if run.cancelled is None:
+            raise
+    if run.cancelled is not None:
+        raise run.cancelled
