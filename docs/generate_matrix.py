@@ -44,6 +44,8 @@ BACKBONES = {
     "Sana": ("sana", partial(sana, max_sequence_length=SHORT)),
     "AuraFlow": ("auraflow", partial(auraflow, max_sequence_length=SHORT)),
     "Chroma": ("chroma", partial(chroma, max_sequence_length=SHORT)),
+    "Kolors": ("kolors", resolved),
+    "Hunyuan-DiT": ("hunyuan-dit", resolved),
     "Lumina 2": ("lumina2", partial(lumina2, max_sequence_length=SHORT)),
 }
 VARIABLES = {

@@ -26,7 +26,7 @@ NEGATIVE = "dull"
 SHORT = 32  # tokens of T5
 PACKED = ("flux-dev", "flux-schnell", "qwen-image", "chroma")
 LAYERS = (1, 2, 3)  # of the language model of FLUX.2
-SIZES = {"flux2-dev": (16, 8), "flux2-klein": (16, 8)}  # channels, side
+SIZES = {"flux2-dev": (16, 8), "flux2-klein": (16, 8), "hunyuan-dit": (4, 4)}  # channels, side
 LATENTS = {"qwen-image": 16, "z-image": 16, "lumina2": 16, "sd-tiny-vae": 8, "sd3": 16, "flux-dev": 16, "flux-schnell": 16, "chroma": 16}
 
 
@@ -87,12 +87,12 @@ def arguments(name, steps, guidance, negative, eta=None):
         options["eta"] = eta
     if name.startswith("pixart"):
         options |= {"use_resolution_binning": False, "clean_caption": False}
-    if name == "sana":
+    if name in ("sana", "hunyuan-dit"):
         options["use_resolution_binning"] = False
     if name.startswith("flux2"):
         options["text_encoder_out_layers"] = LAYERS
         options.pop("negative_prompt", None)
-    if name.startswith(("flux", "pixart", "sd3")) or name in MAKERS:
+    if name.startswith(("flux", "pixart", "sd3")) or (name in MAKERS and name != "kolors"):
         options["max_sequence_length"] = SHORT
     return options
 

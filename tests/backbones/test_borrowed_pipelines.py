@@ -36,7 +36,7 @@ METHODS = {
     "dno": DNO(2),
     "null-tta": NullTTA(particles=3, inner_min=1, inner_max=1),
 }
-LANGUAGE_MODELS = ["qwen-image", "z-image", "flux2-klein", "sana", "lumina2", "auraflow", "chroma"]
+LANGUAGE_MODELS = ["qwen-image", "z-image", "flux2-klein", "sana", "lumina2", "auraflow", "chroma", "kolors", "hunyuan-dit"]
 FAMILIES = ["sd", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "pixart-alpha"]
 
 
@@ -80,7 +80,7 @@ def test_sdxl_nulls_are_zeros_only_where_no_negative_is_given(pipelines):
     assert null.pooled[1].any()
 
 
-@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-schnell", "pixart-sigma"])
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-schnell", "pixart-sigma", "kolors", "hunyuan-dit"])
 def test_a_folder_draws_what_the_object_draws(name, folders, pipelines):
     loaded = load_pipeline(str(folders(name)), torch.float32, "cpu")
     with prepared(name, loaded, 2, guidance=1.0 if "flux" in name else 5.0) as ours, torch.no_grad():
@@ -414,7 +414,7 @@ def test_sdxl_image_to_image_and_the_refiner_are_told_what_stock_tells(pipelines
     assert prepared.problem.controls.null.extra["time_ids"][0, -1] == (2.5 if refiner else 32)
 
 
-@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-dev"])
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-dev", "kolors"])
 def test_image_to_image_classes_are_recognised(name, pipelines):
     import diffusers
 

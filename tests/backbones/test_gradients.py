@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from stock import PACKED, arguments, brightness, drawn, prepared
 
 from tta_core.protocols.backbone import classifier_free
@@ -27,6 +28,8 @@ FAMILIES = {
     "sana": (4.0, False),
     "lumina2": (4.0, False),
     "auraflow": (4.0, False),
+    "kolors": (5.0, True),
+    "hunyuan-dit": (5.0, False),
     "chroma": (4.0, False),
 }
 
@@ -56,6 +59,8 @@ def stock_images(name, pipe, controls, guidance):
     if controls.text.pooled is not None:
         options["pooled_prompt_embeds"] = controls.text.pooled
     mask = "prompt_embeds_mask" if name == "qwen-image" else "prompt_attention_mask"
+    if name == "hunyuan-dit":
+        return stock_hunyuan_images(pipe, controls, options)
     if name == "auraflow":  # which asks for masks, and does not use them
         options |= dict.fromkeys((mask, f"negative_{mask}"), torch.ones(2, 1))
     if controls.text.mask is not None and name != "z-image":
@@ -70,10 +75,21 @@ def stock_images(name, pipe, controls, guidance):
     return type(pipe).__call__.__wrapped__(pipe, **options, output_type="pt").images
 
 
+def stock_hunyuan_images(pipe, controls, options):
+    """Its pipeline takes the embeddings of each of its encoders."""
+    for sign, embedding in (("", controls.text), ("negative_", controls.null)):
+        for which, part, width in (("", slice(77), 32), ("_2", slice(77, None), 64)):
+            options[f"{sign}prompt_embeds{which}"] = embedding.tokens[:, part, :width]
+            options[f"{sign}prompt_attention_mask{which}"] = embedding.mask[:, part]
+    return type(pipe).__call__.__wrapped__(pipe, **options, output_type="pt").images
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_gradients_are_the_stock_pipelines(name, pipelines):
     pipe, (guidance, pooled) = pipelines(name), FAMILIES[name]
     weight = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    if name == "hunyuan-dit":  # whose own DDPM draws at each step
+        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     with prepared(name, pipe, 3, guidance=guidance) as problem:
         ours_controls, ours = leaves(problem.controls)
         theirs_controls, theirs = leaves(problem.controls)
@@ -107,6 +123,8 @@ WRONG = {
     "branches": lambda c: Controls(c.null, c.text, c.noise),
     "pooled": lambda c: evolve(c, text=evolve(c.text, pooled=c.text.pooled.flip(0) + 1)),
     "time_ids": lambda c: evolve(c, text=evolve(c.text, extra={"time_ids": c.text.extra["time_ids"] * 0})),
+    "size": lambda c: evolve(c, text=evolve(c.text, extra={"image_meta_size": c.text.extra["image_meta_size"] * 0})),
+    "t5": lambda c: evolve(c, text=evolve(c.text, tokens=torch.cat([c.text.tokens[:, :77], c.null.tokens[:, 77:]], dim=1))),
     "mask": lambda c: evolve(c, text=Embedding(c.text.tokens, mask=torch.ones_like(c.text.mask), extra=c.text.extra)),
 }
 
@@ -128,11 +146,16 @@ WRONG = {
                 "lumina2",
                 "auraflow",
                 "chroma",
+                "kolors",
+                "hunyuan-dit",
             )
         ),
-        *((name, "pooled") for name in ("sdxl", "sd3", "flux-dev")),
+        *((name, "pooled") for name in ("sdxl", "sd3", "flux-dev", "kolors")),
         ("sdxl", "time_ids"),
-        *((name, "mask") for name in ("pixart-alpha", "qwen-image", "z-image", "sana", "lumina2", "chroma")),
+        ("kolors", "time_ids"),
+        ("hunyuan-dit", "size"),
+        ("hunyuan-dit", "t5"),
+        *((name, "mask") for name in ("pixart-alpha", "qwen-image", "z-image", "sana", "lumina2", "chroma", "hunyuan-dit")),
         *((name, "rescaling") for name in ("qwen-image", "z-image", "lumina2")),
     ],
 )

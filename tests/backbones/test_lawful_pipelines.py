@@ -15,7 +15,7 @@ def small(name, pipelines):
 
 
 class TestDiffusion(BackboneSuite):
-    @pytest.fixture(params=["sd", pytest.param("sd-tiny-vae", marks=pytest.mark.slow), "sdxl", "pixart-alpha"])
+    @pytest.fixture(params=["sd", pytest.param("sd-tiny-vae", marks=pytest.mark.slow), "sdxl", "pixart-alpha", "kolors", "hunyuan-dit"])
     def backbone(self, request, pipelines):
         return small(request.param, pipelines)
 

@@ -84,6 +84,9 @@ def aligned(name, pipe, method, **options):
         ("lumina2", "date", None),
         ("auraflow", "date", None),
         ("chroma", "date", None),
+        ("kolors", "date", None),
+        ("hunyuan-dit", "date", None),
+        ("hunyuan-dit", "null-tta", None),
     ],
 )
 def test_steering_equals_our_own_loop(pipelines, name, method, eta):

@@ -90,6 +90,12 @@ ROWS = {
     "chroma-unguided": ("chroma", None, {}, {"guidance": 1.0}),
     "lumina2": ("lumina2", None, {}, {}),
     "lumina2-no-negative": ("lumina2", None, {}, {"negative": None}),
+    "kolors": ("kolors", None, {}, {}),
+    "kolors-no-negative": ("kolors", None, {}, {"negative": None}),
+    "kolors-unguided": ("kolors", None, {}, {"guidance": 1.0}),
+    "hunyuan-dit": ("hunyuan-dit", None, {}, {}),
+    "hunyuan-dit-no-negative": ("hunyuan-dit", None, {}, {"negative": None}),
+    "hunyuan-dit-ddim": ("hunyuan-dit", DDIMScheduler, {}, {"eta": 0.0}),
     "pixart-alpha": ("pixart-alpha", None, {}, {}),
     "pixart-sigma": ("pixart-sigma", None, {}, {"negative": None}),
     "pixart-sigma-euler": ("pixart-sigma", EulerDiscreteScheduler, {}, {}),
@@ -99,7 +105,7 @@ ROWS = {
 
 ALL = [
     *("sd", "sd-v", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart-alpha", "pixart-sigma"),
-    *("qwen-image", "z-image", "flux2-dev", "flux2-klein", "sana", "lumina2", "auraflow", "chroma"),
+    *("qwen-image", "z-image", "flux2-dev", "flux2-klein", "sana", "lumina2", "auraflow", "chroma", "kolors", "hunyuan-dit"),
 ]
 UNGUIDED = {"guidance": 1.0, "negative": None}
 OPTIONS = {"flux-dev": UNGUIDED, "flux-schnell": UNGUIDED, "flux2-dev": UNGUIDED, "flux2-klein": {"negative": None}}

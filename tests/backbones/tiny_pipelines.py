@@ -2,16 +2,21 @@
 
 import json
 
+import sentencepiece
 import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    HunyuanDiT2DModel,
+    HunyuanDiTPipeline,
+    KolorsPipeline,
     LCMScheduler,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
@@ -22,6 +27,8 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
+from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 from tiny_transformers import FAMILIES as LANGUAGE_MODELS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -62,6 +69,15 @@ def t5_tokenizer(folder):
     return T5TokenizerFast.from_pretrained(folder)
 
 
+def chatglm_tokenizer(folder):
+    folder.mkdir()
+    sentences = ["a red circle", "two blue squares in the rain", "dull"] * 20
+    settings = {"vocab_size": 40, "hard_vocab_limit": False, "pad_id": 3, "minloglevel": 2}
+    with (folder / "tokenizer.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_writer=file, **settings)
+    return ChatGLMTokenizer(str(folder / "tokenizer.model"))
+
+
 def clip_encoder(tokenizer, width=32, projection=None):
     size = len(tokenizer)
     config = CLIPTextConfig(
@@ -83,15 +99,15 @@ def t5_encoder(tokenizer, width=32):
 
 
 def vae(channels=4, **options):
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(4, 8),
-        latent_channels=channels,
-        norm_num_groups=2,
-        sample_size=32,
-        **options,
-    )
+    defaults = {
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "block_out_channels": (4, 8),
+        "latent_channels": channels,
+        "norm_num_groups": 2,
+        "sample_size": 32,
+    }
+    return AutoencoderKL(**{**defaults, **options})
 
 
 def unet(**options):
@@ -249,6 +265,77 @@ def pixart(folder, *, sigma=False):
     )
 
 
+def kolors(folder):
+    tokenizer = chatglm_tokenizer(folder / "chatglm")
+    text_encoder = ChatGLMModel(
+        ChatGLMConfig(
+            num_layers=2,
+            padded_vocab_size=64,
+            hidden_size=32,
+            ffn_hidden_size=32,
+            kv_channels=8,
+            num_attention_heads=4,
+            multi_query_attention=True,
+            multi_query_group_num=2,
+            add_qkv_bias=True,
+            original_rope=True,
+            use_cache=False,
+        )
+    )
+    for parameter in text_encoder.parameters():  # which the class leaves as memory was
+        torch.nn.init.normal_(parameter, std=0.2)
+    return KolorsPipeline(
+        vae=vae(scaling_factor=0.13025, force_upcast=True),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet(**SDXL, encoder_hid_dim=32, encoder_hid_dim_type="text_proj"),
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085,
+            beta_end=0.014,
+            beta_schedule="scaled_linear",
+            num_train_timesteps=1100,
+            timestep_spacing="leading",
+            steps_offset=1,
+        ),
+    )
+
+
+def hunyuan_dit(folder):
+    """Its pipeline takes the autoencoder to shrink 8 times."""
+    first, second = clip_tokenizer(folder / "clip", "<|endoftext|>"), t5_tokenizer(folder / "t5")
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    return HunyuanDiTPipeline(
+        vae=vae(**blocks, block_out_channels=(4, 4, 4, 8), scaling_factor=0.13025),
+        text_encoder=clip_encoder(first),
+        tokenizer=first,
+        transformer=HunyuanDiT2DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            hidden_size=32,
+            in_channels=4,
+            patch_size=2,
+            num_layers=2,
+            sample_size=4,
+            cross_attention_dim=32,
+            cross_attention_dim_t5=64,
+            pooled_projection_dim=16,
+        ),
+        scheduler=DDPMScheduler(
+            beta_start=0.00085,
+            beta_end=0.02,
+            beta_schedule="scaled_linear",
+            prediction_type="v_prediction",
+            clip_sample=False,
+            steps_offset=1,
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        text_encoder_2=t5_encoder(second, 64),
+        tokenizer_2=second,
+    )
+
+
 def latent_consistency(folder):
     """A U-Net that is told its guidance, and few steps."""
     pipe = stable_diffusion(folder)
@@ -265,6 +352,8 @@ FAMILIES = {
     "sd3": stable_diffusion_3,
     "flux-dev": flux,
     "flux-schnell": lambda folder: flux(folder, dev=False),
+    "kolors": kolors,
+    "hunyuan-dit": hunyuan_dit,
     "pixart-alpha": pixart,
     "pixart-sigma": lambda folder: pixart(folder, sigma=True),
 }

@@ -58,6 +58,7 @@ def test_every_configuration_can_be_built(name):
     published = {"sd15": 859_520_964, "sdxl": 2_567_463_684, "sd3": 2_028_328_000, "flux": 11_901_408_320, "pixart": 611_349_152}
     published |= {"qwen-image": 20_430_401_088, "z-image": 6_154_908_736, "flux2": 32_223_281_152, "flux2-klein": 3_875_544_576}
     published |= {"sana": 1_604_462_752, "lumina2": 2_609_769_152, "chroma": 8_899_983_424}
+    published |= {"auraflow": 6_858_605_568, "kolors": 2_579_458_820, "hunyuan-dit": 1_499_952_032}
     assert parameters == published[name]
 
 

@@ -65,3 +65,5 @@ def tta_register_backbones(register: Register) -> None:
     register("lumina2", f"{_HERE}.lumina2:lumina2", "Lumina-Image 2.0", pipelines=("Lumina2Pipeline", "Lumina2Text2ImgPipeline"))
     register("auraflow", f"{_HERE}.auraflow:auraflow", "AuraFlow", pipelines=("AuraFlowPipeline",))
     register("chroma", f"{_HERE}.chroma:chroma", "Chroma", pipelines=("ChromaPipeline",))
+    register("kolors", f"{_HERE}.kolors:kolors", "Kolors", pipelines=("KolorsPipeline", "KolorsImg2ImgPipeline"))
+    register("hunyuan-dit", f"{_HERE}.hunyuan_dit:hunyuan_dit", "Hunyuan-DiT", pipelines=("HunyuanDiTPipeline",))

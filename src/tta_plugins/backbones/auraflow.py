@@ -32,9 +32,8 @@ class AuraFlow:
     traits: Traits = Traits(upcasts=True, steps=50, guidance=3.5, positional=("hidden_states",))
 
     def side(self, pipeline: Pipeline) -> int:
-        """1024 pixels: the transformer's sample size."""
-        denoiser: Any = inside(pipeline.transformer)
-        return int(denoiser.config.sample_size * pipeline.vae_scale_factor)
+        """1024 pixels, whatever the transformer's sample size is."""
+        return 1024
 
     def timing(self, pipeline: Pipeline) -> None:
         """The number of steps alone."""

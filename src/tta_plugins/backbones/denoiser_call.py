@@ -17,7 +17,7 @@ from tta_plugins.backbones.denoiser import as_called, by_name, called
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 
 _ROWS = "rows of the pipeline's call"
-_WITHOUT_ROWS = ("img_ids", "txt_ids", "image_rotary_emb")  # positions are one for all samples
+_WITHOUT_ROWS = ("img_ids", "txt_ids")  # FLUX's positions, one for all samples where they have no dimension of rows
 Arguments = Mapping[str, Any]
 Replaced = tuple[tuple[Any, ...], dict[str, Any]]  # arguments by position and by name
 
@@ -80,7 +80,7 @@ class DenoiserCall:
 
 
 def _is_shared(name: str, told: Any) -> bool:
-    return name in _WITHOUT_ROWS and told.dim() == 2
+    return name == "image_rotary_emb" or (name in _WITHOUT_ROWS and told.dim() == 2)
 
 
 def _first(arguments: Arguments) -> float:

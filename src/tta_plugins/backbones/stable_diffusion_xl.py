@@ -31,11 +31,15 @@ CITATION = r"""@inproceedings{podell2024sdxl,
 
 @frozen
 class StableDiffusionXL:
-    """The family of `StableDiffusionXLPipeline`. The fields are those of `StableDiffusion`."""
+    """The family of `StableDiffusionXLPipeline`. The fields are those of `StableDiffusion`, with one exception.
+
+    Attributes:
+        encoding: further arguments of the pipeline's `encode_prompt`, such as `clip_skip`.
+    """
 
     rescale: float = 0.0
     embedded: Tensor | None = attrs.field(default=None, eq=False, repr=False)
-    skip: int | None = None
+    encoding: Mapping[str, Any] = attrs.field(factory=dict)
     traits: Traits = Traits(denoiser="unet", patch=1, upcasts=True, steps=50, guidance=5.0, positional=("sample", "timestep"))
 
     def side(self, pipeline: Pipeline) -> int:
@@ -48,7 +52,7 @@ class StableDiffusionXL:
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """The encoders' last hidden states but one, the second's pooled vector, and the size."""
         tokens, _, pooled, _ = pipeline.encode_prompt(
-            list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False, clip_skip=self.skip
+            list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False, **self.encoding
         )
         return Embedding(tokens, pooled.to(tokens.dtype), extra=_told(pipeline, size, 6.0, tokens))
 
@@ -105,7 +109,8 @@ def stable_diffusion_xl(
     """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is told."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusionXL().traits, embedded)
-    return backbone(pipeline, StableDiffusionXL(guidance_rescale, embedded, clip_skip, traits), steps, guidance, rewards)
+    family = StableDiffusionXL(guidance_rescale, embedded, {"clip_skip": clip_skip}, traits)
+    return backbone(pipeline, family, steps, guidance, rewards)
 
 
 def _told(pipeline: Pipeline, size: Size, aesthetics: float, tokens: Tensor) -> Mapping[str, Tensor]:

@@ -22,7 +22,8 @@ def plan(
     backbone: Annotated[
         str,
         typer.Option(
-            help="sd15, sdxl, sd3, flux, flux2, flux2-klein, pixart, qwen-image, z-image, sana, lumina2, chroma, shapes, or a folder."
+            help="sd15, sdxl, sd3, flux, flux2, flux2-klein, pixart, qwen-image, z-image, sana, lumina2, chroma, auraflow, kolors, "
+            "hunyuan-dit, shapes, or a folder."
         ),
     ] = "sd15",
     memory: Annotated[list[str] | None, typer.Option(help="A memory policy, auto, or a size such as 16GB; repeat it for several.")] = None,

@@ -127,7 +127,8 @@ class _ZeroEmbeddings:
     def __call__(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding:
         rows, kind = len(prompts), self.config["_class_name"]
         if kind == "UNet2DConditionModel":
-            tokens = torch.zeros(rows, 77, self.full["cross_attention_dim"])
+            projected = self.full["encoder_hid_dim"]  # Kolors': as many features as ChatGLM3 gives, projected by the U-Net
+            tokens = torch.zeros(rows, 256, projected) if projected else torch.zeros(rows, 77, self.full["cross_attention_dim"])
             if self.full["addition_embed_type"] != "text_time":
                 return Embedding(tokens)
             pooled = self.full["projection_class_embeddings_input_dim"] - 6 * self.full["addition_time_embed_dim"]
@@ -139,6 +140,11 @@ class _ZeroEmbeddings:
             extra = {"resolution": torch.zeros(rows, 2), "aspect_ratio": torch.zeros(rows, 1)} if told else {}
             mask = torch.ones(rows, length, dtype=torch.long)
             return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask, extra=extra)
+        if kind == "HunyuanDiT2DModel":
+            length = self.full["text_len"] + self.full["text_len_t5"]
+            width = max(self.full["cross_attention_dim"], self.full["cross_attention_dim_t5"])
+            mask = torch.ones(rows, length, dtype=torch.long)
+            return Embedding(torch.zeros(rows, length, width), mask=mask, extra={"image_meta_size": torch.zeros(rows, 6)})
         if kind not in _TEXTS:
             raise LoadError(f"{kind} is of no family whose text embeddings are known here. Plan with a loaded pipeline instead.")
         count, features, masked = _TEXTS[kind]
@@ -170,10 +176,11 @@ def _text_parameters(folder: Path, index: Config) -> int:
     total = 0
     for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
         library, cls = index.get(name) or (None, None)
-        if library == "transformers" and cls:
+        module = transformers if library == "transformers" else getattr(diffusers.pipelines, library or "", None)
+        if module is not None and cls:
             with FakeTensorMode():
-                config = getattr(transformers, cls).config_class.from_pretrained(folder / name)
-                total += sum(parameter.numel() for parameter in getattr(transformers, cls)(config).parameters())
+                made: Any = getattr(module, cls)
+                total += sum(parameter.numel() for parameter in made(made.config_class.from_pretrained(folder / name)).parameters())
     return total
 
 
