@@ -1,5 +1,6 @@
 """Backbones from their configurations alone: real classes and shapes, no weights, nothing downloaded."""
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -178,9 +179,11 @@ def _text_parameters(folder: Path, index: Config) -> int:
         library, cls = index.get(name) or (None, None)
         module = transformers if library == "transformers" else getattr(diffusers.pipelines, library or "", None)
         if module is not None and cls:
+            make: Any = getattr(module, cls)
+            # ChatGLM of Kolors takes memory on the device that it is told, whatever mode it is made in
+            own = {"device": "meta"} if "device" in inspect.signature(make).parameters else {}
             with FakeTensorMode():
-                made: Any = getattr(module, cls)
-                total += sum(parameter.numel() for parameter in made(made.config_class.from_pretrained(folder / name)).parameters())
+                total += sum(parameter.numel() for parameter in make(make.config_class.from_pretrained(folder / name), **own).parameters())
     return total
 
 
