@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
-from tta_plugins.backbones.denoiser import inside
+from tta_plugins.backbones.denoiser import dtype_of, inside
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
@@ -64,7 +64,7 @@ class HunyuanDiT:
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """Both encoders' tokens and masks, and the size."""
-        dtype = inside(pipeline.transformer).dtype
+        dtype = dtype_of(pipeline.transformer)
         told = [
             pipeline.encode_prompt(list(prompts), device, dtype, 1, False, max_sequence_length=encoder.length, text_encoder_index=row)
             for row, encoder in enumerate((self.clip, self.t5))
