@@ -53,6 +53,9 @@ METHODS = {
     "date": DATE(rho=2.0, updates=Every(2), start="original", prior=0.01),
     "null-tta": NullTTA(particles=1, inner_min=1, inner_max=2),
     "ebca": EBCA(0.5, 0.5),
+    "mpgd": MPGD(20.0),
+    "mpgd recomputed": MPGD(20.0, noise="recomputed"),
+    "universal-guidance": UniversalGuidance(60.0, backward_steps=1, updates=Every(2)),
 }
 SIZE = {"num_inference_steps": 4, "height": 32, "width": 32, "output_type": "latent"}
 
@@ -70,6 +73,17 @@ def aligned(name, pipe, method, **options):
         ("sd", "date", 1.0),
         ("sd", "null-tta", 1.0),
         ("sd", "ebca", 0.0),
+        ("sd", "mpgd", 0.0),
+        ("sd", "mpgd", 1.0),
+        ("sd", "universal-guidance", 1.0),
+        ("sdxl", "universal-guidance", None),
+        ("sd3", "mpgd", None),
+        ("flux-dev", "universal-guidance", None),
+        ("pixart-alpha", "universal-guidance", None),
+        ("qwen-image", "universal-guidance", None),
+        ("z-image", "universal-guidance", None),
+        ("lumina2", "universal-guidance", None),
+        ("flux2-klein", "universal-guidance", None),
         ("sdxl", "ebca", None),
         ("sdxl", "date", None),
         ("sd3", "date", None),
@@ -217,8 +231,9 @@ def test_an_ip_adapter_is_steered(borrowed):
     check_steered(pipe, call, METHODS["date"], in_our_loop(pipe, METHODS["date"], more))
 
 
-def test_a_mask_in_further_channels_is_steered(borrowed):
-    parts = borrowed("sd")
+@pytest.mark.parametrize("method", ["date", "universal-guidance"])
+def test_a_mask_in_further_channels_is_steered(borrowed, method):
+    parts, method = borrowed("sd"), METHODS[method]
     torch.manual_seed(1)
     parts["unet"] = unet(in_channels=9).eval()
     pipe = quiet(StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False))
@@ -241,14 +256,17 @@ def test_a_mask_in_further_channels_is_steered(borrowed):
     def more(x, time, conditioning):
         return {"beside": [mask[..., ::2, ::2], masked]}
 
-    check_steered(pipe, {**call, **SIZE, "latents": drawn("sd", 0)[0]}, METHODS["date"], in_our_loop(pipe, METHODS["date"], more, eta=0.0))
+    check_steered(pipe, {**call, **SIZE, "latents": drawn("sd", 0)[0]}, method, in_our_loop(pipe, method, more, eta=0.0))
 
 
-@pytest.mark.parametrize("scheduler", [DDIMScheduler, DPMSolverMultistepScheduler])
-def test_an_image_to_image_call_is_steered(pipelines, scheduler):
+@pytest.mark.parametrize(
+    ("scheduler", "method"),
+    [(DDIMScheduler, "date"), (DPMSolverMultistepScheduler, "date"), (DPMSolverMultistepScheduler, "mpgd recomputed")],
+)
+def test_an_image_to_image_call_is_steered(pipelines, scheduler, method):
     pipe = pipelines("sd")
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
-    other, method = quiet(StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)), METHODS["date"]
+    other, method = quiet(StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)), METHODS[method]
     x0, (noise, *_) = drawn("sd", 1)[1] * 0.5, drawn("sd", 0)
     table = native(pipe.scheduler, 8, None, (4, 16, 16))
     sampler = last_steps(table, 0.6)
@@ -341,9 +359,9 @@ def refused(pipe, method, error, match, call):
 
 
 REFUSED = {
-    "moves x": [UniversalGuidance(), FreeDoM(), DPS(), LGD(), MPGD(), TFG(), DAS(1), DAS(2), PathSearch()],
+    "moves x": [FreeDoM(), DPS(), LGD(), TFG(), DAS(1), DAS(2), PathSearch()],
     "several particles": [NullTTA(particles=2), FK(2), SVDD(2), RBF()],
-    "more than once": [DNO(), ReNO(), NoiseSearch(), BestOfN(2)],
+    "more than once": [DNO(), ReNO(), NoiseSearch(), BestOfN(2), UniversalGuidance(repetitions=2), MPGD(repetitions=2)],
 }
 CASES = [(method, reason) for reason, methods in REFUSED.items() for method in methods]
 
@@ -351,6 +369,12 @@ CASES = [(method, reason) for reason, methods in REFUSED.items() for method in m
 @pytest.mark.parametrize(("method", "reason"), CASES, ids=lambda value: type(value).__name__)
 def test_a_method_that_a_call_cannot_serve_is_refused_with_its_own_reason(pipelines, method, reason):
     refused(pipelines("sd"), method, IncompatibleError, f"Cannot use a method .*{reason}", lambda: pytest.fail("the call was made"))
+
+
+def test_noise_that_is_kept_is_refused_with_a_second_order_sampler(pipelines):
+    pipe = pipelines("sd")
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    refused(pipe, METHODS["mpgd"], IncompatibleError, "second order.*noise='recomputed'", lambda: stock("sd", pipe, 3))
 
 
 def test_attention_that_cannot_be_reached_is_refused_by_name(pipelines):

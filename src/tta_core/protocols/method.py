@@ -72,7 +72,10 @@ class Needs:
         stochastic: whether it requires noise at every step except the last, for KL divergences and weights of transitions.
         children: whether it chooses among several children of a step, which requires noise at some step.
         chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
-        moves_x: whether it moves x itself; its controls then do not repeat its run, and a pipeline's own loop cannot use it.
+        moves_x: whether it goes on from another x than the sampler draws. Its controls then do not repeat its run, and a pipeline's own
+            call cannot use it.
+        moves_x0: whether it tells the sampler another clean estimate (`Position.believe`) and goes on from what the sampler draws then. Its
+            controls do not repeat its run; a pipeline's own call can be told the same.
         picture: whether it starts from an image: `align(image=...)`.
         one_trajectory: whether it samples one trajectory of each prompt, once, without going back, as a pipeline's own call does.
         attention: whether it changes how cross-attention uses the tokens (`Embedding.attention`).
@@ -86,6 +89,7 @@ class Needs:
     children: bool = False
     chain: bool = False
     moves_x: bool = False
+    moves_x0: bool = False
     picture: bool = False
     one_trajectory: bool = True
     attention: bool = False

@@ -37,16 +37,29 @@ class NeedsLaws(SnapshotLaws):
         assert final.null is not None, "the null embedding was dropped"
         assert torch.equal(allowed.null.tokens, final.null.tokens), "the null embedding changed, which needs.variable does not say"
 
-    def test_needs_moves_x_is_the_truth(self, method: Method) -> None:
-        """Sampling plainly from the last controls repeats a result whose method moves no x, and does not repeat one whose method does."""
+    def test_needs_moves_x0_is_the_truth(self, method: Method) -> None:
+        """Sampling plainly from the last controls repeats a result whose method moves neither x nor x0, and no other."""
         problem = self.problem_for(method)
         last = solved(method, problem)
         with torch.no_grad():
             apart = (problem.sample(last.controls) - last.x0).abs().max().item()
-        if method.needs.moves_x:
-            assert apart > 1e-4, "the last controls repeat the result, but needs.moves_x says that x was moved"
+        if method.needs.moves_x or method.needs.moves_x0:
+            assert apart > 1e-4, "the last controls repeat the result, but needs says that x or x0 was moved"
         else:
-            assert apart <= 1e-4, f"the last controls lead {apart:.2g} away from the result, which needs.moves_x does not say"
+            assert apart <= 1e-4, f"the last controls lead {apart:.2g} away from the result, which needs.moves_x0 does not say"
+
+    def test_needs_moves_x_is_the_truth(self, method: Method) -> None:
+        """One trajectory goes on from what the sampler draws exactly if the method moves no x."""
+        if not method.needs.one_trajectory:
+            pytest.skip("The method declares one_trajectory = False: its samples are not compared with the sampler's draws.")
+        problem = self.problem_for(method)
+        watched = Watched(problem.scheduler, problem.noises)
+        last = solved(method, evolve(problem, scheduler=watched, noises=watched))
+        apart = watched.strayed(last.controls.noise, last.x0)
+        if method.needs.moves_x:
+            assert apart > 1e-4, "every x is what the sampler drew, but needs.moves_x says that it was moved"
+        else:
+            assert apart <= 1e-4, f"an x is {apart:.2g} away from what the sampler drew, which needs.moves_x does not say"
 
     def test_needs_one_trajectory_is_the_truth(self, method: Method) -> None:
         """A method that declares one trajectory asks for no second child's noise and goes no step back."""

@@ -10,6 +10,7 @@ from tta_core.values.controls import Embedding
 from tta_plugins.backbones.denoiser_call import DenoiserCall, Replaced
 from tta_plugins.backbones.followed_calls import FollowedCalls
 from tta_plugins.backbones.hooked_run import guidance_of
+from tta_plugins.backbones.lockstep import Answer
 
 
 @attrs.define
@@ -22,7 +23,8 @@ class BranchesApart:
     calls: FollowedCalls
     first: DenoiserCall | None = None
     unmended: Tensor | None = None
-    null: Embedding | None = None
+    call: DenoiserCall | None = None
+    answer: Answer | None = None
 
     def before(self, call: DenoiserCall) -> Replaced | None:
         """The arguments with the method's embedding; None in the text branch of the first step."""
@@ -39,28 +41,43 @@ class BranchesApart:
         if self.unmended is None:
             assert self.calls.run is not None
             self.calls.run.check_unchanged(null=told)
-            return call.replaced(self.null or told)
+            return self._null(call, told)
         unmended, self.unmended = self.unmended, None
-        text, null = self.calls.answer(first, call.x.float(), first.embedding, told, guidance)
-        unmended.copy_(self.calls.repeated(first, text))
-        return call.replaced(null or told)
+        self.answer = self.calls.answer(first, call.x.float(), first.embedding, told, guidance)
+        if self.answer.output is None:
+            unmended.copy_(self.calls.repeated(first, self.answer.text))
+        else:
+            first.overwrite(unmended, self.answer.output)
+        return self._null(call, told)
 
     def after(self, output: Any) -> None:
-        """Keeps the output of the first step's text branch, to be mended."""
-        if self.first is not None and self.calls.run is None:
+        """Keeps the output of the first step's text branch, to be mended; any other becomes what the method made of it."""
+        if self.call is None:
             self.unmended = output[0]
+        elif self.answer is not None and self.answer.output is not None:
+            self.call.overwrite(output[0], self.answer.output)
 
     def end(self) -> None:
         """Forgets what was kept."""
-        self.first = self.unmended = self.null = None
+        self.first = self.unmended = self.answer = self.call = None
 
     def _text(self, call: DenoiserCall, told: Embedding, guidance: float) -> Replaced | None:
-        if guidance <= 1:
-            return call.replaced(self.calls.answer(call, call.x.float(), told, None, guidance)[0])
-        self.first = call
-        if self.calls.is_at_start:
-            self.calls.end()
-            return None
-        assert self.calls.run is not None
-        text, self.null = self.calls.answer(call, call.x.float(), told, self.calls.run.null, guidance)
-        return call.replaced(text)
+        """The arguments of a text branch; None in the first step, whose null embedding is not known yet."""
+        null = None
+        if guidance > 1:
+            self.first = call
+            if self.calls.is_at_start:
+                self.calls.end()
+                self.call = None
+                return None
+            assert self.calls.run is not None
+            null = self.calls.run.null
+        self.answer = self.calls.answer(call, call.x.float(), told, null, guidance)
+        self.call = call
+        return call.replaced(self.answer.text)
+
+    def _null(self, call: DenoiserCall, told: Embedding) -> Replaced:
+        """The arguments of a null branch."""
+        assert self.answer is not None
+        self.call = call
+        return call.replaced(self.answer.null or told)

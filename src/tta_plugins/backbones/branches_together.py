@@ -7,7 +7,7 @@ import attrs
 import torch
 
 from tta_core.values.controls import AttentionEnergy, Embedding, stacked
-from tta_core.values.typing import evolve
+from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.attention_energy import attention_moved
 from tta_plugins.backbones.denoiser_call import DenoiserCall, Replaced
 from tta_plugins.backbones.family import in_dtype
@@ -15,12 +15,13 @@ from tta_plugins.backbones.followed_calls import FollowedCalls
 from tta_plugins.backbones.hooked_run import guidance_of
 
 
-@attrs.frozen
+@attrs.define
 class BranchesTogether:
-    """`attention` is open during a call whose cross-attention is steered."""
+    """`attention` is open during a call whose cross-attention is steered; `output` is what the call is to give instead of its own."""
 
     calls: FollowedCalls
     attention: ExitStack = attrs.field(factory=ExitStack)
+    output: tuple[DenoiserCall, Latents] | None = None
 
     def before(self, call: DenoiserCall) -> Replaced:
         """The arguments with the method's embeddings, in the order of the pipeline's branches."""
@@ -29,21 +30,27 @@ class BranchesTogether:
         self.calls.check_rows(count, steered.branches())
         both, text_first = count > rows, steered.drawing.family.traits.branches == "text first"
         text, null = (told[:rows], told[rows:]) if text_first else (told[-rows:], told[:rows])
-        new_text, new_null = self.calls.answer(call, call.x[:rows].float(), text, null if both else None, guidance_of(steered, both))
-        together = new_text
+        answer = self.calls.answer(call, call.x[:rows].float(), text, null if both else None, guidance_of(steered, both))
+        together = answer.text
         if both:
-            together = in_one_batch(new_text, new_null or null) if text_first else in_one_batch(new_null or null, new_text)
+            branches = (answer.text, answer.null or null) if text_first else (answer.null or null, answer.text)
+            together = in_one_batch(*branches)
+        self.output = None if answer.output is None else (call, answer.output)
         self.attention.close()
         self.attention.enter_context(attention_moved(steered.drawing.networks["denoiser"], together.attention))
         return call.replaced(together)
 
     def after(self, output: Any) -> None:
-        """Attention is the pipeline's own again."""
+        """Attention is the pipeline's own again, and the output is what the method made of it."""
         self.attention.close()
+        if self.output is not None:
+            (call, guided), self.output = self.output, None
+            call.overwrite(output[0], guided)
 
     def end(self) -> None:
-        """The same."""
+        """Attention is the pipeline's own again."""
         self.attention.close()
+        self.output = None
 
 
 def in_one_batch(first: Embedding, second: Embedding) -> Embedding:

@@ -48,10 +48,10 @@ def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
 def called(network: nn.Module, traits: Traits, arguments: Mapping[str, Any]) -> Any:
     """The denoiser's raw output. Raises `IncompatibleError` where its output should carry a graph and does not."""
     args, kwargs = as_called(traits, arguments)
-    is_differentiated = torch.is_grad_enabled() and _carries_graph([*args, *kwargs.values()])
+    is_differentiated = torch.is_grad_enabled() and carries_graph([*args, *kwargs.values()])
     with kept_for_backward(network, is_differentiated):
         raw = network(*args, **kwargs, return_dict=False)[0]
-    if is_differentiated and not _carries_graph(raw):
+    if is_differentiated and not carries_graph(raw):
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__}. This is because its output does not depend differentiably on what it is "
             "given: its forward was replaced by one under no_grad, or by an engine without gradients. Use the denoiser as it was "
@@ -87,9 +87,10 @@ def check_repeatable(network: nn.Module) -> None:
         )
 
 
-def _carries_graph(value: Any) -> bool:
+def carries_graph(value: Any) -> bool:
+    """Whether a tensor in it requires a gradient."""
     if isinstance(value, Tensor):
         return value.requires_grad
     if isinstance(value, Mapping):
-        return any(map(_carries_graph, value.values()))
-    return isinstance(value, list | tuple) and any(map(_carries_graph, value))
+        return any(map(carries_graph, value.values()))
+    return isinstance(value, list | tuple) and any(map(carries_graph, value))

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from tta_core.values.controls import Embedding
+from tta_core.values.transition import as_batch
 from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.attention_energy import attention_moved
-from tta_plugins.backbones.denoiser import as_called, by_name, called
+from tta_plugins.backbones.denoiser import as_called, by_name, called, carries_graph
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
+from tta_plugins.backbones.rearranged import change_of, parts_of
 
 _ROWS = "rows of the pipeline's call"
 _WITHOUT_ROWS = ("img_ids", "txt_ids")  # FLUX's positions, one for all samples where they have no dimension of rows
@@ -56,16 +58,42 @@ class DenoiserCall:
         rows = torch.arange(told.tokens.shape[0], device=told.tokens.device)
         return evolve(told, extra={**told.extra, _ROWS: rows})
 
-    def output(self, embedding: Embedding) -> Latents:
-        """The denoiser's output, float32, in the call's rows that this embedding comes from, told this embedding."""
+    def output(self, embedding: Embedding, change: Latents | None = None) -> Latents:
+        """The denoiser's output, float32, in the call's rows that this embedding comes from, told this embedding; x changed, if asked."""
         chosen, everyone = embedding.extra[_ROWS].long(), self.embedding.tokens.shape[0]
         chosen = chosen % everyone  # where guidance has ended the call has the text's rows alone
         mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
         again = DenoiserCall(self.drawing, mine)
+        again = again if change is None else again.moved(change)
         denoiser = self.drawing.networks["denoiser"]
         with attention_moved(denoiser, embedding.attention):
             raw = called(denoiser, self.drawing.family.traits, again.told(embedding))
         return self.drawing.family.output(raw, again.x).float()
+
+    def moved(self, change: Latents) -> "DenoiserCall":
+        """The call whose x, as the denoiser is shown it, is changed; differentiable in the change."""
+        name = next(
+            name for name, part in self.drawing.family.shown(change.detach().requires_grad_(), self.time).items() if carries_graph(part)
+        )
+
+        def read(held: Any) -> Latents:
+            return self.drawing.family.seen({**self.arguments, name: held})[:, : self.drawing.channels]
+
+        held = self.arguments[name]
+        added = change_of(held, read, change)
+        new = held + added if isinstance(held, Tensor) else [part + more for part, more in zip(held, added, strict=True)]
+        return DenoiserCall(self.drawing, {**self.arguments, name: new})
+
+    @torch.no_grad()
+    def overwrite(self, raw: Any, guided: Latents) -> None:
+        """Changes what the denoiser gave in this call, in place, so that every branch gives the same output, and so does any guidance."""
+
+        def read(held: Any) -> Latents:
+            return self.drawing.family.output(held, self.x)
+
+        now = read(raw)
+        for part, more in zip(parts_of(raw), parts_of(change_of(raw, read, as_batch(guided, len(now)).to(now.dtype) - now)), strict=True):
+            part.add_(more)
 
     def told(self, embedding: Embedding) -> dict[str, Any]:
         """The arguments, with another embedding in place of theirs."""

@@ -10,6 +10,7 @@ from tta_core.errors import InputError
 from tta_core.values.controls import Embedding
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.hooked_run import HookedRun, Steered
+from tta_plugins.backbones.lockstep import Answer
 
 
 @attrs.define
@@ -40,10 +41,8 @@ class FollowedCalls:
                 "guidance of the call."
             )
 
-    def answer(
-        self, call: DenoiserCall, x: Tensor, text: Embedding, null: Embedding | None, guidance: float
-    ) -> tuple[Embedding, Embedding | None]:
-        """The method's embeddings for the step of this call, of a run that begins if this is the first.
+    def answer(self, call: DenoiserCall, x: Tensor, text: Embedding, null: Embedding | None, guidance: float) -> Answer:
+        """The method's answer for the step of this call, of a run that begins if this is the first.
 
         Raises `InputError` for a call that is not the next step's, or embeddings that changed since the first.
         """

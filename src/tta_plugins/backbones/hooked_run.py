@@ -1,4 +1,4 @@
-"""A method's run beside one call of the pipeline: begun at the call's first step, and asked for its embeddings at each."""
+"""A method's run beside one call of the pipeline: begun at the call's first step, and asked for its answer at each."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.autoencoder import pixels_of
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
-from tta_plugins.backbones.lockstep import LockstepGuidance, LockstepRun, LockstepScheduler, Place, lockstep_backbone
+from tta_plugins.backbones.lockstep import Answer, LockstepGuidance, LockstepRun, LockstepScheduler, Place, lockstep_backbone
 
 
 @attrs.frozen
@@ -31,8 +31,8 @@ class HookedRun:
     null: Embedding | None
     lockstep: LockstepRun
 
-    def answer(self, call: DenoiserCall, x: Latents, guidance: float) -> tuple[Embedding, Embedding | None]:
-        """The method's embeddings, text and null, at this call."""
+    def answer(self, call: DenoiserCall, x: Latents, guidance: float) -> Answer:
+        """The method's answer at this call."""
         return self.lockstep.answer(Place(x, call, guidance))
 
     def check_unchanged(self, **told: Embedding | None) -> None:

@@ -2,7 +2,7 @@
 
 The method runs its own loop, in its own thread, and believes that it samples. When it first asks for a prediction at a step it waits
 until the other has come there, and is given the other's call of the denoiser. It evaluates that call again, told other embeddings;
-what it last predicted with at the step is its answer.
+what it last predicted with at the step is its answer. A method that moves the clean estimate answers with the output that says so.
 """
 
 import threading
@@ -25,7 +25,14 @@ from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone
 from tta_plugins.backbones.guidance import rescaled
 
-Answer = tuple[Embedding, Embedding | None]  # text, null
+
+@attrs.frozen(eq=False)
+class Answer:
+    """The embeddings of a step, and the guided output in place of what the denoiser makes of them, if the clean estimate was moved."""
+
+    text: Embedding
+    null: Embedding | None
+    output: Latents | None = None
 
 
 class Abandoned(BaseException):
@@ -52,11 +59,12 @@ class LockstepRun:
         self._place: Place | None = None
         self._said: list[tuple[Latents, Embedding]] = []
         self._last: Answer | None = None
+        self._own: Latents | None = None
         self.thread = threading.Thread(target=self._work, name="tta-lockstep", daemon=True)
         self.thread.start()
 
     def answer(self, place: Place) -> Answer:
-        """The embeddings that the method uses there. Re-raises what the method raises."""
+        """What the method uses there. Re-raises what the method raises."""
         self._asked.put(place)
         answer = self._answered.get()
         if isinstance(answer, BaseException):
@@ -86,9 +94,16 @@ class LockstepRun:
             self._place = self._asked.get()
             if self._place is None:
                 raise Abandoned
-            self._step, self._said, self._last = index, [], None
+            self._step, self._said, self._last, self._own = index, [], None, None
         assert self._place is not None
         return self._place
+
+    def moved(self, x: Latents) -> Latents:
+        """How far x lies from where the method believes itself at this step, which is the first x that it asks about."""
+        assert self._place is not None
+        if self._own is None:
+            self._own = x[: self._place.x.shape[0]].detach()
+        return x - as_batch(self._own, x.shape[0])
 
     def said(self, output: Latents, embedding: Embedding) -> None:
         """A branch was evaluated: remembers which embedding an output came from."""
@@ -96,7 +111,16 @@ class LockstepRun:
 
     def predicted(self, text: Latents, null: Latents | None) -> None:
         """A prediction was made from these outputs."""
-        self._last = (self._embedding(text), None if null is None else self._embedding(null))
+        self._last = Answer(self._embedding(text), None if null is None else self._embedding(null))
+
+    def believed(self, output: Latents) -> None:
+        """The clean estimate is another than the one predicted, and this is the guided output that says so."""
+        assert self._place is not None
+        assert self._last is not None
+        rows = self._place.x.shape[0]
+        if output.shape[0] != rows:
+            raise IncompatibleError(PARTICLES)
+        self._last = Answer(self._last.text[:rows], self._last.null and self._last.null[:rows], output.detach())
 
     def _embedding(self, output: Latents) -> Embedding:
         """Of an output, or of the rows of a call that two branches shared."""
@@ -111,7 +135,7 @@ class LockstepRun:
     def _answer(self) -> Answer:
         assert self._place is not None
         assert self._last is not None
-        if self._last[0].tokens.shape[0] != self._place.x.shape[0]:
+        if self._last.text.tokens.shape[0] != self._place.x.shape[0]:
             raise IncompatibleError(PARTICLES)
         return self._last
 
@@ -133,13 +157,12 @@ def _root(tensor: Tensor) -> Tensor:
 
 
 def lockstep_backbone(drawing: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
-    """A backbone that evaluates its branches in the other's calls. Its `predict` refuses particles, which are several trajectories."""
+    """A backbone that evaluates its branches in the other's calls."""
 
     def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
         place = lockstep.arrived(step.index)
-        if not torch.equal(x, as_batch(x[: place.x.shape[0]], x.shape[0])):
-            raise IncompatibleError(PARTICLES)
-        output = place.call.output(embedding)
+        change = lockstep.moved(x) * step.input_scale
+        output = place.call.output(embedding, change if change.requires_grad or change.any() else None)
         lockstep.said(output, embedding)
         return output
 
@@ -172,12 +195,33 @@ class LockstepScheduler:
         place = self.lockstep.arrived(step.index)
         if place.guidance <= 1:
             self.lockstep.predicted(output, None)
-        x = as_batch(place.x, state.x.shape[0])
+        x = as_batch(place.x, state.x.shape[0]) + self.lockstep.moved(state.x)
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
     def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
-        """Refused: the other's trajectory cannot be told another estimate. Raises `IncompatibleError`."""
-        raise IncompatibleError(MOVES_X)
+        """The same for another clean estimate: the other is told the output that says so, and samples from it.
+
+        Where x was moved as well (the predicted noise is kept), it is told the clean estimate whose next x has the same mean. Raises
+        `IncompatibleError` for that with a sampler of the second order, which remembers the estimate that it was told.
+        """
+        place = self.lockstep.arrived(step.index)
+        theirs = evolve(state, x=place.x)
+        if not self.lockstep.moved(state.x).any():
+            self._tell(theirs, x0, step)
+            return self.scheduler.believe(theirs, x0, step)
+        if any(other.order > 1 for other in self.steps):
+            raise IncompatibleError(KEPT_NOISE)
+        wanted = self.scheduler.believe(state, x0, step)
+        apart = wanted.transition.mean - self.scheduler.believe(theirs, x0, step).transition.mean
+        none, one = (torch.full_like(place.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
+        self._tell(theirs, x0 + apart / self.scheduler.believe(State(none), one, step).transition.mean, step)
+        return wanted
+
+    def _tell(self, state: State, x0: Latents, step: Step) -> None:
+        """Says which output gives this clean estimate, which is linear in x and the output."""
+        none, one = (torch.full_like(state.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
+        slope = self.scheduler.predict(State(none), one, step).x0
+        self.lockstep.believed((x0 - self.scheduler.predict(state, torch.zeros_like(x0), step).x0) / slope)
 
 
 @attrs.frozen
@@ -198,7 +242,13 @@ class LockstepGuidance:
 
 MOVES_X = (
     "Cannot use a method that moves x inside a pipeline's own call. This is because the call samples its own x, and what the method adds "
-    "to it would be lost. Use tta_core.align, which samples itself, or a method that steers an embedding (date, null-tta)."
+    "to it would be lost. Use tta_core.align, which samples itself, or a method that steers an embedding (date, null-tta) or the clean "
+    "estimate (mpgd, universal-guidance)."
+)
+KEPT_NOISE = (
+    "Cannot keep the predicted noise beside a moved clean estimate inside a pipeline's own call with a sampler of the second order. This "
+    "is because such a sampler remembers the clean estimate, and would be told another one than the method's. Use a sampler of the first "
+    "order (DDIM), a setting that recomputes the noise (mpgd's noise='recomputed'), or tta_core.align, which samples itself."
 )
 ONE_PASS = (
     "Cannot use a method that samples the chain more than once inside a pipeline's own call. This is because the call samples it once, "

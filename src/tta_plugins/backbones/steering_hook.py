@@ -1,8 +1,9 @@
 """A per-step method inside the user's own `pipeline(...)` call, by a hook before the denoiser.
 
 The pipeline keeps its loop, its scheduler and its noise, and whatever it tells its denoiser beside the text; the method sees x at every
-step, the first included, and the denoiser is called with the embeddings that the method arrives at. Whole-chain methods (DNO, best-of-n)
-and particles need a loop of their own: `align`.
+step, the first included, and the denoiser is called with the embeddings that the method arrives at; where it moves the clean estimate, the
+denoiser's output becomes the one that says so. Methods that move x, whole-chain methods (DNO, best-of-n) and particles need a loop of
+their own: `align`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,7 +98,7 @@ class _Steering:
         return self.branches.before(DenoiserCall.made(self.calls.steered.drawing, args, kwargs))
 
     def after(self, denoiser: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """The pipeline has the output."""
+        """The output, changed in place where the method moved the clean estimate."""
         if not self.calls.is_own:
             self.branches.after(output)
 

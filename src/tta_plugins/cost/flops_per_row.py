@@ -27,7 +27,8 @@ def flops_per_row(setup: Setup) -> dict[str, float]:
             value = steering.leaves(variable.read(controls))
             controls = variable.write(controls, value)
         state = problem.start(controls)
-        if fake.method.needs.moves_x and fake.method.needs.gradient:
+        needs = fake.method.needs
+        if (needs.moves_x or needs.moves_x0) and needs.gradient:
             state = evolve(state, x=state.x.detach().requires_grad_())
             value += (state.x,)
         here = problem.at(state, problem.steps[0])

@@ -67,7 +67,7 @@ class MPGD:
     @property
     def needs(self) -> Needs:
         """A gradient of the reward; any sampler."""
-        return Needs(gradient=self.estimator.needs_gradient, moves_x=True, one_trajectory=self.repetitions == 1)
+        return Needs(gradient=self.estimator.needs_gradient, moves_x0=True, one_trajectory=self.repetitions == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Sample, moving the clean estimate at the guided steps."""

@@ -76,7 +76,7 @@ class UniversalGuidance:
     @property
     def needs(self) -> Needs:
         """A gradient of the reward; any sampler, the authors' is DDIM with eta 0."""
-        return Needs(gradient=self.estimator.needs_gradient, moves_x=True, one_trajectory=self.repetitions == 1)
+        return Needs(gradient=self.estimator.needs_gradient, moves_x0=True, one_trajectory=self.repetitions == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Sample; at each step guide forward, then backward, and go back to repeat it."""
