@@ -10,11 +10,11 @@ from tta_plugins.cli import main
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
 main()
 """
-HEAVY = {"torch", "diffusers", "transformers", "numpy", "rich", "PIL", "jaxtyping", "beartype"}
+HEAVY = {"torch", "diffusers", "transformers", "numpy", "rich", "PIL", "jaxtyping", "beartype", "gradio"}
 
 
 LIGHT = [
-    *("--help", "list", "align --help", "--version", "list rewards --json", "plugins --json"),
+    *("--help", "list", "align --help", "--version", "list rewards --json", "plugins --json", "studio --help"),
     *("doctor --no-load --json", "new reward sharp-edges --out {folder}"),
 ]
 

@@ -23,7 +23,7 @@ from tta_plugins.cli.streams import lost
 REFUSED = 1
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer has a click of its own, or takes the installed one, and exports no name for it
-OTHER_ROOMS = {"bench": "tta_plugins.bench.commands"}
+OTHER_ROOMS = {"bench": "tta_plugins.bench.commands", "studio": "tta_plugins.studio.command"}
 
 
 class Commands(TyperGroup):

@@ -43,6 +43,10 @@ class Interruption:
         """128 and the number of the first signal, as shells count: 130, 143 or 129; 0 if none came."""
         return 128 + self.received[0] if self.received else 0
 
+    def stop(self) -> None:
+        """Stop the run at its next snapshot, as Ctrl-C would: from another thread, which no signal reaches."""
+        self.received.append(signal.SIGINT)
+
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle one."""
         self.received.append(number)

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Ended:
-    """A run that has ended and was saved: what became of it, why it failed if it did, and the command's exit code."""
+    """A run that has ended and was saved: what became of it, in which folder, why it failed if it did, and the command's exit code."""
 
     alignment: "Alignment"
+    folder: Path
     failure: TTAError | None
     code: int
 
@@ -55,12 +56,13 @@ def kept(
             raise
         alignment, failure = error.partial, error
     interruption.finishing = True
-    is_there = save(_with_strips(alignment, film, backbone), folder, overwrite)
-    return Ended(alignment, failure, interruption.exit_code or int(failure is not None or not is_there))
+    place, is_there = save(_with_strips(alignment, film, backbone), folder, overwrite)
+    return Ended(alignment, place, failure, interruption.exit_code or int(failure is not None or not is_there))
 
 
-def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:
-    """Save a run and say where; on a disk that fails, in a temporary folder. Gives whether all of it is in the folder asked for."""
+def save(alignment: "Alignment", folder: Path, overwrite: bool) -> tuple[Path, bool]:
+    """Save a run and say where; on a disk that fails, in a temporary folder. Gives the folder, and whether all of it could be saved in
+    the one asked for."""
     try:
         place, failure = alignment.save(folder, overwrite), None
     except (InputError, SaveError) as error:
@@ -68,7 +70,7 @@ def save(alignment: "Alignment", folder: Path, overwrite: bool) -> bool:
     if failure is not None:
         say(f"tta: {failure}", err=True)
     say(f"Saved {_names(alignment)} in {place}{_page(alignment, place)}")
-    return failure is None
+    return place, failure is None
 
 
 def _with_strips(alignment: "Alignment", film: "FilmStrip", backbone: "Backbone") -> "Alignment":

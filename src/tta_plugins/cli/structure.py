@@ -42,6 +42,18 @@ def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
     return _made(target, values, origin) if isinstance(target, type) else target
 
 
+def examples(target: object, annotation: Any) -> list[str]:
+    """What may be written for a field of this type: each value class that needs no argument, as its `repr`."""
+    made = []
+    for cls in _classes(target, annotation).values():
+        try:
+            value = cls()
+        except Exception:  # it needs arguments, or is a protocol
+            continue
+        made += [repr(value)] if _fits(value, annotation) else []
+    return made
+
+
 def _made(target: type, values: Mapping[str, object], origin: str) -> object:
     try:
         return target(**values)

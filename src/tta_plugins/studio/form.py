@@ -1,0 +1,143 @@
+"""The left side of the page: what is asked for. Names, settings and their documentation come from the registry."""
+
+import ast
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import gradio as gr
+
+from tta_core.errors import InputError, TTAError
+from tta_core.plugins.discovery import plugins
+from tta_core.plugins.registry import Entry
+from tta_plugins.studio.asked import Asked
+from tta_plugins.studio.controls import Control
+
+
+@attrs.frozen
+class Form:
+    """The boxes that every run has."""
+
+    prompt: gr.Textbox
+    backbone: gr.Dropdown
+    method: gr.Dropdown
+    reward: gr.Dropdown
+    steps: gr.Textbox
+    seed: gr.Textbox
+    guidance: gr.Textbox
+    negative: gr.Textbox
+    seconds: gr.Textbox
+    evaluations: gr.Textbox
+    memory: gr.Dropdown
+    settings: gr.Textbox
+
+    @property
+    def boxes(self) -> list[Any]:
+        """All of them, in the order in which `asked` takes their values."""
+        return [getattr(self, field.name) for field in attrs.fields(Form)]
+
+
+def asked(values: Sequence[Any], controls: Sequence[Control], method: str) -> Asked:
+    """The run that the boxes say: the form's values, then those of the method's settings."""
+    fixed = len(attrs.fields(Form))
+    given = {field.name: value for field, value in zip(attrs.fields(Form), values[:fixed], strict=True)}
+    written = [
+        f"method.{control.name}={text}"
+        for control, value in zip(controls, values[fixed:], strict=True)
+        if (text := control.written(value)) is not None
+    ]
+    return Asked(
+        prompt=given["prompt"] or "",
+        method=method,
+        reward=given["reward"],
+        backbone=given["backbone"],
+        memory=tuple(given["memory"]),
+        steps=number("Steps", given["steps"]),
+        guidance=number("Guidance", given["guidance"]),
+        seed=number("Seed", given["seed"]) or 0,
+        negative=given["negative"] or None,
+        budget_seconds=number("Seconds", given["seconds"]),
+        budget_evaluations=number("Evaluations", given["evaluations"]),
+        settings=(*written, *filter(None, map(str.strip, (given["settings"] or "").splitlines()))),
+    )
+
+
+def number(label: str, text: str) -> Any:
+    """The number in a box: whole, if it is written so; None where it is empty. Raises `InputError` for anything else."""
+    try:
+        return ast.literal_eval(text.strip()) + 0 if text.strip() else None
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise InputError(f"{label} is {text!r}, but it takes a number. Leave the box empty for the default.") from error
+
+
+def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
+    """Make the boxes below the prompt's in the page that is open; `tell_settings` makes those of the method's settings, below its name."""
+    plain = Asked("")
+    backbone = gr.Dropdown(
+        _ready_backbones(),
+        value=plain.backbone,
+        allow_custom_value=True,
+        label="Model",
+        info="A name, or a folder or hub id (owner/name) in diffusers' layout.",
+        elem_id="model",
+    )
+    reward = gr.Dropdown(_names("rewards"), value=plain.reward, label="Reward", elem_id="reward")
+    method = gr.Dropdown(_names("methods"), value=plain.method, label="Method", elem_id="method")
+    with gr.Accordion("Settings of the method", open=False, elem_id="settings"):
+        tell_settings(method)
+    with gr.Row():
+        steps = gr.Textbox("", label="Steps", placeholder="the model's", min_width=100, elem_id="steps")
+        seed = gr.Textbox("", label="Seed", placeholder=str(plain.seed), min_width=100, elem_id="seed")
+    with gr.Accordion("Budget", open=False), gr.Row():
+        seconds = gr.Textbox("", label="Seconds", placeholder="no limit", min_width=100)
+        evaluations = gr.Textbox("", label="Evaluations", placeholder="no limit", info="Rows through the denoiser.", min_width=100)
+    with gr.Accordion("More", open=False):
+        guidance = gr.Textbox("", label="Guidance", placeholder="the model's", info="Up to 1 is none.")
+        negative = gr.Textbox("", label="Negative prompt")
+        memory = gr.Dropdown(
+            _names("memory"), value=[], multiselect=True, allow_custom_value=True, label="Memory policies", info="Applied in this order."
+        )
+        settings = gr.Textbox(
+            "",
+            label="Further settings",
+            lines=2,
+            placeholder="reward.reduce=mean",
+            info="PLACE.FIELD=VALUE, one a line, as --set of `tta align` takes them.",
+        )
+    return Form(prompt, backbone, method, reward, steps, seed, guidance, negative, seconds, evaluations, memory, settings)
+
+
+def box(control: Control) -> Any:
+    """The box of one setting."""
+    told: dict[str, Any] = {"label": control.name, "info": control.about or None, "elem_id": f"setting-{control.name}"}
+    if control.kind == "check":
+        return gr.Checkbox(bool(control.default), **told)
+    if control.kind in ("whole", "number"):
+        return gr.Number(control.default, step=1 if control.kind == "whole" else 0.1, **told)
+    if control.kind == "choice":
+        return gr.Dropdown(list(control.choices), value=control.default, **told)
+    if control.choices:
+        return gr.Dropdown(list(control.choices), value=control.default, allow_custom_value=True, **told)
+    return gr.Textbox(control.default, placeholder="must be given" if control.default is None else None, **told)
+
+
+def _names(kind: str) -> list[tuple[str, str]]:
+    return [_labelled(entry) for entry in plugins().registry.entries(kind)]
+
+
+def _ready_backbones() -> list[tuple[str, str]]:
+    """Those that a name alone makes; the others adapt a pipeline, whose folder or hub id is given instead."""
+    return [_labelled(entry) for entry in plugins().registry.entries("backbones") if not entry.pipelines and _made_without_arguments(entry)]
+
+
+def _made_without_arguments(entry: Entry) -> bool:
+    try:
+        parameters = inspect.signature(entry.load()).parameters.values()  # type: ignore[arg-type]
+    except (TTAError, TypeError, ValueError):  # a broken one is offered: the run says why it cannot be used
+        return True
+    return all(parameter.default is not parameter.empty or parameter.kind in (2, 4) for parameter in parameters)
+
+
+def _labelled(entry: Entry) -> tuple[str, str]:
+    return (f"{entry.name}: {entry.summary}" if entry.summary else entry.name), entry.name

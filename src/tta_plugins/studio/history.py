@@ -1,0 +1,88 @@
+"""The runs in the studio's folder, as their own records tell them; those of earlier days and of `tta align --out` too."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from PIL import Image
+
+from tta_core.running.folder import RECORD, picture_names
+
+LARGE = 512
+
+
+@attrs.frozen
+class Past:
+    """A run that was saved: its folder, and what run.json says of it."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        """The prompt; of several the first, and how many more there are."""
+        first, *others = self.record["prompts"]
+        return f"{first} (and {len(others)} more)" if others else first
+
+    @property
+    def scores(self) -> str:
+        """Plain and aligned, with their difference, as `tta align` prints them."""
+        after, unit = self.record["scores"][0], self.record["unit"]
+        if self.record["baseline_scores"] is None:
+            return f"{float(after):.4f} {unit}"
+        before = self.record["baseline_scores"][0]
+        return f"{float(before):.4f} → {float(after):.4f} ({float(after) - float(before):+.4f}) {unit}"
+
+    @property
+    def method(self) -> str:
+        """The method's name, without its settings."""
+        return str(self.record["manifest"]["method"]).partition("(")[0]
+
+    @property
+    def rewards(self) -> tuple[tuple[int, float], ...]:
+        """The mean reward of the look-ahead after the number of its snapshot, for those that have one."""
+        scored = [(place, row["scores"]) for place, row in enumerate(self.record["trace"], 1) if row["scores"]]
+        return tuple((place, sum(map(float, scores)) / len(scores)) for place, scores in scored)
+
+    @property
+    def aligned(self) -> Image.Image:
+        """The aligned image, of several the first."""
+        return self._picture("aligned")
+
+    @property
+    def baseline(self) -> Image.Image | None:
+        """The plain image, if there is one."""
+        return None if self.record["baseline_scores"] is None else self._picture("baseline")
+
+    def _picture(self, kind: str) -> Image.Image:
+        with Image.open(self.folder / picture_names(kind, len(self.record["prompts"]))[0]) as picture:
+            return enlarged(picture.convert("RGB"))
+
+    def zipped(self, folder: Path) -> Path:
+        """All of its files in one, written into this folder."""
+        return Path(shutil.make_archive(str(folder / self.folder.name), "zip", self.folder.parent, self.folder.name))
+
+
+def enlarged(picture: Image.Image) -> Image.Image:
+    """A small picture, smoothly enlarged by a whole factor, since a browser blurs it; a large one as it is."""
+    factor = max(1, LARGE // picture.width)
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
+
+
+def read(folder: Path) -> Past | None:
+    """The run in a folder; None where there is none, or one that cannot be read."""
+    try:
+        past = Past(folder, json.loads((folder / RECORD).read_text("utf-8")))
+        _ = past.prompt, past.scores, past.method, past.rewards, past.aligned
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return past
+
+
+def runs_in(folder: Path, most: int = 48) -> list[Past]:
+    """The latest runs in a folder of such folders, the latest first."""
+    records = sorted(folder.glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [past for path in records[:most] if (past := read(path.parent)) is not None]

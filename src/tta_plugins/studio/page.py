@@ -1,0 +1,163 @@
+"""The page: the form on the left, the run and its result on the right, earlier runs below."""
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import gradio as gr
+
+from tta_core.errors import TTAError
+from tta_core.plugins.discovery import plugins
+from tta_plugins.studio.controls import Control, controls_of
+from tta_plugins.studio.form import asked, box, form
+from tta_plugins.studio.history import Past, enlarged, read, runs_in
+from tta_plugins.studio.job import Job, State
+from tta_plugins.studio.studio import Studio
+from tta_plugins.studio.views import curve, status, summary
+
+Update = dict[Any, Any]
+
+
+@attrs.frozen
+class Result:
+    """The boxes that show a run; `number` is the run that Stop ends, `folders` the runs in the gallery."""
+
+    status: gr.HTML
+    look_ahead: gr.Image
+    curve: gr.LinePlot
+    slider: gr.ImageSlider
+    download: gr.DownloadButton
+    record: gr.JSON
+    record_around: gr.Accordion
+    gallery: gr.Gallery
+    number: gr.State
+    folders: gr.State
+
+
+def page(studio: Studio, downloads: Path) -> gr.Blocks:
+    """The page of a studio; zip files are written into `downloads`."""
+    with gr.Blocks(title="tta studio", analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML("<h1>tta studio</h1><p class='quiet'>Draw a prompt so that it scores higher, beside a plain image of the same noise.</p>")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                prompt = gr.Textbox(label="Prompt", lines=2, max_lines=4, placeholder="a red circle and a blue square", elem_id="prompt")
+                with gr.Row():
+                    start = gr.Button("Run", variant="primary", min_width=120, elem_id="run")
+                    stop = gr.Button("Stop", min_width=120, interactive=False, elem_id="stop")
+                boxes = form(prompt, lambda method: gr.render(inputs=method)(lambda name: settings_of(name)))
+            with gr.Column(scale=3, min_width=320):
+                result = _result()
+
+        def follow(job: Job) -> Iterator[Update]:
+            for state in job.changes():
+                past = None if state.folder is None else read(state.folder)
+                yield {
+                    **_shown(result, state, past),
+                    **({} if past is None else _kept(result, past, downloads)),
+                    **(_history(result, studio) if state.over else {}),
+                    result.number: job.number,
+                    start: gr.update(interactive=state.over),
+                    stop: gr.update(interactive=not state.over),
+                }
+
+        def opened() -> Iterator[Update]:
+            yield _history(result, studio)
+            job = studio.current
+            if job is not None:
+                yield from follow(job)
+
+        def chosen(folders: list[str], event: gr.SelectData) -> Update:
+            past = read(Path(folders[event.index]))
+            if past is None:
+                return {result.status: "<div class='run failed' role='alert'><p>That run is no longer in its folder.</p></div>"}
+            return {result.status: f"<div class='run saved'>{summary(past)}</div>", **_kept(result, past, downloads)}
+
+        shown = [result.status, result.look_ahead, result.curve, result.slider, result.download, result.record, result.record_around]
+        everything = [*shown, result.gallery, result.folders, result.number, start, stop]
+
+        def settings_of(method: str) -> None:
+            controls, trouble = _controls(method)
+            if not controls:
+                gr.HTML(f"<p class='quiet'>{html.escape(trouble or 'It has no settings.')}</p>")
+            made = [box(control) for control in controls]
+
+            def run(*values: Any) -> Iterator[Update]:
+                try:
+                    job = studio.submit(asked(values, controls, method))
+                except TTAError as error:
+                    yield {result.status: status(State(phase="failed", message=str(error)), None)}
+                else:
+                    yield from follow(job)
+
+            live: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+            gr.on([start.click, prompt.submit], run, [*boxes.boxes, *made], everything, **live)
+
+        stop.click(studio.stop, result.number, None, queue=False)
+        result.gallery.select(chosen, result.folders, shown, show_progress="hidden")
+        blocks.load(opened, None, everything, concurrency_limit=None, show_progress="hidden")
+    return blocks
+
+
+def _result() -> Result:
+    told = gr.HTML("<div class='run'><p>Nothing has been drawn on this page yet.</p></div>", elem_id="status")
+    slider = gr.ImageSlider(
+        label="Plain (left) and aligned (right)", type="pil", format="png", visible=False, interactive=False, elem_id="compare"
+    )
+    with gr.Row():
+        look_ahead = gr.Image(label="Look-ahead", format="png", visible=False, interactive=False, min_width=200, elem_id="look-ahead")
+        plot = gr.LinePlot(curve(()), "snapshot", "reward", label="Reward of the look-ahead", height=260, min_width=200, visible=False)
+    download = gr.DownloadButton("Download the run's folder", visible=False, elem_id="download")
+    with gr.Accordion("The record (run.json)", open=False, visible=False, elem_id="record") as record_around:
+        record = gr.JSON(show_label=False)
+    gallery = gr.Gallery(
+        label="Runs in the folder, the latest first",
+        columns=4,
+        fit_columns=False,
+        height="auto",
+        allow_preview=False,
+        interactive=False,
+        elem_id="history",
+    )
+    return Result(told, look_ahead, plot, slider, download, record, record_around, gallery, gr.State(0), gr.State([]))
+
+
+def _shown(result: Result, state: State, past: Past | None) -> Update:
+    """A run as it goes on; what an earlier one left is hidden when it begins."""
+    seen = state.look_ahead is not None
+    updates: Update = {
+        result.status: status(state, past),
+        result.look_ahead: gr.update(value=enlarged(state.look_ahead) if state.look_ahead else None, visible=seen and past is None),
+        result.curve: gr.update(value=curve(state.rewards), visible=bool(state.rewards)),
+    }
+    if past is None:
+        updates |= {hidden: gr.update(visible=False) for hidden in (result.slider, result.download, result.record_around)}
+    return updates
+
+
+def _kept(result: Result, past: Past, downloads: Path) -> Update:
+    """A run that was saved: its images, its record and its folder."""
+    plain = past.baseline
+    return {
+        result.slider: gr.update(value=None if plain is None else (plain, past.aligned), visible=plain is not None),
+        result.look_ahead: gr.update(value=past.aligned if plain is None else None, label="Aligned", visible=plain is None),
+        result.curve: gr.update(value=curve(past.rewards), visible=bool(past.rewards)),
+        result.download: gr.update(value=str(past.zipped(downloads)), visible=True),
+        result.record: dict(past.record),
+        result.record_around: gr.update(visible=True),
+    }
+
+
+def _history(result: Result, studio: Studio) -> Update:
+    runs = runs_in(studio.folder)
+    pictures = [(past.aligned, f"{past.prompt} · {past.scores}") for past in runs]
+    return {result.gallery: gr.update(value=pictures, visible=bool(runs)), result.folders: [str(past.folder) for past in runs]}
+
+
+def _controls(method: str) -> tuple[list[Control], str]:
+    """The settings of a method; or none, and why: then a run says the same."""
+    try:
+        return controls_of(plugins().registry.find("methods", method)), ""
+    except TTAError as error:
+        return [], str(error)

@@ -1,0 +1,91 @@
+"""Serves the page: on this machine alone unless told otherwise, and with nothing loaded from, or sent to, any other place."""
+
+import os
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tta_core.errors import InputError
+from tta_plugins.cli.interruption import interruptible
+from tta_plugins.cli.output import say
+
+FIRST_PORT, PORTS = 7860, 100
+POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "GRADIO_SSR_MODE": "False", "GRADIO_MCP_SERVER": "False"}
+STYLE = Path(__file__).with_name("style.css")
+
+
+def serve(folder: Path, host: str, port: int | None) -> None:
+    """Serve the page until Ctrl-C or SIGTERM; runs that go on then are stopped, and saved as far as they came."""
+    with TemporaryDirectory(prefix="tta-studio-") as temporary:
+        os.environ |= {**QUIET, "GRADIO_TEMP_DIR": temporary}
+        import uvicorn
+
+        from tta_plugins.studio.studio import Studio
+
+        listening = listen(host, port)
+        studio = Studio(folder)
+        server = uvicorn.Server(uvicorn.Config(application(studio, Path(temporary)), log_level="warning", timeout_graceful_shutdown=1))
+        say(f"The page is at {_address(listening)}, runs are saved in {studio.folder}. Ctrl-C ends it.")
+        if not _is_loopback(listening):
+            say("tta: whoever reaches this address can run models, load folders of this machine and see all runs.", err=True)
+        try:
+            with interruptible():
+                server.run(sockets=[listening])
+        except KeyboardInterrupt:
+            pass
+        finally:
+            studio.close()
+
+
+def application(studio: Any, downloads: Path) -> Any:
+    """The page as an ASGI application."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from tta_plugins.studio.page import page
+
+    theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    theme.set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
+    made = FastAPI(openapi_url=None)
+    gr.mount_gradio_app(made, page(studio, downloads), path="/", theme=theme, css=STYLE.read_text("utf-8"), footer_links=[])
+    return _Confined(made)
+
+
+class _Confined:
+    """Tells the browser to load nothing from any other place, whatever a library's page may ask for."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def confined(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"content-security-policy", POLICY)]
+            await send(message)
+
+        await self._inner(scope, receive, confined)
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens there. Raises `InputError` if it cannot; without a port, the first free one is taken."""
+    tried = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,)
+    failure = None
+    for number in tried:
+        try:
+            family = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0][0]
+            return socket.create_server((host, number), family=family)
+        except OSError as error:
+            failure = error
+    raise InputError(f"Cannot listen on {host}, port {tried[0]}: {failure}. Give another --host or --port.") from failure
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _is_loopback(listening: socket.socket) -> bool:
+    host = listening.getsockname()[0]
+    return host == "::1" or host.startswith("127.")

@@ -1,0 +1,39 @@
+"""What the page shows of a run: its state in words, and the reward curve."""
+
+import html
+
+import pandas as pd
+
+from tta_plugins.studio.history import Past
+from tta_plugins.studio.job import State
+
+
+def status(state: State, past: Past | None) -> str:
+    """The state as HTML; everything that a user, a plugin or a model wrote is escaped."""
+    notes = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in state.notes)
+    return f"<div role='{'alert' if state.phase == 'failed' else 'status'}' class='run {state.phase}'>{_said(state, past)}{notes}</div>"
+
+
+def _said(state: State, past: Past | None) -> str:
+    if state.phase == "waiting":
+        return f"<p>Waiting: {state.ahead} run(s) come first.</p>" if state.ahead else "<p>Waiting.</p>"
+    if state.phase == "preparing":
+        return "<p>Preparing: loading the parts, encoding the prompt, drawing it plainly.</p><progress></progress>"
+    if state.phase == "running":
+        reward = f" · reward {state.rewards[-1][1]:.4f}" if state.rewards else ""
+        return f"<p>{state.done} of {state.total}{reward}</p><progress value='{state.done}' max='{state.total}'></progress>"
+    said = f"<p>{html.escape(state.message)}</p>" if state.message else ""
+    return said if past is None else f"{summary(past)}{said}"
+
+
+def summary(past: Past) -> str:
+    """A run that was saved, in HTML: the prompt, what it gained and where it is."""
+    return (
+        f"<p class='prompt'>{html.escape(past.prompt)}</p><p class='scores'>{html.escape(past.scores)}</p>"
+        f"<p class='quiet'>{html.escape(past.method)}, saved in <code>{html.escape(str(past.folder))}</code></p>"
+    )
+
+
+def curve(rewards: tuple[tuple[int, float], ...]) -> pd.DataFrame:
+    """The rewards as the plot takes them."""
+    return pd.DataFrame(list(rewards), columns=["snapshot", "reward"])
