@@ -17,12 +17,12 @@ from tta_plugins.backbones.lockstep import Answer
 class BranchesApart:
     """The text branch's call waits here for the null branch's.
 
-    The null embedding is not known before the second call of the first step; that step's first output is mended afterwards.
+    The null embedding is not known before the second call of the first step; that step's first output is corrected afterwards.
     """
 
     calls: FollowedCalls
     first: DenoiserCall | None = None
-    unmended: Tensor | None = None
+    uncorrected: Tensor | None = None
     call: DenoiserCall | None = None
     answer: Answer | None = None
 
@@ -38,28 +38,28 @@ class BranchesApart:
                 f"The denoiser was called once at time {first.time:g}, where guidance {guidance:g} has two calls. Steering needs the "
                 "guidance of the call at every step: no truncation, and no guidance that ends midway."
             )
-        if self.unmended is None:
+        if self.uncorrected is None:
             assert self.calls.run is not None
             self.calls.run.check_unchanged(null=told)
             return self._null(call, told)
-        unmended, self.unmended = self.unmended, None
+        uncorrected, self.uncorrected = self.uncorrected, None
         self.answer = self.calls.answer(first, call.x.float(), first.embedding, told, guidance)
         if self.answer.output is None:
-            unmended.copy_(self.calls.repeated(first, self.answer.text))
+            uncorrected.copy_(self.calls.repeated(first, self.answer.text))
         else:
-            first.overwrite(unmended, self.answer.output)
+            first.overwrite(uncorrected, self.answer.output)
         return self._null(call, told)
 
     def after(self, output: Any) -> None:
         """Keeps the output of the first step's text branch, to be mended; any other becomes what the method made of it."""
         if self.call is None:
-            self.unmended = output[0]
+            self.uncorrected = output[0]
         elif self.answer is not None and self.answer.output is not None:
             self.call.overwrite(output[0], self.answer.output)
 
     def end(self) -> None:
-        """Forgets what was kept."""
-        self.first = self.unmended = self.answer = self.call = None
+        """Clears the state."""
+        self.first = self.uncorrected = self.answer = self.call = None
 
     def _text(self, call: DenoiserCall, told: Embedding, guidance: float) -> Replaced | None:
         """The arguments of a text branch; None in the first step, whose null embedding is not known yet."""

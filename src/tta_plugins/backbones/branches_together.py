@@ -48,7 +48,7 @@ class BranchesTogether:
             call.overwrite(output[0], guided)
 
     def end(self) -> None:
-        """Attention is the pipeline's own again."""
+        """Restores the pipeline's own attention."""
         self.attention.close()
         self.output = None
 

@@ -31,7 +31,7 @@ _PICTURE = "live tokens of the picture"
 class Chroma:
     """The family of `ChromaPipeline`.
 
-    The transformer is told one mask of the text's and the picture's tokens; of the text's, those of a prompt and one of padding live.
+    The transformer takes one mask for the text's and the image's tokens. The text's live tokens are those of the prompt and one of padding.
     """
 
     max_sequence_length: int = 512

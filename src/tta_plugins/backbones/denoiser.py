@@ -1,7 +1,8 @@
-"""The denoiser as users hold it: compiled, in parallel, patched, quantised, offloaded. It is called as its own pipeline calls it."""
+"""A user's denoiser may be compiled, parallel, patched, quantised or offloaded. It is called as its own pipeline calls it."""
 
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from tta_core.errors import IncompatibleError, InputError
 from tta_plugins.backbones.family import Pipeline, Traits
 from tta_plugins.backbones.offloading import is_offloaded, kept_for_backward
+from tta_plugins.backbones.quantised import gradients_pass
 
 _CACHES = ("cache", "broadcast", "fbc_")  # of diffusers' hooks, by name
 
@@ -26,14 +28,14 @@ def inside(network: nn.Module) -> nn.Module:
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
-    """What it computes in: the dtype that the model tells, which is not that of its parameters where they are quantised."""
+    """What it computes in: the model's `.dtype`, which differs from that of its parameters where they are quantised."""
     told = getattr(inside(network), "dtype", None)
     floating = (parameter.dtype for parameter in network.parameters() if parameter.dtype.is_floating_point)
     return told if isinstance(told, torch.dtype) else next(floating, torch.float32)
 
 
 def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
-    """Where it computes: with hooks that offload it, where they will bring it. Raises `InputError` for parameters on the meta device."""
+    """Where it computes; where hooks offload it, the device they move it to. Raises `InputError` for parameters on the meta device."""
     if is_offloaded(network):
         return torch.device(pipeline._execution_device)
     left = next((name for name, parameter in network.named_parameters() if parameter.is_meta), None)
@@ -49,7 +51,7 @@ def called(network: nn.Module, traits: Traits, arguments: Mapping[str, Any]) -> 
     """The denoiser's raw output. Raises `IncompatibleError` where its output should carry a graph and does not."""
     args, kwargs = as_called(traits, arguments)
     is_differentiated = torch.is_grad_enabled() and carries_graph([*args, *kwargs.values()])
-    with kept_for_backward(network, is_differentiated):
+    with kept_for_backward(network, is_differentiated), gradients_pass(network) if is_differentiated else nullcontext():
         raw = network(*args, **kwargs, return_dict=False)[0]
     if is_differentiated and not carries_graph(raw):
         raise IncompatibleError(

@@ -1,6 +1,6 @@
 """A pipeline's own call of its denoiser, to be made again for one guidance branch and with another embedding.
 
-Whatever else the pipeline tells its denoiser (a ControlNet's residuals, an IP-Adapter's picture, a mask) is told again as it is.
+All other inputs of the call (a ControlNet's residuals, an IP-Adapter's image, a mask) are passed again unchanged.
 """
 
 from collections.abc import Mapping
@@ -38,22 +38,22 @@ class DenoiserCall:
 
     @property
     def time(self) -> float:
-        """The time as the denoiser is told it."""
+        """The time, as the denoiser receives it."""
         return _first(self.arguments)
 
     def is_at(self, time: float) -> bool:
-        """Whether this is what a time of the sampler's table looks like to the denoiser, up to the rounding of float32."""
+        """Whether this is the denoiser's form of a time of the sampler's table, up to the rounding of float32."""
         told = _first(self.drawing.family.shown(self.x, time))
         return abs(self.time - told) <= 1e-5 * max(abs(told), 1e-3)
 
     @property
     def x(self) -> Tensor:
-        """x as the denoiser is shown it, in every row; what stands in further channels (a picture, a mask) is left out."""
+        """x as the denoiser receives it, in every row, without further channels (an image, a mask)."""
         return self.drawing.family.seen(self.arguments)[:, : self.drawing.channels]
 
     @property
     def embedding(self) -> Embedding:
-        """All rows of it, which remember where in the call they stand."""
+        """The embedding of all rows; `extra` holds the index of each row in the call."""
         told = self.drawing.family.embedding(self.arguments)
         rows = torch.arange(told.tokens.shape[0], device=told.tokens.device)
         return evolve(told, extra={**told.extra, _ROWS: rows})

@@ -1,7 +1,7 @@
 """Pipelines that were distilled to few steps: how they are recognised, and how many steps they take.
 
-LCM and TCD schedulers are made for few steps. A name of the publisher's (turbo, lightning, hyper, schnell, dmd) tells; and so does, less
-surely, an Euler sampler with "trailing" times on a model that predicts the noise, as SD-Turbo, SDXL-Turbo and SDXL-Lightning have.
+LCM and TCD schedulers are made for few steps. So are models whose published name says so (turbo, lightning, hyper, schnell, dmd). A less
+certain sign is an Euler sampler with "trailing" times on a model that predicts the noise, as in SD-Turbo, SDXL-Turbo and SDXL-Lightning.
 """
 
 import re

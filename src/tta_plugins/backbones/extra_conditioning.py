@@ -1,4 +1,4 @@
-"""Pipelines whose denoiser is told more than x, the time and the text: only their own call brings the rest."""
+"""Pipelines whose denoiser takes more than x, the time and the text; only their own call computes the rest."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from tta_plugins.backbones.denoiser import check_repeatable, inside
 from tta_plugins.backbones.family import Family, Pipeline
 
 _PARTS = {
-    "controlnet": ("a ControlNet", "its denoiser is also told what the ControlNet sees in a picture"),
-    "adapter": ("a T2I-Adapter", "its denoiser is also told what the adapter sees in a picture"),
-    "mask_processor": ("a mask", "it draws anew inside the mask alone"),
+    "controlnet": ("a ControlNet", "its denoiser also takes the ControlNet's features of an image"),
+    "adapter": ("a T2I-Adapter", "its denoiser also takes the adapter's features of an image"),
+    "mask_processor": ("a mask", "it changes only the part of the image inside the mask"),
 }
 
 
 def check(pipeline: Pipeline, family: Family) -> None:
-    """Raises `IncompatibleError` for a pipeline of which our own loop would leave a part out."""
+    """Raises `IncompatibleError` for a pipeline that needs inputs which our own loop does not compute."""
     network = getattr(pipeline, family.traits.denoiser)
     denoiser: Any = inside(network)
     check_repeatable(network)
@@ -24,9 +24,9 @@ def check(pipeline: Pipeline, family: Family) -> None:
         if getattr(pipeline, part, None) is not None:
             raise _refusal(pipeline, what, why)
     if getattr(denoiser, "encoder_hid_proj", None) is not None and denoiser.config.get("encoder_hid_dim_type") != "text_proj":
-        raise _refusal(pipeline, "an IP-Adapter", "its denoiser is also shown a picture's embedding, until pipeline.unload_ip_adapter()")
+        raise _refusal(pipeline, "an IP-Adapter", "its denoiser also takes an image's embedding, until pipeline.unload_ip_adapter()")
     if channels != told:
-        raise _refusal(pipeline, f"{channels} input channels", f"it is also shown a picture or a mask beside {told} channels of latents")
+        raise _refusal(pipeline, f"{channels} input channels", f"it also takes an image or a mask besides {told} channels of latents")
 
 
 def _refusal(pipeline: Pipeline, what: str, why: str) -> IncompatibleError:

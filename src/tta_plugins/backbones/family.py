@@ -1,4 +1,4 @@
-"""What differs between families of pipelines, and what a pipeline's own call is steered by; everything else is `PipelineBackbone`'s."""
+"""What differs between families of pipelines, and what steering a pipeline's own call needs. The rest is in `PipelineBackbone`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -22,11 +22,11 @@ class Traits:
     Attributes:
         denoiser: the pipeline's attribute that holds the denoiser.
         patch: side of the square of latent pixels that the denoiser takes for one token.
-        packing: channels of a token that the denoiser is shown, for one channel of the latents: 4 where 2 x 2 pixels make a token.
+        packing: input channels of the denoiser for one channel of the latents: 4 where a token is 2 x 2 latent pixels.
         upcasts: its own pipeline decodes in float32 where the autoencoder's configuration says `force_upcast`.
         steps, guidance: its own pipeline's defaults; guidance is 1 without an unconditional branch.
         has_null: whether there is an unconditional branch.
-        branches: how its own pipeline evaluates the branches of guidance: one batch, which null or text begins, or a call for each.
+        branches: how its own pipeline evaluates the branches of guidance: one batch with the null or the text first, or a call for each.
         tells_guidance: whether the pipeline's `guidance_scale` is this guidance; FLUX's and Qwen-Image's is the embedded one.
         positional: the denoiser's arguments that its own pipeline gives by position.
     """

@@ -32,7 +32,7 @@ class Flux:
     """The family of `FluxPipeline`.
 
     Attributes:
-        embedded: the guidance that dev's network is told; None for schnell's, which has no such input.
+        embedded: the guidance that dev's network takes as an input; None for schnell's, which has no such input.
     """
 
     embedded: float | None = 3.5

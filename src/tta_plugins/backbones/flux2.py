@@ -31,7 +31,7 @@ class Flux2:
     """The family of `Flux2Pipeline` (dev) and `Flux2KleinPipeline`.
 
     Attributes:
-        embedded: the guidance that dev's network is told; None for Klein's, which has no such input.
+        embedded: the guidance that dev's network takes as an input; None for Klein's, which has no such input.
         layers: whose hidden states of the language model are the tokens' features; empty: the pipeline's own choice.
     """
 

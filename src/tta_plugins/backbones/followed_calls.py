@@ -15,7 +15,7 @@ from tta_plugins.backbones.lockstep import Answer
 
 @attrs.define
 class FollowedCalls:
-    """What the hook remembers between calls: the run, and the index of the step that comes next."""
+    """The hook's state between calls: the run, and the index of the next step."""
 
     steered: Steered
     run: HookedRun | None = None
@@ -54,7 +54,7 @@ class FollowedCalls:
         if not call.is_at(step.time):
             raise InputError(
                 f"The denoiser is called at time {call.time:g}, where {step.time:g} comes next. Steering needs one call a step for "
-                "each guidance branch, and to be told of the guidance: give steering_hook the true guidance of FLUX or Qwen-Image; SD3's "
+                "each guidance branch, and the guidance: give steering_hook the true guidance of FLUX or Qwen-Image. SD3's "
                 "skipped layers are a third branch. After an interrupted call, open a new hook."
             )
         self.run.check_unchanged(text=text, null=null)

@@ -24,7 +24,7 @@ from tta_plugins.backbones.lockstep import Answer, LockstepGuidance, LockstepRun
 
 @attrs.frozen
 class HookedRun:
-    """One call of the pipeline, followed; `text` and `null` are what it tells its denoiser."""
+    """A run beside one call of the pipeline; `text` and `null` are the embeddings that the pipeline gives its denoiser."""
 
     steps: tuple[Step, ...]
     text: Embedding
@@ -36,7 +36,7 @@ class HookedRun:
         return self.lockstep.answer(Place(x, call, guidance))
 
     def check_unchanged(self, **told: Embedding | None) -> None:
-        """Raises `InputError` if the pipeline tells its denoiser another embedding than it began with."""
+        """Raises `InputError` if the pipeline gives its denoiser another embedding than at its first step."""
         for name, now in told.items():
             began: Embedding | None = getattr(self, name)
             if now is not None and (began is None or not all(map(_equal, now.leaves, began.leaves))):
@@ -48,7 +48,7 @@ class HookedRun:
 
 @attrs.frozen
 class Steered:
-    """What is steered, by what, and what the user told of the call."""
+    """The pipeline, the method, the reward, and what the user said about the call."""
 
     drawing: FamilyBackbone
     method: Method
@@ -60,7 +60,7 @@ class Steered:
     snapshots: list[Snapshot] = attrs.field(factory=list)
 
     def branches(self) -> tuple[int, ...]:
-        """How many guidance branches a batched call may have, as far as the pipeline tells."""
+        """How many guidance branches a batched call may have, as far as the pipeline says."""
         guided = getattr(self.drawing.pipeline, "do_classifier_free_guidance", None)
         if guided is None and self.guidance is not None:
             guided = self.guidance > 1
@@ -118,7 +118,7 @@ class Steered:
         if skipped is None:
             raise IncompatibleError(
                 f"Cannot steer a denoiser that is called at time {call.time:g}. This is because it is none of the sampler's times. Use a "
-                "pipeline that tells its denoiser the times of its scheduler."
+                "pipeline that passes its scheduler's times to its denoiser."
             )
         return LastSteps(scheduler, len(scheduler.steps) - skipped)
 
@@ -127,7 +127,7 @@ def guidance_of(steered: Steered, both: bool | None) -> float:
     """The guidance of the pipeline's call now; `both`: whether the call has both branches, None where each has its own call.
 
     Raises:
-        InputError: if nobody tells, or if the pipeline tells another than the user.
+        InputError: if neither the pipeline nor the user gives it, or if they give different ones.
     """
     pipeline, given = steered.drawing.pipeline, steered.guidance
     tells = steered.drawing.family.traits.tells_guidance
@@ -138,7 +138,7 @@ def guidance_of(steered: Steered, both: bool | None) -> float:
         return 1.0
     guidance = told if given is None else given
     if guidance is None:
-        raise InputError(f"{name_of(steered.drawing)} does not tell its guidance. Give steering_hook the guidance of the call.")
+        raise InputError(f"{name_of(steered.drawing)} has no `guidance_scale` to read. Give steering_hook the guidance of the call.")
     if told not in (None, guidance):
         raise InputError(f"steering_hook was given guidance {given:g}, but the pipeline is called with {told:g}. Leave it out.")
     return float(guidance)

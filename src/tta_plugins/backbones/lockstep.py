@@ -1,8 +1,8 @@
-"""A method that follows a trajectory somebody else samples: its networks and its sampler see the other's x at every step.
+"""A method that follows a trajectory which the pipeline samples: its networks and its sampler get the pipeline's x at every step.
 
-The method runs its own loop, in its own thread, and believes that it samples. When it first asks for a prediction at a step it waits
-until the other has come there, and is given the other's call of the denoiser. It evaluates that call again, told other embeddings;
-what it last predicted with at the step is its answer. A method that moves the clean estimate answers with the output that says so.
+The method runs its own loop in its own thread. When it first asks for a prediction at a step, it waits until the pipeline is at that
+step, and gets the pipeline's call of the denoiser. It evaluates that call again with other embeddings. Those of its last prediction at
+the step are its answer. A method that moves the clean estimate answers with the output that says so.
 """
 
 import threading

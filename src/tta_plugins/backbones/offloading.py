@@ -1,4 +1,4 @@
-"""Pipelines whose weights come and go: which of them a backward finds where it needs them.
+"""Pipelines that move or cast their weights, and for which of them a backward pass works.
 
 `enable_sequential_cpu_offload` gives every call new parameters, which a graph keeps. `enable_model_cpu_offload` moves a network when the
 next one is called. Group offloading and layerwise casting change the data of parameters under the graph.
@@ -15,7 +15,7 @@ from tta_core.errors import IncompatibleError
 
 
 def is_offloaded(network: nn.Module) -> bool:
-    """Whether hooks bring its weights to where it computes."""
+    """Whether hooks move its weights to the device for a call."""
     return any(getattr(module, "_hf_hook", None) is not None or _hook(module, "offload") is not None for module in network.modules())
 
 

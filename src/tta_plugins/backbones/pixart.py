@@ -59,7 +59,7 @@ class PixArt:
         """The number of steps alone."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """T5's tokens and their mask; for a network that is told them, the size and the aspect ratio."""
+        """T5's tokens and their mask; for a network that takes them, the size and the aspect ratio."""
         tokens, mask, _, _ = pipeline.encode_prompt(list(prompts), False, device=device, max_sequence_length=self.max_sequence_length)
         extra = {}
         if pipeline.transformer.use_additional_conditions:

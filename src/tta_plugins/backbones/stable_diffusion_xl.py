@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two text encoders, a pooled vector, and the picture's size told to the U-Net.
+"""Stable Diffusion XL: two text encoders, a pooled vector, and the image's size as an input of the U-Net.
 
 Source: SDXL (arXiv 2307.01952); the calls of diffusers' `StableDiffusionXLPipeline`.
 """
@@ -57,7 +57,7 @@ class StableDiffusionXL:
         return Embedding(tokens, pooled.to(tokens.dtype), extra=_told(pipeline, size, 6.0, tokens))
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
-        """The negative prompt's embedding; without one zeros, unless the pipeline is told to encode the empty text."""
+        """The negative prompt's embedding; without one zeros, unless the pipeline is set to encode the empty text."""
         if not self.traits.has_null:
             return None
         null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
@@ -106,7 +106,7 @@ def stable_diffusion_xl(
     embedded_guidance: float = 5.0,
     clip_skip: int | None = None,
 ) -> PipelineBackbone:
-    """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is told."""
+    """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is an input of an LCM's U-Net."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusionXL().traits, embedded)
     family = StableDiffusionXL(guidance_rescale, embedded, {"clip_skip": clip_skip}, traits)
@@ -114,7 +114,7 @@ def stable_diffusion_xl(
 
 
 def _told(pipeline: Pipeline, size: Size, aesthetics: float, tokens: Tensor) -> Mapping[str, Tensor]:
-    """The size: original, crop, target; the refiner is told aesthetics, the diffusers pipeline's own defaults, in place of the target."""
+    """The size: original, crop, target. The refiner takes an aesthetic score in place of the target: its own pipeline's default."""
     last = (aesthetics,) if pipeline.config.get("requires_aesthetics_score") else size
     return {"time_ids": torch.tensor([[*size, 0, 0, *last]], dtype=tokens.dtype, device=tokens.device).repeat(tokens.shape[0], 1)}
 

@@ -1,4 +1,4 @@
-"""What the two families with a U-Net share: the size it was made for, and the guidance that a distilled one (LCM) is told."""
+"""What the families with a U-Net share: the size it was made for, and the guidance that a distilled one (LCM) takes as an input."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def side(pipeline: Pipeline) -> int:
 
 
 def guidance_embedding(pipeline: Pipeline, guidance: float) -> Tensor | None:
-    """A guidance as a distilled U-Net is told it, `(1, d)`; None for a U-Net without such an input.
+    """A guidance as a distilled U-Net takes it, `(1, d)`; None for a U-Net without such an input.
 
     Source: sinusoidal embedding of guidance - 1 (arXiv 2310.04378 section 4.1; the frequencies are those of diffusers' pipelines).
     """
@@ -39,5 +39,5 @@ def embedded(embedding: Tensor | None, x: Latents) -> Mapping[str, Tensor]:
 
 
 def without_null(traits: Traits, embedding: Tensor | None) -> Traits:
-    """The family's traits; a U-Net that is told its guidance has no unconditional branch."""
+    """The family's traits; a U-Net that takes its guidance as an input has no unconditional branch."""
     return traits if embedding is None else evolve(traits, has_null=False, guidance=1.0, steps=4)

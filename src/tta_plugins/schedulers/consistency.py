@@ -16,7 +16,7 @@ _SIGMA_DATA = 0.5
 
 
 def lcm(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """LCM: every step noises x0 afresh, so that it has no eta; the last draws nothing."""
+    """LCM: every step noises x0 again, so it has no eta. The last step draws no noise."""
     read = Native.of(native)
     shares, times = read.alphas_cumprod, _times(read, steps, shape, "LCMScheduler")
     here = [_point(float(shares[int(time)])) for time in times]

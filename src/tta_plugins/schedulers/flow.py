@@ -9,7 +9,7 @@ from tta_plugins.schedulers.reading import Eta, Native, Shape, floats
 
 
 def flow_euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """Flow Euler; its own eta is 0. With diffusers' `stochastic_sampling` x is forgotten, and x0 noised afresh, at each step."""
+    """Flow Euler; its own eta is 0. With diffusers' `stochastic_sampling` each step noises x0 again and does not use x."""
     read = Native.of(native)
     if not read.is_flow:
         raise IncompatibleError(

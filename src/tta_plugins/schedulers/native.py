@@ -32,13 +32,14 @@ def native(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedu
     read = Native.of(native)
     if read.config.get("variance_type") in ("learned", "learned_range"):
         raise IncompatibleError(
-            f"Cannot read {read.name} with variance_type={read.config['variance_type']!r}. This is because it takes half of the network's "
-            "channels for variances, and the backbone hands over the others alone. Give the pipeline a scheduler with fixed variances."
+            f"Cannot read {read.name} with variance_type={read.config['variance_type']!r}. This is because half of the "
+            "network's channels are variances for it, and the backbone returns only the other half. Give the pipeline a scheduler with "
+            "fixed variances."
         )
     outside = _outside(read)
     if outside:
         instead, name = (flow_euler, "flow-euler") if read.is_flow else (ddim, "ddim")
-        _warn(f"{read.name} is replaced by {name}: {outside}. Ask for scheduler={name!r} to choose so yourself.")
+        _warn(f"{read.name} is replaced by {name}: {outside}. Pass scheduler={name!r} to choose it explicitly.")
         return instead(native, steps, eta, shape)
     clipping = [name for name in ("clip_sample", "thresholding") if read.config.get(name)]
     if clipping:
@@ -53,7 +54,7 @@ def _outside(read: Native) -> str:
     """Why a scheduler is not one Gaussian per step that a table gives; empty if it is."""
     config = read.config
     if not any(read.is_a(*classes) for classes, _ in _FAMILY):
-        return "its steps are no Gaussian of the current x and the last two clean estimates"
+        return "its step is not a Gaussian around a combination of the current x and the last two clean estimates"
     if config.get("solver_order", 1) > 2:
         return f"order {config['solver_order']} needs more than the previous clean estimate"
     if config.get("algorithm_type", "dpmsolver++") not in ("dpmsolver++", "sde-dpmsolver++"):
@@ -61,7 +62,7 @@ def _outside(read: Native) -> str:
     if config.get("solver_type", "midpoint") != "midpoint":
         return f"solver_type={config['solver_type']!r} is another second-order formula"
     if config.get("variance_type", "fixed_small") not in (None, "fixed_small", "fixed_small_log"):
-        return f"variance_type={config['variance_type']!r} draws more noise than the posterior"
+        return f"variance_type={config['variance_type']!r} draws more noise than the posterior has has"
     if config.get("scale_factors"):
         return "scale_factors change the size of x between steps"
     if config.get("invert_sigmas"):

@@ -1,4 +1,4 @@
-"""What is read from a diffusers scheduler object: class names, settings, training table and timetable. The object is never changed."""
+"""What is read from a diffusers scheduler object: class names, settings, the training table and the times. The object is never changed."""
 
 import copy
 import inspect
@@ -61,7 +61,7 @@ class Native:
         return cast(Mapping[str, Any], self.scheduler.config)
 
     def setting(self, name: str, default: Any) -> Any:
-        """A setting that somebody chose. What the object merely took as its own class's default gives `default`.
+        """A setting that somebody chose. A setting that the object took from its class's defaults gives `default`.
 
         So a sampler made from another's settings starts as diffusers' `from_config` would.
         """
