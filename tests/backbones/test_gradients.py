@@ -51,7 +51,7 @@ def leaves(controls):
 
 def stock_images(name, pipe, controls, guidance):
     """The stock call on given embeddings and x_T, its no_grad taken off."""
-    options = arguments(name, 3, guidance, None)
+    options = arguments(name, 2, guidance, None)
     del options["prompt"]
     options["prompt_embeds"] = listed(controls.text) if name == "z-image" else controls.text.tokens
     x = controls.noise[0]
@@ -90,7 +90,7 @@ def test_gradients_are_the_stock_pipelines(name, pipelines):
     weight = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     if name == "hunyuan-dit":  # whose own DDPM draws at each step
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-    with prepared(name, pipe, 3, guidance=guidance) as problem:
+    with prepared(name, pipe, 2, guidance=guidance) as problem:
         ours_controls, ours = leaves(problem.controls)
         theirs_controls, theirs = leaves(problem.controls)
         images = problem.backbone.decode(problem.sample(ours_controls)).clamp(0, 1)
@@ -162,12 +162,12 @@ WRONG = {
 def test_what_is_compared_depends_on_each_part(name, wrong, pipelines):
     """Negative controls: the comparison with stock would notice each of these."""
     if wrong == "rescaling":
-        with prepared(name, pipelines(name), 3) as problem, torch.no_grad():
+        with prepared(name, pipelines(name), 2) as problem, torch.no_grad():
             plain = WrappedBackbone(problem.backbone, combining=classifier_free)
             right, other = problem.sample(problem.controls), evolve(problem, backbone=plain).sample(problem.controls)
         assert (right - other).abs().max() > 1e-3 * right.abs().max()
         return
-    with prepared(name, pipelines(name), 3, guidance=2.0 if name == "flux-dev" else 5.0) as problem, torch.no_grad():
+    with prepared(name, pipelines(name), 2, guidance=2.0 if name == "flux-dev" else 5.0) as problem, torch.no_grad():
         right, other = problem.sample(problem.controls), problem.sample(WRONG[wrong](problem.controls))
     assert (right - other).abs().max() > 1e-3 * right.abs().max()
 

@@ -110,11 +110,10 @@ def test_methods_steer_quantised_denoisers(method, pipelines):
     assert all(after >= before - 1e-6 for after, before in zip(run.result.scores, run.baseline.scores, strict=True))
 
 
-@pytest.mark.parametrize("part", ["attn2.to_q", "attn2.to_v"])
-def test_layers_without_a_backward_are_refused_by_name(part, pipelines):
+def test_layers_without_a_backward_are_refused_by_name(pipelines):
     """The denoiser's output has a graph all the same, by the residual connections around the layer."""
     packed = copy.deepcopy(pipelines("sd"))
-    name = [name for name, _ in packed.unet.named_modules() if name.endswith(part)][-1]
+    name = [name for name, _ in packed.unet.named_modules() if name.endswith("attn2.to_q")][-1]
     parent, last = packed.unet.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
     setattr(parent, last, WithoutBackward(getattr(parent, last)))
     options = {"backbone": packed, "reward": brightness, **SIZE}

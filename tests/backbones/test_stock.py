@@ -120,14 +120,14 @@ def row(request, pipelines):
     return name, pipe, options
 
 
-LONG = ["ddim-eta-1", "ddpm", "euler-ancestral", "dpm-karras", "dpm-sde", "sd3", "flux-dev", "z-image"]  # whose rounding adds up
+LONG = ["ddim-eta-1", "euler-ancestral", "dpm-sde", "flux-dev"]  # whose rounding adds up
 
 
 def test_latents(row):
     """Our tables draw what stock draws; and driven by stock's own scheduler, our calls of the networks give the same bits."""
     name, pipe, options = row
-    theirs = stock(name, pipe, 6, **options)
-    with prepared(name, pipe, 6, **options) as problem, torch.no_grad(), torch.random.fork_rng(devices=[]):
+    theirs = stock(name, pipe, 4, **options)
+    with prepared(name, pipe, 4, **options) as problem, torch.no_grad(), torch.random.fork_rng(devices=[]):
         ours = problem.sample(problem.controls)
         torch.manual_seed(1)
         driven = stepped(name, pipe.scheduler, problem, options)
@@ -147,9 +147,9 @@ def test_latents_of_many_steps(row):
 @pytest.mark.parametrize("name", ALL)
 def test_images(name, pipelines):
     pipe, options = pipelines(name), OPTIONS.get(name, {})
-    with prepared(name, pipe, 3, **options) as problem, torch.no_grad():
+    with prepared(name, pipe, 2, **options) as problem, torch.no_grad():
         ours = problem.backbone.decode(problem.sample(problem.controls)).clamp(0, 1)
-    assert (ours - stock(name, pipe, 3, kind="pt", **options)).abs().max() <= 3e-6
+    assert (ours - stock(name, pipe, 2, kind="pt", **options)).abs().max() <= 3e-6
 
 
 def stepped(name, scheduler, problem, options):
@@ -205,6 +205,10 @@ def stacked(first, second):
 
 
 FEW = {
+    "sdxl-turbo": ("sdxl", EulerAncestralDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
+    "z-image-turbo": ("z-image", None, {}, {"guidance": 0.0, "negative": None}),
+    "klein": ("flux2-klein", None, {}, {"guidance": 1.0, "negative": None}),
+    "tcd": ("sd", TCDScheduler, {}, {"guidance": 0.0, "eta": 0.3}),
     "turbo": ("sd", EulerDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
     "lightning": ("sdxl", EulerDiscreteScheduler, {"timestep_spacing": "trailing"}, {"guidance": 0.0}),
     "hyper": ("sdxl", TCDScheduler, {}, {"guidance": 0.0, "eta": 1.0}),
@@ -213,16 +217,16 @@ FEW = {
 }
 
 
-@pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("few", FEW)
-def test_few_steps_draw_the_pipelines_own_pictures(few, steps, pipelines):
+def test_one_to_four_steps_draw_the_pipelines_own_images(few, pipelines):
     name, cls, settings, options = FEW[few]
     pipe = pipelines(name)
     if cls is not None:
         pipe.scheduler = cls.from_config(pipe.scheduler.config, **settings)
-    with prepared(name, pipe, steps, **options) as problem, torch.no_grad():
-        ours = problem.backbone.decode(problem.sample(problem.controls)).clamp(0, 1)
-    assert (ours - stock(name, pipe, steps, kind="pt", **options)).abs().max() <= 3e-6
+    for steps in (1, 2, 3, 4):
+        with prepared(name, pipe, steps, **options) as problem, torch.no_grad():
+            ours = problem.backbone.decode(problem.sample(problem.controls)).clamp(0, 1)
+        assert (ours - stock(name, pipe, steps, kind="pt", **options)).abs().max() <= 3e-6, steps
 
 
 @pytest.mark.parametrize(
