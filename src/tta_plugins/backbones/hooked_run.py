@@ -19,7 +19,8 @@ from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.autoencoder import pixels_of
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
-from tta_plugins.backbones.lockstep import Answer, LockstepGuidance, LockstepRun, LockstepScheduler, Place, lockstep_backbone
+from tta_plugins.backbones.lockstep import Answer, LockstepRun, Place
+from tta_plugins.backbones.lockstep_parts import LockstepGuidance, LockstepScheduler, lockstep_backbone
 
 
 @attrs.frozen

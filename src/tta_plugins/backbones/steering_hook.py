@@ -23,8 +23,8 @@ from tta_plugins.backbones.branches_together import BranchesTogether
 from tta_plugins.backbones.denoiser_call import DenoiserCall, Replaced
 from tta_plugins.backbones.family import FamilyBackbone
 from tta_plugins.backbones.followed_calls import FollowedCalls
+from tta_plugins.backbones.hook_refusals import MOVES_X, ONE_PASS, PARTICLES
 from tta_plugins.backbones.hooked_run import Steered
-from tta_plugins.backbones.lockstep import MOVES_X, ONE_PASS, PARTICLES
 
 
 @contextmanager

@@ -1,0 +1,103 @@
+"""The backbone, the sampler and the guidance of a method whose trajectory the pipeline samples."""
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+
+from tta_core.errors import IncompatibleError
+from tta_core.protocols.scheduler import Scheduler
+from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.values.controls import Embedding
+from tta_core.values.schedules import Multiplied, Schedule
+from tta_core.values.trajectory import Prediction, State, Step
+from tta_core.values.transition import as_batch
+from tta_core.values.typing import Latents, evolve
+from tta_plugins.backbones.family import FamilyBackbone
+from tta_plugins.backbones.guidance import rescaled
+from tta_plugins.backbones.hook_refusals import KEPT_NOISE
+from tta_plugins.backbones.lockstep import LockstepRun
+
+
+def lockstep_backbone(drawing: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
+    """A backbone that evaluates its branches in the pipeline's calls."""
+
+    def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
+        place = lockstep.arrived(step.index)
+        change = lockstep.moved(x) * step.input_scale
+        output = place.call.output(embedding, change if change.requires_grad or change.any() else None)
+        lockstep.said(output, embedding)
+        return output
+
+    def combine(text: Latents, null: Latents, guidance: float) -> Latents:
+        lockstep.predicted(text, null)
+        return rescaled(drawing.combine(text, null, guidance), text, getattr(drawing.pipeline, "guidance_rescale", None) or 0.0)
+
+    return WrappedBackbone(drawing, predicting=predict, combining=combine)
+
+
+@attrs.frozen
+class LockstepScheduler:
+    """A sampler that predicts from the pipeline's x."""
+
+    scheduler: Scheduler
+    lockstep: LockstepRun = attrs.field(repr=False)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The original's."""
+        return self.scheduler.steps
+
+    @property
+    def initial_std(self) -> float:
+        """The original's."""
+        return self.scheduler.initial_std
+
+    def predict(self, state: State, output: Latents, step: Step) -> Prediction:
+        """The prediction at the pipeline's x; the history is the method's own, which was made there."""
+        place = self.lockstep.arrived(step.index)
+        if place.guidance <= 1:
+            self.lockstep.predicted(output, None)
+        x = as_batch(place.x, state.x.shape[0]) + self.lockstep.moved(state.x)
+        return self.scheduler.predict(evolve(state, x=x), output, step)
+
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The same for another clean estimate: the pipeline gets the output that gives this estimate, and samples from it.
+
+        Where x was moved as well (the predicted noise is kept), it gets the clean estimate whose next x has the same mean. Raises
+        `IncompatibleError` for that with a sampler of the second order, which remembers the estimate that it got.
+        """
+        place = self.lockstep.arrived(step.index)
+        theirs = evolve(state, x=place.x)
+        if not self.lockstep.moved(state.x).any():
+            self._tell(theirs, x0, step)
+            return self.scheduler.believe(theirs, x0, step)
+        if any(other.order > 1 for other in self.steps):
+            raise IncompatibleError(KEPT_NOISE)
+        wanted = self.scheduler.believe(state, x0, step)
+        apart = wanted.transition.mean - self.scheduler.believe(theirs, x0, step).transition.mean
+        none, one = (torch.full_like(place.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
+        self._tell(theirs, x0 + apart / self.scheduler.believe(State(none), one, step).transition.mean, step)
+        return wanted
+
+    def _tell(self, state: State, x0: Latents, step: Step) -> None:
+        """Finds the output that gives this clean estimate, which is linear in x and the output."""
+        none, one = (torch.full_like(state.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
+        slope = self.scheduler.predict(State(none), one, step).x0
+        self.lockstep.believed((x0 - self.scheduler.predict(state, torch.zeros_like(x0), step).x0) / slope)
+
+
+@attrs.frozen
+class LockstepGuidance:
+    """The guidance of the pipeline's call, step by step; before the method's first prediction, that of the first step."""
+
+    lockstep: LockstepRun = attrs.field(repr=False)
+    first: float
+
+    def __call__(self, index: int, total: int) -> float:
+        """Of this step: waits until the pipeline is there."""
+        return self.lockstep.arrived(index).guidance if self.lockstep.has_begun else self.first
+
+    def __mul__(self, other: Schedule) -> Schedule:
+        """The product of two schedules."""
+        return Multiplied(self, other)
