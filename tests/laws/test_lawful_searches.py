@@ -5,9 +5,11 @@ import pytest
 from tta_core.solving.estimators import ZerothOrder
 from tta_core.solving.steering import SGD
 from tta_core.testing import MethodSuite
+from tta_core.testing.problems import plain, problem_for, solved
 from tta_core.values.schedules import Constant, Every
 from tta_plugins.methods.das import DAS
 from tta_plugins.methods.fk import FK
+from tta_plugins.methods.line_search import LBFGS
 from tta_plugins.methods.noise_search import NoiseSearch
 from tta_plugins.methods.path_search import PathSearch
 from tta_plugins.methods.rbf import RBF
@@ -97,6 +99,17 @@ class TestReNO(MethodSuite):
     @pytest.fixture(params=[ReNO(1), ReNO(3, optimizer=SGD(0.0))], ids=["one iteration", "lr 0"])
     def idle(self, request):
         return request.param
+
+
+def test_a_line_search_climbs_and_treats_each_prompt_as_if_alone():
+    method = ReNO(2, optimizer=LBFGS(2))
+    problem = problem_for(method, steps=1, seed=(0, 1))
+    together = solved(method, problem)
+    assert (together.scores > plain(problem).scores).all()
+    assert problem.ledger.counts["reward"] > 2 * 2, "no line search was made"
+    for prompt, seed, x0 in zip(problem.prompts, (0, 1), together.x0, strict=True):
+        single = solved(method, problem_for(method, steps=1, prompts=(prompt,), seed=(seed,)))
+        assert (single.x0[0] - x0).abs().max() < 1e-4
 
 
 class TestReNOWithoutGradient(MethodSuite):

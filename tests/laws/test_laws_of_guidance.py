@@ -10,6 +10,7 @@ from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, plain, problem_for, solved
 from tta_core.testing.tables import flow_scheduler
 from tta_core.values.noise import keyed_normal
+from tta_core.values.schedules import Steps
 from tta_core.values.trajectory import State
 from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.dps import DPS
@@ -17,7 +18,7 @@ from tta_plugins.methods.freedom import FreeDoM
 from tta_plugins.methods.guidance import LookAhead, of_x0
 from tta_plugins.methods.lgd import LGD
 from tta_plugins.methods.mpgd import MPGD
-from tta_plugins.methods.strength import Damped
+from tta_plugins.methods.strength import Damped, OfSignal
 from tta_plugins.methods.tfg import TFG
 from tta_plugins.methods.universal_guidance import UniversalGuidance
 
@@ -219,3 +220,26 @@ def test_time_travel_without_strength_keeps_the_distribution():
     assert (again - once).abs().max() > 0.1
     spread = [(x - x.mean(0)).square().mean().sqrt().item() for x in (again, once)]
     assert math.isclose(*spread, rel_tol=0.06), spread
+
+
+@pytest.mark.parametrize("relative", ["no", "noise"])
+def test_a_step_of_freedom_is_as_long_as_its_rule_says(relative):
+    """x' - step(x): rho sqrt(abar) g for faces by maps; rho c1 sqrt((1 - abar) / abar) rms(e) / rms(g) g for faces by CLIP."""
+    method = FreeDoM(OfSignal(30.0) if relative == "no" else 0.02, relative, updates=Steps((1,)))
+    problem = problem_for(method, steps=4)
+    snapshots = list(method.align(problem))
+    step, x = problem.steps[1], problem.start(problem.controls)
+    with torch.no_grad():
+        x = problem.at(x, problem.steps[0]).predict(problem.controls).sample(problem.controls.noise[1])
+        prediction = problem.at(x, step).predict(problem.controls)
+    (gradient,) = snapshots[1].gradient
+    here, after = step.a**2, step.a_next**2
+    share = math.sqrt(after) * (1 - here / after) / (1 - here)
+    sizes = [value.square().flatten(1).mean(1).sqrt().view(-1, 1, 1, 1) for value in (prediction.eps, gradient)]
+    rho = {"no": 30.0 * math.sqrt(here), "noise": 0.02 * share * math.sqrt((1 - here) / here) * sizes[0] / sizes[1]}[relative]
+    moved = evolve(prediction, transition=prediction.transition.shifted(rho * gradient)).sample(problem.controls.noise[2])
+    with torch.no_grad():
+        expected = problem.at(moved, problem.steps[2]).predict(problem.controls).x0
+    torch.testing.assert_close(snapshots[2].x0, expected, atol=1e-5, rtol=1e-5)
+    plain_x0 = problem.at(prediction.sample(problem.controls.noise[2]), problem.steps[2]).predict(problem.controls).x0
+    assert (plain_x0 - expected).abs().max() > 1e-3

@@ -67,12 +67,12 @@ def upwards(images, prompts):
     return signs.to(images) * SCALE * (images.mean((1, 2, 3)) - 0.5)
 
 
-def problem_of(samples, backbone=None, prompts=("up",)):
+def problem_of(samples, backbone=None, prompts=("up",), scheduler=SCHEDULER):
     noises = Drawn(samples)
     rows = torch.stack([noises(row, 0) for row in range(21)])
     return Problem(
         backbone=backbone or Line(),
-        scheduler=SCHEDULER,
+        scheduler=scheduler,
         reward=upwards,
         prompts=prompts * (samples // len(prompts)),
         controls=Controls(Embedding(torch.zeros(samples, 1, 1)), None, rows),
@@ -83,14 +83,14 @@ def problem_of(samples, backbone=None, prompts=("up",)):
     )
 
 
-def evidence_by_quadrature(sign, backbone=None):
+def evidence_by_quadrature(sign, backbone=None, scheduler=SCHEDULER):
     """E exp(sign x0) over the chain's own kernels."""
     grid = torch.linspace(-9, 9, 1801, dtype=torch.float64)
     width = grid[1] - grid[0]
     value, problem = (sign * grid).exp(), problem_of(1, backbone)
-    for step in reversed(SCHEDULER.steps):
+    for step in reversed(scheduler.steps):
         x = grid.view(-1, 1, 1, 1)
-        transition = SCHEDULER.predict(_state(x), problem.backbone.predict(x, step, problem.controls.text), step).transition
+        transition = scheduler.predict(_state(x), problem.backbone.predict(x, step, problem.controls.text), step).transition
         kernel = torch.exp(-((grid[None] - transition.mean.view(-1, 1)) ** 2) / (2 * transition.std**2))
         value = (kernel @ value) / kernel.sum(1)
     return float((value * torch.exp(-(grid**2) / 2)).sum() * width / (2 * torch.pi) ** 0.5)
@@ -145,6 +145,28 @@ def test_das_without_gradient_is_unbiased_too():
     method = DAS(16, 1.0, proposal="prior", tempering=Geometric(0.2), threshold=1.1, resampling="systematic")
     *_, last = method.align(problem_of(2000))
     assert_unbiased(ratios(last, 2.84420))
+
+
+FEW = vp_scheduler(6, eta=1.0, last_alpha_bar=0.97)
+CONSISTENCY = {
+    "lcm": attrs.evolve(FEW, renoise=True),
+    "tcd": attrs.evolve(FEW, steps=tuple(attrs.evolve(step, std=0.7 * step.s_next) for step in FEW.steps)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("lcm", DAS(8, 1.0, tempering=Geometric(0.2), threshold=1.1, resampling="systematic")),
+        ("tcd", DAS(8, 1.0, tempering=Geometric(0.2), threshold=1.1, resampling="systematic")),
+        ("lcm", FK(8, 1.0, potential="diff", updates=Every(), resampling="multinomial")),
+    ],
+    ids=["das, lcm", "das, tcd", "fk, lcm"],
+)
+def test_samplers_of_few_steps_have_an_exact_evidence_too(name, method):
+    scheduler = CONSISTENCY[name]
+    *_, last = method.align(problem_of(2000, scheduler=scheduler))
+    assert_unbiased(ratios(last, evidence_by_quadrature(1, scheduler=scheduler)))
 
 
 def test_das_that_adapts_is_near():

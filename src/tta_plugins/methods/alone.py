@@ -1,6 +1,7 @@
 """Splits a problem into one problem for each sample, and joins the snapshots, for methods whose samples are at different steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -47,6 +48,15 @@ def alone(problem: Problem, sample: int) -> Problem:
     )
 
 
+def each_alone(run: Callable[[Problem], Iterator[Snapshot]], problem: Problem) -> Iterator[Snapshot]:
+    """A method's snapshots of all samples, each of which runs by itself; one that ends before the others stays as it is."""
+    runs = [run(alone(problem, sample)) for sample in range(len(problem.prompts))]
+    found: list[Snapshot] = []
+    for now in zip_longest(*runs):
+        found = [new or old for new, old in zip_longest(now, found)]
+        yield evolve(joined(found, problem.controls), index=min(snapshot.index for snapshot in found))
+
+
 def joined(snapshots: Sequence[Snapshot], controls: Controls) -> Snapshot:
     """The snapshots of single samples at the same place as one; embeddings are the problem's own."""
     first = snapshots[0]
@@ -55,6 +65,7 @@ def joined(snapshots: Sequence[Snapshot], controls: Controls) -> Snapshot:
     def together(tensors: Sequence[Tensor | None]) -> Tensor:
         return torch.cat([tensor for tensor in tensors if tensor is not None])
 
+    images = [snapshot.images for snapshot in snapshots]
     parts = {name: together([snapshot.parts[name] for snapshot in snapshots]) for name in first.parts}
     readings = {name: torch.cat([snapshot.readings[name] for snapshot in snapshots], 1) for name in first.readings}
     return Snapshot(
@@ -64,6 +75,6 @@ def joined(snapshots: Sequence[Snapshot], controls: Controls) -> Snapshot:
         together([snapshot.x0 for snapshot in snapshots]),
         together([snapshot.scores for snapshot in snapshots]),
         parts,
-        images=together([snapshot.images for snapshot in snapshots]),
+        images=None if any(image is None for image in images) else together(images),
         readings=readings,
     )

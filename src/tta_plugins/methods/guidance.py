@@ -82,9 +82,21 @@ def back_noise(problem: Problem, step: Step, repetition: int, x: Latents) -> Lat
 def share_of_guidance(problem: Problem, here: Position, prediction: Prediction, gradient: steering.Tensors) -> Scores:
     """w rms(e_text - e_null) / rms(gradient) per sample: makes a gradient as long as guidance; 0 for a zero gradient."""
     text, null = (problem.scheduler.predict(here.state, prediction.outputs[name], here.step).eps for name in ("text", "null"))
-    weight = at_step(problem.guidance, here.step.index, len(problem.steps))
-    longest, length = (steering.mean_square(value).sqrt() for value in ((text - null,), gradient))
-    return torch.where(length > 0, weight * longest / length.clamp_min(torch.finfo(length.dtype).tiny), torch.zeros_like(length))
+    return at_step(problem.guidance, here.step.index, len(problem.steps)) * _ratio(text - null, gradient)
+
+
+def share_of_noise(step: Step, prediction: Prediction, gradient: steering.Tensors) -> Scores:
+    """c1 (s / a) rms(e) / rms(gradient) per sample, c1 the share of x0 in the posterior's mean; 0 for a zero gradient, and where a is 0."""
+    if step.a == 0:
+        return torch.zeros_like(gradient[0][:, 0, 0, 0])
+    share = step.a_next * (1 - (step.a * step.s_next / (step.a_next * step.s)) ** 2)
+    return share * step.s / step.a * _ratio(prediction.eps, gradient)
+
+
+def _ratio(wanted: Latents, gradient: steering.Tensors) -> Scores:
+    """rms(wanted) / rms(gradient) per sample; 0 for a zero gradient."""
+    longest, length = (steering.mean_square(value).sqrt() for value in ((wanted,), gradient))
+    return torch.where(length > 0, longest / length.clamp_min(torch.finfo(length.dtype).tiny), torch.zeros_like(length))
 
 
 def refuse_without_guidance(problem: Problem) -> None:

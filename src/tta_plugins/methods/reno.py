@@ -18,6 +18,8 @@ from tta_core.solving.estimators import Estimator, Exact, Objective, ZerothOrder
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import above, at_least, within
 from tta_core.values.typing import Scores, evolve, frozen
+from tta_plugins.methods.alone import each_alone
+from tta_plugins.methods.line_search import LBFGS
 from tta_plugins.methods.white_noise import Projection, project
 
 CITATION = """@inproceedings{eyring2024reno,
@@ -37,7 +39,8 @@ class ReNO:
     Attributes:
         iterations: evaluations; the last one is not followed by an update.
         regularisation: lambda_reg on minus the log-density of the norm of d standard normals, which is greatest at ||eps||^2 = d - 1.
-        optimizer: the update rule; the paper uses SGD with Nesterov's momentum.
+        optimizer: the update rule; the paper uses SGD with Nesterov's momentum. `LBFGS()` is the authors' alternative: up to 10 updates an
+            iteration, one sample after another.
         clip: longest gradient, per sample.
         project: after each step "norm" restores the first norm of eps, and "white" the spectrum and the blockwise norms of white noise.
         estimator: `ZerothOrder()` or `Hybrid2()` for a reward without gradient.
@@ -45,7 +48,8 @@ class ReNO:
 
     If the sampler draws noises at its steps, these are not changed.
 
-    Cost: each iteration T denoiser rows, a decode and a reward, forward and, but for the last, backward.
+    Cost: each iteration T denoiser rows, a decode and a reward, forward and, but for the last, backward; with `LBFGS()` also as many as its
+    line searches evaluate, some 10 to 20 an iteration.
     Source: ReNO (arXiv 2406.04312), algorithm 1; made for models of 1 to 4 steps (SD-Turbo, SDXL-Turbo, PixArt-DMD, FLUX-schnell). Its
     reward is 5 HPSv2 + ImageReward + 0.01 CLIP + 0.05 PickScore.
     Differs: norms and clipping are per sample, so that each sample of a batch is independent, and in float32; DOODL (arXiv 2303.13703) is
@@ -54,7 +58,7 @@ class ReNO:
 
     iterations: int = attrs.field(default=50, validator=at_least(1))
     regularisation: float = attrs.field(default=0.01, validator=at_least(0))
-    optimizer: steering.UpdateRule = attrs.field(factory=lambda: steering.SGD(lr=5.0, momentum=0.9, nesterov=True))
+    optimizer: steering.UpdateRule | LBFGS = attrs.field(factory=lambda: steering.SGD(lr=5.0, momentum=0.9, nesterov=True))
     clip: float = attrs.field(default=0.1, validator=above(0))
     project: Projection | None = None
     estimator: Estimator = attrs.field(factory=Exact)
@@ -76,11 +80,14 @@ class ReNO:
     def align(self, problem: Problem) -> Iterator[Snapshot]:
         """Iterate; the x0 of each snapshot is the best so far."""
         problem = problem.check(self.needs)
-        variable, kept = self.variable, None
+        if isinstance(self.optimizer, LBFGS) and len(problem.prompts) > 1:
+            yield from each_alone(self.align, problem)
+            return
+        variable, objective, kept = self.variable, partial(self.objective, problem), None
         value = steering.leaves(variable.read(problem.controls))
-        start, optimizer = steering.detached(value), self.optimizer(value)
+        start, optimizer = steering.detached(value), self._optimizer(problem, value)
         for iteration in range(self.iterations):
-            objective, last = partial(self.objective, problem), iteration + 1 == self.iterations
+            last = iteration + 1 == self.iterations
             with torch.set_grad_enabled(not last):
                 seen, gradient = (objective(value), ()) if last else self.estimator(objective, value, problem, (iteration,))
             gradient = steering.clipped(gradient, self.clip) if gradient else ()
@@ -95,6 +102,16 @@ class ReNO:
                 project(value, start, self.project)
         assert kept is not None
         yield evolve(kept, index=self.iterations - 1)
+
+    def _optimizer(self, problem: Problem, value: steering.Tensors) -> torch.optim.Optimizer:
+        if not isinstance(self.optimizer, LBFGS):
+            return self.optimizer(value)
+
+        def evaluate() -> tuple[Scores, steering.Tensors]:
+            seen, gradient = self.estimator(partial(self.objective, problem), value, problem, (0,))
+            return seen.total, steering.clipped(gradient, self.clip)
+
+        return self.optimizer.optimizer(value, evaluate)
 
     def objective(self, problem: Problem, value: steering.Tensors) -> Objective:
         """R(G(eps)) - lambda_reg (||eps||^2 / 2 - (d - 1) log ||eps||), `value` being `(b, 1, c, h, w)`."""

@@ -59,6 +59,17 @@ class Decreasing:
 
 
 @frozen
+class OfSignal:
+    """strength * sqrt(abar): less where x holds little of x0. Source: FreeDoM (arXiv 2303.09833), the authors' code for faces."""
+
+    strength: float = attrs.field(validator=at_least(0))
+
+    def at(self, step: Step, steps: Sequence[Step]) -> float:
+        """The strength at one of the table's steps."""
+        return self.strength * step.a / (step.a**2 + step.s**2) ** 0.5
+
+
+@frozen
 class Damped:
     """lambda_t = lambda / (1 + 2 lambda v_t), v_t = 1 / (1 / variance + a^2 / s^2): weaker where the clean estimate is still uncertain.
 
