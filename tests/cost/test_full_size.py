@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from tta_core.values.schedules import Every
-from tta_plugins.cost.memory_tracker import MemoryTracker
+from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, made_in, pipeline_configuration
 from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
@@ -78,7 +78,7 @@ def test_a_unet_of_this_size_needs_what_was_predicted():
         network = UNet2DConditionModel.from_config(dict(facts.denoiser)).eval() if real else backbone.networks["denoiser"]
         network.requires_grad_(False)
         mode = made_in(torch.float32) if real else next(network.parameters()).fake_mode
-        with mode, MemoryTracker() as tracker:
+        with mode, CostTracker() as tracker:
             leaf = torch.zeros(1, 77, 768, requires_grad=True)
             output = network(torch.zeros(1, 4, 32, 32), 500, encoder_hidden_states=leaf, return_dict=False)[0]
             torch.autograd.grad(output.sum(), leaf)

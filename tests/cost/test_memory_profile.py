@@ -11,10 +11,10 @@ import tta_core
 from tta_core.running.prepare import prepare
 from tta_core.values.noise import KeyedNoise
 from tta_core.values.schedules import Every, Window
+from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.counted import Counted
 from tta_plugins.cost.dummies import ZeroNoise
 from tta_plugins.cost.fake_setup import on_fake_tensors
-from tta_plugins.cost.flop_count import FlopCount
 from tta_plugins.cost.forecast import forecast
 from tta_plugins.cost.memory_profile import memory_profile
 from tta_plugins.memory.checkpointing import Checkpointing
@@ -90,10 +90,10 @@ def test_the_flops_are_those_of_the_run(shapes):
     method = DATE(updates=Every(2))
     with prepare(PROMPTS, backbone=shapes, method=method, memory=Checkpointing(), steps=4) as prepared:
         foreseen = forecast(prepared.setup)
-        with FlopCount() as flops:
+        with CostTracker() as flops:
             for _ in method.align(prepared.problem):
                 pass
-    assert foreseen.total_flops == pytest.approx(flops.total, rel=0.02)
+    assert foreseen.total_flops == pytest.approx(flops.flops, rel=0.02)
     assert foreseen.evaluations == prepared.problem.ledger.evaluations
     assert "denoiser" in foreseen.dominates
 

@@ -4,8 +4,8 @@ import attrs
 
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import evolve, frozen
+from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.flops_per_row import flops_per_row
-from tta_plugins.cost.memory_tracker import MemoryTracker
 
 
 @frozen
@@ -29,5 +29,5 @@ class Counted:
         if not setup.prices:
             setup = evolve(setup, prices=flops_per_row(setup))
         if self.peak and setup.meter is None and setup.backbone.device.type == "cpu":
-            setup = evolve(setup, meter=setup.undo.enter_context(MemoryTracker()))
+            setup = evolve(setup, meter=setup.undo.enter_context(CostTracker()))
         return setup

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.reward import networks_of
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.typing import evolve
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.fake_networks import device_of, fake_tensors, simulate, tensors_of
 from tta_plugins.cost.function_caches import forgotten_caches
 
@@ -30,7 +31,7 @@ def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
     held = _networks(setup)
     tensors = [tensor for network in held for tensor in tensors_of(network)]
     known = next((tensor for tensor in tensors if isinstance(tensor, FakeTensor)), None)
-    mode = known.fake_mode if known is not None else FakeTensorMode(allow_non_fake_inputs=True)
+    mode = known.fake_mode if known is not None else FakeMode()
     fake = evolve(setup, undo=ExitStack())
     if known is None:
         with mode:
@@ -47,7 +48,7 @@ def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
         for original, network in zip(held, _networks(fake), strict=True):
             if network is not original:
                 simulate(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
-    with torch.enable_grad(), forgotten_caches(), mode, _SaysYes():
+    with torch.enable_grad(), forgotten_caches(), mode:
         yield fake
 
 
@@ -101,13 +102,3 @@ def _or_really(fake: _Encode, real: _Encode) -> _Encode:
                 return real(prompts, height, width)
 
     return encode
-
-
-class _SaysYes(TorchDispatchMode):
-    """Answers a question about the data of a fake tensor with yes."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer, or run the operation."""
-        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor) and args[0].constant is None:
-            return {torch.bool: True}.get(args[0].dtype, 1.0 if args[0].is_floating_point() else 1)
-        return func(*args, **(kwargs or {}))

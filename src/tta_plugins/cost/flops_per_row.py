@@ -1,72 +1,49 @@
 """FLOPs of one row through each component of a setup, forwards and backwards, counted on the networks themselves."""
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor
 
 from tta_core.protocols.memory import Setup
 from tta_core.solving import steering
-from tta_core.values.controls import Embedding
 from tta_core.values.typing import evolve
 from tta_plugins.cost.dummies import dummy_problem, size_of
-from tta_plugins.cost.fake_setup import on_fake_tensors
-from tta_plugins.cost.flop_count import FlopCount
+from tta_plugins.cost.measured_calls import CallCost, MeasuredCalls, measured_calls
 
 
 def flops_per_row(setup: Setup) -> dict[str, float]:
     """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable,
     and to x where the method moves it; recomputation included."""
-    with on_fake_tensors(evolve(setup, prompts=setup.prompts[:1])) as fake:
-        size = size_of(fake)
-        problem = dummy_problem(fake, fake.backbone, fake.reward, fake.backbone.latent_shape(*size))
-        controls = problem.controls
-        value: tuple[Tensor, ...] = ()
-        variable = fake.method.needs.variable
-        if variable is not None:
-            value = steering.leaves(variable.read(controls))
-            controls = variable.write(controls, value)
-        state = problem.start(controls)
-        needs = fake.method.needs
-        if (needs.moves_x or needs.moves_x0) and needs.gradient:
-            state = evolve(state, x=state.x.detach().requires_grad_())
-            value += (state.x,)
-        here = problem.at(state, problem.steps[0])
-        branches = {"text": controls.text}
-        if controls.null is not None and problem.guidance != 1:
-            branches["null"] = controls.null
-        flops = _of_branches(branches, state.x.requires_grad, lambda name: _counted(lambda: here.branch(name, branches[name]), value))
-        decode, x0 = problem.backbone.decode, problem.start(controls).x.detach().requires_grad_()
-        flops["decode"] = _counted(lambda: decode(x0), (x0,))
-        look_ahead = fake.look_ahead
-        flops["look-ahead"] = flops["decode"] if look_ahead is None else _counted(lambda: look_ahead(x0), (x0,))
-        images = torch.zeros(1, 3, *size, requires_grad=True)
-        flops["reward"] = _counted(lambda: problem.reward(images, problem.prompts), (images,))
-    return {name + way: count for name, counts in flops.items() for way, count in zip(("", ".backward"), counts, strict=False)}
+    with measured_calls(evolve(setup, prompts=setup.prompts[:1])) as calls:
+        return counted_flops(calls)
 
 
-def _of_branches(
-    branches: Mapping[str, Embedding], moving: bool, count: Callable[[str], tuple[float, ...]]
-) -> dict[str, tuple[float, ...]]:
-    """Both guidance branches; one whose embedding has the other's form is not counted again. `moving`: x needs a gradient."""
-    flops: dict[str, tuple[float, ...]] = {}
-    known: dict[object, tuple[float, ...]] = {}
-    forms = {name: tuple((leaf.shape, leaf.dtype) for leaf in embedding.leaves) for name, embedding in branches.items()}
+def counted_flops(calls: MeasuredCalls) -> dict[str, float]:
+    """FLOPs a row of measured calls, each of one row."""
+    setup = evolve(calls.setup, prompts=calls.setup.prompts[:1])
+    size = size_of(setup)
+    problem = dummy_problem(setup, setup.backbone, setup.reward, setup.backbone.latent_shape(*size))
+    controls, needs = problem.controls, setup.method.needs
+    if needs.variable is not None:
+        controls = needs.variable.write(controls, steering.leaves(needs.variable.read(controls)))
+    x = problem.start(controls).x
+    if (needs.moves_x or needs.moves_x0) and needs.gradient:
+        x = x.detach().requires_grad_()
+    branches = {"text": controls.text}
+    if controls.null is not None and problem.guidance != 1:
+        branches["null"] = controls.null
+    x0 = x.detach().requires_grad_()
+    images = torch.zeros(1, 3, *size, requires_grad=True)
+    costs = {"decode": calls.decode(x0), "look-ahead": calls.look_ahead(x0), "reward": calls.reward(images, problem.prompts)}
+    known: dict[object, CallCost] = {}
     steered = {name: any(leaf.requires_grad for leaf in embedding.leaves) for name, embedding in branches.items()}
-    for name in sorted(branches, key=steered.__getitem__, reverse=True):
-        same = known.get((forms[name], steered[name]))
-        other = known.get((forms[name], True))
-        flops[name] = same or (other[:1] if other and not moving else count(name))
-        known[forms[name], steered[name]] = flops[name]
-    return flops
+    for name, embedding in sorted(branches.items(), key=lambda item: steered[item[0]], reverse=True):
+        # The forward of a branch without a graph does the work of one with a graph, if their embeddings have one form.
+        form = (x.requires_grad and steered[name], *(_form(leaf) for leaf in embedding.leaves))
+        cost = known.setdefault(form, known.get(form) or calls.denoiser(x, problem.steps[0], embedding))
+        costs[name] = cost if x.requires_grad or steered[name] else evolve(cost, flops_backward=None)
+    flops = {name: float(cost.flops) for name, cost in costs.items()}
+    return flops | {f"{name}.backward": float(cost.flops_backward) for name, cost in costs.items() if cost.flops_backward is not None}
 
 
-def _counted(forward: Callable[[], Tensor], leaves: tuple[Tensor, ...]) -> tuple[float, ...]:
-    """FLOPs of a forward and, where its output has a gradient, of its backward."""
-    with FlopCount() as ahead:
-        output = forward()
-    if not output.requires_grad:
-        return (float(ahead.total),)
-    with FlopCount() as back:
-        torch.autograd.grad(output.sum(), leaves, allow_unused=True, retain_graph=True)
-    return float(ahead.total), float(back.total)
+def _form(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import frozen
 from tta_plugins.cost.evaluation_count import evaluation_count
-from tta_plugins.cost.flops_per_row import flops_per_row
-from tta_plugins.cost.memory_profile import MemoryProfile, memory_profile
+from tta_plugins.cost.flops_per_row import counted_flops
+from tta_plugins.cost.measured_calls import measured_calls
+from tta_plugins.cost.memory_profile import MemoryProfile, followed_memory
 
 
 @frozen
@@ -68,4 +69,5 @@ def forecast(setup: Setup, counted: Callable[[Mapping[str, int]], object] | None
     rows = evaluation_count(setup)
     if counted is not None:
         counted(rows)
-    return Forecast(rows, flops_per_row(setup), memory_profile(setup))
+    with measured_calls(setup) as calls:
+        return Forecast(rows, counted_flops(calls), followed_memory(calls))

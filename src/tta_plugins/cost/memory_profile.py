@@ -6,12 +6,10 @@ import torch
 
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
-from tta_core.solving.last_steps import LastSteps
 from tta_core.values.typing import evolve, frozen
-from tta_plugins.cost.dummies import DummyBackbone, DummyReward, dummy_problem, size_of
-from tta_plugins.cost.fake_setup import on_fake_tensors, parameter_bytes
-from tta_plugins.cost.first_calls import CallFilter, only_first_calls
-from tta_plugins.cost.memory_tracker import MemoryTracker
+from tta_plugins.cost.dummies import dummy_problem, size_of
+from tta_plugins.cost.fake_setup import parameter_bytes
+from tta_plugins.cost.measured_calls import MeasuredCalls, measured_calls
 
 
 @frozen
@@ -37,59 +35,26 @@ class SequenceOfMethods(Protocol):
 
 def memory_profile(setup: Setup) -> MemoryProfile:
     """The peaks of a run of the setup."""
-    with on_fake_tensors(setup) as fake:
-        return MemoryProfile(parameter_bytes(fake), _phases_of(fake))
+    with measured_calls(setup) as calls:
+        return followed_memory(calls)
 
 
-def _phases_of(fake: Setup) -> dict[str, int]:
-    if isinstance(fake.method, SequenceOfMethods):
-        each = [_phases_of(evolve(fake, method=method)) for method in fake.method.methods]
-        return {phase: max(phases[phase] for phases in each) for phase in each[0]}
-    if not fake.method.needs.chain:
-        return _phases(fake)
-    reach = _reach(fake)
-    if fake.segment is None:
-        return _extended(_phases(fake, 2), _phases(fake, 3), reach - 2)
-    kept, one = min(fake.segment, reach), _phases(evolve(fake, segment=1), 2)
-    if kept == 1:
-        return one
-    return _extended(one, _phases(evolve(fake, segment=2), 4), kept - 1)
-
-
-def _reach(fake: Setup) -> int:
-    """How many steps of the chain are differentiated, counted on dummies until the first snapshot; all, if none was until then."""
-    backbone = DummyBackbone(fake.backbone)
-    problem = dummy_problem(fake, backbone, DummyReward(fake.reward), backbone.latent_shape(*size_of(fake)))
-    next(iter(fake.method.align(problem)))
-    return problem.ledger.counts["text.backward"] // len(fake.prompts) or len(fake.scheduler.steps)
-
-
-def _extended(few: dict[str, int], one_more: dict[str, int], steps: int) -> dict[str, int]:
-    """The phases of a chain that keeps so many steps more than `few` does; memory grows evenly with them."""
-    return {phase: few[phase] + steps * max(0, one_more[phase] - few[phase]) for phase in few}
-
-
-def _phases(fake: Setup, steps: int | None = None) -> dict[str, int]:
-    """The phases of a run; of its last steps alone, if a number is given, with all of its noises."""
-    calls, size = CallFilter(), size_of(fake)
-    backbone, reward, decoder = only_first_calls(fake.backbone, fake.reward, fake.look_ahead, calls, size)
-    problem = dummy_problem(fake, backbone, reward, fake.backbone.latent_shape(*size))
-    problem = evolve(problem, look_ahead_decoder=decoder, loss_scale=fake.loss_scale)
-    if steps is not None:
-        problem = evolve(problem, scheduler=LastSteps(fake.scheduler, min(steps, len(problem.steps))))
-    controls = problem.controls
-    held = sum(tensor.nbytes for tensor in controls.leaves)
-    phases = {}
-    with MemoryTracker() as tracker:
-        with torch.no_grad():
-            problem.look(problem.sample(controls))
-        phases["baseline"] = held + tracker.peak
+def followed_memory(calls: MeasuredCalls) -> MemoryProfile:
+    """The peaks of a run of measured calls: of its baseline, and of each of its methods until the second snapshot after the first graph."""
+    setup, tracker = calls.setup, calls.tracker
+    parameters = parameter_bytes(setup)
+    problem = dummy_problem(setup, setup.backbone, setup.reward, setup.backbone.latent_shape(*size_of(setup)))
+    problem = evolve(problem, look_ahead_decoder=setup.look_ahead, loss_scale=setup.loss_scale)
+    tracker.restart()
+    with torch.no_grad():
+        problem.look(problem.sample(problem.controls))
+    phases = {"baseline": tracker.finish(), "method": 0}
+    for method in setup.method.methods if isinstance(setup.method, SequenceOfMethods) else (setup.method,):
         tracker.restart()
-        first = None
-        for snapshot in fake.method.align(problem):
-            calls.snapshot()
-            first = snapshot.index if first is None and calls.spent else first
+        calls.differentiated, first = 0, None
+        for snapshot in method.align(problem):
+            first = snapshot.index if first is None and calls.differentiated else first
             if first is not None and snapshot.index >= first + 2:
                 break
-        phases["method"] = held + tracker.peak
-    return phases
+        phases["method"] = max(phases["method"], tracker.finish())
+    return MemoryProfile(parameters, phases)

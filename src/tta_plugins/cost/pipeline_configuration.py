@@ -12,13 +12,13 @@ import diffusers
 import torch
 import transformers
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tta_core.errors import LoadError, UnknownNameError
 from tta_core.plugins import resolve
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.controls import Embedding
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.fake_networks import simulate
 
 Config = Mapping[str, Any]
@@ -58,7 +58,7 @@ def configuration_names() -> list[str]:
 
 def fake_backbone(plan: PipelineConfiguration, dtype: torch.dtype) -> Backbone:
     """The backbone, with parameters that have a shape and a dtype and no data. It encodes any prompt to zeros."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = FakeMode()
     with mode, made_in(dtype):
         denoiser, vae = (_class(config).from_config(dict(config)).eval() for config in (plan.denoiser, plan.vae))
         encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
@@ -182,7 +182,7 @@ def _text_parameters(folder: Path, index: Config) -> int:
             make: Any = getattr(module, cls)
             # ChatGLM of Kolors takes memory on the device that it is told, whatever mode it is made in
             own = {"device": "meta"} if "device" in inspect.signature(make).parameters else {}
-            with FakeTensorMode():
+            with FakeMode():
                 total += sum(parameter.numel() for parameter in make(make.config_class.from_pretrained(folder / name), **own).parameters())
     return total
 
