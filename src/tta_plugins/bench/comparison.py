@@ -1,0 +1,48 @@
+"""A comparison from Python: `compare` samples it in this process, and a notebook displays what it gives."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tta_plugins.bench.charts import forest
+from tta_plugins.bench.engines.here import Here
+from tta_plugins.bench.finish import finish
+from tta_plugins.bench.plan import plan_of
+from tta_plugins.bench.prompt_files import read_choice
+from tta_plugins.bench.run import Drawn, draw, refuse_failed
+from tta_plugins.bench.spec import spec_of
+from tta_plugins.pages.render import render
+
+
+@attrs.frozen
+class Comparison:
+    """A comparison's folder, with `report.html` in it; its summary, as `summary.json` has it; and how many cells were drawn."""
+
+    folder: Path
+    summary: Mapping[str, Any] = attrs.field(repr=False)
+    drawn: Drawn
+
+    def _repr_html_(self) -> str:
+        """The view in a notebook: each arm's verdict, cost and gains, and the primary score's intervals."""
+        return render("comparison.html", {"told": self, "summary": self.summary, "forest": forest(self.summary, self.summary["primary"])})
+
+
+def compare(written: Mapping[str, Any], folder: str | Path) -> Comparison:
+    """Sample in this process what the folder lacks, score it, and write `results.csv`, `summary.json` and `report.html`.
+
+    Args:
+        written: what a `bench.toml` has, as plain data. A prompt file's path is relative to the working directory.
+        folder: a new one, or one with this very comparison, which is continued.
+
+    Raises:
+        InputError: an entry of `written` is wrong, or the folder holds something else.
+        TTAError: an arm cannot be made, or more cells failed than `fail_on` allows; the rest is in the folder.
+    """
+    spec = spec_of(written, "the comparison")
+    plan = plan_of(spec, read_choice(spec.prompts, Path()))
+    drawn = draw(plan, Path(folder), Here())
+    told = Comparison(Path(folder), finish(plan, Path(folder)), drawn)
+    refuse_failed(drawn)
+    return told
