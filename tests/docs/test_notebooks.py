@@ -56,4 +56,4 @@ def test_the_comparison_shows_its_verdicts(run):
     assert set(rows.values()) <= {"gain", "no evidence", "harm", "hacked"}
     raised = re.search(r"<td>DATE, every step</td>.*?</td><td>.*?</td>\s*<td>([+-][\d.]+)", comparison, re.DOTALL)
     assert float(raised[1]) > 0
-    assert len(re.findall(r"^DATE .* beyond best of", said, re.MULTILINE)) == 2
+    assert len(re.findall(r"^DATE.* beyond best of", said, re.MULTILINE)) == 2
