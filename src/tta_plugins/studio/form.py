@@ -110,7 +110,7 @@ def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
 
 def box(control: Control) -> Any:
     """The box of one setting."""
-    told: dict[str, Any] = {"label": control.name, "info": control.about or None, "elem_id": f"setting-{control.name}"}
+    told: dict[str, Any] = {"label": control.name, "info": control.about or None, "interactive": True, "elem_id": f"setting-{control.name}"}
     if control.kind == "check":
         return gr.Checkbox(bool(control.default), **told)
     if control.kind in ("whole", "number"):
