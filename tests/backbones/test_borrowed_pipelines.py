@@ -23,6 +23,8 @@ from tta_core.values.schedules import Every
 from tta_plugins.backbones.denoiser import device_of
 from tta_plugins.backbones.flux import flux
 from tta_plugins.backbones.pretrained import load_pipeline
+from tta_plugins.backbones.stable_diffusion import stable_diffusion
+from tta_plugins.backbones.stable_diffusion_xl import stable_diffusion_xl
 from tta_plugins.methods.baselines import BestOfN
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
@@ -70,6 +72,23 @@ def test_embeddings_are_the_pipelines_own(name, pipelines):
         expected = encoded(name, pipe)
     for ours, theirs in zip((text.tokens, text.pooled, null.tokens, null.pooled), expected, strict=True):
         assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("name", "make", "most"), [("sd", stable_diffusion, 2), ("sdxl", stable_diffusion_xl, 1)])
+def test_layers_of_the_text_encoder_are_skipped(name, make, most, pipelines):
+    pipe = pipelines(name)
+    tokens = [make(pipe, clip_skip=skip).encode(PROMPTS, 32, 32).tokens for skip in (None, *range(most + 1))]
+    assert torch.equal(tokens[0], tokens[1])
+    assert not torch.equal(tokens[1], tokens[2])
+    encoder = pipe.text_encoder
+    ids = pipe.tokenizer(PROMPTS, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    states = encoder(ids, output_hidden_states=True).hidden_states
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm
+    expected = norm(states[-2]) if name == "sd" else states[-3]
+    torch.testing.assert_close(tokens[2][..., : expected.shape[-1]], expected)
+    for skip in (-1, most + 1):
+        with pytest.raises(InputError, match=f"clip_skip is {skip}, .* 0 to {most} layers"):
+            make(pipe, clip_skip=skip)
 
 
 def test_sdxl_nulls_are_zeros_only_where_no_negative_is_given(pipelines):
@@ -499,6 +518,11 @@ def test_patched_denoisers_without_gradients_and_caches_are_refused(pipelines):
     flux_pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
     with pytest.raises(IncompatibleError, match="depends on the calls before"):
         tta_core.align(PROMPTS, backbone=backbone("flux-dev", flux_pipe), method="fixed", **options)
+    with (
+        pytest.raises(IncompatibleError, match="depends on the calls before"),
+        tta_core.steering_hook(backbone("flux-dev", flux_pipe), DATE(rho=0.1), brightness, prompts=PROMPTS),
+    ):
+        flux_pipe(PROMPTS, num_inference_steps=2, height=32, width=32, max_sequence_length=SHORT)
 
 
 def test_the_dtype_is_the_models_and_meta_leftovers_are_named(pipelines):

@@ -17,6 +17,7 @@ from tta_core.values.provenance import name_of
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.autoencoder import pixels_of
+from tta_plugins.backbones.denoiser import check_repeatable
 from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 from tta_plugins.backbones.lockstep import Answer, LockstepRun, Place
@@ -68,7 +69,8 @@ class Steered:
         return (1, 2) if guided is None else (2,) if guided else (1,)
 
     def begun(self, call: DenoiserCall, x: Latents, text: Embedding, null: Embedding | None) -> HookedRun:
-        """The run of a call whose first step this is."""
+        """The run of a call whose first step this is. Raises `IncompatibleError` for a denoiser whose output depends on its last calls."""
+        check_repeatable(self.drawing.networks["denoiser"])
         scheduler = self._from(call, self._scheduler((x.shape[1], x.shape[2], x.shape[3])))
         guidance = guidance_of(self, null is not None)
         height, width = self._pixels(x)

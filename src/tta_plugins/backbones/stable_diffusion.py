@@ -14,6 +14,7 @@ from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, frozen
 from tta_plugins.backbones import unet
+from tta_plugins.backbones.clip_skip import checked, with_text_model
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
@@ -52,7 +53,8 @@ class StableDiffusion:
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """The last hidden state of the text encoder."""
-        tokens, _ = pipeline.encode_prompt(list(prompts), device, 1, False, clip_skip=self.skip)
+        encoding = pipeline if self.skip is None else with_text_model(pipeline)
+        tokens, _ = encoding.encode_prompt(list(prompts), device, 1, False, clip_skip=self.skip)
         return Embedding(tokens)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
@@ -97,4 +99,5 @@ def stable_diffusion(
     """A `StableDiffusionPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is told."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusion().traits, embedded)
-    return backbone(pipeline, StableDiffusion(guidance_rescale, embedded, clip_skip, traits), steps, guidance, rewards)
+    skip = checked(clip_skip, pipeline, "text_encoder")
+    return backbone(pipeline, StableDiffusion(guidance_rescale, embedded, skip, traits), steps, guidance, rewards)

@@ -14,6 +14,7 @@ from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.backbones import unet
+from tta_plugins.backbones.clip_skip import checked
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
@@ -109,7 +110,7 @@ def stable_diffusion_xl(
     """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is an input of an LCM's U-Net."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusionXL().traits, embedded)
-    family = StableDiffusionXL(guidance_rescale, embedded, {"clip_skip": clip_skip}, traits)
+    family = StableDiffusionXL(guidance_rescale, embedded, {"clip_skip": checked(clip_skip, pipeline, "text_encoder_2", 1)}, traits)
     return backbone(pipeline, family, steps, guidance, rewards)
 
 
