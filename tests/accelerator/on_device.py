@@ -66,7 +66,10 @@ def main():
             waits(pipe)
             memory(pipe)
             pipe.to("cpu").enable_model_cpu_offload(device=device)
-            said("offloaded", apart=apart(on_cpu["date"], aligned(pipe, METHODS["date"])))
+            for policy in ("none", *POLICIES):
+                name = "dno" if policy == "segments" else "date"
+                memory_options = () if policy == "none" else policy
+                said(f"offloaded {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
 
 
 def policies(pipe, on_cpu):

@@ -37,8 +37,14 @@ def test_half_precision_is_cast_and_handed_back(found, policy):
     assert found[f"handed back {policy}"]["where"] == ["pretended:0"]
 
 
-def test_a_pipeline_that_is_offloaded_gives_the_cpus_numbers(found):
-    assert found["offloaded"]["apart"] < 1e-4
+@pytest.mark.parametrize("policy", ["none", "checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload"])
+def test_a_pipeline_that_is_offloaded_gives_the_cpus_numbers_with_every_exact_policy(found, policy):
+    assert found[f"offloaded {policy}"]["apart"] < 1e-4
+
+
+@pytest.mark.parametrize("policy", ["bf16", "fp16"])
+def test_a_pipeline_that_is_offloaded_runs_in_half_precision(found, policy):
+    assert 0 < found[f"offloaded {policy}"]["apart"] < 0.2
 
 
 def test_an_inner_step_waits_once_and_copies_nothing(found):

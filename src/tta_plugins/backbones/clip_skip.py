@@ -1,6 +1,7 @@
 """Hidden states of a CLIP text encoder before its last layers: the pipelines' `clip_skip`."""
 
 import copy
+from typing import Any
 
 from tta_core.errors import InputError
 from tta_plugins.backbones.family import Pipeline
@@ -25,10 +26,21 @@ def with_text_model(pipeline: Pipeline) -> Pipeline:
 
     transformers 5 keeps the norm in the encoder itself. A shallow copy of the pipeline then has an encoder with both.
     """
-    encoder = pipeline.text_encoder
-    if hasattr(encoder, "text_model"):
+    if hasattr(pipeline.text_encoder, "text_model"):
         return pipeline
-    found, shallow = copy.copy(pipeline), copy.copy(encoder)
-    vars(shallow)["text_model"] = encoder
-    vars(found)["text_encoder"] = shallow
+    found = copy.copy(pipeline)
+    vars(found)["text_encoder"] = _WithTextModel(pipeline.text_encoder)
     return found
+
+
+class _WithTextModel:
+    """The encoder, which is its own `text_model`. No copy: transformers would add its hooks for hidden states to the layers again."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.text_model = encoder
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.text_model(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.text_model, name)
