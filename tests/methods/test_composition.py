@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from published import FOLDER
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError
@@ -60,3 +61,11 @@ def test_methods_that_need_different_samplers_are_refused():
     with pytest.raises(IncompatibleError, match=r"DNO then DNO.*different eta \(0.0, 1.0\)"):
         aligned(Sequential((DNO(eta=0.0), DNO())), Brightness())
     assert aligned(Sequential((Fixed(), Fixed())), Brightness()).scores.values == aligned(Fixed(), Brightness()).scores.values
+
+
+def test_an_eta_that_a_sampler_ignores_is_said():
+    with (
+        pytest.warns(UserWarning, match=r"eta is 0.3, but it has no effect on this sampler \(LCM\)"),
+        tta.prepare("a", backbone=str(FOLDER / "tiny-sd"), method=Fixed(), reward=Brightness(), scheduler="lcm", steps=2, eta=0.3),
+    ):
+        pass

@@ -3,17 +3,25 @@
 import warnings
 
 from tta_core.protocols.method import Method
-from tta_core.protocols.scheduler import Scheduler
+from tta_core.protocols.scheduler import GaussianScheduler, Scheduler
 from tta_core.running.request import Request
 from tta_core.solving.compatibility import stds_of
+from tta_core.solving.last_steps import LastSteps
+from tta_core.values.arguments import shown
 from tta_core.values.noise import GivenNoise
 from tta_core.values.provenance import name_of
 
 
 def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> None:
-    """Warns about an eta that differs from the method's own, and about given noises that the sampler does not use."""
+    """Warns about an eta that has no effect or differs from the method's own, and about given noises that the sampler does not use."""
     wanted = method.needs.eta
-    if request.eta is not None and wanted is not None and request.eta != wanted:
+    if request.eta is not None and _renoises(scheduler):
+        warnings.warn(
+            f"eta is {shown(request.eta)}, but it has no effect on this sampler (LCM), which adds fresh noise to the clean estimate at "
+            "every step. Leave eta out.",
+            stacklevel=2,
+        )
+    elif request.eta is not None and wanted is not None and request.eta != wanted:
         warnings.warn(
             f"eta is {request.eta}, but {name_of(method)} is written for {wanted}, which draws other noise at each step. The run takes "
             f"{request.eta}. Leave eta out to have the method's.",
@@ -34,3 +42,9 @@ def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> No
             "not used.",
             stacklevel=2,
         )
+
+
+def _renoises(scheduler: Scheduler) -> bool:
+    if isinstance(scheduler, LastSteps):
+        return _renoises(scheduler.scheduler)
+    return isinstance(scheduler, GaussianScheduler) and scheduler.renoise
