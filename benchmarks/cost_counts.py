@@ -35,7 +35,7 @@ SD15 = [
     ("DATE, lean", DATE(updates=Every(10)), "clip", 50, LEAN, None, 1_200),
     ("DNO, an iteration, graphs kept", DNO(1), Darkness(), 50, (), 185, None),
     ("DNO, an iteration, a step a segment", DNO(1), Darkness(), 50, (Segments(),), 265, None),
-    ("DNO, an iteration, lean", DNO(1), Darkness(), 50, (Segments(), *LEAN), None, None),
+    ("DNO, an iteration, lean", DNO(1), Darkness(), 50, (Segments(), *LEAN), None, 900),
 ]
 OTHERS = [
     ("DATE", DATE(updates=Every(10)), "clip", None, (), None, None),

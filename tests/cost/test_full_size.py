@@ -51,6 +51,13 @@ def test_exact_policies_fit(method, reward, most):
 
 
 @pytest.mark.slow
+def test_a_chain_fits_whose_regulariser_takes_a_hundred_shuffles():
+    assert DNO().shuffles == 100
+    peaks = planned(method=DNO(1), reward=Darkness(), steps=50, memory=(Segments(), *LEAN)).forecast.peaks
+    assert max(peaks.phases.values()) / 2**20 <= 900
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", configuration_names())
 def test_every_configuration_can_be_built(name):
     backbone = fake_backbone(pipeline_configuration(name), torch.bfloat16)
