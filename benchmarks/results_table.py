@@ -47,15 +47,15 @@ def main() -> None:
             beyond,
         ]
         print(f"| {' | '.join(cells)} |")
-    print("\n| over plain sampling with eta 1 | " + " | ".join(SHORT[score] for score in scores) + " |")
+    print("\n| over plain sampling with eta 0 | " + " | ".join(SHORT[score] for score in scores) + " |")
     print("|---|" + "---:|" * len(scores))
-    for name in (arm["name"] for arm in summary["arms"] if arm["method"] in ("null-tta", "dno")):
-        print(f"| {name} | {' | '.join(over(results, name, 'plain, eta 1', score) for score in scores)} |")
+    for name in (arm.name for arm in plan.spec.arms if arm.eta == 0 and arm.method != "fixed"):
+        print(f"| {name} | {' | '.join(over(results, name, 'plain, eta 0', score) for score in scores)} |")
     for target, pool in summary["pool"].items():
         print(f"\n| best of n by {SHORT.get(target, target)} | {' | '.join(SHORT[score] for score in scores)} |")
         print("|---:|" + "---:|" * len(scores))
         for point in pool["points"]:
-            if point["n"] in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
+            if point["n"] in (1, 2, 3, 4, 6, 8, 12, 16, 20, 32):
                 print(f"| {point['n']} | {' | '.join(shown(point['gains'][score]) for score in scores)} |")
 
 

@@ -39,9 +39,8 @@ def said(case, **found):
 
 
 def aligned(pipe, method, memory=(), steps=2, **options):
-    return tta.align(
-        "a red circle", backbone=pipe, method=method, reward="brightness", steps=steps, memory=memory, height=32, width=32, **options
-    )
+    given = {"backbone": pipe, "method": method, "reward": "brightness", "steps": steps, "memory": memory, "height": 32, "width": 32}
+    return tta.align("a red circle", **given, baseline=False, **options)
 
 
 def apart(first, second):
