@@ -99,6 +99,7 @@ def aligned(name, pipe, method, steps=4, **options):
         ("auraflow", "date", None),
         ("chroma", "date", None),
         ("kolors", "date", None),
+        ("kolors", "ebca", None),
         ("hunyuan-dit", "date", None),
         ("hunyuan-dit", "null-tta", None),
     ],

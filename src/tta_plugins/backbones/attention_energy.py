@@ -23,7 +23,13 @@ def can_steer_attention(denoiser: nn.Module) -> bool:
     compiled = inside(denoiser) is not denoiser or any(module._compiled_call_impl is not None for module in denoiser.modules())
     layers = _layers(denoiser)
     plain = all(type(layer.to_k) is nn.Linear and type(layer.to_q) is nn.Linear and layer.norm_cross is None for layer in layers)
-    return bool(layers) and plain and not compiled and getattr(denoiser, "encoder_hid_proj", None) is None
+    return bool(layers) and plain and not compiled and not _sees_images(denoiser)
+
+
+def _sees_images(denoiser: nn.Module) -> bool:
+    """Whether an IP-Adapter adds an image to the context; Kolors' projection of the text is no such."""
+    held: Any = inside(denoiser)
+    return getattr(denoiser, "encoder_hid_proj", None) is not None and held.config.get("encoder_hid_dim_type") != "text_proj"
 
 
 @contextmanager
