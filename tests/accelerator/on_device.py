@@ -65,7 +65,7 @@ def main():
             waits(pipe)
             memory(pipe)
             pipe.to("cpu").enable_model_cpu_offload(device=device)
-            for policy in ("none", *POLICIES):
+            for policy in ("none", "offload", *(policy for policy in POLICIES if policy != "offload")):
                 name = "dno" if policy == "segments" else "date"
                 memory_options = () if policy == "none" else policy
                 said(f"offloaded {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
