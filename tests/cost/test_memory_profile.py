@@ -62,6 +62,7 @@ def test_the_peak_is_within_fifteen_percent(shapes, run):
         assert predicted == pytest.approx(measured, rel=0.15)
 
 
+@pytest.mark.filterwarnings("ignore:DNO changed nothing")  # one update by a score this flat need not move anything; its bytes count
 @pytest.mark.parametrize("run", [*RUNS, *MORE_RUNS], ids=name_of)
 def test_the_peak_of_small_networks_is_within_fifteen_percent(small, run):
     for predicted, measured in both_peaks(*run, **small):
