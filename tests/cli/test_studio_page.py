@@ -1,0 +1,91 @@
+"""`tta studio` in a browser: type, run, stop, compare, download; nothing comes from outside, and a phone needs no sideways scrolling."""
+
+import re
+import shutil
+import signal
+import zipfile
+
+import pytest
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+PATIENCE = 60_000  # milliseconds
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def address(spawned, tmp_path):
+    """Where `tta studio` serves its page; at the end it is told to stop, and must have nothing to complain of."""
+    process = spawned("studio", "--port", 0, "--out", tmp_path / "runs")
+    said = process.stdout.readline()
+    yield re.search(r"http://127\.0\.0\.1:\d+", said)[0]
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=60)
+    assert process.returncode == 0, complaints
+    assert "Traceback" not in complaints
+
+
+@pytest.fixture
+def browser():
+    drives = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'tta-align[dev]'")
+    with drives.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Watched:
+    """A page, with what it complained of and which places it asked."""
+
+    def __init__(self, browser, address, **options):
+        self.complaints, self.asked = [], set()
+        self.page = browser.new_page(**options)
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.asked.add(re.match(r"(data|blob):|\w+://[^/]*", request.url)[0]))
+        self.page.goto(address)
+        self.page.wait_for_selector("#run")
+
+    def check(self, address):
+        """Nothing was complained of, nothing came from another place, and nothing is wider than the window."""
+        assert self.complaints == []
+        assert self.asked - {"data:", "blob:"} == {address}
+        assert self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_type_run_stop_compare(address, browser, tmp_path):
+    phone = Watched(browser, address, viewport={"width": 390, "height": 844})
+    page = phone.page
+    page.fill("#prompt textarea", "an orange triangle and a red square")
+    page.fill("#steps input, #steps textarea", "200")
+    page.click("#settings button")
+    page.fill("#setting-rho input", "0.25")
+    page.click("#run")
+    page.wait_for_selector("#look-ahead img", state="attached")  # an image below the window is not loaded, so it has no size yet
+    page.click("#stop")
+    page.wait_for_selector("#compare img", state="attached")
+    assert re.search(r"interrupted at \d+ of 200; the best so far was kept", page.inner_text("#status"))
+    assert page.evaluate("new Set([...document.querySelectorAll('#compare img')].map(image => image.src)).size") == 2
+    with page.expect_download() as download:
+        page.click("#download")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {"run/run.json", "run/aligned.png", "run/baseline.png", "run/grid.png"} <= set(archive.namelist())
+        assert b"DATE(rho=0.25" in archive.read("run/run.json")
+    phone.check(address)
+
+    page.fill("#setting-rho input", "-1")
+    page.click("#run")
+    page.wait_for_selector("#status [role=alert]")
+    assert "DATE.rho is -1.0, outside its range" in page.inner_text("#status")
+
+    desk = Watched(browser, address, viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    desk.page.click("#history img")
+    desk.page.wait_for_selector("#compare img", state="attached")
+    assert "an orange triangle and a red square" in desk.page.inner_text("#status")
+    desk.page.click("#method input")
+    desk.page.get_by_role("option", name=re.compile("greedy")).click()
+    desk.page.click("#settings button")
+    desk.page.wait_for_selector("#setting-size")
+    desk.check(address)
