@@ -65,9 +65,9 @@ def main():
             waits(pipe)
             memory(pipe)
             pipe.to("cpu").enable_model_cpu_offload(device=device)
-            for policy in ("none", "offload", *(policy for policy in POLICIES if policy != "offload")):
+            for policy in ("none", *POLICIES, "none of them afterwards"):
                 name = "dno" if policy == "segments" else "date"
-                memory_options = () if policy == "none" else policy
+                memory_options = policy if policy in POLICIES else ()
                 said(f"offloaded {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
 
 

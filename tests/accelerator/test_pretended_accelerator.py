@@ -37,7 +37,10 @@ def test_half_precision_is_cast_and_handed_back(found, policy):
     assert found[f"handed back {policy}"]["where"] == ["pretended:0"]
 
 
-@pytest.mark.parametrize("policy", ["none", "checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload"])
+EXACT = ("none", "checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload", "none of them afterwards")
+
+
+@pytest.mark.parametrize("policy", EXACT)
 def test_a_pipeline_that_is_offloaded_gives_the_cpus_numbers_with_every_exact_policy(found, policy):
     assert found[f"offloaded {policy}"]["apart"] < 1e-4
 

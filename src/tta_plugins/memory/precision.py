@@ -80,9 +80,9 @@ def _cast_network(undo: ExitStack, network: nn.Module, dtype: torch.dtype) -> No
     for prefix, module in network.named_modules():
         if any(part in kept for part in prefix.split(".")):
             continue
-        for parameter in module.parameters(recurse=False):
+        for name, parameter in module.named_parameters(recurse=False):
             if parameter.is_floating_point() and parameter.dtype != dtype:
-                undo.callback(_restore_parameter, parameter, _kept(parameter.data), parameter.device)
+                undo.callback(_restore_parameter, module, name, parameter, _kept(parameter.data), parameter.device)
                 parameter.data = parameter.data.to(dtype)
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_floating_point() and buffer.dtype != dtype:
@@ -104,8 +104,10 @@ def _kept(data: Tensor) -> Tensor:
     return data if data.device.type == "cpu" else data.to("cpu")
 
 
-def _restore_parameter(parameter: nn.Parameter, original: Tensor, device: torch.device) -> None:
+def _restore_parameter(module: nn.Module, name: str, parameter: nn.Parameter, original: Tensor, device: torch.device) -> None:
+    """Its data, and its place in the module: a move between kinds of devices during the run may have put another object there."""
     parameter.data = original.to(device)
+    module._parameters[name] = parameter
 
 
 def _inputs_cast(network: nn.Module, args: tuple[Any, ...], kwargs: _Tensors) -> tuple[tuple[Any, ...], _Tensors]:
