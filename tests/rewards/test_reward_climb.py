@@ -1,23 +1,34 @@
 """Methods raise the rewards by vision-language models on the embedded model, whatever memory policy they run under."""
 
 import pytest
+import torch
 from tiny_vlms import folder, hpsv3, hpsv3_folder
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError
 from tta_core.plugins.discovery import plugins
+from tta_core.running.prepare import prepare
+from tta_plugins.cost.flop_count import FlopCount
+from tta_plugins.cost.flops_per_row import flops_per_row
+from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.update_schedule import UpdateFraction
 from tta_plugins.methods.date import DATE
+from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.rewards.vqascore import VQAScore
+from tta_plugins.shapes.registered import shapes
+
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
 
 METHODS = {"date": DATE(rho=0.5), "null-tta": NullTTA(particles=1, inner_min=2, inner_max=2)}
-EXACT = {"channels-last", "checkpointing", "chunked", "frozen-convolutions", "vae-slicing"}
+EXACT = {"auto", "channels-last", "checkpointing", "chunked", "compile", "counted", "frozen-convolutions", "vae-slicing"}
 APPROXIMATE = {"bf16", "fp16", "look-ahead", "update-fraction", "update-window"}
-FORETELLING = {"auto", "counted"}
-ELSEWHERE = {"compile", "offload", "segments"}  # a compiler; a device; for whole chains only: their own tests
+ELSEWHERE = {"offload", "segments"}  # below, and on the pretended accelerator
 PAIRS = [("date", "vqascore"), ("null-tta", "hpsv3"), ("date", "hpsv3"), ("null-tta", "vqascore")]
-GIVEN = {"update-fraction": UpdateFraction(1.0)}  # of two steps it leaves none by default
+GIVEN = {
+    "compile": Compiled(("reward",), backend="eager"),
+    "update-fraction": UpdateFraction(1.0),  # of two steps it leaves none by default
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,20 +37,25 @@ def rewards():
 
 
 @pytest.fixture(scope="module")
-def plain(rewards):
+def backbone():
+    return shapes()
+
+
+@pytest.fixture(scope="module")
+def plain(rewards, backbone):
     """One run of each pair without a policy."""
     known = {}
 
     def run(method, reward):
         if (method, reward) not in known:
-            known[method, reward] = aligned(method, rewards[reward])
+            known[method, reward] = aligned(backbone, METHODS[method], rewards[reward])
         return known[method, reward]
 
     return run
 
 
-def aligned(method, reward, memory=()):
-    return tta.align("a red circle", method=METHODS[method], reward=reward, steps=2, memory=memory)
+def aligned(backbone, method, reward, memory=(), baseline=True):
+    return tta.align("a red circle", backbone=backbone, method=method, reward=reward, steps=2, memory=memory, baseline=baseline)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
@@ -56,22 +72,46 @@ def cases():
 
 
 @pytest.mark.parametrize(("policy", "pair"), cases())
-def test_they_climb_under_every_policy(plain, rewards, policy, pair):
+def test_they_climb_under_every_policy(plain, rewards, backbone, policy, pair):
     method, reward = pair
-    run = aligned(method, rewards[reward], GIVEN.get(policy, policy))
+    run = aligned(backbone, METHODS[method], rewards[reward], GIVEN.get(policy, policy), baseline=policy not in EXACT)
+    before = (run.baseline or plain(*pair).baseline).scores[0]
     if policy in EXACT:
         assert abs(run.scores[0] - plain(*pair).scores[0]) < 1e-3
     if policy == "look-ahead":  # its gradient is another decoder's
-        assert run.scores[0] != run.baseline.scores[0]
+        assert run.scores[0] != before
     else:
-        assert run.scores[0] > run.baseline.scores[0]
+        assert run.scores[0] > before
+
+
+@pytest.mark.parametrize("name", ["vqascore", "hpsv3"])
+def test_a_whole_chain_climbs_in_segments(rewards, backbone, name):
+    """Only a method that differentiates the whole chain has one to cut; the others are refused."""
+    method = DNO(iterations=1, eta=0.0)
+    whole, cut = (aligned(backbone, method, rewards[name], memory) for memory in ((), "segments"))
+    assert cut.scores[0] == pytest.approx(whole.scores[0], abs=1e-4)
+    assert cut.scores[0] > cut.baseline.scores[0]
+    with pytest.raises(IncompatibleError, match=r"Segments.*cuts a chain that is differentiated as a whole"):
+        aligned(backbone, METHODS["date"], rewards[name], "segments")
+
+
+def test_offload_is_refused_where_everything_is_in_host_memory(rewards, backbone):
+    with pytest.raises(IncompatibleError, match=r"Offload.*the backbone computes there already"):
+        aligned(backbone, METHODS["date"], rewards["hpsv3"], "offload")
 
 
 def test_no_policy_is_forgotten():
-    assert {entry.name for entry in plugins().registry.entries("memory")} == EXACT | APPROXIMATE | FORETELLING | ELSEWHERE
+    assert {entry.name for entry in plugins().registry.entries("memory")} == EXACT | APPROXIMATE | ELSEWHERE
 
 
-def test_foretelling_the_cost_is_refused_by_name(rewards):
-    for reward in rewards.values():
-        with pytest.raises(IncompatibleError, match=r"reward by Qwen where its cost is foretold \(memory='counted' or 'auto'"):
-            aligned("date", reward, "counted")
+@pytest.mark.parametrize("name", ["vqascore", "hpsv3"])
+def test_their_cost_is_counted_on_the_networks_themselves(rewards, backbone, name):
+    """The count on tensors without data is that of a real call."""
+    reward, images = rewards[name], torch.rand(1, 3, 64, 64).requires_grad_()
+    with prepare("a red circle", backbone=backbone, method=METHODS["date"], reward=reward, steps=2) as prepared:
+        counted = flops_per_row(prepared.setup)
+        with FlopCount() as ahead:
+            score = reward(images, ["a red circle"])
+        with FlopCount() as back:
+            torch.autograd.grad(score.sum(), images)
+    assert (counted["reward"], counted["reward.backward"]) == (ahead.total, back.total)

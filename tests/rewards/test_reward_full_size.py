@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny_rewards import numbers
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -26,6 +27,10 @@ from transformers import (
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
+from tta_core.plugins.discovery import plugins
+from tta_core.testing import NetworkedMixture
+from tta_plugins.cost.flop_count import FlopCount
+from tta_plugins.cost.reward_networks import has_reward_network, reward_network
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.clip_flant5 import projector_of
@@ -141,6 +146,42 @@ def test_a_full_hps_file_loads_and_scores(tmp_path):
 def test_a_full_imagereward_file_loads_and_scores(tmp_path):
     torch.save(drawn(imagereward_shapes(), torch.float32), tmp_path / "ImageReward.pt")
     scored_with_gradient(ImageReward(tmp_path, tokenizer=numbers(30522)))
+
+
+def published(name):
+    """A planned reward's networks, whose number of parameters and FLOPs for one image of 512 pixels are counted on fake tensors."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        reward = reward_network(name, NetworkedMixture(), torch.bfloat16)
+        with mode, FlopCount() as flops:
+            score = reward(torch.zeros(1, 3, 512, 512), ["a red circle on a blue square"])
+    assert score.shape == (1,)
+    return sum(map(count, reward.networks.values())), flops.total
+
+
+PLANNED = {
+    # parameters, and FLOPs: twice the parameters that a token meets, for each token, and some attention
+    "hpsv3": (8_291_375_616 - (152_064 + 152_064 - 151_658) * 3584, 2 * (6.53e9 * (256 + 620) + 0.665e9 * 1024)),
+    "mps": (632_076_800 + 4 * (4 * 1024**2 + 2 * 1024 * 128 + 24 * 1024**2 + 4 * 1024), 2 * 257 * (0.632e9 + 0.118e9)),
+    "vqascore": (8_292_166_656, 2 * (6.53e9 * (324 + 40) + 0.665e9 * 1296)),
+    "soft-tifa": (8_767_123_696, 2 * (6.95e9 * (256 + 25) + 0.5e9 * 1024)),
+    "siglip2": (428_225_600, 2 * 0.428e9 * 729),
+    "dino": (86_580_480, 2 * 0.086e9 * 257),
+    "cyclereward": (303_301_632 + 141_977_088, 2 * (0.303e9 * 197 + 0.118e9 * 12)),
+    "clip-flant5": (11_135_332_352 + 303_507_456 + 4096 * 1025 + 4096 * 4097, 2 * (4.7e9 * (576 + 60) + 0.303e9 * 577)),
+}
+
+
+@pytest.mark.parametrize("name", [name if name in ("hpsv3", "mps") else pytest.param(name, marks=pytest.mark.slow) for name in PLANNED])
+def test_plans_ask_the_published_networks(name):
+    parameters, flops = PLANNED[name]
+    assert published(name) == (parameters, pytest.approx(flops, rel=0.25))
+
+
+def test_plans_know_every_reward_that_has_published_weights():
+    without = {"ocr", "remote", "darkness", "brightness", "contrast", "colourfulness", "sharpness", "jpeg", "incompressibility"}
+    without |= {"saturation", "edge-density", "colour-entropy", "high-frequency"}
+    ours = {entry.name for entry in plugins().registry.entries("rewards") if str(entry.target).startswith("tta_plugins.rewards")}
+    assert {name for name in ours if has_reward_network(name)} == ours - without
 
 
 def scored_with_gradient(reward):

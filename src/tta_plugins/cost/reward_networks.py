@@ -1,61 +1,185 @@
-"""The networks of the published rewards from their configurations alone: what they cost, and nothing of what they know."""
+"""The networks of the published rewards from their configurations alone: the rewards' own code, and no weights.
 
-from collections.abc import Mapping, Sequence
+Texts are counted as one token for every four characters: no tokenizer is read. A text tower that reads each prompt once, in host memory,
+is left out, as it is from the rewards' `networks`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import attrs
 import torch
+import transformers
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
-from transformers import BlipVisionConfig, CLIPVisionConfig, CLIPVisionModelWithProjection
-from transformers.models.blip.modeling_blip import BlipVisionModel
 
 from tta_core.errors import UnknownNameError
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores
-from tta_plugins.cost.pipeline_configuration import made_in
+from tta_plugins.cost.fake_networks import simulate
+from tta_plugins.cost.pipeline_configuration import CONFIGURATIONS, made_in
+from tta_plugins.rewards import clip_flant5, cyclereward, hpsv3, imagereward, mps, mps_cross, vqascore
+from tta_plugins.rewards.known_integers import known_integers
+from tta_plugins.rewards.preprocessing import CLIP_PATHS, Pixels
+from tta_plugins.rewards.qwen import Qwen
+from tta_plugins.rewards.qwen_pixels import QwenPixels
 
-_VIT_L: Mapping[str, Any] = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-_VIT_H: Mapping[str, Any] = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16}
-_NAMED: Mapping[str, Any] = {
-    "clip": lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_VIT_L, patch_size=14, projection_dim=768)),
-    "aesthetic": lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_VIT_L, patch_size=14, projection_dim=768)),
-    "pickscore": lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_VIT_H, patch_size=14, projection_dim=1024)),
-    "hpsv2": lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_VIT_H, patch_size=14, projection_dim=1024)),
-    "hpsv2.1": lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**_VIT_H, patch_size=14, projection_dim=1024)),
-    "imagereward": lambda: BlipVisionModel(BlipVisionConfig(**_VIT_L, image_size=224, patch_size=16)),
-}
+Networks = Mapping[str, nn.Module]
+Score = Callable[[Networks, Images, Sequence[str]], Scores]
 
 
 @attrs.frozen(eq=False)
 class RewardNetwork:
-    """An image network at 224 pixels. Text networks run once a prompt and are not in it, nor is ImageReward's, 8 % of its work."""
+    """A published reward's networks, asked what the reward asks them. Its numbers mean nothing."""
 
     name: str
-    networks: Mapping[str, nn.Module] = attrs.field(repr=False)
+    networks: Networks = attrs.field(repr=False)
+    score: Score = attrs.field(repr=False)
 
     card: ClassVar[Card] = Card(differentiable=True)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One number per image, which means nothing."""
-        network = self.networks["vision"]
-        dtype = next(network.parameters()).dtype
-        pixels = interpolate(images, (224, 224), mode="bicubic", antialias=True)
-        output = network(pixel_values=pixels.to(dtype))
-        embeds: Tensor = output.image_embeds if "image_embeds" in output else output.last_hidden_state[:, 0]
-        return embeds.float().mean(1)
+        """One number per image."""
+        return self.score(self.networks, images, prompts)
 
 
 def reward_network(name: str, backbone: Backbone, dtype: torch.dtype) -> RewardNetwork:
-    """The network of a published reward on fake tensors, for a backbone on fake tensors. Raises `UnknownNameError` for another reward."""
-    if name not in _NAMED:
-        raise UnknownNameError(f"The networks of the reward {name!r} are not known here. Known: {', '.join(_NAMED)}.")
+    """The networks of a published reward on fake tensors, for a backbone on fake tensors. Raises `UnknownNameError` for another reward."""
+    if name not in _REWARDS:
+        raise UnknownNameError(f"The networks of the reward {name!r} are not known here. Known: {', '.join(_REWARDS)}.")
+    parts, score = _REWARDS[name]
     parameter: Any = next(backbone.networks["denoiser"].parameters())
-    with parameter.fake_mode, made_in(dtype):
-        return RewardNetwork(name, {"vision": _NAMED[name]().eval()})
+    with torch.device("meta"), made_in(dtype):  # where drawing initial weights asks for no data
+        networks = {role: (_network(part) if isinstance(part, str) else part()).eval() for role, part in parts.items()}
+    for network in networks.values():
+        with parameter.fake_mode:
+            network.to_empty(device="cpu")
+        simulate(network, "cpu")
+    return RewardNetwork(name, networks, score)
 
 
 def has_reward_network(name: str) -> bool:
     """Whether the networks of this reward are known."""
-    return name in _NAMED
+    return name in _REWARDS
+
+
+def _network(configuration: str) -> Any:
+    """The class and sizes that a file of `configurations/rewards` tells."""
+    told = json.loads((CONFIGURATIONS / "rewards" / f"{configuration}.json").read_text(encoding="utf-8"))
+    kind = getattr(transformers, told.pop("_class_name"))
+    return kind(kind.config_class(**told))
+
+
+class _Tokens:
+    """Stands for a tokenizer: one id for every four characters, and one for each special token between <| and |>."""
+
+    ids: ClassVar[Mapping[str, int]] = {"<|image_pad|>": 151655, hpsv3.REWARD: 2}
+
+    def __call__(self, text: str, max_length: int | None = None, padding: bool | str = False, **_: object) -> Any:
+        """`input_ids` and `attention_mask` of one text."""
+        ids = self.encode(text)[:max_length]
+        ids += [0] * (max_length - len(ids) if max_length and padding else 0)
+        tensor = torch.tensor([ids])
+        return SimpleNamespace(input_ids=tensor, attention_mask=torch.ones_like(tensor))
+
+    def __len__(self) -> int:
+        return 32_100
+
+    def encode(self, text: str, **_: object) -> list[int]:
+        """The ids."""
+        pieces = [piece for piece in re.split(r"(<\|\w+\|>)", text) if piece]
+        return [token for piece in pieces for token in ([self.ids.get(piece, 3)] if piece[:2] == "<|" else [1] * math.ceil(len(piece) / 4))]
+
+    def decode(self, *_: object, **__: object) -> str:
+        """Nothing: there are no words."""
+        return ""
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """None: no prompt is refused here."""
+        return {}
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        """Of a special token."""
+        return self.ids[token]
+
+
+_TOKENS: Any = _Tokens()
+
+
+def _pixels(network: Any, side: int | None = None) -> Pixels:
+    return Pixels(CLIP_PATHS["diff"], side or network.config.image_size)
+
+
+def _tower(networks: Networks, images: Images, prompts: Sequence[str], side: int | None = None) -> Scores:
+    """An image network whose output is compared with what is known, or read by a head that is one vector."""
+    (network,) = networks.values()
+    output = network(pixel_values=_pixels(network, side)(images).to(next(network.parameters()).dtype))
+    embeds: Tensor = output.get("pooler_output", next(iter(output.values())))
+    return embeds.float().mean(1)
+
+
+def _blip(networks: Networks, images: Images, prompts: Sequence[str], length: int) -> Scores:
+    head: Callable[[Tensor], Tensor] = partial(torch.mean, dim=-1)
+    return imagereward.Blip(dict(networks), head, _pixels(networks["vision"]), _TOKENS, "", length)(images, prompts)
+
+
+def _mps(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
+    text = mps.Text(torch.zeros(77, 1024), torch.ones(77, dtype=torch.bool), torch.zeros(1024))
+    tower: Any = networks["vision"]
+    parts = mps.Parts(tower, nn.Identity(), networks["cross"], _TOKENS, _pixels(tower.tower), 1.0, "", 0.0, "")
+    parts._known.update(dict.fromkeys(map(str, prompts), text))
+    return parts(images, prompts)
+
+
+def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: str, pixels: QwenPixels) -> Scores:
+    qwen = Qwen(networks["vlm"], _TOKENS, pixels, "")
+    return torch.stack([qwen.log_probabilities(*pair)[0] for pair in zip(images, map(question.format, prompts), strict=True)])
+
+
+def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
+    instruction = f"{'instruction ' * 200}{{text_prompt}}{hpsv3.REWARD}"  # 2.4 kB, as the authors' has
+    size = hpsv3.TOKENS * 28**2
+    head = hpsv3.head_of(networks["vlm"].config.text_config.hidden_size).float()  # type: ignore[union-attr, arg-type]
+    parts = hpsv3.Parts(networks["vlm"], head, _TOKENS, QwenPixels(least=size, most=size), instruction, "")
+    with known_integers(images):
+        return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])
+
+
+def _flant5(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
+    pixels = _pixels(networks["vision"])
+    parts = clip_flant5.Parts(networks["vision"], networks["projector"], networks["t5"], _TOKENS, pixels, -2, "")
+    asked = map(clip_flant5.QUESTION.format, prompts)
+    return torch.stack([parts(*pair, "Yes") for pair in zip(images, asked, strict=True)])
+
+
+_QWEN3_PIXELS = QwenPixels(patch=16, least=65_536, most=16_777_216, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+_BLIP = {"vision": "blip-vit-l-16", "text": "blip-text"}
+_REWARDS: Mapping[str, tuple[Mapping[str, str | Callable[[], nn.Module]], Score]] = {
+    "clip": ({"vision": "clip-vit-l-14"}, _tower),
+    "aesthetic": ({"vision": "clip-vit-l-14"}, _tower),
+    "pickscore": ({"vision": "clip-vit-h-14"}, _tower),
+    "hpsv2": ({"vision": "clip-vit-h-14"}, _tower),
+    "hpsv2.1": ({"vision": "clip-vit-h-14"}, _tower),
+    "siglip2": ({"vision": "siglip-so400m-384"}, _tower),
+    "aesthetic-v2.5": ({"vision": "siglip-so400m-384"}, _tower),
+    "safety": ({"classifier": "vit-base"}, _tower),
+    "dino": ({"vision": "dinov2-base"}, partial(_tower, side=224)),
+    "imagereward": (_BLIP, partial(_blip, length=imagereward.LENGTH)),
+    "cyclereward": (_BLIP, partial(_blip, length=cyclereward.LENGTH)),
+    "mps": (
+        {"vision": lambda: mps.ImageTokens(_network("clip-vit-h-14")), "cross": lambda: mps_cross.CrossModel(1024, 4, 16, 64)},
+        _mps,
+    ),
+    "vqascore": ({"vlm": "qwen2.5-vl-7b"}, partial(_qwen, question=vqascore.QUESTION, pixels=QwenPixels(most=12_845_056))),
+    "soft-tifa": ({"vlm": "qwen3-vl-8b"}, partial(_qwen, question="{}? Answer in one word.", pixels=_QWEN3_PIXELS)),
+    "hpsv3": ({"vlm": "qwen2-vl-7b"}, _hpsv3),
+    "clip-flant5": (
+        {"vision": "clip-vit-l-14-336", "projector": lambda: clip_flant5.projector_of(1024, 4096), "t5": "flan-t5-xxl"},
+        _flant5,
+    ),
+}

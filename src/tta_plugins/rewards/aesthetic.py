@@ -10,6 +10,7 @@ from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.affine import Affine, fold
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import OPENAI, model_name
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import image_embeds
@@ -43,6 +44,7 @@ class Aesthetic:
         init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True)
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         part = self._predictor

@@ -12,7 +12,9 @@ from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.affine import Affine, fold
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.preprocessing import SIGLIP_MEAN, SIGLIP_PATHS, Pixels, path_named
+from tta_plugins.rewards.preprocessor import normalisation
 from tta_plugins.rewards.pretrained import Dtype, pretrained
 from tta_plugins.rewards.weights import Where, find, provenance, read_state
 
@@ -43,6 +45,7 @@ class AestheticV25:
         init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True)
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image."""
         part = self._predictor
@@ -93,4 +96,5 @@ def _load(reward: AestheticV25) -> Predictor:
             f"Cannot use the head {where} with {reward.siglip}. This is because it reads {head.weight.shape[0]} numbers, but that tower "
             f"gives {config.hidden_size}. It needs google/siglip-so400m-patch14-384."
         )
-    return Predictor(vision, head, Pixels(path, config.image_size, SIGLIP_MEAN, SIGLIP_MEAN), f"{where}; {reward.siglip}")
+    pixels = Pixels(path, config.image_size, *normalisation(reward.siglip, SIGLIP_MEAN, SIGLIP_MEAN))
+    return Predictor(vision, head, pixels, f"{where}; {reward.siglip}")

@@ -15,6 +15,7 @@ from tta_core.protocols.reward import Card
 from tta_core.running.alignment import to_picture
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 
 Judge = Callable[[list[Image.Image], list[str]], Sequence[float | int]]
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class BlackBox:
                 f"batch={self.batch} and retries={self.retries} cannot be: give at least one picture a call and no fewer than 0 retries."
             )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture.
 

@@ -1,7 +1,6 @@
 """A CLIP model's checkpoint, from wherever it is, and the two towers that are built from it."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLI
 
 from tta_core.errors import LoadError
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
+from tta_plugins.rewards.preprocessor import normalisation
 from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, refuse
 
 WEIGHTS = (
@@ -71,19 +71,7 @@ def open_checkpoint(weights: Where | CLIPModel) -> Checkpoint:
     state, source = read_state(file), provenance(weights, file)
     known = ("vision_model.", "visual_projection.", "text_model.", "text_projection.", "logit_scale")
     refuse({"logit_scale"} - state.keys(), {key for key in state if not key.startswith(known)}, source, "CLIPModel")
-    return Checkpoint(_config(config), state, source, *_normalisation(weights))
-
-
-def _normalisation(weights: Where) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    name = "preprocessor_config.json"
-    if Path(weights).is_dir() and not (Path(weights) / name).is_file():
-        return CLIP_MEAN, CLIP_STD
-    file = find(weights, [name])
-    try:
-        found = json.loads(file.read_text())
-        return _three(found["image_mean"]), _three(found["image_std"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadError(f"{file} does not say image_mean and image_std, three numbers each ({error}). Get it again.") from error
+    return Checkpoint(_config(config), state, source, *normalisation(weights, CLIP_MEAN, CLIP_STD))
 
 
 def _config(file: Path) -> CLIPConfig:
@@ -91,8 +79,3 @@ def _config(file: Path) -> CLIPConfig:
         return CLIPConfig.from_pretrained(file)
     except Exception as error:
         raise LoadError(f"{file} cannot be read as CLIP's configuration: {type(error).__name__}: {error}. Get it again.") from error
-
-
-def _three(values: Sequence[float | int]) -> tuple[float, float, float]:
-    red, green, blue = map(float, values)
-    return red, green, blue

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import WEIGHTS
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, SIGLIP_PATHS, Pixels, path_named
@@ -56,6 +57,7 @@ class CLIPFlanT5:
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     _parts: "Parts" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
         asked = [self.question.replace("{}", prompt) for prompt in prompts]

@@ -15,7 +15,9 @@ from tta_core.protocols.reward import Card
 from tta_core.values.pictures import as_pixels
 from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.preprocessing import ImagePath
+from tta_plugins.rewards.preprocessor import Triple, normalisation
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.weights import Where
 
@@ -49,8 +51,12 @@ class DINOSimilarity:
     dtype: Dtype = "float32"
     revision: str | None = None
     _network: nn.Module = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
+    _normal: tuple[Triple, Triple] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(lambda self: normalisation(self.weights, MEAN, STD), takes_self=True)
+    )
     _known: dict[str, Tensor] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One cosine per image."""
         seen = self._features(images)
@@ -84,7 +90,7 @@ class DINOSimilarity:
         whole = path(images, round(self.size * 8 / 7))
         first = (whole.shape[-1] - self.size) // 2
         cut = whole[..., first : first + self.size, first : first + self.size]
-        mean, std = (torch.tensor(values, device=cut.device).view(3, 1, 1) for values in (MEAN, STD))
+        mean, std = (torch.tensor(values, device=cut.device).view(3, 1, 1) for values in self._normal)
         weight = next(self._network.parameters())
         hidden = self._network(pixel_values=((cut - mean) / std).to(weight.device, weight.dtype)).last_hidden_state
         return normalize(hidden[:, 0].float(), dim=-1)

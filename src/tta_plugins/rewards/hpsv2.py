@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import OPENAI, model_name
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.clip_cosine import Cosine, cosine
@@ -48,6 +49,7 @@ class HPSv2:
     head_widths: tuple[int, int] = (80, 64)
     _cosine: Cosine = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One cosine per pair."""
         return self._cosine(images, prompts)
@@ -82,6 +84,7 @@ class HPSv21:
     head_widths: tuple[int, int] = (80, 64)
     _hps: HPSv2 = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _v21(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One cosine per pair."""
         return self._hps(images, prompts)

@@ -13,7 +13,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
+from tta_plugins.rewards.known_integers import known_integers
 from tta_plugins.rewards.pretrained import Dtype, from_tensors
 from tta_plugins.rewards.qwen import chat, refuse_special
 from tta_plugins.rewards.qwen_pixels import QwenPixels
@@ -52,9 +54,11 @@ class HPSv3:
     dtype: Dtype = "bfloat16"
     _parts: "Parts" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
-        return torch.stack([self._parts(*pair) for pair in zip(images, prompts, strict=True)]).to(images.device)
+        with known_integers(images):
+            return torch.stack([self._parts(*pair) for pair in zip(images, prompts, strict=True)]).to(images.device)
 
     @property
     def networks(self) -> dict[str, nn.Module]:

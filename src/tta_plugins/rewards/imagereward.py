@@ -15,6 +15,7 @@ from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.affine import fold
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.preprocessing import IMAGEREWARD_PATHS, Pixels, path_named
 from tta_plugins.rewards.text_limit import warn_if_cut
@@ -52,6 +53,7 @@ class ImageReward:
     head_widths: tuple[int, int] = (64, 64)
     _blip: "Blip" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per pair."""
         raw = self._blip(images, prompts)

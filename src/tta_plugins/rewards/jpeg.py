@@ -9,6 +9,7 @@ from PIL import Image
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.blackbox import pictures
+from tta_plugins.rewards.checked_call import checked_call
 
 CITATION = """@inproceedings{black2024ddpo,
   title = {Training Diffusion Models with Reinforcement Learning},
@@ -29,6 +30,7 @@ class Compressibility:
 
     quality: int = 95
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         return -_sizes(images, self.quality)
@@ -45,6 +47,7 @@ class Incompressibility:
 
     quality: int = 95
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         return _sizes(images, self.quality)

@@ -18,6 +18,7 @@ from tta_core.errors import IncompatibleError, InputError, RewardError
 from tta_core.protocols.reward import Card, Reward, card_of, networks_of
 from tta_core.solving.scoring import checked
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 
 
 @attrs.frozen
@@ -58,6 +59,7 @@ class _Mixture(ABC):
     _how: ClassVar[str]
     _least: ClassVar[float] = -math.inf  # of a part's score times its weight
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         return self.mixed(self.parts(images, prompts))

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.mps_cross import CrossModel
@@ -54,6 +55,7 @@ class MPS:
     head_widths: tuple[int, int] = (80, 64)
     _parts: "Parts" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per pair."""
         return self._parts(images, prompts)

@@ -1,8 +1,6 @@
 """A safety constraint: the log-odds that an image classifier finds the image safe."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,10 +11,12 @@ from transformers import ViTForImageClassification
 from tta_core.errors import InputError
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
+from tta_plugins.rewards.preprocessor import preprocessor, triple
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.resize import Kernel
-from tta_plugins.rewards.weights import Where, find
+from tta_plugins.rewards.weights import Where
 
 
 @frozen
@@ -36,6 +36,7 @@ class Safety:
     revision: str | None = None
     _part: "Classifier" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per image."""
         part, weight = self._part, next(self._part.network.parameters())
@@ -78,11 +79,11 @@ def _load(reward: Safety) -> Classifier:
     labels = {name.lower(): number for name, number in network.config.label2id.items()}
     if reward.safe.lower() not in labels or len(labels) < 2:
         raise InputError(f"safe={reward.safe!r} is no label of {reward.weights}. It has: {', '.join(labels)}.")
-    told = json.loads(Path(find(reward.weights, ["preprocessor_config.json"])).read_text())
-    kernel: Kernel = "bicubic" if told.get("resample", 2) == 3 else "bilinear"
+    with preprocessor(reward.weights) as told:
+        kernel: Kernel = "bicubic" if told.get("resample", 2) == 3 else "bilinear"
+        mean, std = triple(told["image_mean"]), triple(told["image_std"])
     path = ImagePath(
         "squash", kernel, rounding="pillow" if reward.official and kernel == "bicubic" else "input" if reward.official else "none"
     )
-    mean, std = (tuple(map(float, told[name])) for name in ("image_mean", "image_std"))
-    pixels = Pixels(path, network.config.image_size, mean, std)  # type: ignore[arg-type]
+    pixels = Pixels(path, network.config.image_size, mean, std)
     return Classifier(network, pixels, labels[reward.safe.lower()], commit(network, reward.weights))

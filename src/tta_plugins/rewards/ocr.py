@@ -13,6 +13,7 @@ from tta_core.protocols.reward import Card
 from tta_core.running.alignment import to_picture
 from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 
 CITATION = """@misc{liu2025flowgrpo,
   title = {{Flow-GRPO}: Training Flow Matching Models via Online {RL}},
@@ -48,6 +49,7 @@ class OCR:
         citation=CITATION,
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image. Raises `ValueError` for a prompt without a target and without quotes."""
         wanted = [target_of(prompt) for prompt in prompts]

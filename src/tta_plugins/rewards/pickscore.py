@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import Cosine, cosine
@@ -43,6 +44,7 @@ class PickScore:
     preprocess: str = "diff"
     _cosine: Cosine = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per pair, in the unit of `scale`."""
         cosines = self._cosine(images, prompts)

@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d, pad
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 
 
 def _card(unit: str, spread: tuple[float, float], source: str) -> Card:
@@ -21,6 +22,7 @@ class Saturation:
 
     card = _card("chroma, [0, 1]", (0.05, 0.5), "Smith 1978, HSV")
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image."""
         return (images.float().amax(1) - images.float().amin(1)).mean((1, 2))
@@ -36,6 +38,7 @@ class EdgeDensity:
     threshold: float = 0.1
     card = _card("share of pixels", (0.02, 0.4), "Sobel 1968")
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image."""
         across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=images.device) / 8
@@ -54,6 +57,7 @@ class ColourEntropy:
     bins: int = 8
     card = _card("bits", (2.0, 7.0), "Shannon 1948")
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image."""
         places = images.float().flatten(2) * (self.bins - 1)
@@ -73,6 +77,7 @@ class HighFrequencyEnergy:
     cutoff: float = 0.25
     card = _card("share of energy", (0.0, 0.3), "Parseval")
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image."""
         luma = _luma(images)[:, 0]

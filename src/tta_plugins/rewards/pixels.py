@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 
 _HASLER = """@inproceedings{hasler2003colourfulness,
   title = {Measuring Colourfulness in Natural Images},
@@ -44,6 +45,7 @@ class Darkness:
         licence="Apache-2.0",
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         return -images.float().mean((1, 2, 3))
@@ -63,6 +65,7 @@ class Brightness:
         licence="Apache-2.0",
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         return images.float().mean((1, 2, 3))
@@ -82,6 +85,7 @@ class Contrast:
         licence="Apache-2.0",
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         return _root(_variance(_luma(images.float())))
@@ -105,6 +109,7 @@ class Colourfulness:
         citation=_HASLER,
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         red, green, blue = (images.float() * 255).unbind(1)
@@ -131,6 +136,7 @@ class Sharpness:
         citation=_PECH,
     )
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per picture."""
         x = pad(_luma(images.float())[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]

@@ -3,24 +3,21 @@
 Source: Qwen2-VL (arXiv 2409.12191); equal to transformers' `Qwen2VLImageProcessor` to the last bit where nothing is resized.
 """
 
-import json
 import math
-from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.values.typing import frozen
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD
+from tta_plugins.rewards.preprocessor import Triple, preprocessor, triple
 from tta_plugins.rewards.resize import resize, resize_pillow
-from tta_plugins.rewards.weights import Where, find
+from tta_plugins.rewards.weights import Where
 
 Path_ = Literal["diff", "official"]
-Triple = tuple[float, float, float]
 
 
 @frozen
@@ -41,11 +38,6 @@ class QwenPixels:
 
     def __call__(self, image: Float[Tensor, "3 H W"]) -> tuple[Float[Tensor, "patches d"], Int[Tensor, "1 3"]]:
         """The patches in the order of the merged grid, and the grid (frames, rows, columns)."""
-        if image.is_meta or isinstance(image, FakeTensor):
-            raise IncompatibleError(
-                "Cannot use a reward by Qwen where its cost is foretold (memory='counted' or 'auto', `tta plan`). This is because the "
-                "model reads the number of patches from a tensor, which has no data there. Use other policies, or measure a run."
-            )
         size = self.size(*image.shape[1:])
         whole = resize_pillow(image[None], size) if self.path == "official" else resize(image[None], size).clamp(0, 1)
         mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (self.mean, self.std))
@@ -74,15 +66,15 @@ class QwenPixels:
 
 def pixels_beside(weights: Where, path: Path_) -> QwenPixels:
     """As the folder's preprocessor_config.json says."""
-    told = json.loads(Path(find(weights, ["preprocessor_config.json"])).read_text())
-    size = told.get("size", {})
-    return QwenPixels(
-        path,
-        told["patch_size"],
-        told["merge_size"],
-        told["temporal_patch_size"],
-        told.get("min_pixels") or size["shortest_edge"],
-        told.get("max_pixels") or size["longest_edge"],
-        tuple(map(float, told["image_mean"])),  # type: ignore[arg-type]
-        tuple(map(float, told["image_std"])),  # type: ignore[arg-type]
-    )
+    with preprocessor(weights) as told:
+        size = told.get("size", {})
+        return QwenPixels(
+            path,
+            told["patch_size"],
+            told["merge_size"],
+            told["temporal_patch_size"],
+            told.get("min_pixels") or size["shortest_edge"],
+            told.get("max_pixels") or size["longest_edge"],
+            triple(told["image_mean"]),
+            triple(told["image_std"]),
+        )

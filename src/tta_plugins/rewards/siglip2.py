@@ -12,8 +12,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.preprocessing import SIGLIP_MEAN, SIGLIP_PATHS, Pixels, path_named
+from tta_plugins.rewards.preprocessor import normalisation
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
@@ -46,6 +48,7 @@ class SigLIP2:
     revision: str | None = None
     _towers: "Towers" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
         cosines = self._towers(images, prompts)
@@ -85,6 +88,7 @@ class Towers:
     source: str
     _known: dict[str, Tensor] = attrs.field(factory=dict, init=False)
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Cosines, float32."""
         weight = next(self.vision.parameters())
@@ -114,7 +118,7 @@ def _load(reward: SigLIP2) -> Towers:
         model.text_model,
         tokenizer,
         text.max_position_embeddings,
-        Pixels(path, vision.image_size, SIGLIP_MEAN, SIGLIP_MEAN),
+        Pixels(path, vision.image_size, *normalisation(reward.weights, SIGLIP_MEAN, SIGLIP_MEAN)),
         float(model.logit_scale.float().exp()),
         float(model.logit_bias.float()),
         commit(model, reward.weights),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tta_core.protocols.reward import Card
 from tta_core.values.prompts import Question, facts_of
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.pretrained import Dtype
 from tta_plugins.rewards.qwen import Qwen, open_qwen
 from tta_plugins.rewards.weights import Where
@@ -42,6 +43,7 @@ class SoftTIFA:
     revision: str | None = None
     _qwen: Qwen = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: _load(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
         rows = [self._logs(image, facts_of(prompt)["questions"]) for image, prompt in zip(images, prompts, strict=True)]  # type: ignore[arg-type]

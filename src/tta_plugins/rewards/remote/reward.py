@@ -16,6 +16,7 @@ from tta_core.errors import RewardError
 from tta_core.protocols.reward import Card
 from tta_core.values.prompts import facts_of, facts_record
 from tta_core.values.typing import Images, Scores, frozen
+from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.remote.process import Process, python_of
 
 _FIELDS = tuple(field.name for field in attrs.fields(Card))  # type: ignore[arg-type]
@@ -45,6 +46,7 @@ class RemoteReward:
     environment: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     _child: "Child" = attrs.field(init=False, repr=False, eq=False, default=attrs.Factory(lambda self: Child(self), takes_self=True))
 
+    @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image, differentiable if the reward is. Raises `RewardError` with the child's standard error."""
         return self._child.score(images, prompts)
