@@ -8,7 +8,7 @@ import tta_core as tta
 from tta_core.errors import IncompatibleError
 from tta_core.plugins.discovery import plugins
 from tta_core.running.prepare import prepare
-from tta_plugins.cost.flop_count import FlopCount
+from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.flops_per_row import flops_per_row
 from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.update_schedule import UpdateFraction
@@ -110,8 +110,8 @@ def test_their_cost_is_counted_on_the_networks_themselves(rewards, backbone, nam
     reward, images = rewards[name], torch.rand(1, 3, 64, 64).requires_grad_()
     with prepare("a red circle", backbone=backbone, method=METHODS["date"], reward=reward, steps=2) as prepared:
         counted = flops_per_row(prepared.setup)
-        with FlopCount() as ahead:
+        with CostTracker() as ahead:
             score = reward(images, ["a red circle"])
-        with FlopCount() as back:
+        with CostTracker() as back:
             torch.autograd.grad(score.sum(), images)
-    assert (counted["reward"], counted["reward.backward"]) == (ahead.total, back.total)
+    assert (counted["reward"], counted["reward.backward"]) == (ahead.flops, back.flops)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from tiny_rewards import numbers
-from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -29,7 +28,8 @@ from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from tta_core.plugins.discovery import plugins
 from tta_core.testing import NetworkedMixture
-from tta_plugins.cost.flop_count import FlopCount
+from tta_plugins.cost.cost_tracker import CostTracker
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.reward_networks import has_reward_network, reward_network
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
@@ -150,12 +150,12 @@ def test_a_full_imagereward_file_loads_and_scores(tmp_path):
 
 def published(name):
     """A planned reward's networks, whose number of parameters and FLOPs for one image of 512 pixels are counted on fake tensors."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+    with FakeMode() as mode:
         reward = reward_network(name, NetworkedMixture(), torch.bfloat16)
-        with mode, FlopCount() as flops:
+        with mode, CostTracker() as flops:
             score = reward(torch.zeros(1, 3, 512, 512), ["a red circle on a blue square"])
     assert score.shape == (1,)
-    return sum(map(count, reward.networks.values())), flops.total
+    return sum(map(count, reward.networks.values())), flops.flops
 
 
 PLANNED = {

@@ -122,6 +122,7 @@ class TestHPSv3(NetworkSuite):
         return hpsv3(hps_folder)
 
 
+@pytest.mark.slow  # VQAScore's network and code, asked twice for each image; the next test is the quick one
 class TestSoftTIFA(NetworkSuite):
     rounding = 0.1
 
@@ -130,6 +131,15 @@ class TestSoftTIFA(NetworkSuite):
         """Prompts of the laws carry no questions: each is asked about itself."""
         inner = SoftTIFA(folder("qwen3_vl"), dtype="float32")
         return Asking(inner)
+
+
+def test_soft_tifa_judges_each_image_alone_and_follows_its_gradient():
+    reward, images = SoftTIFA(folder("qwen3_vl"), dtype="float32"), IMAGES.clone().requires_grad_()
+    scores = reward(images, WITH_QUESTIONS)
+    (gradient,) = torch.autograd.grad(scores[0], images)
+    assert gradient[0].any()
+    assert not gradient[1].any()
+    torch.testing.assert_close(reward(IMAGES[1:], WITH_QUESTIONS[1:])[0], scores[1].detach(), rtol=1e-5, atol=1e-8)
 
 
 @attrs.frozen(eq=False)
@@ -245,6 +255,9 @@ def test_folders_as_people_have_them(tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) > 2
     torch.testing.assert_close(vqa("qwen2_5_vl", weights=tmp_path)(IMAGES, PROMPTS), vqa("qwen2_5_vl")(IMAGES, PROMPTS))
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    (tmp_path / "preprocessor_config.json").write_text('{"patch_size": 8}')
+    with pytest.raises(LoadError, match=r"preprocessor_config\.json cannot be used: KeyError"):
+        vqa("qwen2_5_vl", weights=tmp_path)
     lost = sorted(set(index["weight_map"].values()))[0]
     (tmp_path / lost).unlink()
     with pytest.raises(LoadError, match=r"could not be read from"):

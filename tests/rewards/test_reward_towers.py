@@ -1,6 +1,7 @@
 """SigLIP 2, aesthetic v2.5, safety, DINO and CycleReward on tiny models of the real classes, against formulas written out."""
 
 import json
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -210,6 +211,38 @@ def test_cyclereward_is_imagerewards_blip_under_a_head_with_gelu(cycle):
     assert reward._blip._tokens("3")[0].shape == (40,)  # the tiny tower has 40 positions; the real one reads 128
     raw = imagereward.__wrapped__(preprocess="official")(IMAGES, PROMPTS) * STD + MEAN
     assert (raw - found).abs().max() > 1e-3
+
+
+def seen(name, place, head):
+    """Scores, or DINO's features, since near a reference all cosines are 1."""
+    if name == "dino":
+        return DINOSimilarity(place / "reference.png", place, 28)._features(IMAGES)
+    return (AestheticV25(head, place) if name == "aesthetic-v2.5" else siglip2(place))(IMAGES, PROMPTS)
+
+
+@pytest.mark.filterwarnings("ignore:SigLIP 2 reads")
+@pytest.mark.parametrize("name", ["siglip2", "aesthetic-v2.5", "dino"])
+def test_the_normalisation_beside_the_weights_is_read_or_refused(name, siglip, head, dino, tmp_path):
+    shutil.copytree(dino if name == "dino" else siglip, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "preprocessor_config.json"
+    usual, scores = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) if name == "dino" else ([0.5] * 3, [0.5] * 3), []
+    for mean, std in (usual, ([0.3, 0.4, 0.6], [0.2] * 3)):
+        file.write_text(json.dumps({"image_mean": mean, "image_std": std}))
+        scores.append(seen(name, tmp_path, head))
+    file.unlink()
+    assert torch.equal(seen(name, tmp_path, head), scores[0])
+    assert (scores[1] - scores[0]).abs().max() > 1e-4
+    for damage in ("{", "[]", '{"image_mean": [0.5]}', '{"image_mean": 1, "image_std": 1}'):
+        file.write_text(damage)
+        with pytest.raises(LoadError, match=r"preprocessor_config\.json cannot be used"):
+            seen(name, tmp_path, head)
+
+
+def test_a_classifier_without_its_normalisation_is_refused(classifier, tmp_path):
+    shutil.copytree(classifier, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(LoadError, match="KeyError: 'image_mean'"):
+        Safety(tmp_path)
 
 
 class TestSigLIP2(NetworkSuite):

@@ -4,6 +4,7 @@ Texts are counted as one token for every four characters: no tokenizer is read. 
 is left out, as it is from the rewards' `networks`.
 """
 
+import copy
 import json
 import math
 import re
@@ -21,7 +22,7 @@ from tta_core.errors import UnknownNameError
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores
-from tta_plugins.cost.fake_networks import simulate
+from tta_plugins.cost.fake_networks import fake_tensors, simulate
 from tta_plugins.cost.pipeline_configuration import CONFIGURATIONS, made_in
 from tta_plugins.rewards import clip_flant5, cyclereward, hpsv3, imagereward, mps, mps_cross, vqascore
 from tta_plugins.rewards.known_integers import known_integers
@@ -55,10 +56,10 @@ def reward_network(name: str, backbone: Backbone, dtype: torch.dtype) -> RewardN
     parts, score = _REWARDS[name]
     parameter: Any = next(backbone.networks["denoiser"].parameters())
     with torch.device("meta"), made_in(dtype):  # where drawing initial weights asks for no data
-        networks = {role: (_network(part) if isinstance(part, str) else part()).eval() for role, part in parts.items()}
+        made = {role: (_network(part) if isinstance(part, str) else part()).eval() for role, part in parts.items()}
+    with parameter.fake_mode:
+        networks = {role: copy.deepcopy(network, fake_tensors(network)) for role, network in made.items()}
     for network in networks.values():
-        with parameter.fake_mode:
-            network.to_empty(device="cpu")
         simulate(network, "cpu")
     return RewardNetwork(name, networks, score)
 
@@ -144,7 +145,8 @@ def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: 
 def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
     instruction = f"{'instruction ' * 200}{{text_prompt}}{hpsv3.REWARD}"  # 2.4 kB, as the authors' has
     size = hpsv3.TOKENS * 28**2
-    head = hpsv3.head_of(networks["vlm"].config.text_config.hidden_size).float()  # type: ignore[union-attr, arg-type]
+    head = hpsv3.head_of(networks["vlm"].config.text_config.hidden_size)  # type: ignore[union-attr, arg-type]
+    simulate(head, "cpu")  # it is made on fake tensors here
     parts = hpsv3.Parts(networks["vlm"], head, _TOKENS, QwenPixels(least=size, most=size), instruction, "")
     with known_integers(images):
         return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])

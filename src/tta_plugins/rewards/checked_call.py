@@ -16,7 +16,7 @@ from tta_core.values.typing import Images, Scores
 
 Owner = TypeVar("Owner")
 Call = Callable[[Owner, Images, Sequence[str]], Scores]
-_SLACK = 0.5  # decoded images overshoot [0, 1], and some are scored unclamped
+_OVERSHOOT = 1.0  # of decoded images that are scored unclamped; less is no mistake of the caller
 
 
 def checked_call(call: Call[Owner]) -> Call[Owner]:
@@ -70,9 +70,9 @@ def _problem_of_values(images: Tensor) -> str | None:
     low, high = torch.stack(images.detach().aminmax()).tolist()  # one wait for a GPU
     if not (math.isfinite(low) and math.isfinite(high)):
         return "the images hold NaN or infinite values. Look for what made them, before the reward."
-    if low < -_SLACK and high <= 1 + _SLACK:
+    if -1 <= low < -0.5 and high <= 1:
         return f"the images' values lie in [{low:.3g}, {high:.3g}], but pixels are in [0, 1]. From [-1, 1], give images / 2 + 0.5."
-    if low < -_SLACK or high > 1 + _SLACK:
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
         return f"the images' values lie in [{low:.3g}, {high:.3g}], but pixels are in [0, 1]. From 0 to 255, give images / 255."
     return None
 
