@@ -6,17 +6,18 @@ is left out, as it is from the rewards' `networks`.
 
 import copy
 import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import attrs
 import torch
 import transformers
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from tta_core.errors import UnknownNameError
 from tta_core.protocols.backbone import Backbone
@@ -76,40 +77,14 @@ def _network(configuration: str) -> Any:
     return kind(kind.config_class(**told))
 
 
-class _Tokens:
-    """Stands for a tokenizer: one id for every four characters, and one for each special token between <| and |>."""
-
-    ids: ClassVar[Mapping[str, int]] = {"<|image_pad|>": 151655, hpsv3.REWARD: 2}
-
-    def __call__(self, text: str, max_length: int | None = None, padding: bool | str = False, **_: object) -> Any:
-        """`input_ids` and `attention_mask` of one text."""
-        ids = self.encode(text)[:max_length]
-        ids += [0] * (max_length - len(ids) if max_length and padding else 0)
-        tensor = torch.tensor([ids])
-        return SimpleNamespace(input_ids=tensor, attention_mask=torch.ones_like(tensor))
-
-    def __len__(self) -> int:
-        return 32_100
-
-    def encode(self, text: str, **_: object) -> list[int]:
-        """The ids."""
-        pieces = [piece for piece in re.split(r"(<\|\w+\|>)", text) if piece]
-        return [token for piece in pieces for token in ([self.ids.get(piece, 3)] if piece[:2] == "<|" else [1] * math.ceil(len(piece) / 4))]
-
-    def decode(self, *_: object, **__: object) -> str:
-        """Nothing: there are no words."""
-        return ""
-
-    def get_added_vocab(self) -> dict[str, int]:
-        """None: no prompt is refused here."""
-        return {}
-
-    def convert_tokens_to_ids(self, token: str) -> int:
-        """Of a special token."""
-        return self.ids[token]
+def _tokens() -> PreTrainedTokenizerFast:
+    """A tokenizer without words: one token for every four characters, and one for each special token between <| and |>."""
+    tokenizer = Tokenizer(WordLevel({"<unk>": 0, hpsv3.REWARD: 1, "<|image_pad|>": 151_655}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Split(Regex(r"<\|\w+\|>|[\s\S]{1,4}?(?=<\||$)|[\s\S]{4}"), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<unk>")
 
 
-_TOKENS: Any = _Tokens()
+_TOKENS = _tokens()
 
 
 def _pixels(network: Any, side: int | None = None) -> Pixels:
