@@ -1,4 +1,4 @@
-"""The same picture drawn twice: by the stock pipeline's call, and by our loop."""
+"""The same image drawn twice: by the stock pipeline's call, and by our loop."""
 
 from contextlib import contextmanager
 from functools import partial

@@ -37,7 +37,7 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, drawn, tmp_path
     def mortal(self, arm, cell, record, picture, strip=None):
         left[0] -= 1
         if left[0] < 0:
-            if picture is not None and generator.random() < 0.5:  # between the picture and its line
+            if picture is not None and generator.random() < 0.5:  # between the image and its line
                 path = self.picture(arm, cell)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 picture.save(path)

@@ -21,7 +21,7 @@ def test_every_name_is_listed(tta):
 
 def test_a_strangers_name_is_listed_with_its_package(tta):
     line = next(line for line in tta("list", "backbones").stdout.splitlines() if line.strip().startswith("colours"))
-    assert "pictures of one colour" in line
+    assert "images of one colour" in line
     assert "tta-colours 1.0" in line
 
 

@@ -1,4 +1,4 @@
-"""`tta score`: pictures on disk by several rewards."""
+"""`tta score`: images on disk by several rewards."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from tta_plugins.cli.assignments import assigned
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A flat grey picture and one with vertical stripes, of different sizes."""
+    """A flat grey image and one with vertical stripes, of different sizes."""
     grey = Image.fromarray(numpy.full((8, 8, 3), 51, dtype=numpy.uint8))
     stripes = Image.fromarray(numpy.tile(numpy.array([[0] * 3, [255] * 3], dtype=numpy.uint8), (6, 5, 1)))
     grey.save(tmp_path / "grey.png")
@@ -21,12 +21,12 @@ def pictures(tmp_path):
 
 
 def test_numbers_are_the_rewards_own(tta, pictures):
-    result = tta("score", *pictures, "--reward", "brightness", "--reward", "edges", "--prompt", "a picture", "--json")
+    result = tta("score", *pictures, "--reward", "brightness", "--reward", "edges", "--prompt", "an image", "--json")
     assert result.exit_code == 0, result.output
     grey, stripes = json.loads(result.stdout)["rows"]
     assert grey["scores"] == pytest.approx({"brightness": 0.2, "edges": 0.0})
     assert stripes["scores"] == pytest.approx({"brightness": 0.5, "edges": 1.0})
-    assert grey["prompt"] == stripes["prompt"] == "a picture"
+    assert grey["prompt"] == stripes["prompt"] == "an image"
 
 
 def test_the_table_has_a_column_for_each_reward(tta, pictures):
@@ -55,10 +55,10 @@ def test_refusals(tta, pictures, arguments, message):
 
 
 def test_what_is_no_picture_is_named(tta, tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     result = tta("score", tmp_path / "text.png", "-r", "edges", "-p", "a")
     assert result.exit_code == 1
-    assert "text.png could not be read as a picture" in result.stderr
+    assert "text.png could not be read as an image" in result.stderr
     assert "1 of 1 images could not be scored" in result.stderr
 
 

@@ -31,7 +31,7 @@ class Margin:
 
     def __post_init__(self):
         if self.pixels < 0:
-            raise ValueError("no picture has a negative margin")
+            raise ValueError("no image has a negative margin")
 
 
 @attrs.frozen

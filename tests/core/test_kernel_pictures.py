@@ -97,7 +97,7 @@ def test_what_is_no_image_file_is_named_and_never_waited_for(tmp_path):
         with pytest.raises(LoadError, match="cut"):
             read_picture(tmp_path / "cut.png")
     for name in ("pipe", "folder", "empty", "absent"):
-        with pytest.raises(LoadError, match=rf"{name}\.png.*could not be read as a picture"):
+        with pytest.raises(LoadError, match=rf"{name}\.png.*could not be read as an image"):
             read_picture(tmp_path / f"{name}.png")
 
 

@@ -62,9 +62,9 @@ def test_an_exception_is_told_with_its_place_in_the_rewards_own_file():
 
 def test_a_rewards_own_reward_error_passes():
     def strict(images, prompts):
-        raise RewardError("no face in the picture")
+        raise RewardError("no face in the image")
 
-    with pytest.raises(RewardError, match=r"^no face in the picture$"):
+    with pytest.raises(RewardError, match=r"^no face in the image$"):
         checked(strict, IMAGES, PROMPTS)
 
 

@@ -178,7 +178,7 @@ def divergence_of(problem, controls):
 
 @attrs.frozen
 class Redness:
-    """Linear in the image, so that no picture is best and the budget is always worth spending; in any unit."""
+    """Linear in the image, so that no image is best and the budget is always worth spending; in any unit."""
 
     factor: float
 
@@ -322,7 +322,7 @@ def test_particles_need_noise_at_some_step():
     ("method", "said"), [(NullTTA(1, 1, 1, kernel="sampler"), "step 0 draws no noise"), (NullTTA(2), "several particles")]
 )
 def test_the_refusals_see_the_steps_that_a_picture_leaves(method, said):
-    """Only steps 0 and 1 of 4 draw noise; from a picture, steps 2 and 3 are taken."""
+    """Only steps 0 and 1 of 4 draw noise; from an image, steps 2 and 3 are taken."""
     problem = problem_for(NullTTA(2), scheduler=vp_scheduler(4, Steps((0, 1))))
     with pytest.raises(IncompatibleError, match=said):
         attrs.evolve(problem, scheduler=last_steps(problem.scheduler, 0.5)).check(method.needs)

@@ -1,4 +1,4 @@
-"""Editing a picture: the source's text gives it back, another text is drawn by any method, and steps may have embeddings of their own."""
+"""Editing an image: the source's text gives it back, another text is drawn by any method, and steps may have embeddings of their own."""
 
 import json
 

@@ -14,7 +14,7 @@ from tta_plugins.methods.svdd import SVDD
 
 LAST = 0.99915
 SCHEDULER = vp_scheduler(20, eta=1.0, last_alpha_bar=LAST)
-SCALE = 40.0  # pictures lie in [0, 1]
+SCALE = 40.0  # images lie in [0, 1]
 
 
 class Line(GaussianMixture):

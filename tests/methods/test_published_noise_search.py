@@ -9,7 +9,7 @@ from tta_plugins.methods.noise_search import NoiseSearch, neighbour
 
 
 def redness(images, prompts):
-    """The recorded verifier, on the 8-bit picture."""
+    """The recorded verifier, on the 8-bit image."""
     seen = (images * 255).round() / 255
     return seen[:, 0].mean((1, 2)) - seen[:, 1:].mean((1, 2, 3))
 

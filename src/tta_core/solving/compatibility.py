@@ -24,7 +24,7 @@ def refuse(problem: Parts, needs: Needs) -> None:
     _refuse_quiet_steps(problem.scheduler, needs)
     if needs.picture and problem.origin is None:
         raise IncompatibleError(
-            "Cannot use this method without a picture. This is because it edits one, but the run starts from noise. Give `image=`, or use "
+            "Cannot use this method without an image. This is because it edits one, but the run starts from noise. Give `image=`, or use "
             "a method that draws anew."
         )
     if needs.attention and not (isinstance(problem.backbone, SteersAttention) and problem.backbone.steers_attention):

@@ -29,18 +29,18 @@ def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
     return LastSteps(scheduler, count)
 
 
-def origin(backbone: Backbone, images: Float[Tensor, "pictures 3 H W"], noise: Latents) -> Latents:
+def origin(backbone: Backbone, images: Float[Tensor, "images 3 H W"], noise: Latents) -> Latents:
     """The images' clean latents, one for each sample's noise."""
     if not isinstance(backbone, EncodesImages):
         raise IncompatibleError(
-            f"Cannot start {name_of(backbone)} from a picture. This is because it does not encode pictures: it has no `encode_image`. "
+            f"Cannot start {name_of(backbone)} from an image. This is because it does not encode images: it has no `encode_image`. "
             "Leave `image` out, or give `latents`."
         )
     with torch.no_grad():
         x0 = backbone.encode_image(images.to(noise.device))
     if x0.shape[1:] != noise.shape[1:]:
         raise InputError(
-            f"The picture is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but the run draws "
-            f"{tuple(noise.shape[1:])}. Leave height and width out, or resize the picture to them."
+            f"The image is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but the run draws "
+            f"{tuple(noise.shape[1:])}. Leave height and width out, or resize the image to them."
         )
     return x0.expand_as(noise)

@@ -70,7 +70,7 @@ class GaussianMixture:
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Half the image's size, 4 channels."""
         if min(height, width) < 2 or height % 2 or width % 2:
-            raise InputError(f"A GaussianMixture draws pictures of even height and width, but {height} x {width} was asked for.")
+            raise InputError(f"A GaussianMixture draws images of even height and width, but {height} x {width} was asked for.")
         return CHANNELS, height // 2, width // 2
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:

@@ -33,7 +33,7 @@ def read_picture(path: str | Path) -> Pixels:
 
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise LoadError(f"{path} is no file, so it could not be read as a picture. Give an image file.")
+        raise LoadError(f"{path} is no file, so it could not be read as an image. Give an image file.")
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but below the limit
@@ -46,7 +46,7 @@ def read_picture(path: str | Path) -> Pixels:
         return from_pil(turned, white)
     except Exception as error:  # a damaged file ends in almost any of Pillow's, zlib's and struct's
         reason = str(error).rstrip(".") or type(error).__name__
-        raise LoadError(f"{path} could not be read as a picture: {reason}. Give an 8-bit RGB PNG, JPEG or WebP file.") from error
+        raise LoadError(f"{path} could not be read as an image: {reason}. Give an 8-bit RGB PNG, JPEG or WebP file.") from error
 
 
 def from_pil(picture: "Image", integer_white: float | None = None) -> Pixels:
@@ -93,11 +93,11 @@ def as_pixels(image: object, samples: int) -> Images:
     pixels = _usable(image) if isinstance(image, Tensor) else _stacked(image)
     if pixels.dim() != 4 or pixels.shape[1] != 3 or pixels.shape[0] not in (1, samples) or not pixels.numel():
         raise InputError(
-            f"The picture has the shape {tuple(pixels.shape)}, but {samples} samples take (1, 3, H, W) or ({samples}, 3, H, W), RGB. "
-            "Give PIL pictures of one size, or such a tensor."
+            f"The image has the shape {tuple(pixels.shape)}, but {samples} samples take (1, 3, H, W) or ({samples}, 3, H, W), RGB. "
+            "Give PIL images of one size, or such a tensor."
         )
     if not (pixels.min() >= 0 and pixels.max() <= 1):  # a NaN is neither
-        raise InputError(f"The picture's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels are numbers in [0, 1].")
+        raise InputError(f"The image's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels are numbers in [0, 1].")
     return pixels.detach().float()
 
 
@@ -105,7 +105,7 @@ def _usable(image: Tensor) -> Tensor:
     if image.dtype not in _FLOATS or image.layout != torch.strided or image.is_meta or image.is_quantized:
         kind = "a tensor without data (meta)" if image.is_meta else f"a {image.layout} tensor of {image.dtype}"
         raise InputError(
-            f"The picture is {kind}, but pixels are a dense tensor of floats in [0, 1]. 8-bit levels become image.float() / 255."
+            f"The image is {kind}, but pixels are a dense tensor of floats in [0, 1]. 8-bit levels become image.float() / 255."
         )
     return image
 
@@ -113,11 +113,11 @@ def _usable(image: Tensor) -> Tensor:
 def _stacked(image: object) -> Images:
     pictures = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
     if not pictures:
-        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
+        raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
     pixels = [_one(picture) for picture in pictures]
     if len({one.shape for one in pixels}) > 1:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in pixels]
-        raise InputError(f"The pictures have different sizes: {', '.join(sizes)}. Resize them to one.")
+        raise InputError(f"The images have different sizes: {', '.join(sizes)}. Resize them to one.")
     return torch.stack(pixels)
 
 
@@ -127,8 +127,8 @@ def _one(picture: object) -> Pixels:
     if isinstance(picture, str | Path):
         return read_picture(picture)
     if not isinstance(picture, Image):
-        raise InputError(f"A picture is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(picture)}. See Image.fromarray.")
+        raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(picture)}. See Image.fromarray.")
     try:
         return from_pil(picture)
     except InputError as error:
-        raise InputError(f"A picture of mode {picture.mode} cannot be used: {error}") from error
+        raise InputError(f"An image of mode {picture.mode} cannot be used: {error}") from error

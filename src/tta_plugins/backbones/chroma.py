@@ -24,7 +24,7 @@ CITATION = """@misc{lodestones2025chroma,
   url = {https://huggingface.co/lodestones/Chroma}
 }"""
 
-_PICTURE = "live tokens of the picture"
+_PICTURE = "live tokens of the image"
 
 
 @frozen

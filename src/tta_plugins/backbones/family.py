@@ -84,7 +84,7 @@ class Family(Protocol):
         ...
 
     def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """The inverse of `shown`: x in the keyword arguments of a call, with the channels of a picture or a mask after its own, if any."""
+        """The inverse of `shown`: x in the keyword arguments of a call, with the channels of an image or a mask after its own, if any."""
         ...
 
     def output(self, raw: Any, x: Latents) -> Latents:

@@ -70,7 +70,7 @@ def refuse(needs: Needs) -> None:
         raise IncompatibleError(MOVES_X)
     if needs.picture:
         raise IncompatibleError(
-            "Cannot use a method that edits a picture inside a pipeline's own call. This is because the call starts where it likes. Use "
+            "Cannot use a method that edits an image inside a pipeline's own call. This is because the call starts where it likes. Use "
             "tta_core.align with `image=`."
         )
     if needs.chain or any(isinstance(part, Noise) for part in parts):

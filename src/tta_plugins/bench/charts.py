@@ -53,7 +53,7 @@ def against_cost(summary: Summary, target: str, score: str) -> str:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.axhline(0, color=INK, linewidth=0.6)
-        axes.set_xlabel("cost of a picture, in plain draws")
+        axes.set_xlabel("cost of an image, in plain draws")
         axes.set_ylabel(f"gain in {score}")
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return drawn.svg

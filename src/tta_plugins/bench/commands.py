@@ -73,7 +73,7 @@ def status(folder: Folder) -> None:
 
     now = status_of(read_plan(folder), folder)
     rows = [[arm.name, str(arm.done), str(arm.failed), str(arm.left), _number(arm.seconds, ".3g")] for arm in now.arms]
-    print_table(["arm", "done", "failed", "left", "seconds a picture"], rows, numbers=4)
+    print_table(["arm", "done", "failed", "left", "seconds an image"], rows, numbers=4)
     left = now.seconds_left
     say("No rate is known yet." if left is None else f"{left / 3600:.2f} hours of one worker are left.")
     if now.idle is not None:

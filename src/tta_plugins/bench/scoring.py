@@ -79,7 +79,7 @@ class Scores:
         if noted != identity:
             raise InputError(
                 f"{path} was written by another version of the reward {name!r} ({noted} then, {identity} now). Delete {self.path(name)} "
-                "and its .json to score all pictures again."
+                "and its .json to score all images again."
             )
 
 

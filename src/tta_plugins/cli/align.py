@@ -33,7 +33,7 @@ def align(
     negative: Annotated[str | None, typer.Option(help="A negative prompt.")] = None,
     height: Whole = None,
     width: Whole = None,
-    image: Annotated[list[Path] | None, typer.Option(help="A picture to start from; one for all prompts, or one for each.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="An image to start from; one for all prompts, or one for each.")] = None,
     strength: Annotated[float, typer.Option(help="With --image: the share of the steps taken from there; 1 keeps least.")] = 0.8,
     out: Annotated[Path | None, typer.Option(help=OUT, show_default="tta-out, or tta-out-2 ... where that has a run")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of another run in the folder.")] = False,

@@ -12,9 +12,9 @@ Inversion = Literal["ddpm-inversion", "null-text"]
 
 
 def edit(
-    image: Annotated[Path, typer.Argument(help="The picture.")],
+    image: Annotated[Path, typer.Argument(help="The image.")],
     target: Annotated[str, typer.Option(help="The text of the edit.")],
-    source: Annotated[str, typer.Option(help="What the picture shows.")] = "",
+    source: Annotated[str, typer.Option(help="What the image shows.")] = "",
     inversion: Annotated[Inversion, typer.Option(help="What is found first: the noises, or x_T and null embeddings.")] = "ddpm-inversion",
     strength: Annotated[float, typer.Option(help="Of ddpm-inversion: the share of the steps drawn anew; less keeps more.")] = 0.64,
     source_guidance: Annotated[float, typer.Option(help="Of ddpm-inversion, for the source text.")] = 3.5,

@@ -110,5 +110,5 @@ def _names(alignment: "Alignment") -> str:
     if samples == 1:
         pictures = ", ".join(f"{kind}.png" for kind in kinds)
     else:
-        pictures = f"{' and '.join(f'{samples} {kind}' for kind in kinds)} pictures"
+        pictures = f"{' and '.join(f'{samples} {kind}' for kind in kinds)} images"
     return f"run.json, {pictures} and grid.png"

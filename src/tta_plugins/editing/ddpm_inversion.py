@@ -36,7 +36,7 @@ def ddpm_inversion(problem: Problem) -> GivenNoise:
     code sets it to zero; eta below 1 has its own std, which the released code does not.
     """
     if problem.origin is None:
-        raise IncompatibleError("Cannot invert a run that starts from noise. This is because there is no picture. Give `image=`.")
+        raise IncompatibleError("Cannot invert a run that starts from noise. This is because there is no image. Give `image=`.")
     steps, x0, noises = problem.steps, problem.origin, [problem.controls.noise[0]]
     levels = [_noised(x0, step.a, step.s, noises[0] if i == 0 else problem.noises.like(x0, i)) for i, step in enumerate(steps)]
     state = State(levels[0])
@@ -47,7 +47,7 @@ def ddpm_inversion(problem: Problem) -> GivenNoise:
         if transition.std == 0 and step.index + 1 < len(steps):
             raise IncompatibleError(
                 f"Cannot invert with a sampler whose step {step.index} draws no noise (std 0). This is because the noise is what leads to "
-                "the picture. Use a stochastic sampler, eta=1."
+                "the image. Use a stochastic sampler, eta=1."
             )
         noise = torch.zeros_like(x0) if transition.std == 0 else (reached - transition.mean) / transition.std
         noises.append(noise)

@@ -55,7 +55,7 @@ def edit(request: Edit) -> Alignment:
     2211.09794), with 50 steps and guidance 7.5. With DATE on top: DATE (arXiv 2510.23974), its editing application.
     """
     if request.image is None:
-        raise InputError("There is no image to edit. Give `image=`, a picture or a file, or draw anew with tta_core.align.")
+        raise InputError("There is no image to edit. Give `image=`, an image or a file, or draw anew with tta_core.align.")
     found = {name: getattr(request, name) for name in ("noises", "latents")}
     for name in [name for name, value in found.items() if value is not None]:
         raise InputError(f"{name} are given, but an edit finds them by inversion of the image. Leave them out, or use tta_core.align.")

@@ -24,7 +24,7 @@ def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, 
     clip = CLIPModel.from_pretrained(weights / "clip").eval()
     tokenizer = CLIPTokenizer.from_pretrained(weights / "clip")
     judge = read_judge(weights / "judge")
-    print(f"{weights}: {count} pictures a row, {steps} steps, guidance {guidance}, seed {seed}", flush=True)
+    print(f"{weights}: {count} images a row, {steps} steps, guidance {guidance}, seed {seed}", flush=True)
     for figure in metrics.judge_figures(judge, lambda images: _through(pipeline.vae, images), 1000, seed):
         print(figure, flush=True)
     images = render(draw_pairs(random.Random(seed), 256)[1])
@@ -69,11 +69,11 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tta_plugins.shapes.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    parser.add_argument("--count", type=int, default=192, help="pictures for each kind of caption")
+    parser.add_argument("--count", type=int, default=192, help="images for each kind of caption")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=metrics.STEPS)
     parser.add_argument("--guidance", type=float, default=metrics.GUIDANCE)
-    parser.add_argument("--sheet", type=Path, help="save sheets of pictures under this name, such as sheet.png")
+    parser.add_argument("--sheet", type=Path, help="save sheets of images under this name, such as sheet.png")
     given = parser.parse_args()
     evaluate(given.weights, given.count, given.seed, given.steps, given.guidance, given.sheet)
 

@@ -3,8 +3,8 @@
 Every stage is seeded, writes a checkpoint every three minutes, goes on from it when started again, and reads what
 earlier stages left in DIR. `export` writes DIR/weights in the shipped layout.
 
-    vae -> polish          pictures to latents and back
-    vae -> pool -> unet    latents of 64,000 captioned pictures, text encoder, denoiser
+    vae -> polish          images to latents and back
+    vae -> pool -> unet    latents of 64,000 captioned images, text encoder, denoiser
     clip                   the reward, apart from all of these
     judge                  the convnet judge, likewise
 """

@@ -67,7 +67,7 @@ class Past:
 
 
 def enlarged(picture: Image.Image) -> Image.Image:
-    """A small picture, smoothly enlarged by a whole factor, since a browser blurs it; a large one as it is."""
+    """A small image, smoothly enlarged by a whole factor, since a browser blurs it; a large one as it is."""
     factor = max(1, LARGE // picture.width)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
 

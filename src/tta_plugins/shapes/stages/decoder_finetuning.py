@@ -19,7 +19,7 @@ from tta_plugins.shapes.render import Scene, render
 from tta_plugins.shapes.scenes import draw_pairs
 from tta_plugins.shapes.stages.loop import Loop, Plan
 
-ERRORS = 0.3  # the largest deviation of the noise, each picture's drawn between 0 and this; latents have deviation 1
+ERRORS = 0.3  # the largest deviation of the noise, each image's drawn between 0 and this; latents have deviation 1
 OVERSHOOT = 0.4  # the largest exaggeration, as a share of the way from the same scene with other shapes
 
 
