@@ -75,7 +75,7 @@ class Needs:
         moves_x: whether it goes on from another x than the sampler draws. Its controls then do not repeat its run, and a pipeline's own
             call cannot use it.
         moves_x0: whether it tells the sampler another clean estimate (`Position.believe`) and goes on from what the sampler draws then. Its
-            controls do not repeat its run; a pipeline's own call can be told the same.
+            controls do not repeat its run; a pipeline's own call can be given the same.
         picture: whether it starts from an image: `align(image=...)`.
         one_trajectory: whether it samples one trajectory of each prompt, once, without going back, as a pipeline's own call does.
         attention: whether it changes how cross-attention uses the tokens (`Embedding.attention`).

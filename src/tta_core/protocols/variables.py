@@ -154,7 +154,7 @@ def _read(embedding: Embedding, pooled: bool, branch: str) -> tuple[Tensor, ...]
         return (embedding.tokens,)
     if embedding.pooled is None:
         raise IncompatibleError(
-            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks are told tokens only. "
+            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks are given tokens only. "
             "Leave `pooled` off."
         )
     return (embedding.tokens, embedding.pooled)

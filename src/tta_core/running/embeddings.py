@@ -74,13 +74,13 @@ def completed(name: str, given: Embedding, own: Embedding | None, backbone: Back
         InputError: for features of another size, or a pooled vector that is missing or not wanted.
     """
     if own is None:
-        raise InputError(f"{name} is given, but {name_of(backbone)} has no unconditional branch that could be told it. Leave it out.")
+        raise InputError(f"{name} is given, but {name_of(backbone)} has no unconditional branch that could be given it. Leave it out.")
     wanted = {"tokens": own.tokens.shape[-1], "pooled": None if own.pooled is None else own.pooled.shape[-1]}
     told = {"tokens": given.tokens.shape[-1], "pooled": None if given.pooled is None else given.pooled.shape[-1]}
     for part, size in wanted.items():
         if told[part] != size:
             raise InputError(
-                f"{name}.{part} has {told[part] or 'no'} features, but {name_of(backbone)} is told {size or 'none'}. Encode the text with "
+                f"{name}.{part} has {told[part] or 'no'} features, but {name_of(backbone)} is given {size or 'none'}. Encode the text with "
                 "this pipeline, as its encode_prompt does."
             )
     live = torch.ones(given.tokens.shape[:2], dtype=torch.long, device=given.tokens.device)

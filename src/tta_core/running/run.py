@@ -30,7 +30,7 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
         try:
             watchers.finished(alignment)
         except KeyboardInterrupt:
-            why = alignment.stopped or "interrupted after the result, while plugins were told of it"
+            why = alignment.stopped or "interrupted after the result, while plugins were being called"
             alignment = evolve(alignment, stopped=why, interrupted=True)
     if failure is not None:
         failure.partial = alignment

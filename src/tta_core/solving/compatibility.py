@@ -97,7 +97,7 @@ def _unguided(problem: Parts) -> int | None:
 
 
 def stds_of(scheduler: Scheduler) -> list[float]:
-    """The standard deviation of each step's transition, where the table tells; else nothing."""
+    """The standard deviation of each step's transition, where the table has it; else nothing."""
     if isinstance(scheduler, LastSteps):
         return stds_of(scheduler.scheduler)[-scheduler.count :]
     return [scheduler.std(step) for step in scheduler.steps] if isinstance(scheduler, GaussianScheduler) else []

@@ -90,7 +90,7 @@ class NeedsLaws(SnapshotLaws):
             next(iter(method.align(problem)))
 
     def test_needs_attention_is_the_truth(self, method: Method) -> None:
-        """A backbone whose attention cannot be reached is refused by a method that changes it, and is told of no attention by any other."""
+        """A method that changes attention refuses a backbone whose attention cannot be reached; any other leaves it alone."""
         problem = self.problem_for(method)
         if method.needs.attention:
             with pytest.raises(IncompatibleError, match="cross-attention"):

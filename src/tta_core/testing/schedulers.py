@@ -81,7 +81,7 @@ class SchedulerSuite:
 
     @drawn(x0=latents(), eps=latents())
     def test_transitions_keep_the_marginals(self, scheduler: Scheduler, x0: Latents, eps: Latents) -> None:
-        """Told the true x0, the next x is a' x0 + k eps + std z with k^2 + std^2 = s'^2."""
+        """Given the true x0, the next x is a' x0 + k eps + std z with k^2 + std^2 = s'^2."""
         for step in _some(scheduler):
             x = step.a * x0 + step.s * eps
             transition = scheduler.predict(State(x), _told(self.output, x0, eps, step), step).transition

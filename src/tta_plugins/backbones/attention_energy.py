@@ -34,7 +34,7 @@ def _sees_images(denoiser: nn.Module) -> bool:
 
 @contextmanager
 def attention_moved(denoiser: nn.Module, energy: AttentionEnergy | None) -> Iterator[None]:
-    """Inside, the U-Net's layers hand on c + C W_k; each call of it begins from the embedding that it is told."""
+    """Inside, the U-Net's layers hand on c + C W_k; each call of it begins from the embedding that it is given."""
     with ExitStack() as stack:
         if energy is not None:
             contexts = _Contexts(energy)

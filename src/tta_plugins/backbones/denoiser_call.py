@@ -59,7 +59,7 @@ class DenoiserCall:
         return evolve(told, extra={**told.extra, _ROWS: rows})
 
     def output(self, embedding: Embedding, change: Latents | None = None) -> Latents:
-        """The denoiser's output, float32, in the call's rows that this embedding comes from, told this embedding; x changed, if asked."""
+        """The denoiser's output, float32, in the call's rows that this embedding comes from, given this embedding; x changed, if asked."""
         chosen, everyone = embedding.extra[_ROWS].long(), self.embedding.tokens.shape[0]
         chosen = chosen % everyone  # where guidance has ended the call has the text's rows alone
         mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}

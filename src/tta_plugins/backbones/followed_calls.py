@@ -62,7 +62,7 @@ class FollowedCalls:
         return self.run.answer(call, x / step.input_scale, guidance)
 
     def repeated(self, call: DenoiserCall, embedding: Embedding) -> Tensor:
-        """The raw output of a call that is made again, told another embedding."""
+        """The raw output of a call that is made again, given another embedding."""
         self._is_repeating = True
         try:
             args, kwargs = call.replaced(embedding)

@@ -35,7 +35,7 @@ class StableDiffusion:
 
     Attributes:
         rescale: the share of the guided output that is rescaled to the text branch's size; the pipeline's `guidance_rescale`.
-        embedded: the guidance that a distilled U-Net (LCM) is told, as numbers in `(1, d)`; None for one that has no such input.
+        embedded: the guidance that a distilled U-Net (LCM) is given, as numbers in `(1, d)`; None for one that has no such input.
         skip: layers of the text encoder that are left out at its end; the pipeline's `clip_skip`.
     """
 
@@ -96,7 +96,7 @@ def stable_diffusion(
     embedded_guidance: float = 7.5,
     clip_skip: int | None = None,
 ) -> PipelineBackbone:
-    """A `StableDiffusionPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is told."""
+    """A `StableDiffusionPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is given."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusion().traits, embedded)
     skip = checked(clip_skip, pipeline, "text_encoder")

@@ -1,6 +1,6 @@
 """A per-step method inside the user's own `pipeline(...)` call, by a hook before the denoiser.
 
-The pipeline keeps its loop, its scheduler and its noise, and whatever it tells its denoiser beside the text; the method sees x at every
+The pipeline keeps its loop, its scheduler and its noise, and what else it passes to its denoiser; the method sees x at every
 step, the first included, and the denoiser is called with the embeddings that the method arrives at; where it moves the clean estimate, the
 denoiser's output becomes the one that says so. Methods that move x, whole-chain methods (DNO, best-of-n) and particles need a loop of
 their own: `align`.

@@ -96,7 +96,7 @@ def _method(steering: Steering) -> Method | None:
 
 
 def _true_guidance(call: Mapping[str, Any]) -> float | None:
-    """What FLUX's pipeline does not tell; None where the pipeline tells its guidance, or draws without a null branch."""
+    """What FLUX's pipeline does not state; None where it states its guidance, or draws without a null branch."""
     true = call.get("true_cfg_scale", 1.0)
     negative = any(call.get(name) is not None for name in ("negative_prompt", "negative_prompt_embeds"))
     return true if negative and true > 1 else None

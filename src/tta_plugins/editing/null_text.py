@@ -83,7 +83,7 @@ class NullTextInversion:
 def ddim_inversion(problem: Problem, x0: Latents) -> list[Latents]:
     """x_T .. x_0 along which a deterministic sampler without guidance would draw x0, the text branch alone.
 
-    The network is told the time of arrival. Source: DDIM (arXiv 2010.02502), section 4.3.
+    The network is given the time of arrival. Source: DDIM (arXiv 2010.02502), section 4.3.
     """
     plain, path = evolve(problem, guidance=1.0), [x0]
     for step in reversed(problem.steps):
