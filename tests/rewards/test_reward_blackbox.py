@@ -80,7 +80,7 @@ def test_a_call_that_hangs_times_out():
 def test_an_answer_that_is_not_one_finite_number_each_is_refused_at_once(answer):
     calls = []
     reward = BlackBox(lambda images, prompts: calls.append(1) or answer, retries=3)
-    with pytest.raises(RewardError, match="1 finite numbers, one per picture"):
+    with pytest.raises(RewardError, match="1 finite numbers, one per image"):
         reward(torch.rand(1, 3, 4, 4), [""])
     assert len(calls) == 1
 

@@ -135,7 +135,7 @@ def test_the_record_of_an_experiment_is_short_and_holds_no_tensor(name):
 
 
 def test_the_embedded_clip_scores_as_transformers_itself_does():
-    """A folder with its own picture size, normalisation and prompt length, against `CLIPModel.forward` on a padded batch."""
+    """A folder with its own image size, normalisation and prompt length, against `CLIPModel.forward` on a padded batch."""
     folder = Path(shapes.__file__).parent / "weights" / "clip"
     model, tokenizer = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval(), CLIPTokenizer.from_pretrained(folder)
     size, length = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings

@@ -1,4 +1,4 @@
-"""Image paths against what the official transforms, and Pillow, made of the same pictures."""
+"""Image paths against what the official transforms, and Pillow, made of the same images."""
 
 import attrs
 import numpy as np
@@ -83,7 +83,7 @@ def test_pillow_resize_is_pillows_own_where_the_aspect_ratio_is_kept(height, wid
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 999), WIDE, WIDE, WIDE, WIDE, st.sampled_from(["bicubic", "bilinear"]))
 def test_float_resize_is_torchs_antialiased_one(seed, height, width, new_height, new_width, kernel):
-    """Torch's misreads pictures that are one pixel wide, so those are left out."""
+    """Torch's misreads images that are one pixel wide, so those are left out."""
     x = as_tensor(random_picture(seed, height, width))
     expected = interpolate(x, (new_height, new_width), mode=kernel, antialias=True, align_corners=False)
     assert (resize(x, (new_height, new_width), kernel) - expected).abs().max() * 255 < 0.01

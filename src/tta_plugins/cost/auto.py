@@ -91,7 +91,7 @@ class Auto:
         raise OutOfMemoryError(
             f"No choice of memory policies fits {_size(limit)}. Predicted: "
             f"{'; '.join(f'{_named(choice)} {_size(total)}' for choice, total in tried.items())}. "
-            "Draw fewer prompts at once, or smaller pictures, or load the networks in half precision."
+            "Draw fewer prompts at once, or smaller images, or load the networks in half precision."
         )
 
 

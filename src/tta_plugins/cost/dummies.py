@@ -111,7 +111,7 @@ class ZeroNoise:
 
 
 def size_of(setup: Setup) -> tuple[int, int]:
-    """Height and width of the setup's pictures, in pixels."""
+    """Height and width of the setup's images, in pixels."""
     defaults = setup.backbone.defaults
     return setup.height or defaults.height, setup.width or defaults.width
 

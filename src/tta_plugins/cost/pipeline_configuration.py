@@ -180,7 +180,7 @@ def _text_parameters(folder: Path, index: Config) -> int:
         module = transformers if library == "transformers" else getattr(diffusers.pipelines, library or "", None)
         if module is not None and cls:
             make: Any = getattr(module, cls)
-            # ChatGLM of Kolors takes memory on the device that it is told, whatever mode it is made in
+            # ChatGLM of Kolors takes memory on the device that it is given, whatever mode it is made in
             own = {"device": "meta"} if "device" in inspect.signature(make).parameters else {}
             with FakeMode():
                 total += sum(parameter.numel() for parameter in make(make.config_class.from_pretrained(folder / name), **own).parameters())

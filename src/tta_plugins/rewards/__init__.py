@@ -11,7 +11,7 @@ def tta_register_rewards(register: Register) -> None:
 
 
 _ENTRIES = {
-    "clip": ("clip:CLIPScore", "agreement of picture and prompt: cosine of CLIP embeddings"),
+    "clip": ("clip:CLIPScore", "agreement of image and prompt: cosine of CLIP embeddings"),
     "pickscore": ("pickscore:PickScore", "human preference given the prompt, 17 to 24 (or a cosine)"),
     "hpsv2": ("hpsv2:HPSv2", "human preference given the prompt, a cosine of 0.23 to 0.29"),
     "hpsv2.1": ("hpsv2:HPSv21", "the same, version 2.1, a cosine of 0.14 to 0.32"),

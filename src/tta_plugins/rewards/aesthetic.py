@@ -1,4 +1,4 @@
-"""LAION's aesthetic predictor: how beautiful people find a picture, whatever its prompt."""
+"""LAION's aesthetic predictor: how beautiful people find an image, whatever its prompt."""
 
 from collections.abc import Sequence
 
@@ -28,9 +28,9 @@ OFFICIAL = "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0"
 
 @frozen
 class Aesthetic:
-    """Beauty on LAION's 1 to 10 scale, higher is better; real pictures get 3.5 to 7. Prompts are not read.
+    """Beauty on LAION's 1 to 10 scale, higher is better; real images get 3.5 to 7. Prompts are not read.
 
-    An affine function of a unit embedding, so unbounded but for [-12.8, 23.2]: optimised pictures pass 8 easily, which is reward hacking.
+    An affine function of a unit embedding, so unbounded but for [-12.8, 23.2]: optimised images pass 8 easily, which is reward hacking.
     weights: the head: sac+logos+ava1-l14-linearMSE.pth, a folder that holds it, or a hub id. Not the ReLU head of ava+logos.
     clip: the CLIP model under it, of which only the image tower is loaded; the official head needs OpenAI's ViT-L/14.
     preprocess: *diff* for guidance, *official* for numbers to report, or a paper's: *das*, *null-tta*, *dno*, *reno*, *date*.
@@ -46,7 +46,7 @@ class Aesthetic:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         part = self._predictor
         return part.head(image_embeds(part.networks["vision"], part.pixels(images))).to(images.device)
 

@@ -1,4 +1,4 @@
-"""Anything that can be called on pictures as a reward: a program, a web service, a person's click."""
+"""Anything that can be called on images as a reward: a program, a web service, a person's click."""
 
 import logging
 import math
@@ -28,8 +28,8 @@ class BlackBox:
     Not differentiable: use a method that only compares scores, or a zeroth-order gradient.
 
     Args:
-        judge: called with at most `batch` pictures at a time.
-        batch: pictures per call; None: all at once.
+        judge: called with at most `batch` images at a time.
+        batch: images per call; None: all at once.
         timeout: seconds until a call counts as failed; None: wait. A call that hangs cannot be killed: its thread is left behind.
         retries: further attempts after a call raised or timed out.
         pause: seconds before the second attempt, doubled before each further one.
@@ -50,15 +50,15 @@ class BlackBox:
     def __attrs_post_init__(self) -> None:
         if (self.batch is not None and self.batch < 1) or self.retries < 0:
             raise InputError(
-                f"batch={self.batch} and retries={self.retries} cannot be: give at least one picture a call and no fewer than 0 retries."
+                f"batch={self.batch} and retries={self.retries} cannot be: give at least one image a call and no fewer than 0 retries."
             )
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture.
+        """One score per image.
 
         Raises:
-            RewardError: a call failed in every attempt (all are named), or gave other than one finite number per picture.
+            RewardError: a call failed in every attempt (all are named), or gave other than one finite number per image.
         """
         scores: list[float] = []
         size = self.batch or len(prompts)
@@ -87,7 +87,7 @@ class BlackBox:
     def _accepted(self, answer: Sequence[float | int], count: int, rows: str) -> list[float]:
         scores = [float(score) for score in answer]
         if len(scores) != count or not all(map(math.isfinite, scores)):
-            raise RewardError(f"{describe(self.judge)} answered {scores} for {rows}. It must give {count} finite numbers, one per picture.")
+            raise RewardError(f"{describe(self.judge)} answered {scores} for {rows}. It must give {count} finite numbers, one per image.")
         return scores
 
 

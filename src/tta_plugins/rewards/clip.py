@@ -1,4 +1,4 @@
-"""CLIP score: how well a picture matches its prompt, by any CLIP model."""
+"""CLIP score: how well an image matches its prompt, by any CLIP model."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -45,7 +45,7 @@ def model_name(value: object) -> str:
 
 @frozen
 class CLIPScore:
-    """Agreement of picture and prompt: the cosine of their CLIP embeddings, higher is better; 0.2 to 0.35 on matching pictures (ViT-L/14).
+    """Agreement of image and prompt: the cosine of their CLIP embeddings, higher is better; 0.2 to 0.35 on matching images (ViT-L/14).
 
     weights: a hub id or `from_pretrained` folder, or a loaded `CLIPModel` (with its `tokenizer`), whose dtype and device are kept.
     tokenizer: a folder, hub id or loaded tokenizer; None: the one beside the weights.

@@ -1,4 +1,4 @@
-"""The cosine between a picture's and its prompt's CLIP embedding: what CLIP score, PickScore and HPS have in common.
+"""The cosine between an image's and its prompt's CLIP embedding: what CLIP score, PickScore and HPS have in common.
 
 The image tower runs on every call and is the network that memory policies see. The text tower runs once per prompt and stays where it
 was loaded, in host memory: on an accelerator it would hold a third of the memory (ViT-H: 1.4 of 3.9 GB) for one use per prompt.
@@ -26,7 +26,7 @@ Embeds = Float[Tensor, "b d"]
 
 @attrs.frozen(eq=False)
 class Cosine:
-    """Two towers of one CLIP model, ready to compare pictures with prompts."""
+    """Two towers of one CLIP model, ready to compare images with prompts."""
 
     networks: dict[str, nn.Module]
     text: "TextFeatures"

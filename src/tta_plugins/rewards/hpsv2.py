@@ -31,12 +31,12 @@ _RANGES = {"2.0": (0.23, 0.29), "2.1": (0.14, 0.32)}
 
 @frozen
 class HPSv2:
-    """Human preference for a picture given its prompt: a cosine, higher is better; compare pictures of one prompt only.
+    """Human preference for an image given its prompt: a cosine, higher is better; compare images of one prompt only.
 
     0.279 here is 27.9 in the published tables, which multiply by 100. Versions 2.0 and 2.1 are different weights, not comparable.
     weights: a hub id, a folder, or the file itself, in which case `version` is taken on trust.
-    head_widths: width of an attention head of the image and the text tower, which the file does not tell; 80 and 64 in ViT-H-14.
-    preprocess: *diff*: float letterbox, for guidance; *official*: the same of the 8-bit picture; *official-no-antialias*: as torchvision
+    head_widths: width of an attention head of the image and the text tower, which the file does not say; 80 and 64 in ViT-H-14.
+    preprocess: *diff*: float letterbox, for guidance; *official*: the same of the 8-bit image; *official-no-antialias*: as torchvision
         before 0.17 resized, so presumably the numbers of 2023; or a paper's: *das*, *null-tta*, *dno*, *reno*.
     Prompts are cleaned as open_clip does. Differentiable. Source: Wu et al. 2023.
     Differs: float32 throughout; the authors' scorer rounds to half precision, multiples of 0.00024, and has ties.

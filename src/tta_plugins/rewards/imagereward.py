@@ -1,4 +1,4 @@
-"""ImageReward: how much people would like a picture for its prompt, a BLIP whose text tower looks at the picture."""
+"""ImageReward: how much people would like an image for its prompt, a BLIP whose text tower looks at the image."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -36,13 +36,13 @@ LENGTH = 35  # tokens, [CLS] and [SEP] included
 
 @frozen
 class ImageReward:
-    """Human preference for a picture given its prompt: about N(0, 1) over generated pictures (-2.3 to 2), higher is better.
+    """Human preference for an image given its prompt: about N(0, 1) over generated images (-2.3 to 2), higher is better.
 
     scale: *normalised*, the authors' `score`; *raw*, the head's output 1.033 score + 0.167, which DAS and Null-TTA report.
     weights: a hub id, a folder that holds ImageReward.pt, or the file. tokenizer: BERT's, uncased; its vocab.txt is enough.
-    head_widths: width of an attention head of the image and the text tower, which the file does not tell.
+    head_widths: width of an attention head of the image and the text tower, which the file does not say.
     preprocess: *diff* for guidance, *official* for numbers to report, or a paper's: *das*, *null-tta*, *reno*, *date*.
-    Differentiable. The text tower attends to the picture, so it runs on every call, and it cannot be checkpointed.
+    Differentiable. The text tower attends to the image, so it runs on every call, and it cannot be checkpointed.
     Source: Xu et al. 2023.
     """
 

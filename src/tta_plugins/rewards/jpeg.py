@@ -1,4 +1,4 @@
-"""File size of the picture as a JPEG: how compressible it is, or how little. Not differentiable."""
+"""File size of the image as a JPEG: how compressible it is, or how little. Not differentiable."""
 
 import io
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ CITATION = """@inproceedings{black2024ddpo,
 
 @frozen
 class Compressibility:
-    """Minus the JPEG size in kB (1000 bytes): higher is smaller, smooth and empty pictures win. -150 to -20 at 512 x 512.
+    """Minus the JPEG size in kB (1000 bytes): higher is smaller, smooth and empty images win. -150 to -20 at 512 x 512.
 
     quality: Pillow's, 1 to 95; chroma at half resolution, Pillow's default. Prompts are not read. Source: Black et al. 2024.
     """
@@ -32,7 +32,7 @@ class Compressibility:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         return -_sizes(images, self.quality)
 
     @property
@@ -49,7 +49,7 @@ class Incompressibility:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         return _sizes(images, self.quality)
 
     @property

@@ -61,7 +61,7 @@ class _Mixture(ABC):
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         return self.mixed(self.parts(images, prompts))
 
     def mixed(self, parts: Mapping[str, Scores]) -> Scores:

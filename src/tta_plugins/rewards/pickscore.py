@@ -1,4 +1,4 @@
-"""PickScore: which of two pictures people would pick, learned from half a million choices."""
+"""PickScore: which of two images people would pick, learned from half a million choices."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -29,10 +29,10 @@ CITATION = """@inproceedings{kirstain2023pickapic,
 
 @frozen
 class PickScore:
-    """Human preference for a picture given its prompt, higher is better; compare pictures of one prompt only.
+    """Human preference for an image given its prompt, higher is better; compare images of one prompt only.
 
     scale: *logit*: exp(logit_scale) cos, the authors' number, 17 to 24; *cos*: the cosine, 0.17 to 0.24, which DAS and Null-TTA report
-        (0.218). Pictures of one prompt differ by 0.002 to 0.02 in cosine.
+        (0.218). Images of one prompt differ by 0.002 to 0.02 in cosine.
     tokenizer: PickScore's own repository has none; CLIP's is the same anywhere.
     preprocess: as for `CLIPScore`; *official* is Hugging Face's processor, whose crop floors.
     Differentiable. Source: Kirstain et al. 2023.

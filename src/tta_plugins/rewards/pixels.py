@@ -47,7 +47,7 @@ class Darkness:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         return -images.float().mean((1, 2, 3))
 
 
@@ -67,13 +67,13 @@ class Brightness:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         return images.float().mean((1, 2, 3))
 
 
 @frozen
 class Contrast:
-    """RMS contrast: the standard deviation of the luma over the pixels, in [0, 0.5]; a flat picture is 0."""
+    """RMS contrast: the standard deviation of the luma over the pixels, in [0, 0.5]; a flat image is 0."""
 
     card = Card(
         unit="luma, [0, 1]",
@@ -87,7 +87,7 @@ class Contrast:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         return _root(_variance(_luma(images.float())))
 
 
@@ -111,7 +111,7 @@ class Colourfulness:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         red, green, blue = (images.float() * 255).unbind(1)
         rg, yb = red - green, (red + green) / 2 - blue
         spread = _root(_variance(rg) + _variance(yb))
@@ -122,7 +122,7 @@ class Colourfulness:
 class Sharpness:
     """The variance of the luma's Laplacian, in squared levels of [0, 1]: blurred is 0, noise is most. OpenCV's habit is 65,025 times this.
 
-    Edges are repeated at the border. A picture of one pixel is 0.
+    Edges are repeated at the border. An image of one pixel is 0.
     """
 
     card = Card(
@@ -138,7 +138,7 @@ class Sharpness:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per picture."""
+        """One score per image."""
         x = pad(_luma(images.float())[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
         middle = x[:, 1:-1, 1:-1]
         return _variance(x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:] - 4 * middle)
@@ -156,6 +156,6 @@ def _variance(x: Float[Tensor, "b H W"]) -> Scores:
 
 
 def _root(x: Scores) -> Scores:
-    """The square root, with gradient 0 instead of NaN where x is 0 (a flat or grey picture, already the minimum)."""
+    """The square root, with gradient 0 instead of NaN where x is 0 (a flat or grey image, already the minimum)."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)

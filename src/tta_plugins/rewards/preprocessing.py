@@ -1,7 +1,7 @@
-"""From a decoded picture to a reward network's square input: what each scorer does, as one value with six fields.
+"""From a decoded image to a reward network's square input: what each scorer does, as one value with six fields.
 
-Resizing is where published scores silently part: the same picture through another filter moves by up to 95 grey levels.
-Source: `official` is what the authors' scorer does to an 8-bit picture; the rest are the image paths in the released code of DAS
+Resizing is where published scores silently part: the same image through another filter moves by up to 95 grey levels.
+Source: `official` is what the authors' scorer does to an 8-bit image; the rest are the image paths in the released code of DAS
 (2f4b223), Null-TTA (583c3d4), DNO (d67386f), ReNO (bd6f6ac) and DATE (d7dcd1e), so that their tables can be reproduced.
 """
 
@@ -24,12 +24,12 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @frozen
 class ImagePath:
-    """How a picture of any size becomes n x n pixels.
+    """How an image of any size becomes n x n pixels.
 
     fit: *crop*: short side to n, centre crop. *crop-floor*: the same with Hugging Face's rounding, one pixel off when the margin is odd.
-        *letterbox*: long side to n, black borders. *squash*: both sides to n. *square*: the picture must be square.
-    rounding: *none*: float. *input*: the picture is first rounded to 8 bit. *pillow*: to 8 bit at first and after each pass of the resize.
-    clamp: overshoot of the bicubic filter is cut to [0, 1], as an 8-bit picture would.
+        *letterbox*: long side to n, black borders. *squash*: both sides to n. *square*: the image must be square.
+    rounding: *none*: float. *input*: the image is first rounded to 8 bit. *pillow*: to 8 bit at first and after each pass of the resize.
+    clamp: overshoot of the bicubic filter is cut to [0, 1], as an 8-bit image would.
     """
 
     fit: Literal["crop", "crop-floor", "letterbox", "squash", "square"]
@@ -55,7 +55,7 @@ class ImagePath:
         if self.fit == "square":
             if height != width:
                 raise IncompatibleError(
-                    f"Cannot use this image path with pictures of {height} x {width} pixels. This is because it reproduces code that "
+                    f"Cannot use this image path with images of {height} x {width} pixels. This is because it reproduces code that "
                     "resizes without cropping, and its network reads squares. Use preprocess='diff' or 'official'."
                 )
             return n, n

@@ -19,7 +19,7 @@ Cut = tuple[int, int]
 Weights = Float[Tensor, "out in"]
 Resized = Float[Tensor, "b 3 new_H new_W"]
 
-_FRACTION_BITS = 22  # Pillow's fixed point for 8-bit pictures: 32 - 8 - 2
+_FRACTION_BITS = 22  # Pillow's fixed point for 8-bit images: 32 - 8 - 2
 
 
 def resize(
@@ -41,7 +41,7 @@ def resize(
 
 
 def resize_pillow(images: Images, size: tuple[int, int], rows: Cut | None = None, columns: Cut | None = None) -> Resized:
-    """What `Image.resize(size, BICUBIC)` makes of the 8-bit picture, every bit; the gradient is that of the clamped float resize.
+    """What `Image.resize(size, BICUBIC)` makes of the 8-bit image, every bit; the gradient is that of the clamped float resize.
 
     Pillow rounds to 8 bit and clips after each of its two passes. The sums are integers below 2^53, so float64 matrix products give
     them exactly. Along the width first, as Pillow before 13 always did (the versions that published scores come from); 13 turns the
@@ -63,7 +63,7 @@ def resize_pillow(images: Images, size: tuple[int, int], rows: Cut | None = None
 
 
 def eight_bit(images: Images) -> Images:
-    """The picture as a file would hold it, `round(255 x) / 255`; the gradient passes as if nothing had been rounded."""
+    """The image as a file would hold it, `round(255 x) / 255`; the gradient passes as if nothing had been rounded."""
     return straight_through((images.detach().float() * 255).round() / 255, images.float())
 
 

@@ -1,7 +1,7 @@
 """What runs in the other Python: it makes the reward, scores, keeps each call's graph, and turns dL/dscores into dL/dimages.
 
 Started as a program of its own; beside torch it needs the reward's package alone, so it imports nothing of this project but `frames`,
-whose place it is told.
+whose place it is given.
 """
 
 import importlib
