@@ -37,7 +37,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("reward", [Brightness(), Compressibility(), BlackBox(lambda images, prompts: [0.0] * len(images))], ids=repr)
+@pytest.mark.parametrize(
+    "reward",
+    [Brightness(), Compressibility(), BlackBox(lambda images, prompts: [0.0] * len(images))],
+    ids=lambda reward: type(reward).__name__,
+)
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_no_batch_of_images_is_refused(reward, case):
     images, prompts, message = BAD[case]
