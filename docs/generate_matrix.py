@@ -1,4 +1,5 @@
-"""Which method runs on which family of pipelines, steering which variable: docs/matrix.md, found by running each on tiny random networks.
+"""Which method runs on which family of pipelines, steering which variable, and with which sampler: docs/matrix.md, found by running each
+on tiny random networks.
 
 python docs/generate_matrix.py
 """
@@ -48,6 +49,10 @@ BACKBONES = {
     "Hunyuan-DiT": ("hunyuan-dit", resolved),
     "Lumina 2": ("lumina2", partial(lumina2, max_sequence_length=SHORT)),
 }
+SAMPLERS = {
+    **dict.fromkeys(("ddim", "ddpm", "euler", "euler-ancestral", "dpm++2m", "dpm++2m-sde", "lcm", "tcd"), "Stable Diffusion 1, 2"),
+    **dict.fromkeys(("flow-euler", "flow-sde"), "SD3, 3.5"),
+}
 VARIABLES = {
     "text": tta_core.TextEmbedding(),
     "null": tta_core.NullEmbedding(),
@@ -60,29 +65,42 @@ INTRODUCTION = """# What runs on what
 
 Each cell was run: two steps on tiny random networks of the family. **runs** means that the whole method ran; a number is the reason why
 it was refused. Written by `docs/generate_matrix.py`; do not edit.
+
+## Families
+"""
+WITH_SAMPLERS = """
+## Samplers
+
+Each method as it is, on Stable Diffusion, or on SD3 for samplers of flow-matching models. A pipeline's own sampler is one of these, or is
+replaced with a warning.
 """
 
 
-def methods():
-    """(name, what is steered, the method), cheap enough to run."""
+def plain_methods():
+    """(name, the method), cheap enough to run."""
     for entry in plugins().registry.entries("methods"):
         made = plugins().registry.create("methods", entry.name)
         fields = {field.name for field in attrs.fields(type(made))}
-        made = attrs.evolve(made, **{name: value for name, value in CHEAP.items() if name in fields})
+        yield entry.name, attrs.evolve(made, **{name: value for name, value in CHEAP.items() if name in fields})
+
+
+def methods():
+    """(name, what is steered, the method) for each variable that can be steered."""
+    for method, made in plain_methods():
+        fields = {field.name for field in attrs.fields(type(made))}
         if "variable" not in fields:
-            yield entry.name, "", made
+            yield method, "", made
             continue
         variants = {"": {}, " (kernel='sampler')": {"kernel": "sampler"}} if "kernel" in fields else {"": {}}
         for (said, options), (name, variable) in product(variants.items(), VARIABLES.items()):
-            yield entry.name + said, name, attrs.evolve(made, variable=variable, **options)
+            yield method + said, name, attrs.evolve(made, variable=variable, **options)
 
 
-def outcome(backbone, method):
+def outcome(backbone, method, **options):
     """ "runs", or the reason for the refusal."""
+    given = {"backbone": backbone, "method": method, "reward": "brightness", "steps": 2, "height": 32, "width": 32, **options}
     try:
-        with tta_core.prepare(
-            "a red circle", backbone=backbone, method=method, reward="brightness", steps=2, height=32, width=32
-        ) as prepared:
+        with tta_core.prepare("a red circle", **given) as prepared:
             for _ in prepared.method.align(prepared.problem):
                 pass
     except IncompatibleError as refusal:
@@ -96,26 +114,43 @@ def general(reason):
     return re.sub(r"Cannot use \w+\([^)]*\)", "Cannot use this variable", reason)
 
 
-def run_all(titles=tuple(BACKBONES)):
-    """{(method, variable): {title: "runs" or the reason}} for these families."""
+def backbone_of(title):
+    """A family's backbone with tiny random networks."""
     sys.path.insert(0, str(ROOT / "tests" / "backbones"))
     from tiny_pipelines import build
 
-    found = {}
+    name, make = BACKBONES[title]
     with tempfile.TemporaryDirectory() as folder:
-        for title in titles:
-            name, make = BACKBONES[title]
-            (Path(folder) / title).mkdir()
-            backbone = make(build(name, Path(folder) / title))
-            for method, variable, made in methods():
-                found.setdefault((method, variable), {})[title] = general(outcome(backbone, made))
+        return make(build(name, Path(folder)))
+
+
+def run_all(titles=tuple(BACKBONES)):
+    """{(method, variable): {title: "runs" or the reason}} for these families."""
+    found = {}
+    for title in titles:
+        backbone = backbone_of(title)
+        for method, variable, made in methods():
+            found.setdefault((method, variable), {})[title] = general(outcome(backbone, made))
     return found
 
 
+def run_samplers(samplers=tuple(SAMPLERS)):
+    """{(method, ""): {sampler: "runs" or the reason}}."""
+    backbones = {title: backbone_of(title) for title in {SAMPLERS[sampler] for sampler in samplers}}
+    return {
+        (method, ""): {sampler: general(outcome(backbones[SAMPLERS[sampler]], made, scheduler=sampler)) for sampler in samplers}
+        for method, made in plain_methods()
+    }
+
+
 def read(page):
-    """What a page says, as `run_all` gives it."""
-    reasons, table = dict(re.findall(r"^(\d+)\. (.*)$", page, re.MULTILINE)), re.findall(r"^\|(.*)\|$", page, re.MULTILINE)
-    (_, _, *titles), _, *rows = [[cell.strip() for cell in line.split("|")] for line in table]
+    """The page's two tables, as `run_all` and `run_samplers` give them."""
+    reasons = dict(re.findall(r"^(\d+)\. (.*)$", page, re.MULTILINE))
+    return [_read(part, reasons) for part in page.split("## Samplers")]
+
+
+def _read(part, reasons):
+    (_, _, *titles), _, *rows = [[cell.strip() for cell in line.split("|")] for line in re.findall(r"^\|(.*)\|$", part, re.MULTILINE)]
     said = {}
     for method, variable, *cells in rows:
         numbers = [re.match(r"\[(\d+)\]", cell) for cell in cells]
@@ -124,17 +159,23 @@ def read(page):
     return said
 
 
-def page():
+def page(families, samplers):
     """The page's text."""
-    found = run_all()
-    reasons = list(dict.fromkeys(result for row in found.values() for result in row.values() if result != "runs"))
-    rows = ["| method | steers |" + "".join(f" {title} |" for title in BACKBONES), "|---|---|" + "---|" * len(BACKBONES)]
+    cells = [result for table in (families, samplers) for row in table.values() for result in row.values()]
+    reasons = list(dict.fromkeys(result for result in cells if result != "runs"))
+    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+    parts = [INTRODUCTION, *_table(families, reasons), WITH_SAMPLERS, *_table(samplers, reasons)]
+    return "\n".join([*parts, "", "## Reasons", "", *(listed or ["Nothing is refused."]), ""])
+
+
+def _table(found, reasons):
+    titles = next(iter(found.values()))
+    yield "| method | steers |" + "".join(f" {title} |" for title in titles)
+    yield "|---|---|" + "---|" * len(titles)
     for (method, variable), row in found.items():
         cells = [result if result == "runs" else f"[{reasons.index(result) + 1}](#reasons)" for result in row.values()]
-        rows.append(f"| {method} | {variable} |" + "".join(f" {cell} |" for cell in cells))
-    listed = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
-    return "\n".join([INTRODUCTION, *rows, "", "## Reasons", "", *(listed or ["Nothing is refused."]), ""])
+        yield f"| {method} | {variable} |" + "".join(f" {cell} |" for cell in cells)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(run_all(), run_samplers()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""docs/matrix.md is what its script finds: each method, family of pipelines and variable runs, or is refused with a reason."""
+"""docs/matrix.md is what its script finds: each method, family of pipelines, variable and sampler runs, or is refused with a reason."""
 
 import runpy
 from pathlib import Path
@@ -8,12 +8,29 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "docs" / "generate_matrix.py"
 
 
-@pytest.mark.parametrize(
-    "titles", [("Stable Diffusion 1, 2", "FLUX"), pytest.param(None, marks=pytest.mark.slow)], ids=["two families", "every family"]
-)
-def test_the_page_is_what_running_each_combination_gives(titles):
-    written = runpy.run_path(str(SCRIPT))
-    said = written["read"](written["PAGE"].read_text(encoding="utf-8"))
-    chosen = titles or tuple(written["BACKBONES"])
-    expected = {row: {title: cells[title] for title in chosen} for row, cells in said.items()}
-    assert written["run_all"](chosen) == expected, "run `python docs/generate_matrix.py`"
+@pytest.fixture(scope="module")
+def written():
+    """The script's names, and the tables of the page: of families and of samplers."""
+    names = runpy.run_path(str(SCRIPT))
+    return names, names["read"](names["PAGE"].read_text(encoding="utf-8"))
+
+
+def columns(table, chosen):
+    return {row: {title: cells[title] for title in chosen} for row, cells in table.items()}
+
+
+EVERY = pytest.param(None, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("titles", [("Stable Diffusion 1, 2", "FLUX"), EVERY], ids=["two families", "every family"])
+def test_the_page_is_what_running_each_combination_gives(written, titles):
+    names, (families, _) = written
+    chosen = titles or tuple(names["BACKBONES"])
+    assert names["run_all"](chosen) == columns(families, chosen), "run `python docs/generate_matrix.py`"
+
+
+@pytest.mark.parametrize("samplers", [("dpm++2m", "lcm"), EVERY], ids=["two samplers", "every sampler"])
+def test_the_page_is_what_each_sampler_gives(written, samplers):
+    names, (_, table) = written
+    chosen = samplers or tuple(names["SAMPLERS"])
+    assert names["run_samplers"](chosen) == columns(table, chosen), "run `python docs/generate_matrix.py`"
