@@ -2,8 +2,10 @@
 
 import attrs
 import pytest
+import torch
 from torch import nn
 
+from tta_core.errors import IncompatibleError
 from tta_core.protocols.memory import Setup
 from tta_core.testing import NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
@@ -57,6 +59,17 @@ def setup():
     for network in backbone.networks.values():
         network.to("meta")
     return Setup(backbone, vp_scheduler(3, 0.0), Likeness(), DATE(), height=8, width=8, guidance=2.0)
+
+
+class OnCuda(Encoding):
+    """Computes on a device; its encoder's weights are elsewhere, as accelerate's sequential offloading leaves them."""
+
+    device = torch.device("cuda")
+
+
+def test_weights_that_accelerate_moves_are_refused(setup):
+    with pytest.raises(IncompatibleError, match="sequential offloading moves them already"):
+        Offload()(attrs.evolve(setup, backbone=OnCuda(encoder=setup.backbone.encoder)))
 
 
 def test_text_encoders_are_on_the_device_while_they_encode_and_after_the_run(setup):

@@ -14,7 +14,7 @@ CITATION = r"""@misc{kolors2024,
   title = {Kolors: Effective Training of Diffusion Model for Photorealistic Text-to-Image Synthesis},
   author = {{Kolors Team}},
   year = {2024},
-  howpublished = {\url{https://github.com/Kwai-Kolors/Kolors}}
+  url = {https://github.com/Kwai-Kolors/Kolors}
 }"""
 
 

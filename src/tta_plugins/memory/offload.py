@@ -30,7 +30,7 @@ class Offload:
         encoders = chosen_networks(setup, ("text",), self)
         if device.type == "cpu":
             raise refusal(self, setup, "it moves networks to host memory, and the backbone computes there already")
-        if any(parameter.is_meta for encoder in encoders for parameter in encoder.parameters()):
+        if device.type != "meta" and any(parameter.is_meta for encoder in encoders for parameter in encoder.parameters()):
             raise refusal(self, setup, "it moves the text encoders' weights, and accelerate's sequential offloading moves them already")
 
         encode, encode_null = (_Visited(ask, encoders, device) for ask in (backbone.encode, backbone.encode_null))

@@ -67,7 +67,7 @@ def _for_channels(shape: tuple[int, ...]) -> str:
 
 
 def _problem_of_values(images: Tensor) -> str | None:
-    low, high = torch.stack(images.detach().aminmax()).tolist()  # one wait for a GPU
+    low, high = torch.stack(images.detach().aminmax()).cpu().tolist()  # one wait for a GPU
     if not (math.isfinite(low) and math.isfinite(high)):
         return "the images hold NaN or infinite values. Look for what made them, before the reward."
     if -1 <= low < -0.5 and high <= 1:
