@@ -12,9 +12,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "rewards"))
 from tiny_pipelines import build
-from tiny_vlms import folder, hpsv3, hpsv3_folder
 
 import tta_core as tta
 from tta_core.errors import OutOfMemoryError, TTAError
@@ -24,7 +22,6 @@ from tta_plugins.methods.baselines import BestOfN, Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.rewards.vqascore import VQAScore
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux-schnell", "pixart-alpha")
 METHODS = {
@@ -67,7 +64,6 @@ def main():
             policies(pipe, on_cpu)
             waits(pipe)
             memory(pipe)
-            climbs(pipe)
             pipe.to("cpu").enable_model_cpu_offload(device=device)
             for policy in ("none", *POLICIES, "none of them afterwards"):
                 name = "dno" if policy == "segments" else "date"
@@ -91,17 +87,6 @@ def waits(pipe):
         )
     inner = [(now[1] - before[1], now[2] - before[2]) for before, now in pairwise(marks) if before[0] == now[0] < 2]
     said("inner steps", waits=max(wait for wait, _ in inner), copies=max(copy for _, copy in inner), count=len(inner))
-
-
-def climbs(pipe):
-    """Rewards by vision-language models under offload."""
-    rewards = {"date": VQAScore(folder("qwen2_5_vl"), scale="log", dtype="float32"), "null-tta": hpsv3(hpsv3_folder())}
-    for name, reward in rewards.items():
-        runs = [
-            tta.align("a red circle", backbone=pipe, method=METHODS[name], reward=reward, steps=2, memory=memory, height=32, width=32)
-            for memory in ((), "offload")
-        ]
-        said(f"climbs {name}", gain=float(runs[1].scores[0] - runs[1].baseline.scores[0]), apart=apart(*runs))
 
 
 def memory(pipe):

@@ -139,6 +139,10 @@ class Remote(Tensor):
     def __repr__(self, **kwargs: Any) -> str:  # type: ignore[override]
         return f"Remote({_numbers(self)})"
 
+    def tolist(self) -> Any:
+        """Its numbers, for which the device is waited for."""
+        return self.cpu().tolist()
+
     @classmethod
     def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Run on the CPU what was asked for."""
