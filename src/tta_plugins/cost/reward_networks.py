@@ -70,11 +70,11 @@ def has_reward_network(name: str) -> bool:
     return name in _REWARDS
 
 
-def _network(configuration: str) -> Any:
-    """The class and sizes that a file of `configurations/rewards` tells."""
+def _network(configuration: str, **options: Any) -> Any:
+    """The class and sizes that a file of `configurations/rewards` gives; options of the class beside."""
     told = json.loads((CONFIGURATIONS / "rewards" / f"{configuration}.json").read_text(encoding="utf-8"))
     kind = getattr(transformers, told.pop("_class_name"))
-    return kind(kind.config_class(**told))
+    return kind(kind.config_class(**told), **options)
 
 
 def _tokens() -> PreTrainedTokenizerFast:
@@ -135,7 +135,10 @@ def _flant5(networks: Networks, images: Images, prompts: Sequence[str]) -> Score
 
 
 _QWEN3_PIXELS = QwenPixels(patch=16, least=65_536, most=16_777_216, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-_BLIP = {"vision": "blip-vit-l-16", "text": "blip-text"}
+_BLIP: Mapping[str, str | Callable[[], nn.Module]] = {
+    "vision": "blip-vit-l-16",
+    "text": lambda: _network("blip-text", add_pooling_layer=False),
+}
 _REWARDS: Mapping[str, tuple[Mapping[str, str | Callable[[], nn.Module]], Score]] = {
     "clip": ({"vision": "clip-vit-l-14"}, _tower),
     "aesthetic": ({"vision": "clip-vit-l-14"}, _tower),
