@@ -77,6 +77,13 @@ def _network(configuration: str, **options: Any) -> Any:
     return kind(kind.config_class(**told), **options)
 
 
+def _flan_t5() -> nn.Module:
+    """FlanT5, whose head is not tied to its embeddings: transformers 5 unties them only where it loads both."""
+    network = _network("flan-t5-xxl")
+    network.lm_head.weight = nn.Parameter(torch.empty_like(network.shared.weight))
+    return network  # type: ignore[no-any-return]
+
+
 def _tokens() -> PreTrainedTokenizerFast:
     """A tokenizer without words: one token for every four characters, and one for each special token between <| and |>."""
     tokenizer = Tokenizer(WordLevel({"<unk>": 0, hpsv3.REWARD: 1, "<|image_pad|>": 151_655}, unk_token="<unk>"))
@@ -159,7 +166,7 @@ _REWARDS: Mapping[str, tuple[Mapping[str, str | Callable[[], nn.Module]], Score]
     "soft-tifa": ({"vlm": "qwen3-vl-8b"}, partial(_qwen, question="{}? Answer in one word.", pixels=_QWEN3_PIXELS)),
     "hpsv3": ({"vlm": "qwen2-vl-7b"}, _hpsv3),
     "clip-flant5": (
-        {"vision": "clip-vit-l-14-336", "projector": lambda: clip_flant5.projector_of(1024, 4096), "t5": "flan-t5-xxl"},
+        {"vision": "clip-vit-l-14-336", "projector": lambda: clip_flant5.projector_of(1024, 4096), "t5": _flan_t5},
         _flant5,
     ),
 }
