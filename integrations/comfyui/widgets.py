@@ -1,6 +1,5 @@
 """The settings of a registered part as ComfyUI's widgets, and what they say as the texts that `tta align --set` takes."""
 
-import ast
 import math
 import types
 import typing
@@ -15,7 +14,7 @@ LARGEST = 2**31 - 1
 
 def widget(setting: Setting) -> Widget:
     """A number, a switch, a list of choices, or a text, which is read as after `--set`: `Window(0.5, 1)`, `None`, a path."""
-    default, choices = _value(setting.default), _choices(setting.annotation)
+    default, choices = setting.value, _choices(setting.annotation)
     options: dict[str, Any] = {"tooltip": _tooltip(setting)}
     if setting.default and choices:
         return choices, {"default": str(default), **options}
@@ -34,14 +33,6 @@ def changed(widgets: Mapping[str, Widget], given: Mapping[str, object]) -> dict[
     """The values that are not their widget's default, as texts. An empty text is the default."""
     kept = {name: options["default"] for name, (_, options) in widgets.items()}
     return {name: str(value) for name, value in given.items() if str(value).strip() and not (name in kept and value == kept[name])}
-
-
-def _value(text: str) -> object:
-    """What a `repr` stands for, if it is a literal; else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
 
 
 def _choices(annotation: object) -> list[str]:

@@ -1,5 +1,6 @@
 """The settings of a registered class or factory: its fields, with their types and defaults."""
 
+import ast
 import inspect
 import typing
 from types import SimpleNamespace
@@ -20,6 +21,14 @@ class Setting:
     def type(self) -> str:
         """The annotation as one would write it."""
         return "" if self.annotation is inspect.Parameter.empty else inspect.formatannotation(self.annotation)
+
+    @property
+    def value(self) -> Any:
+        """The default itself where its repr is a literal; else the repr."""
+        try:
+            return ast.literal_eval(self.default)
+        except (ValueError, SyntaxError):
+            return self.default
 
 
 def settings_of(target: Any) -> dict[str, Setting]:

@@ -1,6 +1,5 @@
 """What the page offers for each setting of a registered class: a box of its type with its default and its own documentation."""
 
-import ast
 import inspect
 import re
 import typing
@@ -54,7 +53,7 @@ def controls_of(entry: Entry) -> list[Control]:
 
 
 def _control(target: object, setting: Setting, about: str) -> Control:
-    annotation, default = setting.annotation, _plain(setting.default)
+    annotation, default = setting.annotation, setting.value
     if annotation is bool and isinstance(default, bool):
         return Control(setting.name, "check", default, about=about)
     if annotation in (int, float) and isinstance(default, int | float):
@@ -65,13 +64,6 @@ def _control(target: object, setting: Setting, about: str) -> Control:
     shown = default if isinstance(default, str) else setting.default
     offered = tuple(dict.fromkeys([shown, *examples(target, annotation)]))
     return Control(setting.name, "text", shown or None, offered if len(offered) > 1 else (), about or setting.type)
-
-
-def _plain(default: str) -> Any:
-    try:
-        return ast.literal_eval(default)
-    except (ValueError, SyntaxError):
-        return default
 
 
 def documented(docstring: str) -> Mapping[str, str]:
