@@ -17,8 +17,9 @@ from PIL import Image
 import tta_core
 from tta_core import steering
 from tta_core.protocols.method import Method
-from tta_core.running.alignment import Outcome, to_picture
+from tta_core.running.alignment import Outcome
 from tta_core.running.prompt_files import read_prompts
+from tta_core.values.pictures import to_picture
 from tta_plugins.bench.prompt_files import SHIPPED
 from tta_plugins.methods.baselines import BestOfN
 from tta_plugins.methods.das import DAS

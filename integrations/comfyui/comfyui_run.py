@@ -9,7 +9,7 @@ import torch
 
 from tta_core import Backbone, Embedding, Latents, Snapshot, Step
 from tta_core.protocols.wrappers import WrappedBackbone
-from tta_core.running.alignment import to_picture
+from tta_core.values.pictures import to_picture
 
 PREVIEW = 512  # pixels, the longer side
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import tta_core as tta
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.plugins import resolve
-from tta_core.running.alignment import to_picture
+from tta_core.values.pictures import to_picture
 from tta_core.values.schedules import Every
 from tta_plugins.editing.edit import edit
 from tta_plugins.editing.null_text import NullTextInversion

@@ -19,6 +19,7 @@ from tta_core.running.page import page_of
 from tta_core.values import strict_json
 from tta_core.values.arguments import whole
 from tta_core.values.ledger import Ledger
+from tta_core.values.pictures import to_picture
 from tta_core.values.prompts import facts_record
 from tta_core.values.typing import Images, Scores, frozen
 
@@ -207,14 +208,6 @@ def _encoded(picture: "Image") -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def to_picture(image: torch.Tensor) -> "Image":
-    """One `(3, H, W)` image in [0, 1] as an 8-bit RGB PIL image."""
-    from PIL import Image
-
-    levels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
 
 
 def as_floats(scores: Scores) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Reads images: a file, a PIL image or a tensor becomes RGB in [0, 1], or is refused by name."""
+"""Reads images: a file, a PIL image or a tensor becomes RGB in [0, 1], or is refused by name; and the way back to a PIL image."""
 
 import warnings
 from collections.abc import Sequence
@@ -132,3 +132,11 @@ def _one(picture: object) -> Pixels:
         return from_pil(picture)
     except InputError as error:
         raise InputError(f"An image of mode {picture.mode} cannot be used: {error}") from error
+
+
+def to_picture(image: Tensor) -> "Image":
+    """One `(3, H, W)` image in [0, 1] as an 8-bit RGB PIL image."""
+    from PIL import Image
+
+    levels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())

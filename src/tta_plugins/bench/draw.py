@@ -12,12 +12,12 @@ from torch import Tensor
 
 from tta_core.errors import InputError, LoadError, UnknownNameError
 from tta_core.protocols.method import Snapshot
-from tta_core.running.alignment import to_picture
 from tta_core.running.out_of_memory import ran_out
 from tta_core.running.prepare import Prepared, prepare
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import told
 from tta_core.values.ledger import Ledger
+from tta_core.values.pictures import to_picture
 from tta_core.values.provenance import describe
 from tta_core.values.typing import evolve
 from tta_plugins.bench.identity import identity_of, weights_of

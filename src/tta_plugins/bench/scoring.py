@@ -12,11 +12,10 @@ from torch import Tensor
 
 from tta_core.errors import InputError, LoadError
 from tta_core.protocols.reward import Reward, card_of, networks_of
-from tta_core.running.alignment import to_picture
 from tta_core.running.atomic_files import write
 from tta_core.running.frozen_networks import frozen_networks
 from tta_core.solving.scoring import checked
-from tta_core.values.pictures import as_pixels
+from tta_core.values.pictures import as_pixels, to_picture
 from tta_plugins.bench.append import append_line
 from tta_plugins.bench.identity import digest_of, without_places
 from tta_plugins.bench.panel import PANEL, panel

@@ -4,7 +4,8 @@ import json
 
 import torch
 
-from tta_core.running.alignment import Alignment, TraceRow, to_picture
+from tta_core.running.alignment import Alignment, TraceRow
+from tta_core.values.pictures import to_picture
 from tta_plugins.pages.figures import COLOURS, figure
 from tta_plugins.pages.pictures import LARGEST, data_uri
 from tta_plugins.pages.render import render

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Card
-from tta_core.running.alignment import to_picture
+from tta_core.values.pictures import to_picture
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call

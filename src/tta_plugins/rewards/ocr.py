@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
-from tta_core.running.alignment import to_picture
+from tta_core.values.pictures import to_picture
 from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.method import Snapshot
-from tta_core.running.alignment import to_picture
+from tta_core.values.pictures import to_picture
 from tta_plugins.cli.interruption import Interruption
 from tta_plugins.studio.asked import Asked
 
