@@ -81,7 +81,7 @@ def _flan_t5() -> nn.Module:
     """FlanT5, whose head is not tied to its embeddings: transformers 5 unties them only where it loads both."""
     network = _network("flan-t5-xxl")
     network.lm_head.weight = nn.Parameter(torch.empty_like(network.shared.weight))
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def _tokens() -> PreTrainedTokenizerFast:
