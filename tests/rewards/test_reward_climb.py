@@ -23,7 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor 
 METHODS = {"date": DATE(rho=0.5), "null-tta": NullTTA(particles=1, inner_min=2, inner_max=2)}
 EXACT = {"auto", "channels-last", "checkpointing", "chunked", "compile", "counted", "frozen-convolutions", "vae-slicing"}
 APPROXIMATE = {"bf16", "fp16", "look-ahead", "update-fraction", "update-window"}
-ELSEWHERE = {"offload", "segments"}  # below, and on the pretended accelerator
+# "segments" is below; "offload" needs a device, and the simulated one cannot index as these rewards do
+ELSEWHERE = {"offload", "segments"}
 PAIRS = [("date", "vqascore"), ("null-tta", "hpsv3"), ("date", "hpsv3"), ("null-tta", "vqascore")]
 GIVEN = {
     "compile": Compiled(("reward",), backend="eager"),
