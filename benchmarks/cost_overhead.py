@@ -29,7 +29,7 @@ def by_hand(pipeline, reward, table, x, text, null):
         output = branch["null"] + GUIDANCE * (branch["text"] - branch["null"])
         return a * x - s * output, s * x + a * output
 
-    def picture(x0):
+    def image(x0):
         return (vae.decode(x0 / scaling, return_dict=False)[0] / 2 + 0.5).clamp(0, 1)
 
     for step in table:
@@ -39,7 +39,7 @@ def by_hand(pipeline, reward, table, x, text, null):
         if step.index % EVERY == 0:
             leaf = text.clone().requires_grad_()
             branch["text"] = unet(x, step.time, encoder_hidden_states=leaf, return_dict=False)[0]
-            score = reward(picture(clean(x, step, branch)[0]), PROMPTS)
+            score = reward(image(clean(x, step, branch)[0]), PROMPTS)
             (gradient,) = torch.autograd.grad(score.sum(), leaf)
             text = text + RHO * gradient / gradient.flatten(1).norm(dim=1)[:, None, None]
         with torch.no_grad():
@@ -47,7 +47,7 @@ def by_hand(pipeline, reward, table, x, text, null):
             x0, eps = clean(x, step, branch)
             x = step.a_next * x0 + step.s_next * eps
     with torch.no_grad():
-        return reward(picture(x), PROMPTS)
+        return reward(image(x), PROMPTS)
 
 
 def main(pairs):

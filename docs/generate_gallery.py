@@ -19,7 +19,7 @@ from tta_core import steering
 from tta_core.protocols.method import Method
 from tta_core.running.alignment import Outcome
 from tta_core.running.prompt_files import read_prompts
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
 from tta_plugins.bench.prompt_files import SHIPPED
 from tta_plugins.methods.baselines import BestOfN
 from tta_plugins.methods.das import DAS
@@ -104,8 +104,8 @@ def sheet(found: Mapping[str, Drawn], place: int) -> Image.Image:
     """One prompt's images side by side, in the table's order."""
     page = Image.new("RGB", (len(found) * (SIDE + GAP) - GAP, SIDE), "white")
     for column, one in enumerate(found.values()):
-        picture = to_picture(one.outcome.pixels[place]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        page.paste(picture, (column * (SIDE + GAP), 0))
+        image = to_pil(one.outcome.pixels[place]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        page.paste(image, (column * (SIDE + GAP), 0))
     return page
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tta_core import Backbone, Embedding, Latents, Snapshot, Step
 from tta_core.protocols.wrappers import WrappedBackbone
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
 
 PREVIEW = 512  # pixels, the longer side
 
@@ -42,13 +42,13 @@ class ComfyUIRun:
         if "comfy.utils" in sys.modules:
             with torch.no_grad():
                 image = self._original.decode(snapshot.x0[:1]) if snapshot.images is None else snapshot.images
-            self._move(snapshot, ("JPEG", to_picture(image[0]), PREVIEW))
+            self._move(snapshot, ("JPEG", to_pil(image[0]), PREVIEW))
 
-    def _move(self, snapshot: Snapshot, picture: object) -> None:
+    def _move(self, snapshot: Snapshot, image: object) -> None:
         if utils := sys.modules.get("comfy.utils"):
             self._bar = self._bar or utils.ProgressBar(snapshot.total)
             with self._cancellable():  # ComfyUI's own hook raises on Cancel, too
-                self._bar.update_absolute(snapshot.index + 1, snapshot.total, picture)
+                self._bar.update_absolute(snapshot.index + 1, snapshot.total, image)
 
     @contextmanager
     def _cancellable(self) -> Iterator[None]:

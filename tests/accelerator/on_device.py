@@ -1,4 +1,4 @@
-"""Run as a script, in a process of its own: what happens on the pretended accelerator, one JSON line for each case."""
+"""Run as a script, in a process of its own: what happens on the simulated accelerator, one JSON line for each case."""
 
 import gc
 import json

@@ -200,12 +200,12 @@ def test_half_precision_networks_take_float32_and_give_it(name, pipelines):
         full, images = exact.backbone.predict(x, step, text), exact.backbone.decode(x)
         (gradient,) = torch.autograd.grad(full.square().sum(), tokens)
         # FLUX in bfloat16 on the oldest diffusers: 0.062, else below 0.05
-        for dtype, outputs, pictures in ((torch.bfloat16, 0.08, 0.03), (torch.float16, 0.01, 0.004)):
+        for dtype, outputs, decoded in ((torch.bfloat16, 0.08, 0.03), (torch.float16, 0.01, 0.004)):
             half_backbone = resolved(backbone(name, copy.deepcopy(pipelines(name)).to(dtype)))
             half, half_images = half_backbone.predict(x, step, text), half_backbone.decode(x)
             assert half_backbone.encode(PROMPTS, 32, 32).tokens.dtype == half.dtype == half_images.dtype == torch.float32
             assert (half - full).norm() <= coarser * outputs * full.norm()
-            assert (half_images - images).norm() <= pictures * images.norm()
+            assert (half_images - images).norm() <= decoded * images.norm()
             (other,) = torch.autograd.grad(half.square().sum(), tokens)
             assert other.dtype == torch.float32
             assert torch.cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > alike
@@ -360,11 +360,11 @@ def test_what_is_no_pipeline_is_refused_with_its_name(tmp_path, folders):
         load_pipeline(str(tmp_path / "nowhere"))
 
 
-def test_a_picture_is_a_start(pipelines):
+def test_an_image_is_a_start(pipelines):
     pipe = pipelines("sd")
-    picture = Image.new("RGB", (32, 32), (200, 30, 30))
+    image = Image.new("RGB", (32, 32), (200, 30, 30))
     options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 5, "guidance": 2.0}
-    with tta_core.prepare(PROMPTS, image=picture, strength=0.6, **options) as prepared:
+    with tta_core.prepare(PROMPTS, image=image, strength=0.6, **options) as prepared:
         problem = prepared.problem
         assert [step.index for step in problem.steps] == [0, 1, 2]
         x0 = problem.backbone.encode_image(torch.tensor([200, 30, 30]).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255)
@@ -373,7 +373,7 @@ def test_a_picture_is_a_start(pipelines):
         torch.testing.assert_close(problem.start(problem.controls).x, step.a * x0 + step.s * noise)
 
 
-def test_starting_from_latents_of_a_picture_draws_what_stock_image_to_image_draws(pipelines):
+def test_starting_from_latents_of_an_image_draws_what_stock_image_to_image_draws(pipelines):
     from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline
 
     pipe = pipelines("sd")
@@ -443,25 +443,25 @@ def test_image_to_image_classes_are_recognised(name, pipelines):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_starts_from_the_picture_with_every_particle(name, pipelines):
-    picture = torch.full((1, 3, 32, 32), 0.7)
-    options = {"backbone": pipelines("sd"), "reward": brightness, "steps": 5, "guidance": 2.0, "image": picture, "strength": 0.6}
+def test_every_method_starts_from_the_image_with_every_particle(name, pipelines):
+    image = torch.full((1, 3, 32, 32), 0.7)
+    options = {"backbone": pipelines("sd"), "reward": brightness, "steps": 5, "guidance": 2.0, "image": image, "strength": 0.6}
     with tta_core.prepare(PROMPTS, method=METHODS[name], **options) as prepared:
         problem, method = prepared.problem, prepared.method
-        first, x0 = problem.steps[0], problem.backbone.encode_image(picture)
+        first, x0 = problem.steps[0], problem.backbone.encode_image(image)
         for copy_, start in enumerate(problem.start(problem.controls, 3).x.split(2)):
             torch.testing.assert_close((start - first.a * x0) / first.s, problem.noises(0, copy_))
         *_, last = method.align(problem)
         assert torch.isfinite(last.x0).all()
 
 
-def test_pictures_that_do_not_fit_are_refused(pipelines):
+def test_images_that_do_not_fit_are_refused(pipelines):
     pipe = pipelines("sd")
     options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 5}
     for image, strength, why in (
         (torch.rand(3, 3, 32, 32), 0.8, "samples take"),
         (torch.rand(1, 3, 32, 32) * 255, 0.8, "pixels are numbers in"),
-        ("picture.png", 0.8, "could not be read as an image"),
+        ("image.png", 0.8, "could not be read as an image"),
         (torch.rand(1, 3, 32, 32), 0.1, "strength is 0.1"),
         (torch.rand(1, 3, 32, 32), 1.5, "strength is 1.5"),
     ):
@@ -475,7 +475,7 @@ def test_pictures_that_do_not_fit_are_refused(pipelines):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_pictures_become_latents_and_back(name, pipelines):
+def test_images_become_latents_and_back(name, pipelines):
     made = resolved(pipelines(name))
     shape = made.latent_shape(32, 32)
     assert made.encode_image(torch.rand(2, 3, 32, 32)).shape == (2, *shape)

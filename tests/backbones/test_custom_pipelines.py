@@ -120,7 +120,7 @@ def test_the_first_lines_of_the_page_raise_the_reward_on_the_embedded_model():
     names = {}
     exec(block, names)
     plain = names["pipe"]("a red circle and a blue square", generator=torch.Generator().manual_seed(0), num_inference_steps=5)
-    images = [torch.from_numpy(numpy.array(picture)).permute(2, 0, 1)[None] / 255 for picture in (plain.images[0], names["image"])]
+    images = [torch.from_numpy(numpy.array(pil)).permute(2, 0, 1)[None] / 255 for pil in (plain.images[0], names["image"])]
     before, after = (float(ShapesCLIP()(image, ["a red circle and a blue square"])) for image in images)
     assert after > before
     assert max(names["scores"]) > before

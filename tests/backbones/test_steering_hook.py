@@ -194,11 +194,11 @@ def test_a_controlnet_is_steered(borrowed, name, cls, method):
     parts, method = borrowed(name), METHODS[method]
     controlnet = random_controlnet(parts["unet"])
     pipe = quiet(cls(**parts, controlnet=controlnet, **({"requires_safety_checker": False} if name == "sd" else {})))
-    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
-    call = {"image": picture, "guidance_scale": 5.0, "controlnet_conditioning_scale": 0.8, **SIZE, **({"eta": 1.0} if name == "sd" else {})}
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    call = {"image": image, "guidance_scale": 5.0, "controlnet_conditioning_scale": 0.8, **SIZE, **({"eta": 1.0} if name == "sd" else {})}
 
     def more(x, time, conditioning):
-        down, middle = controlnet(x, time, controlnet_cond=picture, conditioning_scale=0.8, return_dict=False, **conditioning)
+        down, middle = controlnet(x, time, controlnet_cond=image, conditioning_scale=0.8, return_dict=False, **conditioning)
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
     check_steered(pipe, call, method, in_our_loop(pipe, method, more, eta=call.get("eta")))
@@ -220,15 +220,15 @@ def test_an_ip_adapter_is_steered(borrowed):
     }
     pipe = quiet(StableDiffusionPipeline(**parts, requires_safety_checker=False))
     unet._load_ip_adapter_weights([{"image_proj": projection, "ip_adapter": weights}], low_cpu_mem_usage=False)
-    pictures = torch.randn(2, 1, 1, 16)  # null, text
-    call = {"ip_adapter_image_embeds": [pictures.flatten(0, 1)], "guidance_scale": 5.0, **SIZE}
+    images = torch.randn(2, 1, 1, 16)  # null, text
+    call = {"ip_adapter_image_embeds": [images.flatten(0, 1)], "guidance_scale": 5.0, **SIZE}
     with pytest.raises(IncompatibleError, match="IP-Adapter"):
         tta_core.align(PROMPTS, backbone=pipe, method="fixed", reward=brightness, steps=2)
     nulls = stable_diffusion(pipe).encode_null([None] * 2, 32, 32).tokens
 
     def more(x, time, conditioning):
-        picture = pictures[0 if torch.equal(conditioning["encoder_hidden_states"], nulls) else 1]
-        return {"added_cond_kwargs": {"image_embeds": [picture.expand(2, 1, 16)]}}
+        image = images[0 if torch.equal(conditioning["encoder_hidden_states"], nulls) else 1]
+        return {"added_cond_kwargs": {"image_embeds": [image.expand(2, 1, 16)]}}
 
     check_steered(pipe, call, METHODS["date"], in_our_loop(pipe, METHODS["date"], more))
 
@@ -240,11 +240,11 @@ def test_a_mask_in_further_channels_is_steered(borrowed, method):
     parts["unet"] = unet(in_channels=9).eval()
     pipe = quiet(StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False))
     generator = torch.Generator().manual_seed(3)
-    picture, masked = torch.rand(2, 3, 32, 32, generator=generator), torch.randn(2, 4, 16, 16, generator=generator)
+    image, masked = torch.rand(2, 3, 32, 32, generator=generator), torch.randn(2, 4, 16, 16, generator=generator)
     mask = torch.zeros(2, 1, 32, 32)
     mask[..., 16:] = 1
     call = {
-        "image": picture,
+        "image": image,
         "mask_image": mask,
         "masked_image_latents": masked,
         "strength": 1.0,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tta_plugins.bench.finish import rewrite
 
-SECTIONS = ("verdicts", "curves", "scores", "prompts", "pictures", "look-aheads", "steps", "panel", "failures", "ledger", "provenance")
+SECTIONS = ("verdicts", "curves", "scores", "prompts", "images", "look-aheads", "steps", "panel", "failures", "ledger", "provenance")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -53,7 +53,7 @@ def _cost():
     return {"rows": {}, "seconds": 1.0, "flops": None, "peak_bytes": None}
 
 
-def test_a_report_without_pictures_says_so(drawn, tmp_path):
+def test_a_report_without_images_says_so(drawn, tmp_path):
     _, folder = drawn
     for name in ("plan.json", "results.csv"):
         shutil.copy(folder / name, tmp_path / name)

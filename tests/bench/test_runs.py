@@ -34,15 +34,15 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, drawn, tmp_path
     keep, generator = Store.keep, random.Random(1)
     left = [0]
 
-    def mortal(self, arm, cell, record, picture, strip=None):
+    def mortal(self, arm, cell, record, image, strip=None):
         left[0] -= 1
         if left[0] < 0:
-            if picture is not None and generator.random() < 0.5:  # between the image and its line
-                path = self.picture(arm, cell)
+            if image is not None and generator.random() < 0.5:  # between the image and its line
+                path = self.image(arm, cell)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                picture.save(path)
+                image.save(path)
             raise Killed
-        keep(self, arm, cell, record, picture, strip)
+        keep(self, arm, cell, record, image, strip)
 
     monkeypatch.setattr(Store, "keep", mortal)
     deaths = 0

@@ -153,7 +153,7 @@ def test_harm_is_named():
     assert judged(Evidence(FLAT, DOWN, 1e-4, {})).word == HARM
 
 
-def test_pictures_that_changed_in_kind_are_a_hack():
+def test_images_that_changed_in_kind_are_a_hack():
     gone = Interval(-0.6, -0.7, -0.5, 1e-9, 50, 0.1)
     assert judged(Evidence(UP, UP, 1e-4, {}, {"edge density": gone})).word == HACKED
     assert judged(Evidence(FLAT, FLAT, 1.0, {}, {"edge density": gone})).word == NOTHING

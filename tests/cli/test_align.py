@@ -17,11 +17,11 @@ QUICK = ("--backbone", "colours", "--reward", "edges", "--steps", 3)
 
 
 def size_of(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
-def test_a_run_leaves_its_pictures_and_its_record(tta, tmp_path):
+def test_a_run_leaves_its_images_and_its_record(tta, tmp_path):
     out = tmp_path / "out"
     result = tta("align", "a red circle", *QUICK, "--method", "greedy", "--seed", 4, "--out", out)
     assert result.exit_code == 0, result.output
@@ -236,7 +236,7 @@ def test_a_run_that_fails_keeps_what_it_had_reached(tta, site, tmp_path):
     assert f"in {tmp_path / 'out'}" in result.stdout
 
 
-def test_a_run_starts_from_a_picture(tta, tmp_path):
+def test_a_run_starts_from_an_image(tta, tmp_path):
     Image.new("RGB", (64, 64), (255, 0, 0)).save(tmp_path / "red.png")
     arguments = ("--steps", 5, "--reward", "brightness", "--method", "fixed", "--image", tmp_path / "red.png")
     for strength in (0.4, 1.0):
@@ -246,7 +246,7 @@ def test_a_run_starts_from_a_picture(tta, tmp_path):
     assert near != far
 
 
-def test_pictures_of_two_sizes_are_refused(tta, tmp_path):
+def test_images_of_two_sizes_are_refused(tta, tmp_path):
     for size in (8, 16):
         Image.new("RGB", (size, size)).save(tmp_path / f"{size}.png")
     result = tta("align", "one", "two", *QUICK, "--image", tmp_path / "8.png", "--image", tmp_path / "16.png", "--out", tmp_path)

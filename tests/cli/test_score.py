@@ -11,7 +11,7 @@ from tta_plugins.cli.assignments import assigned
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     """A flat grey image and one with vertical stripes, of different sizes."""
     grey = Image.fromarray(numpy.full((8, 8, 3), 51, dtype=numpy.uint8))
     stripes = Image.fromarray(numpy.tile(numpy.array([[0] * 3, [255] * 3], dtype=numpy.uint8), (6, 5, 1)))
@@ -20,8 +20,8 @@ def pictures(tmp_path):
     return [tmp_path / "grey.png", tmp_path / "stripes.png"]
 
 
-def test_numbers_are_the_rewards_own(tta, pictures):
-    result = tta("score", *pictures, "--reward", "brightness", "--reward", "edges", "--prompt", "an image", "--json")
+def test_numbers_are_the_rewards_own(tta, images):
+    result = tta("score", *images, "--reward", "brightness", "--reward", "edges", "--prompt", "an image", "--json")
     assert result.exit_code == 0, result.output
     grey, stripes = json.loads(result.stdout)["rows"]
     assert grey["scores"] == pytest.approx({"brightness": 0.2, "edges": 0.0})
@@ -29,14 +29,14 @@ def test_numbers_are_the_rewards_own(tta, pictures):
     assert grey["prompt"] == stripes["prompt"] == "an image"
 
 
-def test_the_table_has_a_column_for_each_reward(tta, pictures):
-    out = tta("score", pictures[0], "--reward", "brightness", "--reward", "edges", "--prompt", "x").stdout
+def test_the_table_has_a_column_for_each_reward(tta, images):
+    out = tta("score", images[0], "--reward", "brightness", "--reward", "edges", "--prompt", "x").stdout
     assert "edges (score)" in out
     assert "0.2000" in out
 
 
-def test_prompts_go_to_their_pictures_in_order(tta, pictures):
-    rows = json.loads(tta("score", *pictures, "-r", "edges", "-p", "first", "-p", "second", "--json").stdout)["rows"]
+def test_prompts_go_to_their_images_in_order(tta, images):
+    rows = json.loads(tta("score", *images, "-r", "edges", "-p", "first", "-p", "second", "--json").stdout)["rows"]
     assert [row["prompt"] for row in rows] == ["first", "second"]
 
 
@@ -48,13 +48,13 @@ def test_prompts_go_to_their_pictures_in_order(tta, pictures):
         (["-r", "brightness", "-r", "edges", "-p", "a", "--set", "edge.size=1"], "Did you mean 'edges'"),
     ],
 )
-def test_refusals(tta, pictures, arguments, message):
-    result = tta("score", *pictures, *arguments)
+def test_refusals(tta, images, arguments, message):
+    result = tta("score", *images, *arguments)
     assert result.exit_code == 1
     assert message in result.stderr
 
 
-def test_what_is_no_picture_is_named(tta, tmp_path):
+def test_what_is_no_image_is_named(tta, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     result = tta("score", tmp_path / "text.png", "-r", "edges", "-p", "a")
     assert result.exit_code == 1
@@ -62,7 +62,7 @@ def test_what_is_no_picture_is_named(tta, tmp_path):
     assert "1 of 1 images could not be scored" in result.stderr
 
 
-def test_one_unreadable_image_does_not_lose_the_others(tta, pictures, tmp_path):
+def test_one_unreadable_image_does_not_lose_the_others(tta, images, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     result = tta("score", tmp_path, "-r", "brightness", "--json")
     rows = {row["image"].rsplit("/")[-1]: row for row in json.loads(result.stdout)["rows"]}
@@ -94,21 +94,21 @@ def test_a_reward_that_fails_on_one_image_keeps_the_rest_of_its_batch(tta, site,
     assert "AssertionError" in rows[2][3]
 
 
-def test_rewards_without_a_prompt_need_none_and_others_say_so(tta, pictures):
-    assert tta("score", pictures[0], "-r", "brightness").exit_code == 0
-    result = tta("score", pictures[0], "-r", "brightness", "-r", "edges")
+def test_rewards_without_a_prompt_need_none_and_others_say_so(tta, images):
+    assert tta("score", images[0], "-r", "brightness").exit_code == 0
+    result = tta("score", images[0], "-r", "brightness", "-r", "edges")
     assert result.exit_code == 1
     assert "edges reads it" in result.stderr
 
 
-def test_prompts_come_from_a_file_in_order_or_by_a_column_of_images(tta, pictures, tmp_path):
+def test_prompts_come_from_a_file_in_order_or_by_a_column_of_images(tta, images, tmp_path):
     (tmp_path / "lines.txt").write_text("first\nsecond\n")
     (tmp_path / "table.csv").write_text("caption,image\nsecond,stripes.png\nfirst,grey.png\n")
     for options in (["--prompts", tmp_path / "lines.txt"], ["--prompts", tmp_path / "table.csv", "--column", "caption"]):
-        rows = json.loads(tta("score", *pictures, "-r", "edges", *options, "--json").stdout)["rows"]
+        rows = json.loads(tta("score", *images, "-r", "edges", *options, "--json").stdout)["rows"]
         assert [row["prompt"] for row in rows] == ["first", "second"]
     (tmp_path / "short.csv").write_text("prompt,image\nsecond,stripes.png\n")
-    result = tta("score", *pictures, "-r", "edges", "--prompts", tmp_path / "short.csv")
+    result = tta("score", *images, "-r", "edges", "--prompts", tmp_path / "short.csv")
     assert 'in no "image" cell' in result.stderr
 
 
@@ -117,7 +117,7 @@ def test_an_empty_folder_is_refused(tta, tmp_path):
     assert "holds no image" in tta("score", tmp_path / "empty", "-r", "brightness").stderr
 
 
-def test_a_transparent_picture_is_refused(tta, tmp_path):
+def test_a_transparent_image_is_refused(tta, tmp_path):
     Image.new("RGBA", (4, 4), (255, 0, 0, 128)).save(tmp_path / "ghost.png")
     result = tta("score", tmp_path / "ghost.png", "-r", "edges", "-p", "a")
     assert result.exit_code == 1
@@ -141,7 +141,7 @@ def test_a_settings_value_reaches_the_reward(tta, tmp_path):
     assert sizes[0] > sizes[1]
 
 
-def test_a_rewards_error_names_its_package(tta, site, pictures):
+def test_a_rewards_error_names_its_package(tta, site, images):
     from tta_core.plugins.discovery import plugins
 
     faulty = (
@@ -150,6 +150,6 @@ def test_a_rewards_error_names_its_package(tta, site, pictures):
     )
     site.add("tta-faulty", "tta_faulty", faulty)
     plugins.cache_clear()
-    result = tta("score", pictures[0], "-r", "faulty", "-p", "a")
+    result = tta("score", images[0], "-r", "faulty", "-p", "a")
     assert result.exit_code == 1
     assert "Faulty (from tta-faulty 1.0) returned scores of shape ()" in result.stderr

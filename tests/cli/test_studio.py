@@ -43,8 +43,8 @@ def test_a_run_is_the_one_of_tta_align(studio, tta, tmp_path):
     assert (last.phase, last.message) == ("saved", "")
     assert {path.name for path in last.folder.iterdir()} == {path.name for path in alone.iterdir()}
     assert timeless(last.folder) == timeless(alone)
-    for picture in alone.glob("*.png"):
-        assert (last.folder / picture.name).read_bytes() == picture.read_bytes()
+    for image in alone.glob("*.png"):
+        assert (last.folder / image.name).read_bytes() == image.read_bytes()
 
 
 def test_what_is_shown_on_the_way(studio):

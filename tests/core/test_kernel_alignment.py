@@ -38,7 +38,7 @@ def test_an_unwritable_folder_is_refused(tmp_path):
         aligned().save(tmp_path / "file")
 
 
-def test_pictures_are_eight_bit_rgb():
+def test_images_are_eight_bit_rgb():
     done = aligned()
     assert (done.images[0].mode, done.images[0].size) == ("RGB", (8, 8))
     assert done.grid().size == (16, 8)

@@ -13,7 +13,7 @@ from tta_core.errors import InputError
 from tta_core.solving.from_image import last_steps
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
-from tta_core.values.pictures import as_pixels
+from tta_core.values.images import as_pixels
 from tta_plugins.methods.date import DATE
 
 NAN = torch.full((1, *GaussianMixture().latent_shape(8, 8)), math.nan)
@@ -90,6 +90,6 @@ def test_the_strength_that_is_advised_is_enough(total):
     ],
     ids=["none", "number", "nan"],
 )
-def test_what_is_no_picture_is_shown(image, message):
+def test_what_is_no_image_is_shown(image, message):
     with pytest.raises(InputError, match=message):
         as_pixels(image, 1)

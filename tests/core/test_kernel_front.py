@@ -153,7 +153,7 @@ def test_what_is_given_has_a_row_for_each_prompt():
             aligned("a", **given)
 
 
-def test_a_negative_prompt_changes_the_picture():
+def test_a_negative_prompt_changes_the_image():
     assert not torch.equal(aligned(negative="blurry").baseline.pixels, aligned().baseline.pixels)
 
 

@@ -11,7 +11,7 @@ import pytest
 import tta_core as tta
 from tta_core.errors import InputError, SaveError
 from tta_core.running import atomic_files
-from tta_core.running.folder import fresh, picture_names, vacant
+from tta_core.running.folder import fresh, image_names, vacant
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_core.values import strict_json
@@ -119,7 +119,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
 
 @pytest.mark.parametrize(("samples", "last"), [(2, "aligned-01.png"), (100, "aligned-99.png"), (101, "aligned-100.png")])
 def test_names_sort_like_samples(samples, last):
-    made = picture_names("aligned", samples)
+    made = image_names("aligned", samples)
     assert made == sorted(made)
     assert made[-1] == last
 

@@ -32,7 +32,7 @@ def test_the_tutorial_leaves_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "tutorial.md").read_text()
     exec("\n".join(BLOCK.findall(text)[:2]), {})
-    assert {path.name for path in Path("pictures").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
+    assert {path.name for path in Path("images").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
 
 
 @pytest.mark.parametrize("kind", ["methods", "rewards", "backbones"])

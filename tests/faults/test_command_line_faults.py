@@ -100,8 +100,8 @@ def complete(folder):
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else set()
     for name in names:
         if name.endswith(".png"):
-            with Image.open(folder / name) as picture:
-                picture.load()
+            with Image.open(folder / name) as image:
+                image.load()
         elif name == "run.json":
             json.loads((folder / name).read_text())
         else:

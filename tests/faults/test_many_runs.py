@@ -126,8 +126,8 @@ def test_runs_of_the_embedded_model(count_of_runs, place, tmp_path, count):
 
     count("tried", count_of_runs)
     drawing = resolve.backbone("shapes")
-    picture = Image.new("RGB", (64, 64), "red")
-    settings = [{"method": "date", "memory": "bf16"}, {"method": "fixed", "image": picture}]
+    image = Image.new("RGB", (64, 64), "red")
+    settings = [{"method": "date", "memory": "bf16"}, {"method": "fixed", "image": image}]
     runs = [lambda given=given: tta.align("a red circle", backbone=drawing, reward="brightness", steps=2, **given) for given in settings]
     runs = list(itertools.islice(itertools.cycle(runs), len(runs) + count_of_runs))
     check(*grown(runs, place, len(settings)), count_of_runs)

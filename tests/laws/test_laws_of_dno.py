@@ -162,13 +162,13 @@ SAMPLERS = {
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("segment", [None, 1, 2])
-@pytest.mark.parametrize("pictured", [False, True])
-def test_the_last_steps_are_the_whole_chains(sampler, segment, pictured):
+@pytest.mark.parametrize("from_image", [False, True])
+def test_the_last_steps_are_the_whole_chains(sampler, segment, from_image):
     """Scores, and the gradients of the steered rows, are those of the whole chain, whatever a solver remembers and a segment recomputes."""
     backbone, scheduler = sampler
     part, whole = DNO(1, regularisation=0.0, opt_steps=2), DNO(1, regularisation=0.0)
     problem = evolve(problem_for(whole, backbone=backbone, scheduler=scheduler), segment=segment)
-    if pictured:
+    if from_image:
         problem = evolve(problem, origin=torch.full_like(problem.controls.noise[0], 0.5))
     seen = []
     for method in (part, whole):

@@ -321,7 +321,7 @@ def test_particles_need_noise_at_some_step():
 @pytest.mark.parametrize(
     ("method", "said"), [(NullTTA(1, 1, 1, kernel="sampler"), "step 0 draws no noise"), (NullTTA(2), "several particles")]
 )
-def test_the_refusals_see_the_steps_that_a_picture_leaves(method, said):
+def test_the_refusals_see_the_steps_that_an_image_leaves(method, said):
     """Only steps 0 and 1 of 4 draw noise; from an image, steps 2 and 3 are taken."""
     problem = problem_for(NullTTA(2), scheduler=vp_scheduler(4, Steps((0, 1))))
     with pytest.raises(IncompatibleError, match=said):

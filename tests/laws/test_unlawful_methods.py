@@ -152,7 +152,7 @@ class Attentive(Method):
 class Blank(Method):
     """Says that it edits an image, and never checks."""
 
-    needs = Needs(picture=True)
+    needs = Needs(image=True)
 
 
 class WorstOfTwo(Method):
@@ -190,7 +190,7 @@ BROKEN = {
     "test_needs_moves_x_is_the_truth": Restless(),
     "test_needs_one_trajectory_is_the_truth": Rewinding(),
     "test_needs_of_the_sampler_are_the_truth": Unnoised(),
-    "test_needs_picture_is_the_truth": Blank(),
+    "test_needs_image_is_the_truth": Blank(),
     "test_needs_attention_is_the_truth": Attentive(),
     "test_a_problem_is_left_as_it_was": Scribbling(),
     "test_stopping_anywhere_leaves_a_valid_result": Particles(),
@@ -210,7 +210,7 @@ def posed(suite, method, **changes):
 
 @pytest.mark.parametrize("law", laws_of(MethodSuite))
 def test_the_law_catches(law):
-    attributes = {"never_worse": True} | ({"problem_for": posed} if "picture" in law else {})
+    attributes = {"never_worse": True} | ({"problem_for": posed} if "image" in law else {})
     assert_caught(MethodSuite, law, {"method": BROKEN[law], "idle": BROKEN[law]}, attributes=attributes)
 
 

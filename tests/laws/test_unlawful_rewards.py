@@ -96,8 +96,8 @@ NOT_SCORES = {
 @pytest.mark.parametrize("reward", NOT_SCORES.values(), ids=NOT_SCORES)
 def test_what_is_no_score_is_caught(reward):
     class Scoring(RewardSuite):
-        def _score(self, reward, pictures, texts):
-            return reward(pictures, texts)
+        def _score(self, reward, images, texts):
+            return reward(images, texts)
 
     with pytest.raises(AssertionError):
         Scoring().test_one_finite_float_per_image(reward=reward)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import tta_core as tta
 from tta_core.errors import IncompatibleError, InputError
 from tta_core.plugins import resolve
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
 from tta_core.values.schedules import Every
 from tta_plugins.editing.edit import edit
 from tta_plugins.editing.null_text import NullTextInversion
@@ -29,34 +29,34 @@ def backbone():
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
 
-def edited(backbone, picture, target, method, **settings):
+def edited(backbone, image, target, method, **settings):
     settings = {"guidance": 3.5, "steps": STEPS} | settings
-    return edit(target, image=picture, source="a red circle", backbone=backbone, method=method, reward=dark, **settings)
+    return edit(target, image=image, source="a red circle", backbone=backbone, method=method, reward=dark, **settings)
 
 
-def as_the_autoencoder_gives_it_back(backbone, picture):
+def as_the_autoencoder_gives_it_back(backbone, image):
     with torch.no_grad():
-        return backbone.decode(backbone.encode_image(picture)).clamp(0, 1)
+        return backbone.decode(backbone.encode_image(image)).clamp(0, 1)
 
 
-def test_the_sources_text_gives_the_picture_back(backbone, picture):
-    again = edited(backbone, picture, "a red circle", "fixed")
-    torch.testing.assert_close(again.result.pixels, as_the_autoencoder_gives_it_back(backbone, picture), atol=2e-3, rtol=0)
-    other = edited(backbone, picture, "a blue square", "fixed")
+def test_the_sources_text_gives_the_image_back(backbone, image):
+    again = edited(backbone, image, "a red circle", "fixed")
+    torch.testing.assert_close(again.result.pixels, as_the_autoencoder_gives_it_back(backbone, image), atol=2e-3, rtol=0)
+    other = edited(backbone, image, "a blue square", "fixed")
     assert (other.result.pixels - again.result.pixels).abs().max() > 0.02
     assert other.manifest["edit"]["source"] == ["a red circle"]
 
 
-def test_null_text_inversion_gives_the_picture_back_nearly(backbone, picture):
-    wanted = as_the_autoencoder_gives_it_back(backbone, picture)
+def test_null_text_inversion_gives_the_image_back_nearly(backbone, image):
+    wanted = as_the_autoencoder_gives_it_back(backbone, image)
     errors = {}
     for inner in (1, 6):
         inversion = NullTextInversion(inner, lr=0.1, tolerance=0.0)
-        again = edited(backbone, picture, "a red circle", "fixed", inversion=inversion, guidance=7.5)
+        again = edited(backbone, image, "a red circle", "fixed", inversion=inversion, guidance=7.5)
         errors[inner] = (again.result.pixels - wanted).square().mean()
     assert errors[6] < errors[1] < 0.05, errors
 
@@ -65,35 +65,35 @@ EDITS = [(UniversalGuidance(20.0), "ddpm-inversion"), (DATE(rho=20.0, updates=Ev
 
 
 @pytest.mark.parametrize(("method", "inversion"), EDITS, ids=["noises", "embeddings"])
-def test_a_method_edits_towards_the_reward(backbone, picture, method, inversion):
-    found = edited(backbone, picture, "a blue square", method, inversion=inversion, strength=0.8)
+def test_a_method_edits_towards_the_reward(backbone, image, method, inversion):
+    found = edited(backbone, image, "a blue square", method, inversion=inversion, strength=0.8)
     assert found.scores.mean > found.baseline.scores.mean
-    assert (found.result.pixels - picture).abs().mean() < 0.5
+    assert (found.result.pixels - image).abs().mean() < 0.5
 
 
-def test_two_targets_are_each_alone(backbone, picture):
+def test_two_targets_are_each_alone(backbone, image):
     targets = ["a blue square", "a green star"]
-    both = edited(backbone, picture, targets, "fixed", strength=0.5)
+    both = edited(backbone, image, targets, "fixed", strength=0.5)
     for row, target in enumerate(targets):
-        alone = edited(backbone, picture, target, "fixed", strength=0.5)
+        alone = edited(backbone, image, target, "fixed", strength=0.5)
         torch.testing.assert_close(both.result.pixels[row], alone.result.pixels[0], atol=1e-4, rtol=0)
 
 
-def test_what_an_edit_cannot_take_is_refused(backbone, picture):
+def test_what_an_edit_cannot_take_is_refused(backbone, image):
     with pytest.raises(InputError, match="no image"):
         edited(backbone, None, "a blue square", "fixed")
     with pytest.raises(InputError, match="latents are given"):
-        edited(backbone, picture, "a blue square", "fixed", latents=torch.zeros(1, 4, 8, 8))
+        edited(backbone, image, "a blue square", "fixed", latents=torch.zeros(1, 4, 8, 8))
     with pytest.raises(IncompatibleError, match="step 0 draws no noise"):
-        edited(backbone, picture, "a blue square", "fixed", eta=0.0)
+        edited(backbone, image, "a blue square", "fixed", eta=0.0)
     with pytest.raises(IncompatibleError, match="embeddings that differ from step to step"):
-        edited(backbone, picture, "a blue square", DATE(variable=tta.NullEmbedding()), inversion="null-text")
+        edited(backbone, image, "a blue square", DATE(variable=tta.NullEmbedding()), inversion="null-text")
 
 
-def test_the_command_edits(picture, tmp_path):
+def test_the_command_edits(image, tmp_path):
     from tta_plugins.cli.app import app
 
-    to_picture(picture[0]).save(tmp_path / "in.png")
+    to_pil(image[0]).save(tmp_path / "in.png")
     arguments = ["edit", str(tmp_path / "in.png"), "--source", "a red circle", "--target", "a blue square", "--method", "fixed"]
     arguments += ["--backbone", str(FOLDER / "tiny-sd"), "--reward", "darkness", "--steps", "2", "--guidance", "2", "--device", "cpu"]
     result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])

@@ -8,7 +8,7 @@ from tta_plugins.methods.date import DATE
 
 
 @pytest.mark.parametrize(("name", "start"), [("date_ir_target_sf1_org", "original"), ("date_ir_target_sf5_dyn", "current")])
-def test_every_update_and_the_picture_equal_the_authors(name, start):
+def test_every_update_and_the_image_equal_the_authors(name, start):
     recorded = case(name)
     every = recorded.settings["skip_freq"]
     method = DATE(rho=recorded.settings["lr_upt_prompt"], updates=Every(every), start=start, clamp=False)

@@ -51,5 +51,5 @@ def test_every_iteration_equals_the_authors(name):
             assert snapshot.scores.item() == pytest.approx(-total, abs=1e-3)
             close(problem.sample(snapshot.controls), recorded[f"iter{i}/x0"], 1e-3)
     assert snapshots[-1].scores.item() == pytest.approx(-min(recorded.scalars["total_losses"]), abs=1e-3)
-    picture = recorded["best/image_u8"].permute(2, 0, 1) / 255
-    assert (snapshots[-1].images[0] - picture).abs().max() < 1.6 / 255
+    image = recorded["best/image_u8"].permute(2, 0, 1) / 255
+    assert (snapshots[-1].images[0] - image).abs().max() < 1.6 / 255

@@ -57,9 +57,9 @@ def test_the_command_says_its_version_and_finds_its_own_plugins(installed, tmp_p
 
 @pytest.mark.parametrize("installed", ["wheel"], indirect=True)
 def test_it_aligns_on_the_embedded_model_without_a_network(installed, tmp_path):
-    arguments = ("align", "a red circle", "--method", "date", "--steps", "4", "--out", "pictures")
+    arguments = ("align", "a red circle", "--method", "date", "--steps", "4", "--out", "images")
     ran(installed / "tta", *arguments, folder=tmp_path, **NO_NETWORK)
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} >= {"aligned.png", "baseline.png", "grid.png", "run.json"}
+    assert {path.name for path in (tmp_path / "images").iterdir()} >= {"aligned.png", "baseline.png", "grid.png", "run.json"}
 
 
 @pytest.mark.slow
@@ -71,8 +71,8 @@ def test_it_installs_with_its_dependencies_into_an_empty_environment(python, bui
     ran(tmp_path / "env/bin/pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", built.wheel, folder=tmp_path)
     tta = tmp_path / "env/bin/tta"
     assert json.loads(ran(tta, "doctor", "--json", folder=tmp_path, **NO_NETWORK))["versions"]["tta-align"] == PROJECT["version"]
-    ran(tta, "align", "a red circle", "--method", "date", "--steps", "4", "--out", "pictures", folder=tmp_path, **NO_NETWORK)
-    assert (tmp_path / "pictures" / "grid.png").is_file()
+    ran(tta, "align", "a red circle", "--method", "date", "--steps", "4", "--out", "images", folder=tmp_path, **NO_NETWORK)
+    assert (tmp_path / "images" / "grid.png").is_file()
 
 
 def test_the_source_distribution_has_what_the_wheel_and_the_tests_are_made_of(built):

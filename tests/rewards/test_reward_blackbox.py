@@ -8,7 +8,7 @@ import torch
 
 from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import card_of
-from tta_plugins.rewards.blackbox import BlackBox, pictures
+from tta_plugins.rewards.blackbox import BlackBox, pil_images
 
 
 def mean_level(images, prompts):
@@ -28,10 +28,10 @@ class Flaky:
         return [1.0] * len(images)
 
 
-def test_pictures_are_8_bit_rgb_in_order():
+def test_images_are_8_bit_rgb_in_order():
     images = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 3, 2, 4)
-    made = pictures(images)
-    assert [(picture.mode, picture.size, picture.getpixel((0, 0))) for picture in made] == [
+    made = pil_images(images)
+    assert [(image.mode, image.size, image.getpixel((0, 0))) for image in made] == [
         ("RGB", (4, 2), (level,) * 3) for level in (0, 128, 255)
     ]
 

@@ -7,14 +7,14 @@ from PIL import Image
 
 from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
-from tta_core.values.pictures import as_pixels
+from tta_core.values.images import as_pixels
 from tta_plugins.rewards.blackbox import BlackBox
 from tta_plugins.rewards.jpeg import Compressibility
 from tta_plugins.rewards.mixtures import WeightedSum
 from tta_plugins.rewards.pixels import Brightness
 
 IMAGES, PROMPTS = torch.rand(2, 3, 8, 8), ["a red circle", "a blue square"]
-PICTURE = Image.new("RGB", (8, 8), (255, 0, 0))
+IMAGE = Image.new("RGB", (8, 8), (255, 0, 0))
 BAD = {
     "8-bit": ((IMAGES * 255).to(torch.uint8), PROMPTS, r"hold torch.uint8.*images.float\(\) / 255"),
     "grey": (IMAGES[:, :1], PROMPTS, r"\(2, 1, 8, 8\).*images.expand\(-1, 3, -1, -1\)"),
@@ -30,7 +30,7 @@ BAD = {
     "sparse": (IMAGES.to_sparse(), PROMPTS, "Give a dense tensor"),
     "meta": (IMAGES.to("meta"), PROMPTS, "without data"),
     "complex": (IMAGES + 0j, PROMPTS, "hold torch.complex64"),
-    "PIL": ([PICTURE, PICTURE], PROMPTS, r"as_pixels\(images, b\) makes one"),
+    "PIL": ([IMAGE, IMAGE], PROMPTS, r"as_pixels\(images, b\) makes one"),
     "array": (numpy.zeros((2, 3, 8, 8)), PROMPTS, "a reward takes a tensor"),
     "one text": (IMAGES, "a red circle", r"Give \[prompt\] \* 2"),
     "too few prompts": (IMAGES, PROMPTS[:1], "2 images and 1 prompts"),
@@ -54,8 +54,8 @@ def test_mixtures_refuse_them_too():
         WeightedSum({"light": Brightness()})(BAD["8-bit"][0], PROMPTS)
 
 
-def test_the_remedy_for_pictures_works():
-    assert Brightness()(as_pixels([PICTURE, PICTURE], 2), PROMPTS).tolist() == pytest.approx([1 / 3] * 2)
+def test_the_remedy_for_images_works():
+    assert Brightness()(as_pixels([IMAGE, IMAGE], 2), PROMPTS).tolist() == pytest.approx([1 / 3] * 2)
 
 
 def test_an_overshoot_and_half_precision_are_no_mistake():

@@ -59,7 +59,7 @@ def test_the_border_gets_the_parts_from_the_same_evaluation(mixture):
 
 
 @pytest.mark.parametrize("mixture", [WeightedSum, Minimum, Product])
-def test_gradients_stay_with_their_picture_even_where_a_part_is_zero(mixture):
+def test_gradients_stay_with_their_image_even_where_a_part_is_zero(mixture):
     images = torch.cat([IMAGES[:1], torch.zeros(1, 3, 8, 8)]).requires_grad_()
     scores = mixture({"bright": Brightness(), "contrast": Contrast()})(images, ["", ""])
     (gradient,) = torch.autograd.grad(scores[0], images, retain_graph=True)

@@ -28,7 +28,7 @@ def score_and_gradient(reward, images, prompts):
 
 
 @REWARDS
-def test_a_picture_scores_alone_as_in_a_batch(name):
+def test_an_image_scores_alone_as_in_a_batch(name):
     images, prompts = given(name)
     scores, gradients = score_and_gradient(NAMED[name](), images, prompts)
     for row in range(len(prompts)):
@@ -94,7 +94,7 @@ def test_inference_mode_first_leaves_gradients_possible(name):
 @pytest.mark.parametrize("reward", [hps, clip, imagereward], ids=lambda make: make.__wrapped__.__name__)
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (20, 90)])
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_flat_pictures_of_any_shape_have_finite_scores_and_gradients(reward, size, level):
+def test_flat_images_of_any_shape_have_finite_scores_and_gradients(reward, size, level):
     scores, gradients = score_and_gradient(reward(), torch.full((1, 3, *size), level), ["5 9"])
     assert torch.isfinite(scores).all()
     assert torch.isfinite(gradients).all()

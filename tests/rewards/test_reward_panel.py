@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 import tta_core as tta
 from tta_core.errors import IncompatibleError
 from tta_core.testing import GaussianMixture, RewardSuite, vp_scheduler
-from tta_core.values.pictures import as_pixels
+from tta_core.values.images import as_pixels
 from tta_plugins.methods.date import DATE
 from tta_plugins.rewards.ocr import OCR, edit_distance, likeness, target_of
 from tta_plugins.rewards.pixel_panel import ColourEntropy, EdgeDensity, HighFrequencyEnergy, Saturation
@@ -109,9 +109,9 @@ def test_a_recogniser_of_ones_own_and_its_refusal_by_gradients():
 
 
 def rendered(text):
-    picture = Image.new("RGB", (320, 96), "white")
-    ImageDraw.Draw(picture).text((20, 20), text, fill="black", font=ImageFont.load_default(48))
-    return as_pixels(picture, 1)
+    image = Image.new("RGB", (320, 96), "white")
+    ImageDraw.Draw(image).text((20, 20), text, fill="black", font=ImageFont.load_default(48))
+    return as_pixels(image, 1)
 
 
 def test_a_real_recogniser_reads_rendered_text():

@@ -56,7 +56,7 @@ def test_a_rainbow_is_more_colourful_than_its_pastel_and_noise_sharper_than_a_gr
     level=st.sampled_from([0.0, 1e-30, 0.3, 1.0]),
     noise=st.sampled_from([0.0, 1e-7, 1.0]),
 )
-def test_every_picture_has_a_finite_score_and_gradient(reward, height, width, level, noise):
+def test_every_image_has_a_finite_score_and_gradient(reward, height, width, level, noise):
     images = (level + noise * (torch.rand(2, 3, height, width) - 0.5)).clamp(0, 1).requires_grad_()
     scores = checked(reward, images, ["", ""])
     (gradient,) = torch.autograd.grad(scores.sum(), images)

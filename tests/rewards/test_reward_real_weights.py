@@ -39,21 +39,21 @@ def opened(file):
     return torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1)[None].float() / 255
 
 
-def test_imagereward_of_the_authors_four_pictures(weights_dir):
-    names = [f"pictures/imagereward/{n}.webp" for n in (1, 2, 3, 4)]
-    folder, tokenizer, *pictures = needed(weights_dir, "THUDM/ImageReward", "google-bert/bert-base-uncased", *names)
+def test_imagereward_of_the_authors_four_images(weights_dir):
+    names = [f"images/imagereward/{n}.webp" for n in (1, 2, 3, 4)]
+    folder, tokenizer, *files = needed(weights_dir, "THUDM/ImageReward", "google-bert/bert-base-uncased", *names)
     prompt = "a painting of an ocean with clouds and birds, day time, low depth field effect"
-    images = torch.cat([opened(picture) for picture in pictures])
+    images = torch.cat([opened(file) for file in files])
     expected = torch.tensor([0.5811622738838196, 0.2745276093482971, -1.4131819009780884, -2.029569625854492])
     official, diff = (ImageReward(folder, tokenizer=tokenizer, preprocess=path)(images, [prompt] * 4) for path in ("official", "diff"))
     assert (official - expected).abs().max() < 1e-3
     assert (diff - expected).abs().max() < 2e-2
 
 
-def test_hps_of_the_authors_demo_picture(weights_dir):
-    folder, tokenizer, picture = needed(weights_dir, "xswu/HPSv2", "openai/clip-vit-large-patch14", "pictures/hpsv2/demo_image.jpg")
+def test_hps_of_the_authors_demo_image(weights_dir):
+    folder, tokenizer, file = needed(weights_dir, "xswu/HPSv2", "openai/clip-vit-large-patch14", "images/hpsv2/demo_image.jpg")
     scores = [
-        HPSv2(folder, tokenizer=tokenizer, preprocess=path)(opened(picture), ["A cat with two horns on its head"]).item()
+        HPSv2(folder, tokenizer=tokenizer, preprocess=path)(opened(file), ["A cat with two horns on its head"]).item()
         for path in ("official", "official-no-antialias")
     ]
     assert min(abs(score - 0.2876) for score in scores) < 5e-4

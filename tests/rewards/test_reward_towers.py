@@ -23,7 +23,7 @@ from transformers import (
 
 import tta_core as tta
 from tta_core.errors import InputError, LoadError
-from tta_core.values.pictures import read_picture
+from tta_core.values.images import read_image
 from tta_plugins.rewards.aesthetic_v25 import AestheticV25
 from tta_plugins.rewards.cyclereward import CycleReward, layers_of
 from tta_plugins.rewards.dino import DINOSimilarity
@@ -43,8 +43,8 @@ def eight_bit(images):
 
 def resized(images, size, mean, std, resample=Image.Resampling.BICUBIC):
     """Squashed by Pillow, width first, and normalised."""
-    found = [picture.resize((size, picture.height), resample).resize((size, size), resample) for picture in eight_bit(images)]
-    pixels = torch.stack([torch.from_numpy(np.array(picture)) for picture in found]).permute(0, 3, 1, 2).float() / 255
+    found = [image.resize((size, image.height), resample).resize((size, size), resample) for image in eight_bit(images)]
+    pixels = torch.stack([torch.from_numpy(np.array(image)) for image in found]).permute(0, 3, 1, 2).float() / 255
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
@@ -161,7 +161,7 @@ def dino(tmp_path_factory):
 
 def test_dino_is_the_cosine_of_class_tokens_to_a_fact_or_a_setting(dino):
     model = Dinov2Model.from_pretrained(dino).eval()
-    reference = read_picture(dino / "reference.png")
+    reference = read_image(dino / "reference.png")
     reward = DINOSimilarity(weights=dino, size=28)
     path = reward._features(IMAGES)
     square = torch.rand(1, 3, 32, 32)

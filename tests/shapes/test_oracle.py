@@ -22,7 +22,7 @@ def test_the_oracle_is_right_on_every_render():
 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(grammar.every_caption()), st.sampled_from(["colour", "shape", "relation", "background"]))
-def test_the_oracle_refuses_a_picture_with_one_thing_wrong(caption, what):
+def test_the_oracle_refuses_an_image_with_one_thing_wrong(caption, what):
     rng = random.Random(str(caption))
     other = grammar.change_one_word(rng, caption, what)
     if other is not None:
@@ -49,7 +49,7 @@ def test_a_scene_has_no_resolution(size):
     assert (render.render(drawn, size) - expected).abs().mean() < 0.01
 
 
-def test_everything_is_inside_the_picture_and_apart():
+def test_everything_is_inside_the_image_and_apart():
     _, drawn = scenes.draw_pairs(random.Random(4), 300)
     for scene in drawn:
         for placed in scene.objects:

@@ -96,8 +96,8 @@ def test_the_reward_reads_through_its_own_processor(reward):
     processor = CLIPProcessor.from_pretrained(load.clip_folder())
     prompts = ["a red circle on a white background", "a blue square on a black background"]
     images = render.render([scenes.arrange(random.Random(0), grammar.parse(prompt)) for prompt in prompts])
-    pictures = [image.mul(255).byte().permute(1, 2, 0).numpy() for image in images]
-    inputs = processor(text=prompts, images=pictures, return_tensors="pt", padding=True)
+    levels = [image.mul(255).byte().permute(1, 2, 0).numpy() for image in images]
+    inputs = processor(text=prompts, images=levels, return_tensors="pt", padding=True)
     with torch.no_grad():
         logits = reward[0](**inputs).logits_per_image
     assert logits.argmax(1).tolist() == [0, 1]

@@ -76,7 +76,7 @@ class Needs:
             call cannot use it.
         moves_x0: whether it tells the sampler another clean estimate (`Position.believe`) and goes on from what the sampler draws then. Its
             controls do not repeat its run; a pipeline's own call can be given the same.
-        picture: whether it starts from an image: `align(image=...)`.
+        image: whether it starts from an image: `align(image=...)`.
         one_trajectory: whether it samples one trajectory of each prompt, once, without going back, as a pipeline's own call does.
         attention: whether it changes how cross-attention uses the tokens (`Embedding.attention`).
     """
@@ -90,7 +90,7 @@ class Needs:
     chain: bool = False
     moves_x: bool = False
     moves_x0: bool = False
-    picture: bool = False
+    image: bool = False
     one_trajectory: bool = True
     attention: bool = False
 

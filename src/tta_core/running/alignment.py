@@ -14,12 +14,12 @@ import torch
 
 from tta_core.errors import InputError, SaveError
 from tta_core.running.atomic_files import reason, write, write_all
-from tta_core.running.folder import GRID, RECORD, emptied, picture_names, place
+from tta_core.running.folder import GRID, RECORD, emptied, image_names, place
 from tta_core.running.page import page_of
 from tta_core.values import strict_json
 from tta_core.values.arguments import whole
+from tta_core.values.images import to_pil
 from tta_core.values.ledger import Ledger
-from tta_core.values.pictures import to_picture
 from tta_core.values.prompts import facts_record
 from tta_core.values.typing import Images, Scores, frozen
 
@@ -63,7 +63,7 @@ class Outcome:
     @property
     def images(self) -> "list[Image]":
         """The images as 8-bit RGB PIL images."""
-        return [to_picture(image) for image in self.pixels]
+        return [to_pil(image) for image in self.pixels]
 
 
 @frozen
@@ -121,8 +121,8 @@ class Alignment:
         if whole("enlarge", enlarge) not in range(1, 65):
             raise InputError(f"enlarge is {enlarge}, but it takes a number from 1 to 64.")
         pairs = torch.cat([outcome.pixels for outcome in (self.baseline, self.result) if outcome is not None], dim=3)
-        picture = to_picture(torch.cat(list(pairs), dim=1))
-        return picture.resize((picture.width * enlarge, picture.height * enlarge), Resampling.LANCZOS)
+        image = to_pil(torch.cat(list(pairs), dim=1))
+        return image.resize((image.width * enlarge, image.height * enlarge), Resampling.LANCZOS)
 
     def table(self) -> list[tuple[str, str, str, str]]:
         """For each prompt: it, the baseline's score, the aligned image's and their difference; "-" for what there is not."""
@@ -160,17 +160,17 @@ class Alignment:
         """
         record = f"{strict_json.dumps(self.record())}\n".encode()
         path = emptied(folder, record, overwrite)
-        write_all(path, {RECORD: lambda: record, **self._pictures()})
+        write_all(path, {RECORD: lambda: record, **self._images()})
         if path != Path(folder):
             warnings.warn(f"{folder} holds the results of another run, so this one was saved in {path}.", stacklevel=2)
         return path
 
-    def _pictures(self) -> dict[str, Callable[[], bytes]]:
+    def _images(self) -> dict[str, Callable[[], bytes]]:
         made: dict[str, Callable[[], bytes]] = {}
         for kind, outcome in (("aligned", self.result), ("baseline", self.baseline)):
             if outcome is None:
                 continue
-            names = picture_names(kind, len(outcome.pixels))
+            names = image_names(kind, len(outcome.pixels))
             made |= {name: partial(_png, pixels) for name, pixels in zip(names, outcome.pixels, strict=True)}
         enlarge = max(1, 256 // self.result.pixels.shape[-1])
         return {**made, GRID: lambda: _encoded(self.grid(enlarge))}
@@ -194,19 +194,19 @@ class Alignment:
         """The view in a notebook: baseline and result side by side, with their scores."""
         grid = base64.b64encode(_encoded(self.grid(enlarge=max(1, 128 // self.result.pixels.shape[-1])))).decode()
         shown = "aligned" if self.baseline is None else "baseline left, aligned right"
-        picture = f'<img alt="{shown}" src="data:image/png;base64,{grid}">'
+        image = f'<img alt="{shown}" src="data:image/png;base64,{grid}">'
         rows = "".join(f"<tr><td>{html.escape(prompt)}<td>{'<td>'.join(numbers)}" for prompt, *numbers in self.table())
         unit = html.escape(f"{self.scores.reward} ({self.scores.unit})")
-        return f"{picture}<table><tr><th>prompt<th>baseline<th>aligned<th>gain in {unit}{rows}</table><p>{html.escape(str(self.cost))}</p>"
+        return f"{image}<table><tr><th>prompt<th>baseline<th>aligned<th>gain in {unit}{rows}</table><p>{html.escape(str(self.cost))}</p>"
 
 
 def _png(pixels: torch.Tensor) -> bytes:
-    return _encoded(to_picture(pixels))
+    return _encoded(to_pil(pixels))
 
 
-def _encoded(picture: "Image") -> bytes:
+def _encoded(image: "Image") -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -14,7 +14,7 @@ GRID = "grid.png"
 _RESULT = re.compile(r"run\.json|grid\.png|report\.html|(aligned|baseline)(-\d+)?\.png")
 
 
-def picture_names(kind: str, samples: int) -> list[str]:
+def image_names(kind: str, samples: int) -> list[str]:
     """`aligned.png`, or `aligned-00.png` and so on: as many digits as the last one needs, so that names sort like samples."""
     digits = max(2, len(str(samples - 1)))
     return [f"{kind}.png"] if samples == 1 else [f"{kind}-{sample:0{digits}d}.png" for sample in range(samples)]

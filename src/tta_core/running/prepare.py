@@ -20,9 +20,9 @@ from tta_core.running.unused import warn_of_unused
 from tta_core.solving.from_image import last_steps, origin
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import as_negatives, as_prompts, number, of_kind, require_numbers, shown, whole, written
+from tta_core.values.images import as_pixels
 from tta_core.values.ledger import CudaMeter, Ledger, Meter
 from tta_core.values.noise import NoiseSource, keyed_noises
-from tta_core.values.pictures import as_pixels
 from tta_core.values.provenance import describe
 from tta_core.values.typing import frozen
 

@@ -22,7 +22,7 @@ def refuse(problem: Parts, needs: Needs) -> None:
     if needs.betas:
         _refuse_betas(problem.scheduler.steps)
     _refuse_quiet_steps(problem.scheduler, needs)
-    if needs.picture and problem.origin is None:
+    if needs.image and problem.origin is None:
         raise IncompatibleError(
             "Cannot use this method without an image. This is because it edits one, but the run starts from noise. Give `image=`, or use "
             "a method that draws anew."

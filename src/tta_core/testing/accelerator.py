@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-NAME = "pretended"
+NAME = "simulated"
 _aten = torch.ops.aten
 _COPIES = (_aten._to_copy.default, _aten.copy_.default, _aten.lift_fresh.default, _aten.lift_fresh_copy.default)
 
@@ -117,7 +117,7 @@ class _Module(_DummyBackendModule):
 
 
 class Remote(Tensor):
-    """A tensor on the pretended device. Its numbers hang on its storage, so that `parameter.data = other` moves them too."""
+    """A tensor on the simulated device. Its numbers hang on its storage, so that `parameter.data = other` moves them too."""
 
     @staticmethod
     def __new__(cls, data: Tensor) -> "Remote":

@@ -80,10 +80,10 @@ class NeedsLaws(SnapshotLaws):
         else:
             assert torch.isfinite(solved(method, problem).x0).all(), "without noise the result is not finite"
 
-    def test_needs_picture_is_the_truth(self, method: Method) -> None:
+    def test_needs_image_is_the_truth(self, method: Method) -> None:
         """A run that starts from noise is refused by a method that edits an image, and serves any other."""
         problem = evolve(self.problem_for(method), origin=None)
-        if method.needs.picture:
+        if method.needs.image:
             with pytest.raises(IncompatibleError, match="image"):
                 next(iter(method.align(problem)))
         else:

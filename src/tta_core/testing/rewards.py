@@ -40,86 +40,86 @@ class RewardSuite:
         """(prompt, better image, worse image), images `(3, H, W)`: pairs that the reward must get right."""
         pytest.skip("The suite declares no ranked pairs; override the fixture `ranked`.")
 
-    @drawn(pictures=images(3), texts=prompts(3))
-    def test_one_finite_float_per_image(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(3), texts=prompts(3))
+    def test_one_finite_float_per_image(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """Any images in [0, 1] and any texts give one finite floating-point score per image."""
-        scores = self._score(reward, pictures, texts)
+        scores = self._score(reward, images, texts)
         assert isinstance(scores, torch.Tensor), f"not a tensor but {type(scores).__name__}"
         assert scores.shape == (3,), f"3 images, but scores of shape {tuple(scores.shape)}"
         assert scores.is_floating_point(), f"scores are {scores.dtype}"
         assert torch.isfinite(scores).all(), f"scores are not finite: {scores.tolist()}"
 
-    @drawn(pictures=images(2), texts=prompts(2), seed=seeds())
-    def test_the_same_image_gets_the_same_score(self, reward: Reward, pictures: Images, texts: list[str], seed: int) -> None:
+    @drawn(images=images(2), texts=prompts(2), seed=seeds())
+    def test_the_same_image_gets_the_same_score(self, reward: Reward, images: Images, texts: list[str], seed: int) -> None:
         """A score is a function of image and prompt: twice the same, whatever torch's global generator does, which it leaves alone."""
-        first = self._score(reward, pictures, texts)
+        first = self._score(reward, images, texts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             before = torch.get_rng_state()
-            second = self._score(reward, pictures, texts)
+            second = self._score(reward, images, texts)
             assert torch.equal(before, torch.get_rng_state()), "the reward drew from torch's global generator"
         assert torch.equal(first, second), "the same images got other scores the second time"
 
-    @drawn(pictures=images(3), texts=prompts(3))
-    def test_each_image_is_judged_alone(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(3), texts=prompts(3))
+    def test_each_image_is_judged_alone(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """A batch's scores are those of each image by itself: nothing is averaged, ranked or normalised over images."""
-        together = self._score(reward, pictures, texts)
+        together = self._score(reward, images, texts)
         for row in range(3):
-            alone = self._score(reward, pictures[row : row + 1], texts[row : row + 1])[0]
+            alone = self._score(reward, images[row : row + 1], texts[row : row + 1])[0]
             assert (together[row] - alone).abs() <= self.tolerance, f"image {row}: {together[row]:.6g} in the batch, {alone:.6g} alone"
 
-    @drawn(pictures=images(3), texts=prompts(3))
-    def test_order_does_not_matter(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(3), texts=prompts(3))
+    def test_order_does_not_matter(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """Permuting images and prompts together permutes the scores."""
         order = [2, 0, 1]
-        moved = self._score(reward, pictures[order], [texts[i] for i in order])
+        moved = self._score(reward, images[order], [texts[i] for i in order])
         torch.testing.assert_close(
-            moved, self._score(reward, pictures, texts)[order], atol=self.tolerance, rtol=0, msg="scores do not follow their images"
+            moved, self._score(reward, images, texts)[order], atol=self.tolerance, rtol=0, msg="scores do not follow their images"
         )
 
-    @drawn(pictures=images(2), texts=prompts(2))
-    def test_images_are_not_changed(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(2), texts=prompts(2))
+    def test_images_are_not_changed(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """The images handed in keep their values: no in-place operation."""
-        shown = self._enlarged(pictures)
+        shown = self._enlarged(images)
         before = shown.clone()
         reward(shown, texts)
         assert torch.equal(shown, before), "the reward changed its images in place"
 
-    @drawn(pictures=images(2), texts=prompts(2))
-    def test_scores_do_not_depend_on_the_grad_mode(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(2), texts=prompts(2))
+    def test_scores_do_not_depend_on_the_grad_mode(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """With and without a graph the numbers are the same."""
         with torch.no_grad():
-            plain = self._score(reward, pictures, texts)
-        followed = reward(self._enlarged(pictures).requires_grad_(), texts).detach()
+            plain = self._score(reward, images, texts)
+        followed = reward(self._enlarged(images).requires_grad_(), texts).detach()
         torch.testing.assert_close(plain, followed, atol=self.tolerance, rtol=0, msg="scores with a graph are other than without")
 
-    @drawn(pictures=images(2), texts=prompts(2))
-    def test_differentiable_is_the_truth(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(2), texts=prompts(2))
+    def test_differentiable_is_the_truth(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """Scores carry a graph exactly if the suite says so, and the card, where it says anything, agrees."""
-        scores = reward(self._enlarged(pictures).requires_grad_(), texts)
+        scores = reward(self._enlarged(images).requires_grad_(), texts)
         assert scores.requires_grad == self.differentiable, f"requires_grad is {scores.requires_grad}"
         assert card_of(reward).differentiable in (None, self.differentiable), f"the card says {card_of(reward).differentiable}"
 
-    @drawn(pictures=images(2), texts=prompts(2))
-    def test_gradients_are_finite(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(2), texts=prompts(2))
+    def test_gradients_are_finite(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """The gradient of any score is finite, also for flat, black and white images."""
         if self.differentiable:
-            assert torch.isfinite(self._gradient(reward, pictures, texts)).all(), "a gradient is NaN or infinite"
+            assert torch.isfinite(self._gradient(reward, images, texts)).all(), "a gradient is NaN or infinite"
 
-    @drawn(pictures=images(2), texts=prompts(2))
-    def test_a_score_depends_on_its_own_image(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(2), texts=prompts(2))
+    def test_a_score_depends_on_its_own_image(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """The gradient of image 0's score with respect to image 1 is exactly zero."""
         if self.differentiable:
-            shown = self._enlarged(pictures).requires_grad_()
+            shown = self._enlarged(images).requires_grad_()
             (gradient,) = torch.autograd.grad(reward(shown, texts)[0], shown)
             assert not gradient[1].any(), "image 0's score depends on image 1"
 
-    @drawn(pictures=images(1), texts=prompts(1))
-    def test_the_gradient_predicts_the_change(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(1), texts=prompts(1))
+    def test_the_gradient_predicts_the_change(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """A small step along the gradient raises the score by about the step's length times the gradient's."""
         if not (self.differentiable and self.smooth):
             return
-        shown = 0.1 + 0.8 * self._enlarged(pictures)
+        shown = 0.1 + 0.8 * self._enlarged(images)
         gradient = torch.autograd.grad(reward(leaf := shown.clone().requires_grad_(), texts).sum(), leaf)[0]
         length = gradient.norm().item()
         step = 0.02 * gradient / gradient.abs().max().clamp_min(1e-30)
@@ -129,14 +129,14 @@ class RewardSuite:
         if predicted > 100 * self.tolerance:
             assert abs(change - predicted) <= self.gradient_tolerance * predicted, f"predicted {predicted:.4g}, but it was {change:.4g}"
 
-    @drawn(pictures=images(2), texts=prompts(2))
-    def test_networks_are_left_as_they_were(self, reward: Reward, pictures: Images, texts: list[str]) -> None:
+    @drawn(images=images(2), texts=prompts(2))
+    def test_networks_are_left_as_they_were(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """Scoring does not change the reward's weights, buffers, flags or gradients."""
         modules = torch.nn.ModuleList(networks_of(reward).values())
         before = {name: tensor.clone() for name, tensor in modules.state_dict().items()}
         flags = [(parameter.requires_grad, parameter.grad is None) for parameter in modules.parameters()]
         training = [module.training for module in modules.modules()]
-        self._score(reward, pictures, texts)
+        self._score(reward, images, texts)
         assert all(torch.equal(tensor, before[name]) for name, tensor in modules.state_dict().items()), "scoring changed the weights"
         now = [(parameter.requires_grad, parameter.grad is None) for parameter in modules.parameters()]
         assert now == flags, "scoring changed requires_grad, or left gradients in the weights"
@@ -156,12 +156,12 @@ class RewardSuite:
             above, below = reward(torch.stack([better, worse]), [prompt, prompt]).tolist()
             assert above > below, f"{prompt!r}: the better image scores {above:.4g}, the worse {below:.4g}"
 
-    def _enlarged(self, pictures: Images) -> Float[torch.Tensor, "b 3 h w"]:
-        return torch.nn.functional.interpolate(pictures, self.size, mode="nearest").clone()
+    def _enlarged(self, images: Images) -> Float[torch.Tensor, "b 3 h w"]:
+        return torch.nn.functional.interpolate(images, self.size, mode="nearest").clone()
 
-    def _score(self, reward: Reward, pictures: Images, texts: list[str]) -> torch.Tensor:
-        return reward(self._enlarged(pictures), texts).detach()
+    def _score(self, reward: Reward, images: Images, texts: list[str]) -> torch.Tensor:
+        return reward(self._enlarged(images), texts).detach()
 
-    def _gradient(self, reward: Reward, pictures: Images, texts: list[str]) -> torch.Tensor:
-        shown = self._enlarged(pictures).requires_grad_()
+    def _gradient(self, reward: Reward, images: Images, texts: list[str]) -> torch.Tensor:
+        shown = self._enlarged(images).requires_grad_()
         return torch.autograd.grad(reward(shown, texts).sum(), shown)[0]

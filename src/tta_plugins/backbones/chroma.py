@@ -24,7 +24,7 @@ CITATION = """@misc{lodestones2025chroma,
   url = {https://huggingface.co/lodestones/Chroma}
 }"""
 
-_PICTURE = "live tokens of the image"
+_IMAGE = "live tokens of the image"
 
 
 @frozen
@@ -51,8 +51,8 @@ class Chroma:
             list(prompts), device=device, do_classifier_free_guidance=False, max_sequence_length=self.max_sequence_length
         )
         side = 2 * int(pipeline.vae_scale_factor)
-        picture = torch.ones(len(prompts), (size[0] // side) * (size[1] // side), device=tokens.device)
-        return Embedding(tokens, mask=mask.long(), extra={_PICTURE: picture})
+        image = torch.ones(len(prompts), (size[0] // side) * (size[1] // side), device=tokens.device)
+        return Embedding(tokens, mask=mask.long(), extra={_IMAGE: image})
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
         """The negative prompt's embedding; no negative prompt is the empty text."""
@@ -64,14 +64,14 @@ class Chroma:
         told = {"encoder_hidden_states": tokens, "txt_ids": torch.zeros(tokens.shape[1], 3, device=tokens.device, dtype=tokens.dtype)}
         if embedding.mask is None:
             return {**told, "attention_mask": None}
-        return {**told, "attention_mask": torch.cat([embedding.mask.to(tokens.dtype), embedding.extra[_PICTURE].to(tokens.dtype)], dim=1)}
+        return {**told, "attention_mask": torch.cat([embedding.mask.to(tokens.dtype), embedding.extra[_IMAGE].to(tokens.dtype)], dim=1)}
 
     def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
         """The tokens and the two parts of the mask."""
         tokens, mask = conditioning["encoder_hidden_states"], conditioning["attention_mask"]
         if mask is None:
             return Embedding(tokens)
-        return Embedding(tokens, mask=mask[:, : tokens.shape[1]].long(), extra={_PICTURE: mask[:, tokens.shape[1] :]})
+        return Embedding(tokens, mask=mask[:, : tokens.shape[1]].long(), extra={_IMAGE: mask[:, tokens.shape[1] :]})
 
     def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x as tokens and where they stand; the time is sigma."""

@@ -68,7 +68,7 @@ def refuse(needs: Needs) -> None:
     parts = needs.variable.parts if isinstance(needs.variable, Product) else (needs.variable,)
     if needs.moves_x:
         raise IncompatibleError(MOVES_X)
-    if needs.picture:
+    if needs.image:
         raise IncompatibleError(
             "Cannot use a method that edits an image inside a pipeline's own call. This is because the call starts where it likes. Use "
             "tta_core.align with `image=`."

@@ -16,8 +16,8 @@ from tta_core.running.out_of_memory import ran_out
 from tta_core.running.prepare import Prepared, prepare
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import told
+from tta_core.values.images import to_pil
 from tta_core.values.ledger import Ledger
-from tta_core.values.pictures import to_picture
 from tta_core.values.provenance import describe
 from tta_core.values.typing import evolve
 from tta_plugins.bench.identity import identity_of, weights_of
@@ -116,8 +116,8 @@ class Drawing:
                 "noise": {name: values[row] for name, values in noises.items()},
             }
             kept = strips and cell.prompt < self.plan.spec.strips
-            strip = to_picture(torch.cat([look[row] for look in strips], dim=2)) if kept else None
-            self.store.keep(arm, cell, record, to_picture(images[row]), strip)
+            strip = to_pil(torch.cat([look[row] for look in strips], dim=2)) if kept else None
+            self.store.keep(arm, cell, record, to_pil(images[row]), strip)
 
     def _identified(self, arm: Arm, prepared: Prepared) -> tuple[str, Mapping[str, float]]:
         name = f"{arm.backbone or self.plan.spec.backbone} {self.plan.target(arm)}"

@@ -10,7 +10,7 @@ from tta_plugins.bench.results import Results
 from tta_plugins.bench.spec import Arm
 from tta_plugins.bench.statistics import paired
 from tta_plugins.bench.store import Store
-from tta_plugins.pages.pictures import LARGEST, data_uri
+from tta_plugins.pages.data_uri import LARGEST, data_uri
 
 _SMALL = LARGEST // 2
 
@@ -30,7 +30,7 @@ def pairs(plan: Plan, results: Results, store: Store, arm: Arm) -> list[dict[str
     found = []
     for word, place in (("worst", 0), ("median", len(order) // 2), ("best", len(order) - 1)) if order else ():
         cell = Cell(*order[place])
-        files = store.picture(plain, cell), store.picture(arm, cell)
+        files = store.image(plain, cell), store.image(arm, cell)
         if all(file.is_file() for file in files):
             found.append(
                 {

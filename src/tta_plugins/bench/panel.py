@@ -10,15 +10,15 @@ _EDGE = 0.1
 _BINS = 8
 
 
-def panel(picture: Tensor) -> dict[str, float]:
+def panel(image: Tensor) -> dict[str, float]:
     """Of one image `(1, 3, H, W)` in [0, 1].
 
     brightness: mean luma (Rec. 601). saturation: mean of max - min over the channels. contrast: standard deviation of luma. edge
     density: the share of pixels whose Sobel gradient of luma exceeds 0.1. colour entropy: of the colours in 8 x 8 x 8 bins, in nats. high
     frequencies: the share of luma's energy, its mean aside, above half the Nyquist frequency.
     """
-    luma = (picture * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    values = (luma.mean(), (picture.amax(1) - picture.amin(1)).mean(), luma.std(), _edges(luma), _entropy(picture), _high(luma))
+    luma = (image * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    values = (luma.mean(), (image.amax(1) - image.amin(1)).mean(), luma.std(), _edges(luma), _entropy(image), _high(luma))
     return {name: float(value) for name, value in zip(NAMES, values, strict=True)}
 
 
@@ -29,8 +29,8 @@ def _edges(luma: Tensor) -> Tensor:
     return (gradient.square().sum(1).sqrt() > _EDGE).float().mean()
 
 
-def _entropy(picture: Tensor) -> Tensor:
-    levels = (picture * _BINS).long().clamp(0, _BINS - 1)
+def _entropy(image: Tensor) -> Tensor:
+    levels = (image * _BINS).long().clamp(0, _BINS - 1)
     colours = (levels[:, 0] * _BINS + levels[:, 1]) * _BINS + levels[:, 2]
     shares = torch.bincount(colours.flatten(), minlength=_BINS**3).float() / colours.numel()
     return torch.special.entr(shares).sum()

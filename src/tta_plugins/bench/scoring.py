@@ -15,7 +15,7 @@ from tta_core.protocols.reward import Reward, card_of, networks_of
 from tta_core.running.atomic_files import write
 from tta_core.running.frozen_networks import frozen_networks
 from tta_core.solving.scoring import checked
-from tta_core.values.pictures import as_pixels, to_picture
+from tta_core.values.images import as_pixels, to_pil
 from tta_plugins.bench.append import append_line
 from tta_plugins.bench.identity import digest_of, without_places
 from tta_plugins.bench.panel import PANEL, panel
@@ -101,27 +101,27 @@ def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
         with torch.no_grad(), frozen_networks(networks_of(reward).values()):
             for place in drawn:
                 if place not in known:
-                    picture = _picture(store, plan, place)
-                    values = checked(reward, torch.cat([picture, jpeg(picture)]), [plan.prompts[place[1].prompt]] * 2).tolist()
+                    image = _image(store, plan, place)
+                    values = checked(reward, torch.cat([image, jpeg(image)]), [plan.prompts[place[1].prompt]] * 2).tolist()
                     scores.add(name, place, {"png": _rounded(values[0]), "jpeg": _rounded(values[1])})
                     count += 1
     known = scores.read(PANEL)
     for place in drawn:
         if place not in known:
-            numbers = panel(_picture(store, plan, place))
+            numbers = panel(_image(store, plan, place))
             scores.add(PANEL, place, {name: _rounded(value) for name, value in numbers.items()})
     return count
 
 
-def jpeg(picture: Tensor) -> Tensor:
+def jpeg(image: Tensor) -> Tensor:
     """`(1, 3, H, W)` in [0, 1], as it comes back from JPEG at quality 95."""
     buffer = io.BytesIO()
-    to_picture(picture[0]).save(buffer, "jpeg", quality=QUALITY)
+    to_pil(image[0]).save(buffer, "jpeg", quality=QUALITY)
     return as_pixels(Image.open(buffer), 1)
 
 
-def _picture(store: Store, plan: Plan, place: Place) -> Tensor:
-    path = store.picture(plan.arm(place[0]), place[1])
+def _image(store: Store, plan: Plan, place: Place) -> Tensor:
+    path = store.image(plan.arm(place[0]), place[1])
     try:
         with Image.open(path) as image:
             return as_pixels(image, 1)

@@ -29,7 +29,7 @@ class Store:
         """The folder of one arm."""
         return self.folder / "arms" / slug(arm.name)
 
-    def picture(self, arm: Arm, cell: Cell) -> Path:
+    def image(self, arm: Arm, cell: Cell) -> Path:
         """A cell's image."""
         return self.arm(arm) / "images" / f"{cell.name}.png"
 
@@ -63,12 +63,12 @@ class Store:
         path = self.arm(arm) / "identity.json"
         return json.loads(path.read_text(encoding="utf-8"))["prices"] if path.is_file() else None
 
-    def keep(self, arm: Arm, cell: Cell, record: Record, picture: Image.Image | None, strip: Image.Image | None = None) -> None:
+    def keep(self, arm: Arm, cell: Cell, record: Record, image: Image.Image | None, strip: Image.Image | None = None) -> None:
         """Keep a cell: its images first, then the line that makes it count."""
-        for path, image in ((self.picture(arm, cell), picture), (self.strip(arm, cell), strip)):
-            if image is not None:
+        for path, kept in ((self.image(arm, cell), image), (self.strip(arm, cell), strip)):
+            if kept is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write(path, png(image))
+                write(path, png(kept))
         folder = self.arm(arm)
         folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"prompt": cell.prompt, "seed": cell.seed, **record}, allow_nan=False)
@@ -84,7 +84,7 @@ class Store:
                     cell = Cell(record["prompt"], record["seed"])
                     if cell not in found or found[cell]["status"] != "done":
                         found[cell] = record
-        return {cell: record for cell, record in found.items() if record["status"] == "failed" or self.picture(arm, cell).is_file()}
+        return {cell: record for cell, record in found.items() if record["status"] == "failed" or self.image(arm, cell).is_file()}
 
     def all_cells(self, plan: Plan) -> dict[str, dict[Cell, Record]]:
         """The records of every arm that belong to the plan, by the arm's name."""

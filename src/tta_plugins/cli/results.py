@@ -108,7 +108,7 @@ def report(alignment: "Alignment") -> None:
 def _names(alignment: "Alignment") -> str:
     samples, kinds = len(alignment.prompts), ["aligned"] if alignment.baseline is None else ["aligned", "baseline"]
     if samples == 1:
-        pictures = ", ".join(f"{kind}.png" for kind in kinds)
+        images = ", ".join(f"{kind}.png" for kind in kinds)
     else:
-        pictures = f"{' and '.join(f'{samples} {kind}' for kind in kinds)} images"
-    return f"run.json, {pictures} and grid.png"
+        images = f"{' and '.join(f'{samples} {kind}' for kind in kinds)} images"
+    return f"run.json, {images} and grid.png"

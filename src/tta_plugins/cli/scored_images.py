@@ -13,7 +13,7 @@ from tta_core.errors import InputError, LoadError, RewardError, TTAError
 from tta_core.protocols.reward import Reward, networks_of
 from tta_core.running.frozen_networks import frozen_networks, on_device
 from tta_core.solving.scoring import checked, require_facts
-from tta_core.values.pictures import read_picture
+from tta_core.values.images import read_image
 from tta_core.values.prompts import facts_of
 from tta_plugins.cli.output import say
 
@@ -109,7 +109,7 @@ def _alone(item: tuple[Path, str, Tensor | LoadError], rewards: Mapping[str, Rew
 
 def _read(path: Path) -> Tensor | LoadError:
     try:
-        return read_picture(path)
+        return read_image(path)
     except LoadError as error:
         return error
 

@@ -32,7 +32,7 @@ class Edit(Request):
 def edit(request: Edit) -> Alignment:
     """Edit an image by another text with a method, and also plainly from the same inversion.
 
-    `edit("a blue square", image=picture, source="a red circle", method="date")` takes the arguments of `align`, and:
+    `edit("a blue square", image=image, source="a red circle", method="date")` takes the arguments of `align`, and:
 
     Args:
         prompts: the text of the edit; `image` is the image to edit.

@@ -51,7 +51,7 @@ class Sequential:
             chain=any(needs.chain for needs in each),
             moves_x=any(needs.moves_x for needs in each),
             moves_x0=any(needs.moves_x0 for needs in each),
-            picture=any(needs.picture for needs in each),
+            image=any(needs.image for needs in each),
             one_trajectory=len(each) == 1 and each[0].one_trajectory,
             attention=any(needs.attention for needs in each),
         )

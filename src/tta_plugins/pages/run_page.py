@@ -5,9 +5,9 @@ import json
 import torch
 
 from tta_core.running.alignment import Alignment, TraceRow
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
+from tta_plugins.pages.data_uri import LARGEST, data_uri
 from tta_plugins.pages.figures import COLOURS, figure
-from tta_plugins.pages.pictures import LARGEST, data_uri
 from tta_plugins.pages.render import render
 
 
@@ -36,7 +36,7 @@ def run_page(alignment: Alignment) -> str:
         "stopped": alignment.stopped,
         "trace": _figures(alignment.trace),
         "strips": [
-            {"text": text, "image": data_uri(to_picture(torch.cat(list(strip), dim=2)), largest=2000)}
+            {"text": text, "image": data_uri(to_pil(torch.cat(list(strip), dim=2)), largest=2000)}
             for text, strip in zip(alignment.prompts, alignment.look_aheads, strict=False)
         ],
         "cost": alignment.cost.record(),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Card
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @frozen
 class BlackBox:
-    """Scores by `judge(pictures, prompts)`, which gets 8-bit RGB PIL images and gives one number each, higher is better.
+    """Scores by `judge(images, prompts)`, which gets 8-bit RGB PIL images and gives one number each, higher is better.
 
     Not differentiable: use a method that only compares scores, or a zeroth-order gradient.
 
@@ -63,7 +63,7 @@ class BlackBox:
         scores: list[float] = []
         size = self.batch or len(prompts)
         for start in range(0, len(prompts), size):
-            scores += self._scored(pictures(images[start : start + size]), list(prompts[start : start + size]), start)
+            scores += self._scored(pil_images(images[start : start + size]), list(prompts[start : start + size]), start)
         return torch.tensor(scores, dtype=torch.float32, device=images.device)
 
     def _scored(self, batch: list[Image.Image], prompts: list[str], start: int) -> list[float]:
@@ -91,9 +91,9 @@ class BlackBox:
         return scores
 
 
-def pictures(images: Images) -> list[Image.Image]:
+def pil_images(images: Images) -> list[Image.Image]:
     """Images in [0, 1] as 8-bit RGB PIL images, `round(255 x)`."""
-    return [to_picture(image) for image in images]
+    return [to_pil(image) for image in images]
 
 
 def _answer(judge: Judge, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float | int]:

@@ -39,7 +39,7 @@ def _problem(images: object) -> str | None:
     if not isinstance(images, Tensor):
         return (
             f"the images are of type {type(images).__name__}, but a reward takes a tensor (b, 3, H, W) of floats in [0, 1]. "
-            "tta_core.values.pictures.as_pixels(images, b) makes one of PIL images and files."
+            "tta_core.values.images.as_pixels(images, b) makes one of PIL images and files."
         )
     shape = tuple(images.shape)
     if images.dim() == 3:

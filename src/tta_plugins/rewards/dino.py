@@ -12,7 +12,7 @@ from transformers import AutoModel
 
 from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
-from tta_core.values.pictures import as_pixels
+from tta_core.values.images import as_pixels
 from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call

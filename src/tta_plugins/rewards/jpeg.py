@@ -8,7 +8,7 @@ from PIL import Image
 
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
-from tta_plugins.rewards.blackbox import pictures
+from tta_plugins.rewards.blackbox import pil_images
 from tta_plugins.rewards.checked_call import checked_call
 
 CITATION = """@inproceedings{black2024ddpo,
@@ -59,12 +59,12 @@ class Incompressibility:
 
 
 def _sizes(images: Images, quality: int) -> Scores:
-    return torch.tensor([_kilobytes(picture, quality) for picture in pictures(images)], device=images.device)
+    return torch.tensor([_kilobytes(image, quality) for image in pil_images(images)], device=images.device)
 
 
-def _kilobytes(picture: Image.Image, quality: int) -> float:
+def _kilobytes(image: Image.Image, quality: int) -> float:
     file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=quality)
+    image.save(file, format="JPEG", quality=quality)
     return file.tell() / 1000
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
 from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
@@ -53,7 +53,7 @@ class OCR:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image. Raises `ValueError` for a prompt without a target and without quotes."""
         wanted = [target_of(prompt) for prompt in prompts]
-        read = ["".join(self._engine(numpy.array(to_picture(image)))) for image in images]
+        read = ["".join(self._engine(numpy.array(to_pil(image)))) for image in images]
         return torch.tensor([likeness(*pair) for pair in zip(wanted, read, strict=True)], device=images.device)
 
 

@@ -56,8 +56,8 @@ def save_sheet(images: Tensor, file: Path, across: int = 16, zoom: int = 2) -> N
     rows = [torch.cat(list(row), 2) for row in images.split(across)]
     rows = [torch.nn.functional.pad(row, (0, rows[0].shape[2] - row.shape[2]), value=1.0) for row in rows]
     whole = torch.cat(rows, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
-    picture = Image.fromarray(whole)
-    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(file)
+    image = Image.fromarray(whole)
+    image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST).save(file)
 
 
 @torch.no_grad()

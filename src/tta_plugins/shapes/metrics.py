@@ -67,7 +67,7 @@ def sample(
 ) -> Tensor:
     """Images [n 3 64 64] in [0, 1]; each prompt has a generator of its own, so that the batch does not matter."""
     pipeline.set_progress_bar_config(disable=True)
-    pictures = []
+    images = []
     for start in range(0, len(prompts), BATCH):
         some = prompts[start : start + BATCH]
         generators = [torch.Generator().manual_seed(seed * 100_003 + start + row) for row in range(len(some))]
@@ -78,8 +78,8 @@ def sample(
             generator=generators,
             output_type="pt",
         )
-        pictures.append(made.images.float().cpu())
-    return torch.cat(pictures)
+        images.append(made.images.float().cpu())
+    return torch.cat(images)
 
 
 def drawing_figures(images: Tensor, captions: list[Caption], name: str) -> list[Figure]:

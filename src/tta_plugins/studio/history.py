@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from PIL import Image
 
-from tta_core.running.folder import RECORD, picture_names
+from tta_core.running.folder import RECORD, image_names
 
 LARGE = 512
 
@@ -50,26 +50,26 @@ class Past:
     @property
     def aligned(self) -> Image.Image:
         """The aligned image, of several the first."""
-        return self._picture("aligned")
+        return self._image("aligned")
 
     @property
     def baseline(self) -> Image.Image | None:
         """The plain image, if there is one."""
-        return None if self.record["baseline_scores"] is None else self._picture("baseline")
+        return None if self.record["baseline_scores"] is None else self._image("baseline")
 
-    def _picture(self, kind: str) -> Image.Image:
-        with Image.open(self.folder / picture_names(kind, len(self.record["prompts"]))[0]) as picture:
-            return enlarged(picture.convert("RGB"))
+    def _image(self, kind: str) -> Image.Image:
+        with Image.open(self.folder / image_names(kind, len(self.record["prompts"]))[0]) as image:
+            return enlarged(image.convert("RGB"))
 
     def zipped(self, folder: Path) -> Path:
         """All of its files in one, written into this folder."""
         return Path(shutil.make_archive(str(folder / self.folder.name), "zip", self.folder.parent, self.folder.name))
 
 
-def enlarged(picture: Image.Image) -> Image.Image:
+def enlarged(image: Image.Image) -> Image.Image:
     """A small image, smoothly enlarged by a whole factor, since a browser blurs it; a large one as it is."""
-    factor = max(1, LARGE // picture.width)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
+    factor = max(1, LARGE // image.width)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.LANCZOS)
 
 
 def read(folder: Path) -> Past | None:

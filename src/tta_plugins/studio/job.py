@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.method import Snapshot
-from tta_core.values.pictures import to_picture
+from tta_core.values.images import to_pil
 from tta_plugins.cli.interruption import Interruption
 from tta_plugins.studio.asked import Asked
 
@@ -104,8 +104,8 @@ class Job:
         rewards = self._state.rewards
         if snapshot.scores is not None:
             rewards = (*rewards, (self._snapshots, snapshot.scores.mean().item()))
-        picture = self._state.look_ahead
+        image = self._state.look_ahead
         if is_seen:
             with torch.no_grad():
-                picture = to_picture((backbone.decode(snapshot.x0) if snapshot.images is None else snapshot.images)[0])
-        self.become(phase="running", done=snapshot.index + 1, total=snapshot.total, rewards=rewards, look_ahead=picture)
+                image = to_pil((backbone.decode(snapshot.x0) if snapshot.images is None else snapshot.images)[0])
+        self.become(phase="running", done=snapshot.index + 1, total=snapshot.total, rewards=rewards, look_ahead=image)

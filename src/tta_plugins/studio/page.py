@@ -151,8 +151,8 @@ def _kept(result: Result, past: Past, downloads: Path) -> Update:
 
 def _history(result: Result, studio: Studio) -> Update:
     runs = runs_in(studio.folder)
-    pictures = [(past.aligned, f"{past.prompt} · {past.scores}") for past in runs]
-    return {result.gallery: gr.update(value=pictures, visible=bool(runs)), result.folders: [str(past.folder) for past in runs]}
+    images = [(past.aligned, f"{past.prompt} · {past.scores}") for past in runs]
+    return {result.gallery: gr.update(value=images, visible=bool(runs)), result.folders: [str(past.folder) for past in runs]}
 
 
 def _controls(method: str) -> tuple[list[Control], str]:

@@ -40,9 +40,9 @@ def train_clip(out: Path, layout: Plan, plan: Plan, seed: int, device: str) -> C
         tokens = tokenize(tokenizer, captions, device)
         seen = clip.vision_model(pixel_values=pixels).pooler_output
         read = clip.text_model(input_ids=tokens)
-        pictures = functional.normalize(clip.visual_projection(seen), dim=-1)
+        images = functional.normalize(clip.visual_projection(seen), dim=-1)
         texts = functional.normalize(clip.text_projection(read.pooler_output), dim=-1)
-        logits = clip.logit_scale.exp().clamp_max(SHARPEST) * pictures @ texts.T
+        logits = clip.logit_scale.exp().clamp_max(SHARPEST) * images @ texts.T
         also_true = truths(captions, scenes).to(device)
         logits = logits.masked_fill(also_true & ~torch.eye(len(captions), dtype=torch.bool, device=device), -1e4)
         target = torch.arange(len(captions), device=device)

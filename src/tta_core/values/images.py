@@ -22,7 +22,7 @@ _WHITE = {"I;16": 65535.0, "I;16L": 65535.0, "I;16B": 65535.0, "I;16N": 65535.0}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def read_picture(path: str | Path) -> Pixels:
+def read_image(path: str | Path) -> Pixels:
     """An image file as RGB in [0, 1], rotated by its EXIF data.
 
     Raises:
@@ -49,7 +49,7 @@ def read_picture(path: str | Path) -> Pixels:
         raise LoadError(f"{path} could not be read as an image: {reason}. Give an 8-bit RGB PNG, JPEG or WebP file.") from error
 
 
-def from_pil(picture: "Image", integer_white: float | None = None) -> Pixels:
+def from_pil(image: "Image", integer_white: float | None = None) -> Pixels:
     """A PIL image of any mode as RGB in [0, 1]. 16-bit grey is divided by 65535; floats must lie in [0, 1].
 
     integer_white: the value of white in mode I, 32-bit integers; None: unknown, and refused.
@@ -59,27 +59,27 @@ def from_pil(picture: "Image", integer_white: float | None = None) -> Pixels:
     """
     import numpy
 
-    if not (picture.width and picture.height):
-        raise InputError(f"the image is empty, {picture.width} x {picture.height}. Give one with pixels.")
-    white = _WHITE.get(picture.mode, integer_white if picture.mode == "I" else 1.0 if picture.mode == "F" else None)
-    if white is None and picture.mode == "I":
+    if not (image.width and image.height):
+        raise InputError(f"the image is empty, {image.width} x {image.height}. Give one with pixels.")
+    white = _WHITE.get(image.mode, integer_white if image.mode == "I" else 1.0 if image.mode == "F" else None)
+    if white is None and image.mode == "I":
         raise InputError("32-bit integers (mode I) have no agreed white. Convert it to 8 or 16 bit, or give floats in [0, 1].")
     if white is not None:
-        grey = torch.from_numpy(numpy.array(picture).astype(numpy.float64)) / white
+        grey = torch.from_numpy(numpy.array(image).astype(numpy.float64)) / white
         if not (grey.min() >= 0 and grey.max() <= 1):
             raise InputError(
-                f"its mode {picture.mode} has values in [{grey.min() * white:.3g}, {grey.max() * white:.3g}], not [0, {white:g}]."
+                f"its mode {image.mode} has values in [{grey.min() * white:.3g}, {grey.max() * white:.3g}], not [0, {white:g}]."
             )
         return grey.float().expand(3, -1, -1).clone()
     try:
-        has_alpha = "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info
-        if has_alpha and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        has_alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+        if has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise InputError("it is partly transparent, and what a reward would see depends on the ground. Flatten it onto a colour first.")
-        levels = numpy.array(picture.convert("RGB"))
+        levels = numpy.array(image.convert("RGB"))
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"its mode {picture.mode} cannot be converted to RGB ({error}). Convert it first.") from error
+        raise InputError(f"its mode {image.mode} cannot be converted to RGB ({error}). Convert it first.") from error
     return torch.from_numpy(levels).permute(2, 0, 1).float() / 255
 
 
@@ -111,30 +111,30 @@ def _usable(image: Tensor) -> Tensor:
 
 
 def _stacked(image: object) -> Images:
-    pictures = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
-    if not pictures:
+    given = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
+    if not given:
         raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
-    pixels = [_one(picture) for picture in pictures]
+    pixels = [_one(image) for image in given]
     if len({one.shape for one in pixels}) > 1:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in pixels]
         raise InputError(f"The images have different sizes: {', '.join(sizes)}. Resize them to one.")
     return torch.stack(pixels)
 
 
-def _one(picture: object) -> Pixels:
+def _one(image: object) -> Pixels:
     from PIL.Image import Image
 
-    if isinstance(picture, str | Path):
-        return read_picture(picture)
-    if not isinstance(picture, Image):
-        raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(picture)}. See Image.fromarray.")
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if not isinstance(image, Image):
+        raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}. See Image.fromarray.")
     try:
-        return from_pil(picture)
+        return from_pil(image)
     except InputError as error:
-        raise InputError(f"An image of mode {picture.mode} cannot be used: {error}") from error
+        raise InputError(f"An image of mode {image.mode} cannot be used: {error}") from error
 
 
-def to_picture(image: Tensor) -> "Image":
+def to_pil(image: Tensor) -> "Image":
     """One `(3, H, W)` image in [0, 1] as an 8-bit RGB PIL image."""
     from PIL import Image
 

@@ -31,11 +31,11 @@ SIDES = st.integers(1, 60)
 WIDE = st.integers(2, 60)
 
 
-def picture(case):
+def image(case):
     return RECORDED[f"{case}.uint8"].permute(2, 0, 1)[None].float() / 255
 
 
-def random_picture(seed, height, width, binary=False):
+def random_image(seed, height, width, binary=False):
     levels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return np.where(levels > 127, 255, 0).astype(np.uint8) if binary else levels
 
@@ -51,15 +51,15 @@ def as_levels(images):
 @pytest.mark.parametrize("name", CASES)
 def test_matches_the_official_transform_within_a_thousandth_of_a_grey_level(name):
     case, transform = name.split(".")
-    pixels = Pixels(OFFICIAL[transform], 56)(picture(case))[0]
+    pixels = Pixels(OFFICIAL[transform], 56)(image(case))[0]
     levels = ((pixels - RECORDED[name]) * STD * 255).abs().max()
     assert levels == 0 if transform in ("clip_official", "hf_pil") else levels < 1e-3
 
 
 @pytest.mark.parametrize("case", ["square", "landscape", "portrait", "small"])
 def test_other_filters_are_seen_to_be_other_filters(case):
-    official, diff = (CLIP_PATHS[name](picture(case), 56) for name in ("official", "diff"))
-    plain = HPS_PATHS["null-tta"](picture("square"), 56) - CLIP_PATHS["official"](picture("square"), 56)
+    official, diff = (CLIP_PATHS[name](image(case), 56) for name in ("official", "diff"))
+    plain = HPS_PATHS["null-tta"](image("square"), 56) - CLIP_PATHS["official"](image("square"), 56)
     assert (official - diff).abs().mean() * 255 < 0.6
     assert plain.abs().mean() * 255 > 1
 
@@ -67,7 +67,7 @@ def test_other_filters_are_seen_to_be_other_filters(case):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 999), SIDES, SIDES, SIDES, SIDES, st.booleans())
 def test_pillow_resize_is_bit_identical_in_each_pass_at_any_size(seed, height, width, new_height, new_width, binary):
-    levels = random_picture(seed, height, width, binary)
+    levels = random_image(seed, height, width, binary)
     wide = Image.fromarray(levels).resize((new_width, height), Image.Resampling.BICUBIC)
     expected = np.asarray(wide.resize((new_width, new_height), Image.Resampling.BICUBIC))
     assert (as_levels(resize_pillow(as_tensor(levels), (new_height, new_width))) == expected).all()
@@ -75,7 +75,7 @@ def test_pillow_resize_is_bit_identical_in_each_pass_at_any_size(seed, height, w
 
 @pytest.mark.parametrize(("height", "width"), [(97, 97), (64, 96), (120, 80), (31, 45), (57, 56)])
 def test_pillow_resize_is_pillows_own_where_the_aspect_ratio_is_kept(height, width):
-    levels, size = random_picture(0, height, width), CLIP_PATHS["official"]._size(height, width, 56)
+    levels, size = random_image(0, height, width), CLIP_PATHS["official"]._size(height, width, 56)
     expected = np.asarray(Image.fromarray(levels).resize(size[::-1], Image.Resampling.BICUBIC))
     assert (as_levels(resize_pillow(as_tensor(levels), size)) == expected).all()
 
@@ -84,7 +84,7 @@ def test_pillow_resize_is_pillows_own_where_the_aspect_ratio_is_kept(height, wid
 @given(st.integers(0, 999), WIDE, WIDE, WIDE, WIDE, st.sampled_from(["bicubic", "bilinear"]))
 def test_float_resize_is_torchs_antialiased_one(seed, height, width, new_height, new_width, kernel):
     """Torch's misreads images that are one pixel wide, so those are left out."""
-    x = as_tensor(random_picture(seed, height, width))
+    x = as_tensor(random_image(seed, height, width))
     expected = interpolate(x, (new_height, new_width), mode=kernel, antialias=True, align_corners=False)
     assert (resize(x, (new_height, new_width), kernel) - expected).abs().max() * 255 < 0.01
 
@@ -105,7 +105,7 @@ def test_a_cut_is_the_same_pixels_as_the_whole():
 
 @pytest.mark.parametrize("path", sorted(PATHS, key=str), ids=lambda path: "-".join(map(str, attrs.astuple(path))))
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (16, 16), (100, 100), (1, 40), (300, 2), (37, 53)])
-def test_every_path_takes_every_picture_and_passes_a_finite_gradient(path, height, width):
+def test_every_path_takes_every_image_and_passes_a_finite_gradient(path, height, width):
     if path.fit == "square" and height != width:
         with pytest.raises(IncompatibleError, match=f"{height} x {width} pixels"):
             path(torch.zeros(1, 3, height, width), 16)
