@@ -79,6 +79,8 @@ replaced with a warning.
 def plain_methods():
     """(name, the method), cheap enough to run."""
     for entry in plugins().registry.entries("methods"):
+        if not isinstance(entry.load(), type):  # a preset, which needs what its class needs
+            continue
         made = plugins().registry.create("methods", entry.name)
         fields = {field.name for field in attrs.fields(type(made))}
         yield entry.name, attrs.evolve(made, **{name: value for name, value in CHEAP.items() if name in fields})

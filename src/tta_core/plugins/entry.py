@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from operator import attrgetter
 
 import attrs
 
@@ -10,7 +11,7 @@ from tta_core.plugins.isolation import isolated, stdout_protected
 from tta_core.values.arguments import told
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-_TARGET = re.compile(r"[\w.]+:\w+")
+_TARGET = re.compile(r"[\w.]+:\w+(\.\w+)?")
 _CLASS = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -26,12 +27,12 @@ class Entry:
     plugin: str
 
     def load(self) -> object:
-        """The class, factory or function itself. Raises `LoadError` naming the plugin if its module cannot be imported."""
+        """The class, preset, factory or function itself. Raises `LoadError` naming the plugin if its module cannot be imported."""
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
         with isolated(self._unreadable), stdout_protected():
-            return getattr(importlib.import_module(module), attribute)
+            return attrgetter(attribute)(importlib.import_module(module))
 
     def _unreadable(self, error: BaseException) -> LoadError:
         return LoadError(

@@ -27,7 +27,8 @@ class Register(Protocol):
 
         Args:
             name: what users type; lower case with dashes.
-            target: a class or factory, or "module:attribute", imported when first used.
+            target: a class or factory, or "module:attribute", imported when first used. A class method without arguments is a preset:
+                "package.module:Class.fast" makes the class with other settings, all of which can still be set.
             summary: one line for `tta list`.
             pipelines: backbones only: the names of the diffusers pipeline classes that this backbone adapts.
         """

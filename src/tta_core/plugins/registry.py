@@ -8,6 +8,7 @@ import attrs
 from tta_core.errors import LoadError, TTAError, UnknownNameError
 from tta_core.plugins.entry import Entry as Entry
 from tta_core.plugins.isolation import isolated
+from tta_core.plugins.presets import class_of
 from tta_core.values.arguments import told
 
 KINDS = ("backbones", "schedulers", "rewards", "methods", "memory")
@@ -73,7 +74,7 @@ class Registry:
         """An object of the named class with its defaults. A function is a reward itself; for other kinds it is called as a factory."""
         entry = self.find(kind, name)
         loaded = entry.load()
-        if not callable(loaded) or (kind == "rewards" and not isinstance(loaded, type)):
+        if not callable(loaded) or (kind == "rewards" and class_of(loaded) is None):
             return loaded
 
         def unmade(error: BaseException) -> Exception:

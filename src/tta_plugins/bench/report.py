@@ -14,6 +14,7 @@ from tta_plugins.bench.gallery import held_out_of, pairs, strips
 from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.results import Results
 from tta_plugins.bench.store import Record, Store
+from tta_plugins.cli.citations import citation_of
 from tta_plugins.pages.render import render
 
 _TRACED = 32
@@ -92,5 +93,5 @@ def _identity(path: Path) -> str:
 
 def _citations(plan: Plan) -> list[str]:
     registry = plugins().registry
-    found = [getattr(registry.find("methods", arm.method).load(), "citation", "") for arm in plan.arms]
+    found = [citation_of(registry.find("methods", arm.method).load()) for arm in plan.arms]
     return [citation for citation in dict.fromkeys(found) if citation]

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from tta_core.plugins.presets import changes, class_of
+
 
 @attrs.frozen
 class Setting:
@@ -32,18 +34,24 @@ class Setting:
 
 
 def settings_of(target: Any) -> dict[str, Setting]:
-    """The settings by name: fields of an attrs class, parameters of any other class. A plain function is used as it is and has none."""
-    if not isinstance(target, type):
+    """The settings by name: fields of an attrs class, parameters of any other class. A preset has its class's, with other defaults; a
+    plain function is used as it is and has none."""
+    cls = class_of(target)
+    if cls is None:
         return {}
-    if attrs.has(target):
-        hints = typing.get_type_hints(target, include_extras=True)
-        fields = [field for field in attrs.fields(target) if field.init]
-        return {field.alias: Setting(field.alias, hints.get(field.name, field.type), _default(target, field)) for field in fields}
-    start: Any = inspect.getattr_static(target, "__init__")
+    if target is not cls:
+        changed = {name: repr(value) for name, value in changes(target).items()}
+        settings = settings_of(cls) if attrs.has(cls) else {}
+        return {name: attrs.evolve(each, default=changed.get(name, each.default)) for name, each in settings.items()}
+    if attrs.has(cls):
+        hints = typing.get_type_hints(cls, include_extras=True)
+        fields = [field for field in attrs.fields(cls) if field.init]
+        return {field.alias: Setting(field.alias, hints.get(field.name, field.type), _default(cls, field)) for field in fields}
+    start: Any = inspect.getattr_static(cls, "__init__")
     if start is object.__init__:
         return {}
     hints = typing.get_type_hints(start, include_extras=True)
-    parameters = inspect.signature(target).parameters.values()
+    parameters = inspect.signature(cls).parameters.values()
     named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
     return {p.name: Setting(p.name, hints.get(p.name, p.annotation), "" if p.default is p.empty else repr(p.default)) for p in named}
 

@@ -13,6 +13,7 @@ from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 
 from tta_core.errors import InputError, TTAError
+from tta_core.plugins.presets import class_of, make
 from tta_core.plugins.registry import Entry
 from tta_plugins.cli.expressions import value_of
 from tta_plugins.cli.settings import settings_of
@@ -39,7 +40,7 @@ def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
     missing = [field for field, setting in settings.items() if not setting.default and field not in values]
     if missing:
         raise InputError(f"{origin} cannot be made without {', '.join(missing)}: give each with --set.")
-    return _made(target, values, origin) if isinstance(target, type) else target
+    return target if class_of(target) is None else _made(target, values, origin)
 
 
 def examples(target: object, annotation: Any) -> list[str]:
@@ -54,9 +55,9 @@ def examples(target: object, annotation: Any) -> list[str]:
     return made
 
 
-def _made(target: type, values: Mapping[str, object], origin: str) -> object:
+def _made(target: object, values: Mapping[str, object], origin: str) -> object:
     try:
-        return target(**values)
+        return make(target, values)
     except TTAError:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ from tta_core import Backbone, Snapshot, steering_hook
 from tta_core.errors import InputError
 from tta_core.plugins import resolve
 from tta_core.plugins.discovery import plugins
+from tta_core.plugins.presets import make
 from tta_core.plugins.registry import nearest
 from tta_core.protocols.method import Method
 from tta_core.values.arguments import as_prompts, shown
@@ -86,9 +87,9 @@ def _method(steering: Steering) -> Method | None:
         return resolve.method(source)
     if not isinstance(source, str):
         raise InputError(f"tta_settings is given with the method {shown(source)}. Settings are for a name: give them to the method itself.")
-    make = cast(Callable[..., object], plugins().registry.find("methods", source).load())
+    named = plugins().registry.find("methods", source).load()
     try:
-        return resolve.method(make(**settings))
+        return resolve.method(make(named, settings))
     except TypeError as error:
         raise InputError(
             f"The method {source!r} does not take tta_settings={shown(settings)}: {error}. `tta show {source}` lists them."

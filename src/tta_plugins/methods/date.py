@@ -76,6 +76,14 @@ class DATE:
         """The settings of the authors' code."""
         return cls(updates=Every(10), clamp=False)
 
+    @classmethod
+    def fast(cls) -> "DATE":
+        """Every second step of the second half updates, in place of all of it: half the updates, of the same length.
+
+        The embedding moves about half as far. What that costs in reward: see the page on performance.
+        """
+        return cls(updates=Every(2) * Window(0.5, 1.0))
+
     @property
     def needs(self) -> Needs:
         """A reward with a gradient; the paper samples with DDIM, eta 0."""

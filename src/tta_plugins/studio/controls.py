@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
+from tta_core.plugins.presets import class_of
 from tta_core.plugins.registry import Entry
 from tta_plugins.cli.settings import Setting, settings_of
 from tta_plugins.cli.structure import examples
@@ -48,7 +49,7 @@ def _whole(value: Any) -> Any:
 def controls_of(entry: Entry) -> list[Control]:
     """A box for each setting of what the name stands for, in the class's order. Raises `LoadError` where it cannot be imported."""
     target = entry.load()
-    about = documented(inspect.getdoc(target) or "")
+    about = documented(inspect.getdoc(class_of(target) or target) or "")
     return [_control(target, setting, about.get(setting.name, "")) for setting in settings_of(target).values()]
 
 
