@@ -20,6 +20,8 @@ WORKERS ?= 2
 
 # torch's threads sleep while they wait for each other: on a busy machine, spinning costs several times the work.
 export OMP_WAIT_POLICY ?= PASSIVE
+# The tests start Python some dozens of times: compiled modules are kept for the next process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint types docs dist test-oldest clean
 
@@ -29,7 +31,7 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev lint types docs
 	@command -v chromium chromium-browser google-chrome > /dev/null || echo "NO CHROMIUM IS FOUND: the tests of the pages in a browser are skipped (apt install chromium)." >&2
-	$(IN)/pytest -n $(WORKERS)
+	$(IN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.ready-dev
 	$(IN)/ruff check .

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -24,6 +25,22 @@ from tta_plugins.bench.store import Store
 
 def table(folder):
     return (folder / "results.csv").read_bytes()
+
+
+def begun(drawn, folder):
+    """A folder in which each arm is identified and priced as in the finished one, and no cell is there; `fixed` is left to be priced."""
+    for path in [drawn[1] / "plan.json", *drawn[1].glob("arms/*/identity.json")]:
+        if path.parent.name != "fixed":
+            copy = folder / path.relative_to(drawn[1])
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    return folder
+
+
+@pytest.fixture
+def unpriced(monkeypatch):
+    """Runs of a reward of their own, of which no cost is asked."""
+    monkeypatch.setattr("tta_plugins.bench.draw._prices", lambda prepared: {})
 
 
 class Killed(BaseException):
@@ -62,7 +79,7 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, drawn, tmp_path
 
 
 def test_supervised_processes_give_the_same_table_though_one_is_killed(plan, drawn, tmp_path):
-    folder, engine = tmp_path / "run", Local(workers=1)
+    folder, engine = begun(drawn, tmp_path / "run"), Local(workers=1)
     killed = []
 
     def kill():
@@ -88,6 +105,7 @@ def test_nothing_is_drawn_twice(drawn):
     assert missing_units(plan, Store(folder)) == []
 
 
+@pytest.mark.usefixtures("unpriced")
 def test_a_failing_reward_is_counted_and_bounds_the_gain(tmp_path, monkeypatch):
     plan = planned(fail_on=1.0)
     bad = plan.prompts[1]
@@ -118,6 +136,7 @@ def _reward(parts, name):
     return resolve.reward(name, parts.backbone(parts.plan.arms[0]))
 
 
+@pytest.mark.usefixtures("unpriced")
 def test_a_run_that_fails_too_often_stops_and_failed_cells_can_be_tried_again(tmp_path, monkeypatch):
     plan = planned(fail_on=0.1)
     broken = [True]
@@ -213,7 +232,7 @@ def test_jobs_of_submitit_give_the_same_table(plan, drawn, tmp_path):
     pytest.importorskip("submitit")
     from tta_plugins.bench.engines.slurm import Slurm
 
-    drew = draw(plan, tmp_path / "run", Slurm(jobs=1, cluster="local"))
+    drew = draw(plan, begun(drawn, tmp_path / "run"), Slurm(jobs=1, cluster="local"))
     gc.collect()
     assert (drew.done, drew.failed) == (20, 0)
     finish(plan, tmp_path / "run")

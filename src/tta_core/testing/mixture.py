@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
@@ -125,14 +125,19 @@ class GaussianMixture:
         shift = self.steering * tokens @ _fixed("shift", TOKENS * WIDTH, CHANNELS)
         if embedding.pooled is not None:
             shift = shift + self.steering * embedding.pooled.double() @ _fixed("pooled shift", POOLED, CHANNELS)
-        means = torch.stack([keyed_normal(("mean", component), x.shape[1:]) for component in range(self.components)])
-        return self.spread * means.double() + shift[:, None, :, None, None], logits
+        return self.spread * _means(self.components, x.shape[1:]) + shift[:, None, :, None, None], logits
 
 
 @cache
 def _fixed(name: str, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
     """A fixed matrix that maps standard normals to about standard normals."""
     return keyed_normal((name,), (rows, columns)).double() / math.sqrt(rows)
+
+
+@cache
+def _means(components: int, shape: tuple[int, ...]) -> Float64[Tensor, "m c h w"]:
+    """The centres of the components, which every evaluation asks for."""
+    return torch.stack([keyed_normal(("mean", component), shape) for component in range(components)]).double()
 
 
 @cache

@@ -167,12 +167,11 @@ class Controls:
 
     def __getitem__(self, rows: Tensor) -> "Controls":
         """The controls of chosen particles, rows `(k b)`. An embedding that the copies of a sample share stays the same object."""
+        by_step = {index: Branches(self._chosen(here.text, rows), self._chosen(here.null, rows)) for index, here in self.by_step.items()}
+        return Controls(self._chosen(self.text, rows) or self.text, self._chosen(self.null, rows), self.noise[:, rows], by_step)
 
-        def chosen(embedding: Embedding | None) -> Embedding | None:
-            return embedding if embedding is None or len(embedding.tokens) < self.noise.shape[1] else embedding[rows]
-
-        by_step = {index: Branches(chosen(here.text), chosen(here.null)) for index, here in self.by_step.items()}
-        return Controls(chosen(self.text) or self.text, chosen(self.null), self.noise[:, rows], by_step)
+    def _chosen(self, embedding: Embedding | None, rows: Tensor) -> Embedding | None:
+        return embedding if embedding is None or len(embedding.tokens) < self.noise.shape[1] else embedding[rows]
 
     def where(self, rows: Bool[Tensor, " b"], other: "Controls") -> "Controls":
         """These controls in the samples where `rows` holds, the other's elsewhere."""

@@ -6,8 +6,8 @@ Rows of k copies of a batch are laid out k-major, `(k b)`: row `i * b + j` is co
 
 import inspect
 from collections.abc import Mapping
-from functools import wraps
-from typing import Any, Protocol, TypeVar, dataclass_transform, runtime_checkable
+from functools import cache, wraps
+from typing import Any, Protocol, TypeVar, dataclass_transform, no_type_check, runtime_checkable
 
 import attrs
 from beartype import BeartypeConf, beartype
@@ -58,16 +58,13 @@ def frozen(cls: type[T]) -> type[T]:
     trusted = made.__init__
     passed: set[object] = set()
 
-    @jaxtyped(typechecker=beartype(conf=_conf))
-    @wraps(trusted)
-    def check(self: object, *args: object, **kwargs: object) -> None: ...
-
+    @no_type_check  # called for every value: an import hook that checks annotations leaves it as it is
     @wraps(trusted)
     def init(self: object, *args: object, **kwargs: object) -> None:
         form = _form((args, kwargs))
         if form not in passed:
             try:
-                check(self, *args, **kwargs)
+                _checking(trusted)(self, *args, **kwargs)
             except TypeCheckError as error:
                 given = inspect.signature(trusted).bind(self, *args, **kwargs).arguments
                 raise InputError(_refusal(made, given, trusted.__annotations__) or f"{made.__name__}: {error}") from error
@@ -78,6 +75,17 @@ def frozen(cls: type[T]) -> type[T]:
     made.__init__ = init
     _values.add(made)
     return made
+
+
+@cache
+def _checking(trusted: Any) -> Any:
+    """Checks the arguments of a constructor, and does nothing. Made when it is first needed, since that takes a millisecond."""
+
+    @jaxtyped(typechecker=beartype(conf=_conf))
+    @wraps(trusted)
+    def check(self: object, *args: object, **kwargs: object) -> None: ...
+
+    return check
 
 
 def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, Any]) -> str | None:
@@ -94,6 +102,7 @@ def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, A
     return f"{cls.__name__}.{field} takes {taken}, but {shown(value)} was given."
 
 
+@no_type_check
 def _form(value: Any) -> object:
     """All of a value that a check can see, or None where that is more than can be remembered (a function, a network)."""
     kind = type(value)

@@ -6,6 +6,7 @@ residual connection goes around the layer, the denoiser's output keeps a graph, 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from tta_core.errors import IncompatibleError
 @contextmanager
 def gradients_pass(network: nn.Module) -> Iterator[None]:
     """Inside, a quantised layer whose output loses the graph of its input raises `IncompatibleError`."""
-    hooks = [layer.register_forward_hook(_passed(network, name)) for name, layer in network.named_modules() if _is_quantised(layer)]
+    hooks = [layer.register_forward_hook(partial(_check, network, name)) for name, layer in network.named_modules() if _is_quantised(layer)]
     try:
         yield
     finally:
@@ -31,14 +32,11 @@ def _is_quantised(layer: nn.Module) -> bool:
     return any(type(weight) is not nn.Parameter or not weight.dtype.is_floating_point for weight in own)
 
 
-def _passed(network: nn.Module, name: str) -> Any:
-    def check(layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-        told = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
-        if told and torch.is_grad_enabled() and isinstance(output, Tensor) and not output.requires_grad:
-            weight = next((type(weight).__name__ for weight in layer._parameters.values() if weight is not None), "")
-            raise IncompatibleError(
-                f"Cannot differentiate {type(network).__name__}. This is because its layer {name} is quantised ({weight}) and has no "
-                "backward. Quantise the weights alone and leave the activations as they are, or use a method without gradients (best-of-n)."
-            )
-
-    return check
+def _check(network: nn.Module, name: str, layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+    told = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
+    if told and torch.is_grad_enabled() and isinstance(output, Tensor) and not output.requires_grad:
+        weight = next((type(weight).__name__ for weight in layer._parameters.values() if weight is not None), "")
+        raise IncompatibleError(
+            f"Cannot differentiate {type(network).__name__}. This is because its layer {name} is quantised ({weight}) and has no "
+            "backward. Quantise the weights alone and leave the activations as they are, or use a method without gradients (best-of-n)."
+        )

@@ -51,7 +51,7 @@ def joint(results: Results, arm: str, columns: Sequence[str]) -> tuple[float, fl
 
 def _worst(results: Results, arm: str, column: str) -> float | None:
     """Failed cells of the arm count as the worst value of the column, failed plain ones as its best."""
-    rows = [row for row in results.rows if row.arm in (arm, PLAIN)]
+    rows = [*results.of(PLAIN), *(results.of(arm) if arm != PLAIN else [])]
     if all(row.status == "done" for row in rows):
         return None
     seen = [row.numbers[column] for row in results.rows if column in row.numbers]

@@ -6,6 +6,7 @@ Seconds are not in it, since they differ from run to run; `summary.json` has the
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import attrs
@@ -38,11 +39,18 @@ class Results:
 
     def values(self, arm: str, column: str) -> dict[tuple[int, int], float]:
         """By prompt and seed, one column of one arm, where it is there."""
-        return {(row.cell.prompt, row.cell.seed): row.numbers[column] for row in self.rows if row.arm == arm and column in row.numbers}
+        return {(row.cell.prompt, row.cell.seed): row.numbers[column] for row in self.of(arm) if column in row.numbers}
 
     def of(self, arm: str) -> list[Row]:
         """The rows of one arm."""
-        return [row for row in self.rows if row.arm == arm]
+        return self._by_arm.get(arm, [])
+
+    @cached_property
+    def _by_arm(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.arm, []).append(row)
+        return found
 
     def rewards(self) -> tuple[str, ...]:
         """The rewards that scored the images."""

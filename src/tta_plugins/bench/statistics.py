@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import attrs
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
 POWER = 0.8
@@ -51,9 +51,9 @@ def interval(by_prompt: Sequence[float], level: float = LEVEL) -> Interval:
     error = math.sqrt(math.fsum((value - mean) ** 2 for value in by_prompt) / (count - 1) / count)
     if error == 0:
         return Interval(mean, mean, mean, 1.0 if mean == 0 else 0.0, count, 0.0)
-    quantile = float(stats.t.ppf(0.5 + level / 2, count - 1))
-    p = float(2 * stats.t.sf(abs(mean / error), count - 1))
-    detectable = (quantile + float(stats.t.ppf(POWER, count - 1))) * error
+    quantile = float(stdtrit(count - 1, 0.5 + level / 2))
+    p = float(2 * stdtr(count - 1, -abs(mean / error)))
+    detectable = (quantile + float(stdtrit(count - 1, POWER))) * error
     return Interval(mean, mean - quantile * error, mean + quantile * error, p, count, detectable)
 
 

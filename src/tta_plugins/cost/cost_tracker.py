@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,17 +64,14 @@ class CostTracker(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         known = self._alive.get(key)
         if known is None or known() is not storage:
-            self._alive[key] = weakref.ref(storage, self._forget(key, size))
+            self._alive[key] = weakref.ref(storage, partial(self._forget, key, size))
             self.now += size
             self.peak = max(self.peak, self.now)
 
-    def _forget(self, key: int, size: int) -> Callable[[object], None]:
-        def forget(reference: object) -> None:
-            self.now -= size
-            if self._alive.get(key) is reference:
-                del self._alive[key]
-
-        return forget
+    def _forget(self, key: int, size: int, reference: object) -> None:
+        self.now -= size
+        if self._alive.get(key) is reference:
+            del self._alive[key]
 
 
 def _attention(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:

@@ -4,17 +4,29 @@ import functools
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 Cached = functools._lru_cache_wrapper
+
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 
 @contextmanager
 def forgotten_caches() -> Iterator[None]:
-    """Empties, on leaving, every `functools` cache of the process that learnt something inside (a reward's table of resizing weights)."""
+    """Empties, on leaving, every `functools` cache of the process that learnt something inside (a reward's table of resizing weights).
+
+    Caches are found among all objects, which takes a tenth of a second or more; inside another one of these contexts nothing is looked
+    for, since the outer one will find it.
+    """
+    if _inside.get():
+        yield
+        return
     before = {id(function): function.cache_info().misses for function in _cached()}
+    token = _inside.set(True)
     try:
         yield
     finally:
+        _inside.reset(token)
         for function in _cached():
             if function.cache_info().misses != before.get(id(function), 0):
                 function.cache_clear()

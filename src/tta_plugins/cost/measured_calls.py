@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,16 +75,16 @@ class MeasuredCalls:
         return self._cost(*self._reward(images, prompts))
 
     def _denoiser(self, x: Latents, step: Step, embedding: Embedding) -> tuple[object, _Call, tuple[Tensor, ...]]:
-        def call(x: Latents, tokens: Tensor, pooled: Tensor | None = None) -> Latents:
-            return self._fake.backbone.predict(x, step, evolve(embedding, tokens=tokens, pooled=pooled))
+        return ("denoiser", embedding.attention is None), partial(self._predict, step, embedding), (x, *embedding.leaves)
 
-        return ("denoiser", embedding.attention is None), call, (x, *embedding.leaves)
+    def _predict(self, step: Step, embedding: Embedding, x: Latents, tokens: Tensor, pooled: Tensor | None = None) -> Latents:
+        return self._fake.backbone.predict(x, step, evolve(embedding, tokens=tokens, pooled=pooled))
 
     def _reward(self, images: Images, prompts: Sequence[str]) -> tuple[object, _Call, tuple[Tensor, ...]]:
-        def call(images: Images) -> Scores:
-            return self._fake.reward(images, prompts)
+        return "reward", partial(self._scored, prompts), (images,)
 
-        return "reward", call, (images,)
+    def _scored(self, prompts: Sequence[str], images: Images) -> Scores:
+        return self._fake.reward(images, prompts)
 
     def _cost(self, component: object, call: _Call, inputs: tuple[Tensor, ...]) -> CallCost:
         key = component, torch.is_grad_enabled(), *((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs)

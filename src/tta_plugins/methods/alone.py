@@ -61,20 +61,20 @@ def joined(snapshots: Sequence[Snapshot], controls: Controls) -> Snapshot:
     """The snapshots of single samples at the same place as one; embeddings are the problem's own."""
     first = snapshots[0]
     noise = torch.cat([snapshot.controls.noise for snapshot in snapshots], 1)
-
-    def together(tensors: Sequence[Tensor | None]) -> Tensor:
-        return torch.cat([tensor for tensor in tensors if tensor is not None])
-
     images = [snapshot.images for snapshot in snapshots]
-    parts = {name: together([snapshot.parts[name] for snapshot in snapshots]) for name in first.parts}
+    parts = {name: _together([snapshot.parts[name] for snapshot in snapshots]) for name in first.parts}
     readings = {name: torch.cat([snapshot.readings[name] for snapshot in snapshots], 1) for name in first.readings}
     return Snapshot(
         first.index,
         first.total,
         evolve(controls, noise=noise),
-        together([snapshot.x0 for snapshot in snapshots]),
-        together([snapshot.scores for snapshot in snapshots]),
+        _together([snapshot.x0 for snapshot in snapshots]),
+        _together([snapshot.scores for snapshot in snapshots]),
         parts,
-        images=None if any(image is None for image in images) else together(images),
+        images=None if any(image is None for image in images) else _together(images),
         readings=readings,
     )
+
+
+def _together(tensors: Sequence[Tensor | None]) -> Tensor:
+    return torch.cat([tensor for tensor in tensors if tensor is not None])
