@@ -27,7 +27,11 @@ CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 @attrs.frozen
 class PipelineConfiguration:
-    """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number."""
+    """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number.
+
+    Attributes:
+        sources: what the numbers were checked against, where they were not read from the published files.
+    """
 
     pipeline: str
     denoiser: Config
@@ -35,6 +39,7 @@ class PipelineConfiguration:
     scheduler: Config
     text_parameters: int
     summary: str = ""
+    sources: str = ""
 
 
 def pipeline_configuration(name: str) -> PipelineConfiguration:
