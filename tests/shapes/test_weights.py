@@ -79,13 +79,13 @@ def test_transformers_4_finds_the_text_encoder_under_its_names():
 
 
 def test_one_thing_is_drawn_right(pipeline):
-    captions = metrics.captions_of("one", 48, seed=7)
+    captions = metrics.captions_of("one", 24, seed=7)
     images = metrics.sample(pipeline, [str(caption) for caption in captions], seed=7)
     assert metrics.drawing_figures(images, captions, "one")[0].share >= 0.8
 
 
 def test_the_reward_hears_one_changed_word(reward):
-    found = {figure.name: figure.share for figure in metrics.reward_figures(*reward, count=100, seed=7)}
+    found = {figure.name: figure.share for figure in metrics.reward_figures(*reward, count=60, seed=7)}
     assert found["reward prefers the true colour"] >= 0.85
     assert found["reward prefers the true shape"] >= 0.85
     assert found["reward prefers the true relation"] >= 0.65
@@ -104,5 +104,5 @@ def test_the_reward_reads_through_its_own_processor(reward):
 
 
 def test_the_judge_names_things_on_renders():
-    found = metrics.judge_figures(load.judge(), lambda images: images, 100, seed=7)
+    found = metrics.judge_figures(load.judge(), lambda images: images, 60, seed=7)
     assert found[1].share >= 0.95

@@ -7,7 +7,8 @@ selection by the target does to that score.
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
+from functools import cache
+from itertools import groupby, islice
 
 
 def best_of(n: float | int, target: Sequence[float | int], score: Sequence[float | int]) -> float:
@@ -23,9 +24,10 @@ def best_of(n: float | int, target: Sequence[float | int], score: Sequence[float
     return kept if share == 0 else (1 - share) * kept + share * _best_of(low + 1, target, score)
 
 
-def weights(total: int, n: int) -> list[float]:
+@cache
+def weights(total: int, n: int) -> tuple[float, ...]:
     """w_1 .. w_N; they sum to 1."""
-    return [math.comb(place, n - 1) / math.comb(total, n) for place in range(total)]
+    return tuple(math.comb(place, n - 1) / math.comb(total, n) for place in range(total))
 
 
 def divergence(n: float | int) -> float:
@@ -34,11 +36,9 @@ def divergence(n: float | int) -> float:
 
 
 def _best_of(n: int, target: Sequence[float | int], score: Sequence[float | int]) -> float:
-    order = sorted(range(len(target)), key=lambda draw: target[draw])
-    weighed = list(zip(weights(len(target), n), order, strict=True))
-    total = 0.0
-    for _, tied in groupby(weighed, key=lambda pair: target[pair[1]]):
-        group = list(tied)
-        mean = math.fsum(score[draw] for _, draw in group) / len(group)
-        total += mean * math.fsum(weight for weight, _ in group)
-    return total
+    order, chances = sorted(range(len(target)), key=target.__getitem__), iter(weights(len(target), n))
+    parts = []
+    for _, tied in groupby(order, key=target.__getitem__):
+        scores = [score[draw] for draw in tied]
+        parts.append(math.fsum(scores) / len(scores) * math.fsum(islice(chances, len(scores))))
+    return math.fsum(parts)
