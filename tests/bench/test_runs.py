@@ -33,7 +33,11 @@ import signal
 from pathlib import Path
 
 from tta_core import hookimpl
-from tta_core.testing import GaussianMixture
+from tta_core.testing import GaussianMixture, vp_scheduler
+
+
+def table(native, steps, eta, shape):
+    return vp_scheduler(steps, eta or 0.0)
 
 
 def mortal(images, prompts):
@@ -48,6 +52,11 @@ def mortal(images, prompts):
 @hookimpl
 def tta_register_backbones(register):
     register("mixture", GaussianMixture)
+
+
+@hookimpl
+def tta_register_schedulers(register):
+    register("table", table)
 
 
 @hookimpl
@@ -77,7 +86,9 @@ def _site(tmp_path_factory):
 
 
 def light(**changes):
-    return planned(**{"backbone": "mixture", "target": "mortal", "held_out": ["contrast"], "primary": "sharpness", **changes})
+    return planned(
+        **{"backbone": "mixture", "scheduler": "table", "target": "mortal", "held_out": ["contrast"], "primary": "sharpness", **changes}
+    )
 
 
 @pytest.fixture

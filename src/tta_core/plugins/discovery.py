@@ -6,8 +6,8 @@
 import importlib.metadata
 import os
 import re
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, partial
 
 import attrs
 import pluggy
@@ -86,15 +86,15 @@ def _registered(hooks: pluggy.PluginManager, plugin: object, who: str) -> list[E
     others = [other for other in hooks.get_plugins() if other is not plugin]
     for kind in KINDS:
         caller = hooks.subset_hook_caller(f"tta_register_{kind}", remove_plugins=others)
-        caller(register=_collector(entries, kind, who))
+        caller(register=partial(register, entries, kind, who))
     return entries
 
 
-def _collector(entries: list[Entry], kind: str, who: str) -> Callable[..., None]:
-    def register(name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()) -> None:
-        entries.append(checked(Entry(kind, name, target, summary, pipelines, who)))
-
-    return register
+def register(
+    entries: list[Entry], kind: str, who: str, name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()
+) -> None:
+    """What a plugin's hook is given, but for the first three, notes an entry."""
+    entries.append(checked(Entry(kind, name, target, summary, pipelines, who)))
 
 
 def unmatched(found: Iterable[Found]) -> dict[str, list[str]]:

@@ -3,8 +3,9 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 Refusal = Callable[[BaseException], Exception]
@@ -43,11 +44,7 @@ def _signals_noted() -> Iterator[list[int]]:
         yield came
         return
     handlers: dict[int, Any] = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
-
-    def note(number: int, frame: object) -> None:
-        came.append(number)
-        handlers[number](number, frame)
-
+    note = partial(_note, came, handlers)
     for number in handlers:
         signal.signal(number, note)
     try:
@@ -56,3 +53,8 @@ def _signals_noted() -> Iterator[list[int]]:
         for number, handler in handlers.items():
             if signal.getsignal(number) is note:
                 signal.signal(number, handler)
+
+
+def _note(came: list[int], handlers: Mapping[int, Any], number: int, frame: object) -> None:
+    came.append(number)
+    handlers[number](number, frame)
