@@ -26,7 +26,8 @@ def plain_torch() -> Iterator[None]:
         raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
     with ExitStack() as stack:
         stack.enter_context(_float32())
-        stack.enter_context(torch.device("cpu"))
+        if torch.get_default_device().type != "cpu":  # the context takes microseconds of every call of torch
+            stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda", "mps", "xpu"):
             if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

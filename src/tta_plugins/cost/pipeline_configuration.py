@@ -64,8 +64,9 @@ def configuration_names() -> list[str]:
 def fake_backbone(plan: PipelineConfiguration, dtype: torch.dtype) -> Backbone:
     """The backbone, with parameters that have a shape and a dtype and no data. It encodes any prompt to zeros."""
     mode = FakeMode()
+    made = [(_class(config), dict(config)) for config in (plan.denoiser, plan.vae)]
     with mode, made_in(dtype):
-        denoiser, vae = (_class(config).from_config(dict(config)).eval() for config in (plan.denoiser, plan.vae))
+        denoiser, vae = (cls.from_config(config).eval() for cls, config in made)
         encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
     for network in (denoiser, vae):
         simulate(network, "cpu")
