@@ -37,14 +37,13 @@ class FakeMode(FakeTensorMode):
         if "device" in kwargs or not _has_shape_kernel(func) or not all(map(_is_fake, values)):
             return self.dispatch(func, types, args, kwargs)
         key = (func, torch.get_default_dtype(), *map(type, values), *map(_form, values))  # by types, since True is 1
-        known = None if func.is_view else self._known.get(key)
-        if known is None:
+        output = self._known.get(key)
+        if output is None:
             with in_kernel_invocation_manager(self):
                 output = func(*args, **kwargs)
-            if func.is_view or isinstance(output, FakeTensor):  # of its input, or the input itself
-                return self._fake(output)
-            known = self._known[key] = _form(output)
-        return self._fake(known)
+            if not (func.is_view or func._schema.is_mutable):
+                output = self._known[key] = _form(output)
+        return self._fake(output)
 
     def _fake(self, output: Any) -> Any:
         if isinstance(output, _Form):
