@@ -56,9 +56,12 @@ class Watched:
 
 
 def test_type_run_stop_compare(address, browser, tmp_path):
-    phone = Watched(browser, address, viewport={"width": 390, "height": 844})
-    page = phone.page
+    watched = Watched(browser, address, viewport={"width": 390, "height": 844})
+    page = watched.page
     page.fill("#prompt textarea", "an orange triangle and a red square")
+    assert page.locator("#model, #reward, #method, #steps, #seed, #memory").locator("input:disabled, textarea:disabled").count() == 0
+    page.click("#reward input")
+    page.get_by_role("option", name=re.compile("^brightness")).click()
     page.fill("#steps input, #steps textarea", "200")
     page.click("#settings button")
     page.fill("#setting-rho input", "0.25")
@@ -72,20 +75,24 @@ def test_type_run_stop_compare(address, browser, tmp_path):
         page.click("#download")
     with zipfile.ZipFile(download.value.path()) as archive:
         assert {"run/run.json", "run/aligned.png", "run/baseline.png", "run/grid.png"} <= set(archive.namelist())
-        assert b"DATE(rho=0.25" in archive.read("run/run.json")
-    phone.check(address)
+        record = archive.read("run/run.json")
+    assert b"DATE(rho=0.25" in record
+    assert b"Brightness" in record
+    watched.check(address)
 
     page.fill("#setting-rho input", "-1")
     page.click("#run")
     page.wait_for_selector("#status [role=alert]")
     assert "DATE.rho is -1.0, outside its range" in page.inner_text("#status")
 
-    desk = Watched(browser, address, viewport={"width": 1280, "height": 900}, color_scheme="dark")
-    desk.page.click("#history img")
-    desk.page.wait_for_selector("#compare img", state="attached")
-    assert "an orange triangle and a red square" in desk.page.inner_text("#status")
-    desk.page.click("#method input")
-    desk.page.get_by_role("option", name=re.compile("greedy")).click()
-    desk.page.click("#settings button")
-    desk.page.wait_for_selector("#setting-size")
-    desk.check(address)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    page.click("#history img")
+    page.wait_for_selector("#compare img", state="attached")
+    assert "an orange triangle and a red square" in page.inner_text("#status")
+    page.click("#method input")
+    page.get_by_role("option", name=re.compile("greedy")).click()
+    page.click("#settings button")
+    page.wait_for_selector("#setting-size")
+    watched.check(address)

@@ -74,6 +74,9 @@ def number(label: str, text: str) -> Any:
 def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
     """Make the boxes below the prompt's in the page that is open; `tell_settings` makes those of the method's settings, below its name."""
     plain = Asked("")
+    # without `interactive`, gradio disables the boxes that only the events of a part rendered later read
+    live: dict[str, Any] = {"interactive": True}
+    narrow: dict[str, Any] = {"min_width": 100, **live}
     backbone = gr.Dropdown(
         _ready_backbones(),
         value=plain.backbone,
@@ -81,22 +84,30 @@ def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
         label="Model",
         info="A name, or a folder or hub id (owner/name) in diffusers' layout.",
         elem_id="model",
+        **live,
     )
-    reward = gr.Dropdown(_names("rewards"), value=plain.reward, label="Reward", elem_id="reward")
-    method = gr.Dropdown(_names("methods"), value=plain.method, label="Method", elem_id="method")
+    reward = gr.Dropdown(_names("rewards"), value=plain.reward, label="Reward", elem_id="reward", **live)
+    method = gr.Dropdown(_names("methods"), value=plain.method, label="Method", elem_id="method", **live)
     with gr.Accordion("Settings of the method", open=False, elem_id="settings"):
         tell_settings(method)
     with gr.Row():
-        steps = gr.Textbox("", label="Steps", placeholder="the model's", min_width=100, elem_id="steps")
-        seed = gr.Textbox("", label="Seed", placeholder=str(plain.seed), min_width=100, elem_id="seed")
+        steps = gr.Textbox("", label="Steps", placeholder="the model's", elem_id="steps", **narrow)
+        seed = gr.Textbox("", label="Seed", placeholder=str(plain.seed), elem_id="seed", **narrow)
     with gr.Accordion("Budget", open=False), gr.Row():
-        seconds = gr.Textbox("", label="Seconds", placeholder="no limit", min_width=100)
-        evaluations = gr.Textbox("", label="Evaluations", placeholder="no limit", info="Rows through the denoiser.", min_width=100)
-    with gr.Accordion("More", open=False):
-        guidance = gr.Textbox("", label="Guidance", placeholder="the model's", info="Up to 1 is none.")
-        negative = gr.Textbox("", label="Negative prompt")
+        seconds = gr.Textbox("", label="Seconds", placeholder="no limit", **narrow)
+        evaluations = gr.Textbox("", label="Evaluations", placeholder="no limit", info="Rows through the denoiser.", **narrow)
+    with gr.Accordion("More", open=False, elem_id="more"):
+        guidance = gr.Textbox("", label="Guidance", placeholder="the model's", info="Up to 1 is none.", **live)
+        negative = gr.Textbox("", label="Negative prompt", **live)
         memory = gr.Dropdown(
-            _names("memory"), value=[], multiselect=True, allow_custom_value=True, label="Memory policies", info="Applied in this order."
+            _names("memory"),
+            value=[],
+            multiselect=True,
+            allow_custom_value=True,
+            label="Memory policies",
+            info="Applied in this order.",
+            elem_id="memory",
+            **live,
         )
         settings = gr.Textbox(
             "",
@@ -104,6 +115,7 @@ def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
             lines=2,
             placeholder="reward.reduce=mean",
             info="PLACE.FIELD=VALUE, one a line, as --set of `tta align` takes them.",
+            **live,
         )
     return Form(prompt, backbone, method, reward, steps, seed, guidance, negative, seconds, evaluations, memory, settings)
 

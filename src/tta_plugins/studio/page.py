@@ -102,11 +102,14 @@ def page(studio: Studio, downloads: Path) -> gr.Blocks:
 
 def _result() -> Result:
     told = gr.HTML("<div class='run'><p>Nothing has been drawn on this page yet.</p></div>", elem_id="status")
+    corner: list[Any] = ["fullscreen", "download"]  # and no button that shares an image elsewhere
     slider = gr.ImageSlider(
         label="Plain (left) and aligned (right)", type="pil", format="png", visible=False, interactive=False, elem_id="compare"
     )
     with gr.Row():
-        look_ahead = gr.Image(label="Look-ahead", format="png", visible=False, interactive=False, min_width=200, elem_id="look-ahead")
+        look_ahead = gr.Image(
+            label="Look-ahead", format="png", visible=False, interactive=False, min_width=200, elem_id="look-ahead", buttons=corner
+        )
         plot = gr.LinePlot(curve(()), "snapshot", "reward", label="Reward of the look-ahead", height=260, min_width=200, visible=False)
     download = gr.DownloadButton("Download the run's folder", visible=False, elem_id="download")
     with gr.Accordion("The record (run.json)", open=False, visible=False, elem_id="record") as record_around:
@@ -117,6 +120,7 @@ def _result() -> Result:
         fit_columns=False,
         height="auto",
         allow_preview=False,
+        buttons=[],
         interactive=False,
         elem_id="history",
     )
