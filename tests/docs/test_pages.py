@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tta_core.plugins import hookspecs
 from tta_core.plugins.discovery import plugins
-from tta_plugins.cli.new import rendered
+from tta_plugins.cli.new import KINDS, rendered
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -96,7 +96,7 @@ def test_every_tta_new_on_a_page_is_accepted(tmp_path):
 
     texts = [page.read_text() for page in [ROOT / "README.md", *DOCS.rglob("*.md")]]
     commands = {(kind, name) for text in texts for kind, name in re.findall(r"^tta new (\S+) (\S+)", text, re.MULTILINE)}
-    assert {kind for kind, _ in commands} == {"reward", "method", "backbone"}
+    assert {kind for kind, _ in commands} == set(KINDS)
     for kind, name in sorted(commands):
         written = CliRunner().invoke(app, ["new", kind, name, "--out", str(tmp_path)])
         assert written.exit_code == 0, written.output
@@ -115,7 +115,7 @@ def modules_imported(source):
 
 def test_every_module_that_plugins_templates_and_pages_import_is_public():
     listed = set(re.findall(r"`(tta_core\.[\w.]+)`", (DOCS / "compatibility.md").read_text()))
-    templates = [rendered(kind, "some-name") for kind in ("reward", "method", "backbone")]
+    templates = [rendered(kind, "some-name") for kind in KINDS]
     sources = [path.read_text() for path in (ROOT / "src" / "tta_plugins").rglob("*.py")]
     sources += [text for files in templates for name, text in files.items() if name.endswith(".py")]
     sources += [block for page in PAGES for block in BLOCK.findall(page.read_text())]

@@ -61,7 +61,8 @@ def strangers(tmp_path_factory):
     """One package of each kind as `tta new` writes it, and two that their authors got wrong."""
     folder = tmp_path_factory.mktemp("strangers")
     made = Strangers(folder / "site", folder / "sources")
-    for kind, name in (("reward", "edges"), ("method", "greedy"), ("backbone", "colours"), ("reward", "broken"), ("reward", "raising")):
+    written = {"edges": "reward", "greedy": "method", "colours": "backbone", "closer": "sampler", "sliced": "policy"}
+    for name, kind in {**written, "broken": "reward", "raising": "reward"}.items():
         new(kind, name, made.sources)
     spoil(made.sources / "tta-broken" / "tta_broken.py", "from tta_core import hookimpl", "import a_library_nobody_has")
     spoil(made.sources / "tta-raising" / "tta_raising.py", "images.diff(dim=-1)", "images.difference(dim=-1)")

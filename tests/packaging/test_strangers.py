@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tta_plugins.cli.new import KINDS as NEW
 from tta_plugins.cli.new import rendered
 
-KINDS = {"edges": "reward", "greedy": "method", "colours": "backbone"}
+KINDS = {"edges": "reward", "greedy": "method", "colours": "backbone", "closer": "sampler", "sliced": "policy"}
 
 
 def test_the_inherited_suites_pass_as_written(strangers):
@@ -30,21 +31,24 @@ def test_a_process_of_its_own_finds_them(strangers):
 
 @pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_it_is_listed_with_its_package(tta, name, kind):
-    rows = json.loads(tta("list", f"{kind}s", "--json").stdout)
+    rows = json.loads(tta("list", NEW[kind], "--json").stdout)
     mine = next(row for row in rows if row["name"] == name)
     assert f"(tta-{name} 0.1.0)" in mine["plugin"]
 
 
 def test_they_work_together_from_the_command_line(tta, tmp_path):
-    arguments = ("--backbone", "colours", "--method", "greedy", "--reward", "edges", "--steps", 3, "--out", tmp_path)
+    parts = ("--backbone", "colours", "--method", "greedy", "--reward", "edges", "--memory", "sliced")
+    arguments = (*parts, "--steps", 3, "--out", tmp_path)
     result = tta("align", "a red circle", *arguments)
     assert result.exit_code == 0, result.output
     versions = json.loads((tmp_path / "run.json").read_text())["manifest"]["versions"]
-    assert {name: versions[f"tta-{name}"] for name in KINDS} == dict.fromkeys(KINDS, "0.1.0")
+    used = ("edges", "greedy", "colours")
+    assert {name: versions[f"tta-{name}"] for name in used} == dict.fromkeys(used, "0.1.0")
 
 
-def test_a_reward_works_on_the_embedded_model(tta, tmp_path):
-    result = tta("align", "a red circle", "--reward", "edges", "--method", "date", "--steps", 5, "--out", tmp_path)
+def test_a_reward_and_a_sampler_work_on_the_embedded_model(tta, tmp_path):
+    parts = ("--reward", "edges", "--method", "date", "--scheduler", "closer")
+    result = tta("align", "a red circle", *parts, "--steps", 5, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["scores"][0] > record["baseline_scores"][0]

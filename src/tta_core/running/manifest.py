@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ from torch import nn
 
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.reward import card_of
+from tta_core.protocols.wrappers import WrappedBackbone, WrappedMixture, WrappedReward
 from tta_core.running.prepare import Prepared
 from tta_core.values.arguments import several, whole, written
 from tta_core.values.provenance import distribution, name_of
@@ -49,12 +50,21 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **known,
-            **{made[0]: made[1] for made in map(distribution, parts.values()) if made},
+            **{made[0]: made[1] for part in parts.values() for made in map(distribution, _within(part)) if made},
         },
         "device": str(problem.backbone.device),
         "threads": torch.get_num_threads(),
         "citations": [citation for citation in citations if citation],
     }
+
+
+def _within(part: object) -> Iterator[object]:
+    """A part, and what memory policies have wrapped, whose package counts too."""
+    yield part
+    if isinstance(part, WrappedBackbone):
+        yield from _within(part.backbone)
+    elif isinstance(part, WrappedReward | WrappedMixture):
+        yield from _within(part.reward)
 
 
 def _digest(steps: Sequence[Step]) -> str:

@@ -11,7 +11,7 @@ from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Mixed, Reward, card_of
 from tta_core.solving.checks import Checks
 from tta_core.values.arguments import told
-from tta_core.values.prompts import has_fact
+from tta_core.values.prompts import facts_of
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Scores
 
@@ -89,12 +89,11 @@ def _not_finite(reward: Reward, scores: Tensor, prompts: Sequence[str]) -> Rewar
 def require_facts(reward: Reward, prompts: Sequence[str]) -> None:
     """Raises `InputError` if a prompt lacks a fact that the reward's card lists; the message names reward, fact and prompt."""
     for name in card_of(reward).facts:
-        lacking = [prompt for prompt in prompts if not has_fact(prompt, name)]
+        lacking = [prompt for prompt in prompts if name not in facts_of(prompt)]
         if lacking:
-            quotes = "quote it in the text, " if name == "target" else ""
             raise InputError(
                 f"{describe(reward)} needs the fact {name!r} with each prompt, but {len(lacking)} of {len(prompts)} have none, the first "
-                f"{str(lacking[0])!r}. Give tta_core.Prompt(text, {name}=...), {quotes}or a .jsonl or .csv file with that column."
+                f"{str(lacking[0])!r}. Give tta_core.Prompt(text, {name}=...), or a .jsonl or .csv file with that column."
             )
 
 

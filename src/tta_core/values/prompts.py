@@ -3,7 +3,6 @@
 Facts of any name are allowed; four have a field of their own, since several rewards share them.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -69,25 +68,11 @@ class Prompt(str):
 
 
 _OWN = ("target", "questions", "reference", "category")
-_QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)\'([^\']+)\'(?!\w)|\u2018([^\u2019]+)\u2019(?!\w)')
 
 
 def facts_of(prompt: str) -> Mapping[str, object]:
     """The facts of a prompt by name; a plain text has none."""
     return prompt.facts if isinstance(prompt, Prompt) else {}
-
-
-def has_fact(prompt: str, name: str) -> bool:
-    """Whether a prompt has a fact; quotes in the text serve as `target`."""
-    return name in facts_of(prompt) or (name == "target" and bool(_QUOTED.search(prompt)))
-
-
-def target_of(prompt: str) -> str:
-    """The words that must be legible: the fact `target`, else the quoted parts of the text. Raises `InputError` if there is neither."""
-    if not has_fact(prompt, "target"):
-        raise InputError(f"The prompt {str(prompt)!r} has no words to read. Put them in quotes, or give tta_core.Prompt(text, target=...).")
-    quoted = [next(filter(None, found)) for found in _QUOTED.findall(prompt)]
-    return str(facts_of(prompt).get("target", " ".join(quoted)))
 
 
 def facts_record(prompts: Iterable[str]) -> list[dict[str, object]]:

@@ -18,13 +18,19 @@ from tta_core.running.folder import writable
 from tta_plugins.cli.output import say
 from tta_plugins.cli.suggestions import one_of
 
-KINDS = ("reward", "method", "backbone")
+KINDS = {
+    "reward": "rewards",
+    "method": "methods",
+    "backbone": "backbones",
+    "sampler": "schedulers",
+    "policy": "memory",
+}  # and in the registry
 SUFFIX = ".tmpl"
 LONGEST = 64
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="reward, method or backbone.")],
+    kind: Annotated[str, typer.Argument(help="reward, method, backbone, sampler or policy.")],
     name: Annotated[str, typer.Argument(help="What users will type: lower case, with dashes, such as local-contrast.")],
     out: Annotated[Path, typer.Option(help="The folder in which the package's own folder is made.")] = Path("."),
 ) -> None:
@@ -32,7 +38,7 @@ def new(
 
     It holds the entry point, the plugin, its tests and a README; it installs and passes as written.
     """
-    one_of(kind, KINDS, "kind of package")
+    one_of(kind, tuple(KINDS), "kind of package")
     files = rendered(kind, checked(name, kind))
     folder = writable(out) / f"tta-{name}"
     if folder.exists() and not (folder.is_dir() and _is_empty(folder)):
@@ -54,7 +60,7 @@ def checked(name: str, kind: str) -> str:
             f"{name[:LONGEST]!r} cannot be a name. Use at most {LONGEST} lower-case letters and digits, in words joined by dashes, such as "
             "local-contrast."
         )
-    if any(entry.name == name for entry in plugins().registry.entries(f"{kind}s")):
+    if any(entry.name == name for entry in plugins().registry.entries(KINDS[kind])):
         raise InputError(f"The name {name!r} is taken, and two plugins of one name would both be unusable by it. Give another name.")
     words = _words(name)
     if importlib.util.find_spec(words["module"]) is not None or name == OWN.removeprefix("tta-"):

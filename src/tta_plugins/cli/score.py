@@ -36,8 +36,6 @@ def score(
     from tta_core.protocols.reward import card_of
     from tta_plugins.cli.scored_images import files_of, paired, scored
 
-    if as_json and as_csv:
-        raise InputError("Both --json and --csv are given. Give one of them.")
     rewards = _rewards(reward, settings or [])
     given = [*(prompt or []), *(read_prompts(prompts_file, column) if prompts_file else [])]
     if not given and any(card_of(model).reads_prompt for model in rewards.values()):

@@ -52,15 +52,12 @@ def paired(files: Sequence[Path], prompts: Sequence[str]) -> list[tuple[Path, st
     Raises `InputError` if they do not match.
     """
     if prompts and all("image" in facts_of(prompt) for prompt in prompts):
-        named: dict[str, str] = {}
-        for prompt in prompts:
-            if named.setdefault(str(facts_of(prompt)["image"]), prompt) != prompt:
-                raise InputError(f"The image {facts_of(prompt)['image']} has several prompts. Give each image one row.")
-        found = [(file, named.get(str(file), named.get(file.name))) for file in files]
-        lacking = [file for file, prompt in found if prompt is None]
+        named = {str(facts_of(prompt)["image"]): prompt for prompt in prompts}
+        found = {file: named.get(str(file), named.get(file.name)) for file in files}
+        lacking = [file for file, prompt in found.items() if prompt is None]
         if lacking:
             raise InputError(f'{len(lacking)} of {len(files)} images are in no "image" cell of the prompts, the first {lacking[0]}.')
-        return [(file, prompt) for file, prompt in found if prompt is not None]
+        return [(file, prompt) for file, prompt in found.items() if prompt is not None]
     if len(prompts) not in (0, 1, len(files)):
         raise InputError(f'{len(prompts)} prompts for {len(files)} images. Give one for all, one for each, or a column "image".')
     texts = list(prompts) if len(prompts) == len(files) else [prompts[0] if prompts else ""] * len(files)
