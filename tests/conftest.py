@@ -17,6 +17,7 @@ pytest_plugins = ["tta_core.testing.profiles"]
 def pytest_addoption(parser):
     parser.addoption("--runslow", action="store_true", help="run the tests marked slow")
     parser.addoption("--weights", metavar="DIR", help="folder with real weights, for the tests marked weights")
+    parser.addoption("--comfyui", metavar="COMMAND", help="'PYTHON PATH/main.py' of a ComfyUI, for the tests marked comfyui")
 
 
 def pytest_configure(config):
@@ -29,6 +30,7 @@ def pytest_collection_modifyitems(config, items):
     wanting = {
         "slow": not config.getoption("--runslow") and "slow: give --runslow",
         "weights": not config.getoption("--weights") and "needs real weights: give --weights DIR",
+        "comfyui": not config.getoption("--comfyui") and "needs ComfyUI: give --comfyui 'PYTHON PATH/main.py'",
         "browser": not any(map(shutil.which, BROWSERS)) and f"needs one of {', '.join(BROWSERS)}: apt install chromium",
         "gpu": not torch.cuda.is_available() and "needs a CUDA device",
     }

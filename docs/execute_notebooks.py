@@ -1,0 +1,53 @@
+"""Runs the notebooks of docs/notebooks and writes what their cells give into them: `python docs/execute_notebooks.py`."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+import nbformat
+from jupyter_client import KernelManager
+from nbclient import NotebookClient
+
+TEMPORARY = re.compile(re.escape(gettempdir()) + r"/tmp\w+")
+BOOKS = sorted((Path(__file__).parent / "notebooks").glob("*.ipynb"))
+
+
+def executed(paths: Sequence[Path]) -> list[nbformat.NotebookNode]:
+    """The notebooks with their outputs, one after another in an empty folder, without a network.
+
+    One kernel runs them all, since importing takes longer than the cells; each begins without the variables of the one before.
+    """
+    books = [nbformat.read(path, as_version=4) for path in paths]
+    with TemporaryDirectory(prefix="notebooks-") as folder:
+        kernel = KernelManager(kernel_name="python3")
+        offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "IPYTHONDIR": f"{folder}/ipython", "MPLCONFIGDIR": f"{folder}/matplotlib"}
+        kernel.start_kernel(cwd=folder, env={**os.environ, **offline})
+        try:
+            for book in books:
+                book.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+                NotebookClient(book, km=kernel, timeout=300, record_timing=False, coalesce_streams=True).execute()
+                del book.cells[0]
+                _tidy(book)
+        finally:
+            kernel.shutdown_kernel(now=True)
+    return books
+
+
+def _tidy(book: nbformat.NotebookNode) -> None:
+    """As if it had had a kernel of its own; without versions, temporary folders and loading bars, which depend on the machine."""
+    book.metadata.language_info = {"name": "python"}
+    for count, cell in enumerate((cell for cell in book.cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+            for kind, shown in output.get("data", {}).items():
+                output.data[kind] = TEMPORARY.sub("a-temporary-folder", shown) if kind.startswith("text/") else shown
+
+
+if __name__ == "__main__":
+    for path, book in zip(BOOKS, executed(BOOKS), strict=True):
+        nbformat.write(book, path)
