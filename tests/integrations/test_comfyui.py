@@ -1,6 +1,5 @@
 """The ComfyUI nodes, loaded and run as ComfyUI does: by file, by name, in inference mode, with its progress bar and its Cancel."""
 
-import importlib.util
 import json
 import sys
 import tomllib
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from workflow import called, inputs_of, loaded, run
 
 import tta_core
 from tta_core.errors import InputError, LoadError
@@ -25,25 +25,9 @@ STOCK = {"IMAGE", "STRING"}
 ALIGN = {"prompt": "a red circle", "seed": 3, "steps": 3, "n": 2}
 
 
-def loaded():
-    """The package as ComfyUI loads a folder of custom_nodes."""
-    spec = importlib.util.spec_from_file_location("custom_nodes_tta", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)])
-    for name in [name for name in sys.modules if name.partition(".")[0] == "custom_nodes_tta"]:
-        del sys.modules[name]
-    sys.modules["custom_nodes_tta"] = package = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(package)
-    return package
-
-
 @pytest.fixture(scope="module")
 def nodes():
-    return loaded().NODE_CLASS_MAPPINGS
-
-
-def called(node, **inputs):
-    """A node's outputs, as ComfyUI gets them."""
-    with torch.inference_mode():
-        return getattr(node(), node.FUNCTION)(**inputs)
+    return loaded(FOLDER).NODE_CLASS_MAPPINGS
 
 
 @pytest.fixture(scope="module")
@@ -105,43 +89,24 @@ def test_settings_are_read_as_the_command_line_reads_them(nodes, parts):
 
 def test_the_graph_of_the_example_gives_what_align_gives(nodes):
     graph = json.loads((FOLDER / "example_workflows" / "first-images.json").read_text())
-    outputs, used = {}, {node["id"]: node for node in graph["nodes"]}
-    sources = {link: (node, slot, kind) for link, node, slot, _, _, kind in graph["links"]}
-    for node in graph["nodes"]:  # in order, each behind what it takes
-        given = {}
-        for place in node["inputs"]:
-            source, slot, kind = sources[place["link"]]
-            assert place["link"] in used[source]["outputs"][slot]["links"]
-            assert kind == nodes[used[source]["type"]].RETURN_TYPES[slot] == used[source]["outputs"][slot]["type"]
-            given[place["name"]] = outputs[source][slot]
-        if node["type"] not in nodes:
-            assert node["type"] in {"SaveImage", "PreviewAny"}
-            continue
-        values = iter(node["widgets_values"])
-        for name, (_, *options) in ((name, one) for group in nodes[node["type"]].INPUT_TYPES().values() for name, one in group.items()):
-            if options:
-                given[name] = next(values)
-                if options[0].get("control_after_generate"):
-                    assert next(values) in {"fixed", "increment", "decrement", "randomize"}
-        assert list(values) == []
-        if node["type"] == "TTA align":
-            given |= {"steps": 2, "n": 1}
-        outputs[node["id"]] = called(nodes[node["type"]], **given)
-    ours = next(node["id"] for node in graph["nodes"] if node["type"] == "TTA align")
-    aligned, baseline, record = outputs[ours]
-    method = tta_core.plugins.resolve.method("null-tta")
-    method = tta_core.evolve(method, inner_min=2, inner_max=6, rate=0.035)
-    expected = tta_core.align(given_prompt(graph), method=method, reward="clip", seed=22, steps=2)
+    by_id = {node["id"]: node for node in graph["nodes"]}
+    for link, source, slot, target, place, kind in graph["links"]:
+        output, taken = by_id[source]["outputs"][slot], by_id[target]["inputs"][place]
+        assert link in output["links"]
+        assert taken["link"] == link
+        assert kind == nodes[by_id[source]["type"]].RETURN_TYPES[slot] == output["type"]
+    prompt = inputs_of(graph, nodes)
+    ((number, align),) = ((number, node) for number, node in prompt.items() if node["class_type"] == "TTA align")
+    align["inputs"] |= {"steps": 2, "n": 1}
+    aligned, baseline, record = run(prompt, nodes)[number]
+    method = tta_core.evolve(tta_core.plugins.resolve.method("null-tta"), inner_min=2, inner_max=6, rate=0.035)
+    expected = tta_core.align(align["inputs"]["prompt"], method=method, reward="clip", seed=22, steps=2)
     assert aligned.dtype == torch.float32
     assert aligned.shape == baseline.shape == (1, 64, 64, 3)
     assert torch.equal(aligned, expected.result.pixels.permute(0, 2, 3, 1))
     assert torch.equal(baseline, expected.baseline.pixels.permute(0, 2, 3, 1))
     assert not aligned.is_inference()
     assert json.loads(record)["scores"] == list(expected.scores)
-
-
-def given_prompt(graph):
-    return next(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "TTA align")
 
 
 class InterruptProcessingException(Exception):  # noqa: N818
@@ -249,7 +214,7 @@ def test_a_strangers_parts_appear_by_themselves_and_broken_ones_say_why(parts):
     plugins().registry.add(Entry("methods", "strange", Stranger, "a stranger's", (), "tta-strange 0.1"))
     plugins().registry.add(Entry("rewards", "broken", "no_such_module:Thing", "", (), "tta-broken 0.1"))
     try:
-        nodes = loaded().NODE_CLASS_MAPPINGS
+        nodes = loaded(FOLDER).NODE_CLASS_MAPPINGS
         kind, options = nodes["TTA method strange"].INPUT_TYPES()["optional"]["strength"]
         assert (kind, options["default"]) == ("FLOAT", 0.25)
         assert nodes["TTA reward broken"].INPUT_TYPES()["optional"] == {}
