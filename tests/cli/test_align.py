@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -176,27 +177,35 @@ def tta_register_rewards(register):
 """
 
 
-def test_ctrl_c_keeps_the_best_so_far(spawned, site, tmp_path):
+@pytest.fixture
+def heeds_ctrl_c():
+    """Tests that a shell starts in the background inherit that Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def test_ctrl_c_keeps_the_best_so_far(tta, site, tmp_path, heeds_ctrl_c):
     site.add("tta-halting", "tta_halting", HALTING.replace("AT", "7"))
-    arguments = ("--backbone", "colours", "--reward", "halting", "--steps", 10, "--method", "greedy", "--out", tmp_path)
-    process = spawned("align", "one", *arguments)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert re.search(r"tta: interrupted at [1-5] of 10; the best so far was kept", err)
-    record = json.loads((tmp_path / "run.json").read_text())
+    plugins.cache_clear()
+    arguments = ("--backbone", "colours", "--reward", "halting", "--steps", 10, "--method", "greedy", "--out", tmp_path / "out")
+    result = tta("align", "one", *arguments)
+    assert result.exit_code == 130, result.output
+    assert re.search(r"tta: interrupted at [1-5] of 10; the best so far was kept", result.stderr)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["stopped"].startswith("interrupted")
     assert 0 < len(record["trace"]) < 6
-    assert f"in {tmp_path}" in out
-    assert (tmp_path / "aligned.png").exists()
+    assert f"in {tmp_path / 'out'}" in result.stdout
+    assert (tmp_path / "out" / "aligned.png").exists()
 
 
-def test_ctrl_c_before_the_first_step_has_nothing_to_keep(spawned, site, tmp_path):
+def test_ctrl_c_before_the_first_step_has_nothing_to_keep(tta, site, tmp_path, heeds_ctrl_c):
     site.add("tta-halting", "tta_halting", HALTING.replace("AT", "1"))
-    process = spawned("align", "one", "--backbone", "colours", "--reward", "halting", "--method", "greedy", "--out", tmp_path)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert "interrupted before there was anything to keep" in err
-    assert not list(tmp_path.glob("*.png"))
+    plugins.cache_clear()
+    result = tta("align", "one", "--backbone", "colours", "--reward", "halting", "--method", "greedy", "--out", tmp_path / "out")
+    assert result.exit_code == 130, result.output
+    assert "interrupted before there was anything to keep" in result.stderr
+    assert not list(tmp_path.glob("out/*.png"))
 
 
 FAILING = """

@@ -45,7 +45,6 @@ def test_prompts_go_to_their_images_in_order(tta, images):
     [
         (["-r", "edges", "-p", "a", "-p", "b", "-p", "c"], "3 prompts for 2 images"),
         (["-r", "edgs", "-p", "a"], "Did you mean 'edges'"),
-        (["-r", "edges", "-p", "a", "--json", "--csv"], "Both --json and --csv"),
         (["-r", "brightness", "-r", "edges", "-p", "a", "--set", "edge.size=1"], "Did you mean 'edges'"),
     ],
 )
@@ -111,9 +110,6 @@ def test_prompts_come_from_a_file_in_order_or_by_a_column_of_images(tta, images,
     (tmp_path / "short.csv").write_text("prompt,image\nsecond,stripes.png\n")
     result = tta("score", *images, "-r", "edges", "--prompts", tmp_path / "short.csv")
     assert 'in no "image" cell' in result.stderr
-    (tmp_path / "twice.csv").write_text("prompt,image\nfirst,grey.png\nsecond,grey.png\n")
-    result = tta("score", images[0], "-r", "edges", "--prompts", tmp_path / "twice.csv")
-    assert "grey.png has several prompts" in result.stderr
 
 
 def test_an_empty_folder_is_refused(tta, tmp_path):

@@ -27,11 +27,7 @@ CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 @attrs.frozen
 class PipelineConfiguration:
-    """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number.
-
-    Attributes:
-        sources: what the numbers were checked against, where they were not read from the published files.
-    """
+    """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number."""
 
     pipeline: str
     denoiser: Config
@@ -39,7 +35,6 @@ class PipelineConfiguration:
     scheduler: Config
     text_parameters: int
     summary: str = ""
-    sources: str = ""
 
 
 def pipeline_configuration(name: str) -> PipelineConfiguration:

@@ -1,5 +1,6 @@
 """Text in the image: how much of the wanted words a recogniser reads. Not differentiable."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tta_core.errors import LoadError
 from tta_core.protocols.reward import Card
 from tta_core.values.images import to_pil
-from tta_core.values.prompts import target_of
+from tta_core.values.prompts import facts_of
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
 
@@ -22,6 +23,7 @@ CITATION = """@misc{liu2025flowgrpo,
   archivePrefix = {arXiv}
 }"""
 Recognise = Callable[[NDArray[numpy.uint8]], Sequence[str]]
+_QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)\'([^\']+)\'(?!\w)|\u2018([^\u2019]+)\u2019(?!\w)')
 
 
 @frozen
@@ -42,7 +44,6 @@ class OCR:
         range=(0.0, 1.0),
         version="1",
         differentiable=False,
-        facts=("target",),
         source="Liu et al. 2025 (arXiv:2505.05470)",
         licence="Apache-2.0; RapidOCR's models Apache-2.0",
         citation=CITATION,
@@ -50,10 +51,19 @@ class OCR:
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One score per image. Raises `InputError` for a prompt without a target and without quotes."""
+        """One score per image. Raises `ValueError` for a prompt without a target and without quotes."""
         wanted = [target_of(prompt) for prompt in prompts]
         read = ["".join(self._engine(numpy.array(to_pil(image)))) for image in images]
         return torch.tensor([likeness(*pair) for pair in zip(wanted, read, strict=True)], device=images.device)
+
+
+def target_of(prompt: str) -> str:
+    """The fact `target`, else the quoted spans. Raises `ValueError` if there is neither."""
+    fact = facts_of(prompt).get("target")
+    quoted = [next(filter(None, found)) for found in _QUOTED.findall(prompt)]
+    if fact is None and not quoted:
+        raise ValueError(f"the prompt {str(prompt)!r} says no text: put it in quotes, or give tta_core.Prompt(text, target=...)")
+    return str(fact) if fact is not None else " ".join(quoted)
 
 
 def likeness(wanted: str, read: str) -> float:
@@ -77,7 +87,7 @@ def _rapid() -> Recognise:
         from rapidocr import RapidOCR
     except ImportError as error:
         raise LoadError("The reward 'ocr' needs RapidOCR. Install it: pip install 'tta-align[ocr]'; or give OCR(recognise=...).") from error
-    engine = RapidOCR(params={"Global.log_level": "error"})
+    engine = RapidOCR(params={"Global.log_level": "warning"})
 
     def recognise(levels: NDArray[numpy.uint8]) -> Sequence[str]:
         return engine(levels[..., ::-1]).txts or ()

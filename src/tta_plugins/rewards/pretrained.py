@@ -38,10 +38,9 @@ def _strict(kind: Any, where: Where | None, source: str, unused: tuple[str, ...]
     try:
         model, found = kind.from_pretrained(where, output_loading_info=True, **options)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise LoadError(
-            f"{kind.__name__} could not be read from {source}: {reason}. Without a network, download the repository elsewhere and give its "
-            "folder."
+            f"{kind.__name__} could not be read from {source}: {type(error).__name__}: {error}. Without a network, download the repository "
+            "elsewhere and give its folder."
         ) from error
     wrong = {name: sorted(map(str, found[f"{name}_keys"])) for name in ("missing", "unexpected", "mismatched")}
     wrong["unexpected"] = [key for key in wrong["unexpected"] if not key.startswith(unused)]

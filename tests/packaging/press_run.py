@@ -1,0 +1,38 @@
+"""`python press_run.py CHROMIUM LINE`: start the studio by that line, type a prompt, press Run, wait for both images; then Ctrl-C."""
+
+import re
+import signal
+import subprocess
+import sys
+
+from playwright.sync_api import sync_playwright
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+
+def press_run(browser, address):
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    page.fill("#prompt textarea", "a red circle")
+    begun = page.locator("#status .waiting, #status .preparing, #status .running, #status .saved")
+    while not begun.count():  # a click is lost while the page is still being put together
+        page.click("#run")
+        page.wait_for_timeout(2_000)
+    page.wait_for_selector("#compare img", state="attached")
+    print(page.inner_text("#status"))
+
+
+if __name__ == "__main__":
+    chromium, line = sys.argv[1:]
+    studio = subprocess.Popen(["bash", "-c", f"exec {line}"], stdout=subprocess.PIPE, text=True)
+    try:
+        said = studio.stdout.readline()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            press_run(browser, re.search(r"http://127\.0\.0\.1:\d+", said)[0])
+            browser.close()
+    finally:
+        studio.send_signal(signal.SIGINT)
+        status = studio.wait(60)
+    sys.exit(status)
