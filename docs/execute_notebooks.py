@@ -27,7 +27,11 @@ def executed(paths: Sequence[Path]) -> list[nbformat.NotebookNode]:
         try:
             for book in books:
                 book.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
-                NotebookClient(book, km=kernel, timeout=300, record_timing=False, coalesce_streams=True).execute()
+                client = NotebookClient(book, km=kernel, timeout=300, record_timing=False, coalesce_streams=True)
+                try:
+                    client.execute()
+                finally:
+                    client.kc.stop_channels()
                 del book.cells[0]
                 _tidy(book)
         finally:
