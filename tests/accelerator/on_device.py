@@ -1,5 +1,6 @@
 """Run as a script, in a process of its own: what happens on the simulated accelerator, one JSON line for each case."""
 
+import copy
 import gc
 import json
 import logging
@@ -12,16 +13,20 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rewards"))
 from tiny_pipelines import build
+from tiny_vlms import folder
 
 import tta_core as tta
-from tta_core.errors import OutOfMemoryError, TTAError
-from tta_core.testing.accelerator import TRAFFIC, counted, limited, use_accelerator
+from tta_core.errors import IncompatibleError, OutOfMemoryError, TTAError
+from tta_core.testing.accelerator import use_accelerator
+from tta_core.testing.traffic import TRAFFIC, counted, limited
 from tta_core.values.schedules import Every
 from tta_plugins.methods.baselines import BestOfN, Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.rewards.vqascore import VQAScore
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux-schnell", "pixart-alpha")
 METHODS = {
@@ -32,6 +37,12 @@ METHODS = {
     "dno": DNO(iterations=1, shuffles=2, eta=0.0),
 }
 POLICIES = ("checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "bf16", "fp16", "offload")
+OFFLOADING = {
+    "model": lambda pipe, device: pipe.enable_model_cpu_offload(device=device),
+    "sequential": lambda pipe, device: pipe.enable_sequential_cpu_offload(device=device),
+    "groups": lambda pipe, device: pipe.enable_group_offload(device, torch.device("cpu"), offload_type="leaf_level"),
+    "layerwise casting": lambda pipe, device: pipe.to(device),
+}
 
 
 def said(case, **found):
@@ -40,7 +51,7 @@ def said(case, **found):
 
 def aligned(pipe, method, memory=(), steps=2, **options):
     given = {"backbone": pipe, "method": method, "reward": "brightness", "steps": steps, "memory": memory, "height": 32, "width": 32}
-    return tta.align("a red circle", **given, baseline=False, **options)
+    return tta.align("a red circle", **{**given, **options}, baseline=False)
 
 
 def apart(first, second):
@@ -64,11 +75,38 @@ def main():
             policies(pipe, on_cpu)
             waits(pipe)
             memory(pipe)
-            pipe.to("cpu").enable_model_cpu_offload(device=device)
-            for policy in ("none", *POLICIES, "none of them afterwards"):
-                name = "dno" if policy == "segments" else "date"
-                memory_options = policy if policy in POLICIES else ()
-                said(f"offloaded {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
+            pipe.to("cpu")
+            for kind in OFFLOADING:
+                offloaded(kind, copy.deepcopy(pipe), on_cpu, device)
+    vision_language_reward(build("sd", Path(tempfile.mkdtemp())), device)
+
+
+def offloaded(kind, pipe, on_cpu, device):
+    """Every policy on a pipeline whose weights move or are cast; a method with gradients where they stay for the backward."""
+    if kind == "layerwise casting":
+        pipe.unet.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=torch.float32)
+        on_cpu = {"best-of-n": aligned(pipe, METHODS["best-of-n"])}
+    OFFLOADING[kind](pipe, device)
+    with_gradients = kind in ("model", "sequential")
+    for policy in ("none", *POLICIES, "none of them afterwards"):
+        name = "best-of-n" if not with_gradients else "dno" if policy == "segments" else "date"
+        memory_options = policy if policy in POLICIES else ()
+        try:
+            said(f"{kind}: {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
+        except IncompatibleError as error:
+            said(f"{kind}: {policy}", refused=str(error))
+
+
+def vision_language_reward(pipe, device):
+    """`offload` with a reward that is a vision-language model."""
+    pipe.set_progress_bar_config(disable=True)
+    reward = VQAScore(folder("qwen2_5_vl"), scale="log", dtype="float32")
+    expected = aligned(pipe, METHODS["date"], reward=reward)
+    pipe.to(device)
+    for network in reward.networks.values():
+        network.to(device)
+    for policy in ((), "offload"):
+        said(f"vqascore {policy or 'none'}", apart=apart(expected, aligned(pipe, METHODS["date"], policy, reward=reward)))
 
 
 def policies(pipe, on_cpu):

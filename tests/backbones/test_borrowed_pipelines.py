@@ -532,6 +532,9 @@ def test_the_dtype_is_the_models_and_meta_leftovers_are_named(pipelines):
     pipe.unet = torch.nn.DataParallel(copy.deepcopy(pipelines("sd").unet))
     made = resolved(pipe)
     assert (made.dtype, made.device.type, made.defaults.height) == (torch.float32, "cpu", 32)
+    options = {"method": DATE(rho=0.1), "reward": brightness, "steps": 2, "height": 32, "width": 32, "baseline": False}
+    runs = [tta_core.align(PROMPTS, backbone=which, **options).result.pixels for which in (pipe, pipelines("sd"))]
+    assert torch.equal(*runs)
     pipe.unet = copy.deepcopy(pipelines("sd").unet)
     pipe.unet.conv_in.to("meta")
     with pytest.raises(InputError, match=r"conv_in\.weight of UNet2DConditionModel has no values"):

@@ -63,7 +63,25 @@ def by_torchao(network):
     torchao.quantize_(network, torchao.Int8WeightOnlyConfig())
 
 
-QUANTISERS = {"plain": lambda network: replaced(network, WeightOnly), "quanto": by_quanto, "torchao": by_torchao}
+def by_bitsandbytes(network):
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: its 4-bit layers are not tried")
+
+    def packed(layer):
+        made = bitsandbytes.nn.Linear4bit(
+            layer.in_features, layer.out_features, layer.bias is not None, compute_dtype=torch.float32, quant_type="nf4"
+        )
+        made.load_state_dict(layer.state_dict())
+        return made.to("cpu")  # which packs the weights
+
+    replaced(network, packed)
+
+
+QUANTISERS = {
+    "plain": lambda network: replaced(network, WeightOnly),
+    "quanto": by_quanto,
+    "torchao": by_torchao,
+    "bitsandbytes": by_bitsandbytes,
+}
 
 
 def denoiser(pipe):
@@ -74,7 +92,11 @@ def dequantised(pipe, quantised):
     """The pipeline with the weights that the quantised layers stand for."""
     plain = copy.deepcopy(pipe)
     for (_, layer), (_, packed) in zip(denoiser(plain).named_modules(), denoiser(quantised).named_modules(), strict=True):
-        if isinstance(layer, nn.Linear | nn.Conv2d) and type(packed.weight) is not nn.Parameter:
+        if hasattr(getattr(packed, "weight", None), "quant_state"):
+            import bitsandbytes
+
+            layer.weight.data = bitsandbytes.functional.dequantize_4bit(packed.weight, packed.weight.quant_state).float()
+        elif isinstance(layer, nn.Linear | nn.Conv2d) and type(packed.weight) is not nn.Parameter:
             layer.weight.data = packed.weight.dequantize().detach().float()
         elif isinstance(packed, WeightOnly):
             layer.weight.data = packed.weight.float() * packed.scale

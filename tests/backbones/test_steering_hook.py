@@ -477,6 +477,22 @@ def test_a_denoiser_that_was_compiled_in_place_is_steered(borrowed):
     assert close(expected, steered, 1e-5)
 
 
+@pytest.mark.slow  # it traces
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_a_denoiser_that_is_compiled_under_the_hook_is_steered(borrowed, how):
+    pipe, method = quiet(StableDiffusionPipeline(**borrowed("sd"), requires_safety_checker=False)), METHODS["date"]
+    with steering_hook(pipe, method, brightness, prompts=PROMPTS):
+        expected = stock("sd", pipe, 2)
+    with steering_hook(pipe, method, brightness, prompts=PROMPTS) as snapshots:
+        if how == "in place":
+            pipe.unet.compile(backend="eager")
+        else:
+            pipe.unet = torch.compile(pipe.unet, backend="eager")
+        steered = stock("sd", pipe, 2)
+    assert snapshots
+    assert close(expected, steered, 1e-5)
+
+
 @pytest.mark.parametrize("steps", [5, 7, 9])
 def test_every_number_of_steps_of_flux_is_steered(pipelines, steps):
     pipe = pipelines("flux-dev")

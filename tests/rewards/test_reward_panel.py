@@ -114,6 +114,16 @@ def rendered(text):
     return as_pixels(image, 1)
 
 
+class TestOCR(RewardSuite):
+    differentiable = False
+
+    @pytest.fixture
+    def reward(self):
+        """Reads the mean level."""
+        ocr = OCR(recognise=lambda levels: [f"{levels.mean():.0f}"])
+        return lambda images, texts: ocr(images, [tta.Prompt(text, target="128") for text in texts])
+
+
 def test_a_real_recogniser_reads_rendered_text():
     pytest.importorskip("rapidocr")
     pytest.importorskip("onnxruntime")

@@ -5,77 +5,22 @@ whose memory is full. It does not show speed. `use_accelerator()` registers it, 
 """
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
+from tta_core.testing.traffic import TRAFFIC
+
 NAME = "simulated"
 _aten = torch.ops.aten
+_INDEXED = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)  # which take indices from the host
+_RESIZED = ("arange", "arange.start", "arange.start_step", "eye", "eye.m")  # which torch makes empty, and resizes
 _COPIES = (_aten._to_copy.default, _aten.copy_.default, _aten.lift_fresh.default, _aten.lift_fresh_copy.default)
-
-
-@attrs.define
-class Traffic:
-    """What happened on the device.
-
-    Attributes:
-        waits: how often the host waited for a number, or for a tensor to arrive.
-        copies: tensors sent to the device, their bytes in `copied`.
-        allocated, peak: bytes alive now, and at most.
-        limit: bytes beyond which an allocation raises `torch.OutOfMemoryError`; None: none does.
-    """
-
-    waits: int = 0
-    copies: int = 0
-    copied: int = 0
-    allocated: int = 0
-    peak: int = 0
-    limit: int | None = None
-
-    def note_allocation(self, size: int) -> None:
-        """Count bytes; raises `torch.OutOfMemoryError` beyond the limit."""
-        if self.limit is not None and self.allocated + size > self.limit:
-            raise torch.OutOfMemoryError(f"{NAME}: {size} bytes asked, {self.allocated} of {self.limit} are taken")
-        self.allocated += size
-        self.peak = max(self.peak, self.allocated)
-
-    def note_release(self, size: int) -> None:
-        """Bytes that nobody holds any more."""
-        self.allocated -= size
-
-
-TRAFFIC = Traffic()
-
-
-@contextmanager
-def counted() -> Iterator[Traffic]:
-    """What happens inside, from zero; afterwards the counts of before go on. Bytes alive go on counting."""
-    before = attrs.evolve(TRAFFIC)
-    TRAFFIC.waits = TRAFFIC.copies = TRAFFIC.copied = 0
-    TRAFFIC.peak = TRAFFIC.allocated
-    inside = TRAFFIC
-    try:
-        yield inside
-    finally:
-        TRAFFIC.waits, TRAFFIC.copies, TRAFFIC.copied = before.waits, before.copies, before.copied
-
-
-@contextmanager
-def limited(size: int) -> Iterator[None]:
-    """The device has so many bytes for what is alive now and what is made inside."""
-    before, TRAFFIC.limit = TRAFFIC.limit, size
-    try:
-        yield
-    finally:
-        TRAFFIC.limit = before
 
 
 @cache
@@ -88,7 +33,24 @@ def use_accelerator() -> torch.device:
     torch.autograd.set_multithreading_enabled(False)  # a device's own thread cannot make tensors of Python numbers here
     _LIBRARIES.append(torch.library.Library("_", "IMPL"))
     _LIBRARIES[0].fallback(lambda operation, *args, **kwargs: _run(operation, args, kwargs or {}), "PrivateUse1")
+    _LIBRARIES.append(torch.library.Library("aten", "IMPL"))
+    for name in _RESIZED:
+        operation = getattr(getattr(_aten, name.partition(".")[0]), name.partition(".")[2] or "default")
+        _LIBRARIES[1].impl(name, partial(_made, operation), "PrivateUse1")
+    Tensor.data = property(_data.__get__, _set_data)  # type: ignore[assignment,method-assign]
     return torch.device(NAME, 0)
+
+
+_data: Any = Tensor.data
+
+
+def _set_data(tensor: Tensor, other: Tensor) -> None:
+    """`tensor.data = other`, also from one device to the other, where the class of the tensor changes."""
+    if isinstance(tensor, Remote) == isinstance(other, Remote):
+        _data.__set__(tensor, other)
+    else:
+        is_parameter = isinstance(tensor, nn.Parameter)
+        torch.utils.swap_tensors(tensor, nn.Parameter(other, tensor.requires_grad) if is_parameter else other.detach())
 
 
 _LIBRARIES: list[torch.library.Library] = []  # a library's kernels go with it
@@ -120,8 +82,10 @@ class Remote(Tensor):
     """A tensor on the simulated device. Its numbers hang on its storage, so that `parameter.data = other` moves them too."""
 
     @staticmethod
-    def __new__(cls, data: Tensor) -> "Remote":
-        """A tensor on the device with these numbers."""
+    def __new__(cls, data: Tensor, requires_grad: bool | None = None) -> Any:
+        """A tensor on the device with these numbers; with `requires_grad`, as accelerate calls the class of a parameter, a parameter."""
+        if requires_grad is not None:
+            return nn.Parameter(data, requires_grad)
         with no_dispatch():
             made: Any = Tensor._make_wrapper_subclass(
                 cls,
@@ -166,6 +130,10 @@ def _is_remote(device: Any) -> bool:
     return device is not None and torch.device(device).type == NAME
 
 
+def _made(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    return _run(operation, args, kwargs)
+
+
 def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     remote, device = [tensor for tensor in tensors if isinstance(tensor, Remote)], kwargs.get("device")
@@ -175,9 +143,14 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         stays = _copied(operation, args, device)
     else:
         stays = bool(remote) or _is_remote(device)
-        strangers = [tuple(tensor.shape) for tensor in tensors if not isinstance(tensor, Remote) and tensor.dim() > 0]
+        strangers = [tensor for tensor in tensors if not isinstance(tensor, Remote) and tensor.dim() > 0]
+        if operation in _INDEXED and isinstance(args[0], Remote):
+            indices = [index for index in args[1] if isinstance(index, Tensor) and not isinstance(index, Remote)]
+            strangers = [tensor for tensor in strangers if not any(tensor is index for index in indices)]
+            TRAFFIC.note_copies(indices)
         if remote and strangers:
-            raise RuntimeError(f"Expected all tensors to be on the same device: {operation} mixes {NAME} and cpu {strangers}")
+            shapes = [tuple(tensor.shape) for tensor in strangers]
+            raise RuntimeError(f"Expected all tensors to be on the same device: {operation} mixes {NAME} and cpu {shapes}")
     if _is_remote(device):
         kwargs = {**kwargs, "device": "cpu"}
     if operation is not _aten.copy_.default:
@@ -210,8 +183,7 @@ def _copied(operation: Any, args: Any, device: Any) -> bool:
         target = source if device is None else _is_remote(device)
     moved = args[1] if operation is _aten.copy_.default else args[0]
     if target and not source:
-        TRAFFIC.copies += 1
-        TRAFFIC.copied += moved.numel() * moved.element_size()
+        TRAFFIC.note_copies([moved])
     if source and not target:
         TRAFFIC.waits += 1
     return target

@@ -50,9 +50,9 @@ def steered(
     steering = _Steering(calls, BranchesApart(calls) if apart else BranchesTogether(calls))
     denoiser = drawing.networks["denoiser"]
     compiled, denoiser._compiled_call_impl = denoiser._compiled_call_impl, None  # compiled in place: a hook cannot be traced
-    hooks = [
-        denoiser.register_forward_pre_hook(steering.before, with_kwargs=True),
-        denoiser.register_forward_hook(steering.after),
+    hooks = [  # which are not traced where the denoiser is compiled from here on
+        denoiser.register_forward_pre_hook(torch.compiler.disable(steering.before), with_kwargs=True),
+        denoiser.register_forward_hook(torch.compiler.disable(steering.after)),
     ]
     try:
         yield calls.steered.snapshots

@@ -31,9 +31,11 @@ class FrozenConvolutions:
     def __call__(self, setup: Setup) -> Setup:
         """The setup whose convolutions are frozen for good."""
         networks = chosen_networks(setup, self.components, self)
-        layers = [layer for network in networks for layer in network.modules() if isinstance(layer, nn.Conv2d) and _is_plain(layer)]
+        convolutions = [layer for network in networks for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        layers = [layer for layer in convolutions if _is_plain(layer)]
         if not layers:
-            raise refusal(self, setup, "it changes what convolutions keep, and the networks have none")
+            why = "each has a forward of its own (offloading hooks, a patch)" if convolutions else "the networks have none"
+            raise refusal(self, setup, f"it changes what convolutions keep, and {why}")
         for layer in layers:
             replace(setup.undo, layer, "forward", partial(_forward, layer))
         return setup

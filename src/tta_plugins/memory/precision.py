@@ -67,11 +67,21 @@ def _cast(setup: Setup, components: Iterable[Component], dtype: torch.dtype, pol
     if any(tensor.is_meta for network in cast for tensor in network.parameters()):
         reason = "it keeps the parameters that it casts, but a network has none in memory (accelerate's offloading)"
         raise refusal(policy, setup, reason, "Load the pipeline without offloading, in the dtype that you want.")
+    if any(
+        "layerwise_casting" in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}) for each in cast for module in each.modules()
+    ):
+        reason = "it casts parameters, and layerwise casting casts them too, before and after each layer's call"
+        raise refusal(policy, setup, reason, "Load the pipeline without layerwise casting, or leave the policy out.")
     for network in cast:
         _cast_network(setup.undo, network, dtype)
     if "reward" in components:
         for network in networks_of(setup.reward).values():
             setup.undo.callback(network.register_forward_pre_hook(_inputs_cast, with_kwargs=True).remove)
+
+
+def _casts_itself(network: nn.Module) -> bool:
+    """Whether diffusers' layerwise casting gives its layers one dtype to compute in and another between their calls."""
+    return any("layerwise_casting" in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}) for module in network.modules())
 
 
 def _cast_network(undo: ExitStack, network: nn.Module, dtype: torch.dtype) -> None:
