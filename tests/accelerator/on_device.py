@@ -13,9 +13,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "rewards"))
 from tiny_pipelines import build
-from tiny_vlms import folder
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError, OutOfMemoryError, TTAError
@@ -26,7 +24,6 @@ from tta_plugins.methods.baselines import BestOfN, Fixed
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
-from tta_plugins.rewards.vqascore import VQAScore
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux-schnell", "pixart-alpha")
 METHODS = {
@@ -78,7 +75,6 @@ def main():
             pipe.to("cpu")
             for kind in OFFLOADING:
                 offloaded(kind, copy.deepcopy(pipe), on_cpu, device)
-    vision_language_reward(build("sd", Path(tempfile.mkdtemp())), device)
 
 
 def offloaded(kind, pipe, on_cpu, device):
@@ -95,18 +91,6 @@ def offloaded(kind, pipe, on_cpu, device):
             said(f"{kind}: {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
         except IncompatibleError as error:
             said(f"{kind}: {policy}", refused=str(error))
-
-
-def vision_language_reward(pipe, device):
-    """`offload` with a reward that is a vision-language model."""
-    pipe.set_progress_bar_config(disable=True)
-    reward = VQAScore(folder("qwen2_5_vl"), scale="log", dtype="float32")
-    expected = aligned(pipe, METHODS["date"], reward=reward)
-    pipe.to(device)
-    for network in reward.networks.values():
-        network.to(device)
-    for policy in ((), "offload"):
-        said(f"vqascore {policy or 'none'}", apart=apart(expected, aligned(pipe, METHODS["date"], policy, reward=reward)))
 
 
 def policies(pipe, on_cpu):
