@@ -85,7 +85,10 @@ def test_they_climb_under_every_policy(plain, rewards, backbone, policy, pair):
         assert run.scores[0] > before
 
 
-@pytest.mark.parametrize("name", ["vqascore", "hpsv3"])
+QUICK_AND_SLOW = ["hpsv3", pytest.param("vqascore", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
 def test_a_whole_chain_climbs_in_segments(rewards, backbone, name):
     """Only a method that differentiates the whole chain has one to cut; the others are refused."""
     method = DNO(iterations=1, eta=0.0)
@@ -105,7 +108,7 @@ def test_no_policy_is_forgotten():
     assert {entry.name for entry in plugins().registry.entries("memory")} == EXACT | APPROXIMATE | ELSEWHERE
 
 
-@pytest.mark.parametrize("name", ["vqascore", "hpsv3"])
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
 def test_their_cost_is_counted_on_the_networks_themselves(rewards, backbone, name):
     """The count on tensors without data is that of a real call."""
     reward, images = rewards[name], torch.rand(1, 3, 64, 64).requires_grad_()
