@@ -37,7 +37,7 @@ def use_accelerator() -> torch.device:
     for name in _RESIZED:
         operation = getattr(getattr(_aten, name.partition(".")[0]), name.partition(".")[2] or "default")
         _LIBRARIES[1].impl(name, partial(_made, operation), "PrivateUse1")
-    Tensor.data = property(_data.__get__, _set_data)  # type: ignore[assignment,method-assign]
+    Tensor.data = property(_data.__get__, _set_data)  # type: ignore[assignment]
     return torch.device(NAME, 0)
 
 
