@@ -91,11 +91,10 @@ class WrappedBackbone:
 
 
 @frozen
-class WrappedReward:
-    """A reward with its call replaced; its card and its networks are the original's."""
+class _RewardWrapper:
+    """What a wrapped reward passes through: its card and its networks are the original's."""
 
     reward: Reward
-    scoring: Score = attrs.field(repr=False)
 
     @property
     def __name__(self) -> str:
@@ -111,6 +110,13 @@ class WrappedReward:
     def networks(self) -> Mapping[str, nn.Module]:
         """The original's."""
         return networks_of(self.reward)
+
+
+@frozen
+class WrappedReward(_RewardWrapper):
+    """A reward with its call replaced; its card and its networks are the original's."""
+
+    scoring: Score = attrs.field(repr=False)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Scores of images."""
@@ -118,27 +124,11 @@ class WrappedReward:
 
 
 @frozen
-class WrappedMixture:
+class WrappedMixture(_RewardWrapper):
     """A mixture with the scoring of its parts replaced; its card and its networks are the original's, and `mixed` should be."""
 
-    reward: Reward
     parts: ScoreParts = attrs.field(repr=False)
     mixed: Mix = attrs.field(repr=False)
-
-    @property
-    def __name__(self) -> str:
-        """The original's, so that messages use the name of the user's object."""
-        return name_of(self.reward)
-
-    @property
-    def card(self) -> Card:
-        """The original's."""
-        return card_of(self.reward)
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """The original's."""
-        return networks_of(self.reward)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Scores of images."""

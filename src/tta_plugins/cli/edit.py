@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tta_core.running.folder import fresh, vacant
-from tta_plugins.cli.align import DEFAULT_FOLDER, OUT, Dtype, Whole
+from tta_plugins.cli import options
 
 Inversion = Literal["ddpm-inversion", "null-text"]
 
@@ -19,23 +19,20 @@ def edit(
     strength: Annotated[float, typer.Option(help="Of ddpm-inversion: the share of the steps drawn anew; less keeps more.")] = 0.64,
     source_guidance: Annotated[float, typer.Option(help="Of ddpm-inversion, for the source text.")] = 3.5,
     method: Annotated[str, typer.Option(help="A name from `tta list methods`; fixed edits by the text alone.")] = "date",
-    reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
-    backbone: Annotated[str, typer.Option(help="A name, or a folder or hub id in diffusers' layout.")] = "shapes",
-    device: Annotated[str | None, typer.Option(help="For a folder or hub id: cpu, cuda, cuda:1.", show_default="cuda if there")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="For a folder or hub id.", show_default="bfloat16 on cuda, else float32")] = None,
-    memory: Annotated[list[str] | None, typer.Option(help="A memory policy; repeat it for several, applied in order.")] = None,
-    scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
-    steps: Whole = None,
+    reward: options.Reward = "clip",
+    backbone: options.Backbone = "shapes",
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    memory: options.Memory = None,
+    scheduler: options.Scheduler = "native",
+    steps: options.Whole = None,
     guidance: Annotated[float | None, typer.Option(help="Of the edit; up to 1 is none.", show_default="the backbone's")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    negative: Annotated[str | None, typer.Option(help="A negative prompt.")] = None,
-    out: Annotated[Path | None, typer.Option(help=OUT, show_default="tta-out, or tta-out-2 ... where that has a run")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of another run in the folder.")] = False,
-    budget_seconds: Annotated[float | None, typer.Option(help="Stop after so long, with the best so far.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of a part, as in method.rho=0.7."),
-    ] = None,
+    negative: options.Negative = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    budget_seconds: options.BudgetSeconds = None,
+    settings: options.Settings = None,
 ) -> None:
     """Draw an image anew for another text.
 
@@ -52,7 +49,7 @@ def edit(
     from tta_plugins.pages.film_strip import FilmStrip
 
     with interruptible() as interruption:
-        folder = fresh(vacant(DEFAULT_FOLDER) if out is None else out, overwrite)
+        folder = fresh(vacant(options.DEFAULT_FOLDER) if out is None else out, overwrite)
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
         drawing, judge = loaded(made)
 

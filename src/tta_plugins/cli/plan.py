@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tta_plugins.cli import options
 from tta_plugins.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from tta_core.plugins.registry import Entry
 
-Whole = Annotated[int | None, typer.Option(show_default="the backbone's")]
-
 
 def plan(
-    method: Annotated[str, typer.Option(help="A name from `tta list methods`.")] = "date",
-    reward: Annotated[str, typer.Option(help="A name from `tta list rewards`.")] = "clip",
+    method: options.Method = "date",
+    reward: options.Reward = "clip",
     backbone: Annotated[
         str,
         typer.Option(
@@ -27,11 +26,11 @@ def plan(
         ),
     ] = "sd15",
     memory: Annotated[list[str] | None, typer.Option(help="A memory policy, auto, or a size such as 16GB; repeat it for several.")] = None,
-    scheduler: Annotated[str, typer.Option(help="A name from `tta list schedulers`.")] = "native",
-    steps: Whole = None,
+    scheduler: options.Scheduler = "native",
+    steps: options.Whole = None,
     guidance: Annotated[float | None, typer.Option(help="1 is none.", show_default="the backbone's")] = None,
-    height: Whole = None,
-    width: Whole = None,
+    height: options.Whole = None,
+    width: options.Whole = None,
     prompts: Annotated[int, typer.Option(help="How many are drawn at once.")] = 1,
     dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Of networks that are not loaded.")] = "bfloat16",
     settings: Annotated[
