@@ -17,7 +17,7 @@ from PIL import Image
 import tta_core
 from tta_core import steering
 from tta_core.protocols.method import Method
-from tta_core.running.alignment import Outcome
+from tta_core.running.outcome import Outcome
 from tta_core.running.prompt_files import read_prompts
 from tta_core.values.images import to_pil
 from tta_plugins.bench.prompt_files import SHIPPED

@@ -38,7 +38,7 @@ from tta_plugins.rewards.cyclereward import layers_of
 from tta_plugins.rewards.hpsv2 import HPSv2
 from tta_plugins.rewards.hpsv3 import head_of, hpsv3_state
 from tta_plugins.rewards.imagereward import ImageReward
-from tta_plugins.rewards.mps import cross_model, mps_clip_config
+from tta_plugins.rewards.mps_config import cross_model, mps_clip_config
 from tta_plugins.rewards.mps_cross import CrossModel
 from tta_plugins.rewards.open_clip_keys import clip_config, clip_state
 from tta_plugins.rewards.weights import build

@@ -132,14 +132,14 @@ def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkey
     def unreachable(repository, name, revision):
         raise ConnectionError(f"no route to {repository}/{name}")
 
-    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", unreachable)
+    monkeypatch.setattr("tta_plugins.rewards.weight_files.hf_hub_download", unreachable)
     with pytest.raises(LoadError, match=r"'xswu/HPSv2'.*no route.*weights='/path/to/folder'"):
         hps.__wrapped__(weights="xswu/HPSv2")
 
 
 def test_a_hub_file_is_found_by_repository_and_name(monkeypatch):
     asked = []
-    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where, revision: asked.append(where) or str(HPS_FILE))
+    monkeypatch.setattr("tta_plugins.rewards.weight_files.hf_hub_download", lambda *where, revision: asked.append(where) or str(HPS_FILE))
     reward = hps.__wrapped__(weights="xswu/HPSv2")
     assert asked == [("xswu/HPSv2", "HPS_v2_compressed.pt")]
     assert reward.card.weights.startswith("xswu/HPSv2: HPS_tiny_compressed.pt (sha256 ")
@@ -270,7 +270,7 @@ def test_damaged_folders_are_one_load_error(tmp_path, damage):
 
 def test_a_hub_id_may_name_its_revision(monkeypatch):
     asked = []
-    monkeypatch.setattr("tta_plugins.rewards.weights.hf_hub_download", lambda *where, **told: asked.append((where, told)) or str(HPS_FILE))
+    monkeypatch.setattr("tta_plugins.rewards.weight_files.hf_hub_download", lambda *where, **told: asked.append((where, told)) or str(HPS_FILE))
     reward = hps.__wrapped__(weights="xswu/HPSv2@0123abc")
     assert asked == [(("xswu/HPSv2", "HPS_v2_compressed.pt"), {"revision": "0123abc"})]
     assert reward.card.weights.startswith("xswu/HPSv2@0123abc: ")

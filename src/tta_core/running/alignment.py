@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,67 +15,17 @@ import torch
 from tta_core.errors import InputError, SaveError
 from tta_core.running.atomic_files import reason, write, write_all
 from tta_core.running.folder import GRID, RECORD, emptied, image_names, place
+from tta_core.running.outcome import Outcome, Scored, TraceRow
 from tta_core.running.page import page_of
 from tta_core.values import strict_json
 from tta_core.values.arguments import whole
 from tta_core.values.images import to_pil
 from tta_core.values.ledger import Ledger
 from tta_core.values.prompts import facts_record
-from tta_core.values.typing import Images, Scores, frozen
+from tta_core.values.typing import Images, frozen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-@frozen
-class Scored:
-    """Scores with their unit; higher is better."""
-
-    values: tuple[float, ...]
-    unit: str
-    reward: str
-
-    @property
-    def mean(self) -> float:
-        """Over the samples."""
-        return sum(self.values) / len(self.values)
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self.values)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, sample: int) -> float:
-        return self.values[sample]
-
-    def __str__(self) -> str:
-        return f"{', '.join(f'{value:.4f}' for value in self.values)} {self.unit} ({self.reward})"
-
-
-@frozen
-class Outcome:
-    """Images, `(b, 3, H, W)` in [0, 1], and their scores."""
-
-    pixels: Images = attrs.field(repr=False)
-    scores: Scored
-
-    @property
-    def images(self) -> "list[Image]":
-        """The images as 8-bit RGB PIL images."""
-        return [to_pil(image) for image in self.pixels]
-
-
-@frozen
-class TraceRow:
-    """The numbers of one snapshot: per-sample reward, a mixture's parts, penalties; and seconds since the start."""
-
-    index: int
-    total: int
-    seconds: float
-    scores: tuple[float, ...] | None
-    parts: Mapping[str, tuple[float, ...]]
-    penalties: Mapping[str, tuple[float, ...]]
 
 
 @frozen
@@ -208,8 +158,3 @@ def _encoded(image: "Image") -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def as_floats(scores: Scores) -> tuple[float, ...]:
-    """Scores as Python floats."""
-    return tuple(scores.detach().cpu().tolist())

@@ -11,9 +11,10 @@ import attrs
 import torch
 
 from tta_core.errors import NotFiniteError, RewardError, RunError, TTAError
-from tta_core.running.alignment import Alignment, Outcome, TraceRow
+from tta_core.running.alignment import Alignment
 from tta_core.running.manifest import manifest_of
 from tta_core.running.out_of_memory import ran_out
+from tta_core.running.outcome import Outcome, TraceRow
 from tta_core.running.prepare import Prepared
 from tta_core.running.run_once import Ended
 from tta_core.solving.trial import ALONE

@@ -10,9 +10,10 @@ import torch
 from tta_core.errors import NotFiniteError, RunError, TTAError
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.reward import Reward, card_of
-from tta_core.running.alignment import Alignment, Outcome, Scored, TraceRow, as_floats
+from tta_core.running.alignment import Alignment
 from tta_core.running.effect import Effect
 from tta_core.running.manifest import manifest_of
+from tta_core.running.outcome import Outcome, Scored, TraceRow, as_floats
 from tta_core.running.prepare import Prepared
 from tta_core.running.watchers import Watchers
 from tta_core.solving.checks import Checks

@@ -4,7 +4,8 @@ import json
 
 import torch
 
-from tta_core.running.alignment import Alignment, TraceRow
+from tta_core.running.alignment import Alignment
+from tta_core.running.outcome import TraceRow
 from tta_core.values.images import to_pil
 from tta_plugins.pages.data_uri import LARGEST, data_uri
 from tta_plugins.pages.figures import COLOURS, figure

@@ -15,7 +15,8 @@ from tta_plugins.rewards.clip import OPENAI, model_name
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import image_embeds
 from tta_plugins.rewards.preprocessing import CLIP_PATHS, Pixels, path_named
-from tta_plugins.rewards.weights import Where, find, provenance, read_state
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import read_state
 
 CITATION = """@misc{schuhmann2022aesthetic,
   title = {Improved Aesthetic Predictor},

@@ -16,7 +16,8 @@ from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.preprocessing import SIGLIP_MEAN, SIGLIP_PATHS, Pixels, path_named
 from tta_plugins.rewards.preprocessor import normalisation
 from tta_plugins.rewards.pretrained import Dtype, pretrained
-from tta_plugins.rewards.weights import Where, find, provenance, read_state
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import read_state
 
 CITATION = """@misc{discus0434aesthetic,
   title = {Aesthetic Predictor V2.5},

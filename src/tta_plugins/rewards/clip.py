@@ -15,7 +15,7 @@ from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import Cosine, cosine
 from tta_plugins.rewards.preprocessing import CLIP_PATHS, path_named
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 OPENAI = "openai/clip-vit-large-patch14"
 

@@ -11,7 +11,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLI
 from tta_core.errors import LoadError
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD, ImagePath, Pixels
 from tta_plugins.rewards.preprocessor import normalisation
-from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, refuse
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import build, read_state, refuse
 
 WEIGHTS = (
     "model.safetensors",

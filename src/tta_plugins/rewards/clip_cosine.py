@@ -19,7 +19,7 @@ from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
 from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 Embeds = Float[Tensor, "b d"]
 

@@ -23,7 +23,8 @@ from tta_plugins.rewards.pretrained import from_tensors, pretrained
 from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.vqascore import CITATION
-from tta_plugins.rewards.weights import Where, build, find, provenance, read_state, require
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import build, read_state, require
 
 QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 BEFORE = (

@@ -19,7 +19,8 @@ from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.imagereward import Blip
 from tta_plugins.rewards.preprocessing import IMAGEREWARD_PATHS, Pixels, path_named
 from tta_plugins.rewards.tokenizers import load_tokenizer
-from tta_plugins.rewards.weights import Where, build, find, provenance, read_state
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import build, read_state
 
 CITATION = """@inproceedings{bahng2025cyclereward,
   title = {Cycle Consistency as Reward: Learning Image-Text Alignment without Human Preferences},

@@ -19,7 +19,7 @@ from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.preprocessing import ImagePath
 from tta_plugins.rewards.preprocessor import Triple, normalisation
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 CITATION = """@article{oquab2024dinov2,
   title = {{DINOv2}: Learning Robust Visual Features without Supervision},

@@ -16,7 +16,8 @@ from tta_plugins.rewards.clip_cosine import Cosine, cosine
 from tta_plugins.rewards.open_clip_keys import clip_config, clip_state
 from tta_plugins.rewards.open_clip_text import clean
 from tta_plugins.rewards.preprocessing import HPS_PATHS, path_named
-from tta_plugins.rewards.weights import Where, find, provenance, read_state
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import read_state
 
 CITATION = """@misc{wu2023hpsv2,
   title = {Human Preference Score v2: A Solid Benchmark for Evaluating Human Preferences of Text-to-Image Synthesis},

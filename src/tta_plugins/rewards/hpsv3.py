@@ -20,7 +20,8 @@ from tta_plugins.rewards.pretrained import Dtype, from_tensors
 from tta_plugins.rewards.qwen import chat, refuse_special
 from tta_plugins.rewards.qwen_pixels import QwenPixels
 from tta_plugins.rewards.tokenizers import load_tokenizer
-from tta_plugins.rewards.weights import Where, build, find, provenance, read_state
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import build, read_state
 
 CITATION = """@inproceedings{ma2025hpsv3,
   title = {{HPSv3}: Towards Wide-Spectrum Human Preference Score},

@@ -20,7 +20,8 @@ from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.preprocessing import IMAGEREWARD_PATHS, Pixels, path_named
 from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
-from tta_plugins.rewards.weights import Where, build, find, provenance, read_state
+from tta_plugins.rewards.weight_files import Where, find, provenance
+from tta_plugins.rewards.weights import build, read_state
 
 CITATION = """@inproceedings{xu2023imagereward,
   title = {{ImageReward}: Learning and Evaluating Human Preferences for Text-to-Image Generation},

@@ -16,7 +16,7 @@ from tta_plugins.rewards.preprocessing import ImagePath, Pixels
 from tta_plugins.rewards.preprocessor import preprocessor, triple
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.resize import Kernel
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 
 @frozen

@@ -15,7 +15,7 @@ from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import open_checkpoint
 from tta_plugins.rewards.clip_cosine import Cosine, cosine
 from tta_plugins.rewards.preprocessing import PICKSCORE_PATHS, path_named
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 CITATION = """@inproceedings{kirstain2023pickapic,
   title = {{Pick-a-Pic}: An Open Dataset of User Preferences for Text-to-Image Generation},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.weights import Where, find
+from tta_plugins.rewards.weight_files import Where, find
 
 Triple = tuple[float, float, float]
 NAME = "preprocessor_config.json"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.weights import Where, pinned
+from tta_plugins.rewards.weight_files import Where, pinned
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

@@ -16,7 +16,7 @@ from tta_plugins.rewards.known_integers import known_integers
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.qwen_pixels import Path_, QwenPixels, pixels_beside
 from tta_plugins.rewards.tokenizers import load_tokenizer
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 _IMAGE = "<|image_pad|>"
 _SYSTEM = {"qwen2_vl": "You are a helpful assistant.", "qwen2_5_vl": "You are a helpful assistant.", "qwen3_vl": ""}

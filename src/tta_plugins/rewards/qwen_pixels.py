@@ -15,7 +15,7 @@ from tta_core.values.typing import frozen
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD
 from tta_plugins.rewards.preprocessor import Triple, preprocessor, triple
 from tta_plugins.rewards.resize import resize, resize_pillow
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 Path_ = Literal["diff", "official"]
 

@@ -19,7 +19,7 @@ from tta_plugins.rewards.preprocessor import normalisation
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 CITATION = """@misc{tschannen2025siglip2,
   title = {{SigLIP} 2: Multilingual Vision-Language Encoders with Improved Semantic Understanding, Localization, and Dense Features},

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.errors import LoadError
-from tta_plugins.rewards.weights import Where, find, pinned
+from tta_plugins.rewards.weight_files import Where, find, pinned
 
 
 def load_tokenizer(kind: Any, where: Where | Tokenizer, files: Sequence[str], known: int) -> Tokenizer:

@@ -12,7 +12,7 @@ from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.pretrained import Dtype
 from tta_plugins.rewards.qwen import Qwen, open_qwen
-from tta_plugins.rewards.weights import Where
+from tta_plugins.rewards.weight_files import Where
 
 CITATION = """@inproceedings{lin2024vqascore,
   title = {Evaluating Text-to-Visual Generation with Image-to-Text Generation},
