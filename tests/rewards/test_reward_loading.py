@@ -30,6 +30,8 @@ from tta_plugins.rewards.aesthetic import Aesthetic
 from tta_plugins.rewards.clip import CLIPScore
 from tta_plugins.rewards.pickscore import PickScore
 
+HUB = "tta_plugins.rewards.weight_files.hf_hub_download"
+
 REWARDS = {
     "hps": (hps.__wrapped__, HPS_FILE, "visual.ln_pre.weight"),
     "imagereward": (imagereward.__wrapped__, IMAGEREWARD_FILE, "blip.visual_encoder.norm.bias"),
@@ -132,14 +134,14 @@ def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkey
     def unreachable(repository, name, revision):
         raise ConnectionError(f"no route to {repository}/{name}")
 
-    monkeypatch.setattr("tta_plugins.rewards.weight_files.hf_hub_download", unreachable)
+    monkeypatch.setattr(HUB, unreachable)
     with pytest.raises(LoadError, match=r"'xswu/HPSv2'.*no route.*weights='/path/to/folder'"):
         hps.__wrapped__(weights="xswu/HPSv2")
 
 
 def test_a_hub_file_is_found_by_repository_and_name(monkeypatch):
     asked = []
-    monkeypatch.setattr("tta_plugins.rewards.weight_files.hf_hub_download", lambda *where, revision: asked.append(where) or str(HPS_FILE))
+    monkeypatch.setattr(HUB, lambda *where, revision: asked.append(where) or str(HPS_FILE))
     reward = hps.__wrapped__(weights="xswu/HPSv2")
     assert asked == [("xswu/HPSv2", "HPS_v2_compressed.pt")]
     assert reward.card.weights.startswith("xswu/HPSv2: HPS_tiny_compressed.pt (sha256 ")
@@ -270,7 +272,7 @@ def test_damaged_folders_are_one_load_error(tmp_path, damage):
 
 def test_a_hub_id_may_name_its_revision(monkeypatch):
     asked = []
-    monkeypatch.setattr("tta_plugins.rewards.weight_files.hf_hub_download", lambda *where, **told: asked.append((where, told)) or str(HPS_FILE))
+    monkeypatch.setattr(HUB, lambda *where, **told: asked.append((where, told)) or str(HPS_FILE))
     reward = hps.__wrapped__(weights="xswu/HPSv2@0123abc")
     assert asked == [(("xswu/HPSv2", "HPS_v2_compressed.pt"), {"revision": "0123abc"})]
     assert reward.card.weights.startswith("xswu/HPSv2@0123abc: ")
