@@ -62,8 +62,7 @@ def main():
     for family in FAMILIES:
         pipe = build(family, Path(tempfile.mkdtemp()))
         pipe.set_progress_bar_config(disable=True)
-        guided = family != "flux-schnell"
-        methods = {name: method for name, method in METHODS.items() if guided or name != "null-tta"}
+        methods = METHODS if family == "sd" else {"date": METHODS["date"]}
         on_cpu = {name: aligned(pipe, method) for name, method in methods.items()}
         pipe.to(device)
         for name, method in methods.items():
@@ -84,7 +83,7 @@ def offloaded(kind, pipe, on_cpu, device):
         on_cpu = {"best-of-n": aligned(pipe, METHODS["best-of-n"])}
     OFFLOADING[kind](pipe, device)
     with_gradients = kind in ("model", "sequential")
-    for policy in ("none", *POLICIES, "none of them afterwards"):
+    for policy in ("none", *(policy for policy in POLICIES if policy != "fp16"), "none of them afterwards"):
         name = "best-of-n" if not with_gradients else "dno" if policy == "segments" else "date"
         memory_options = policy if policy in POLICIES else ()
         try:

@@ -18,11 +18,11 @@ def found():
     return {line["case"]: line for line in map(json.loads, finished.stdout.splitlines())}
 
 
-def test_every_family_and_method_gives_the_cpus_numbers(found):
+def test_every_method_and_every_family_gives_the_cpus_numbers(found):
     cases = {
         case: line["apart"] for case, line in found.items() if case.split()[0] in ("sd", "sdxl", "sd3", "flux-schnell", "pixart-alpha")
     }
-    assert len(cases) == 24
+    assert len(cases) == 9
     assert {case: apart for case, apart in cases.items() if apart > 1e-4} == {}
 
 
@@ -43,17 +43,15 @@ REFUSED = {
     ("sequential", "frozen-convolutions"): "each has a forward of its own",
     ("sequential", "offload"): "sequential offloading moves them already",
     ("sequential", "bf16"): "a network has none in memory",
-    ("sequential", "fp16"): "a network has none in memory",
     ("groups", "frozen-convolutions"): "each has a forward of its own",
     ("groups", "segments"): "BestOfN declares none",
     ("layerwise casting", "segments"): "BestOfN declares none",
     ("layerwise casting", "bf16"): "layerwise casting casts them too",
-    ("layerwise casting", "fp16"): "layerwise casting casts them too",
 }
 
 
 @pytest.mark.parametrize("kind", OFFLOADING)
-@pytest.mark.parametrize("policy", [*EXACT, "bf16", "fp16"])
+@pytest.mark.parametrize("policy", [*EXACT, "bf16"])
 def test_a_pipeline_that_is_offloaded_gives_the_cpus_numbers_with_every_policy_or_refuses_it(found, kind, policy):
     case = found[f"{kind}: {policy}"]
     if (kind, policy) in REFUSED:
