@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor 
 METHODS = {"date": DATE(rho=0.5), "null-tta": NullTTA(particles=1, inner_min=2, inner_max=2)}
 EXACT = {"auto", "channels-last", "checkpointing", "chunked", "compile", "counted", "frozen-convolutions", "vae-slicing"}
 APPROXIMATE = {"bf16", "fp16", "look-ahead", "update-fraction", "update-window"}
-# "segments" is below; "offload" needs a device: tests/accelerator
+# "segments" is below; "offload" needs a device, and is tried on the simulated one with other rewards
 ELSEWHERE = {"offload", "segments"}
 PAIRS = [("date", "vqascore"), ("null-tta", "hpsv3"), ("date", "hpsv3"), ("null-tta", "vqascore")]
 GIVEN = {
