@@ -86,8 +86,6 @@ def test_type_run_stop_compare(address, browser, tmp_path):
     assert "DATE.rho is -1.0, outside its range" in page.inner_text("#status")
 
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.emulate_media(color_scheme="dark")
-    page.reload()
     page.click("#history img")
     page.wait_for_selector("#compare img", state="attached")
     assert "an orange triangle and a red square" in page.inner_text("#status")

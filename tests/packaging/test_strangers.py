@@ -15,7 +15,8 @@ KINDS = {"edges": "reward", "greedy": "method", "colours": "backbone", "closer":
 
 def test_the_inherited_suites_pass_as_written(strangers):
     folders = [strangers.sources / f"tta-{name}" for name in KINDS]
-    finished = strangers.run("-m", "pytest", "-v", "-p", "no:cacheprovider", "--rootdir", strangers.sources, *folders)
+    few = ("-p", "tta_core.testing.profiles", "--hypothesis-profile=fast")
+    finished = strangers.run("-m", "pytest", "-v", "-p", "no:cacheprovider", *few, "--rootdir", strangers.sources, *folders)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for name in KINDS:
         assert len(re.findall(rf"test_tta_{name}\.py::\S+ .*PASSED", finished.stdout)) > 5
