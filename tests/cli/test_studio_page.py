@@ -59,6 +59,8 @@ def test_type_run_stop_compare(address, browser, tmp_path):
     watched = Watched(browser, address, viewport={"width": 390, "height": 844})
     page = watched.page
     page.fill("#prompt textarea", "an orange triangle and a red square")
+    page.click("#more button")
+    page.wait_for_selector("#memory input")
     assert page.locator("#model, #reward, #method, #steps, #seed, #memory").locator("input:disabled, textarea:disabled").count() == 0
     page.click("#reward input")
     page.get_by_role("option", name=re.compile("^brightness")).click()
@@ -91,6 +93,5 @@ def test_type_run_stop_compare(address, browser, tmp_path):
     assert "an orange triangle and a red square" in page.inner_text("#status")
     page.click("#method input")
     page.get_by_role("option", name=re.compile("greedy")).click()
-    page.click("#settings button")
     page.wait_for_selector("#setting-size")
     watched.check(address)
