@@ -135,9 +135,9 @@ def test_auto_gives_up_in_the_end(sized):
 _ADVICE = r"cpu ran out of memory. .* to need 0.0.* Try memory='auto'.*memory=\['frozen-convolutions', 'checkpointing', 'chunked'\]"
 
 
-def test_another_run_gets_one_message(shapes):
+def test_another_run_gets_one_message(small):
     with pytest.raises(OutOfMemoryError, match=_ADVICE):
-        run(shapes, reward=Full(times=10**9))
+        run(small["backbone"], reward=Full(times=10**9), scheduler=vp_scheduler(2, 0.0))
 
 
 def test_a_limit_of_nothing_is_refused():
@@ -145,10 +145,10 @@ def test_a_limit_of_nothing_is_refused():
         Auto(0)
 
 
-def test_a_prediction_grows_with_the_batch(shapes):
+def test_a_prediction_grows_with_the_batch(small):
+    backbone, size = small["backbone"], {"height": 32, "width": 32, "guidance": 2.0}
     one, four = (
-        memory_profile(Setup(shapes, vp_scheduler(2, 0.0), Likeness(), DATE(), prompts=("a",) * rows, height=64, width=64, guidance=2.0))
-        for rows in (1, 4)
+        memory_profile(Setup(backbone, vp_scheduler(2, 0.0), Likeness(), DATE(), prompts=("a",) * rows, **size)) for rows in (1, 4)
     )
     assert one.parameters == four.parameters
     assert 3 < four.phases["method"] / one.phases["method"] < 5

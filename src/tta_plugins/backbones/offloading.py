@@ -16,7 +16,10 @@ from tta_core.errors import IncompatibleError
 
 def is_offloaded(network: nn.Module) -> bool:
     """Whether hooks move its weights to the device for a call."""
-    return any(getattr(module, "_hf_hook", None) is not None or _hook(module, "offload") is not None for module in network.modules())
+    return any(
+        vars(module).get("_hf_hook") is not None or ("_diffusers_hook" in vars(module) and _hook(module, "offload") is not None)
+        for module in network.modules()  # of which a denoiser has thousands, and few have hooks
+    )
 
 
 @contextmanager
@@ -29,7 +32,8 @@ def kept_for_backward(network: nn.Module, is_differentiated: bool) -> Iterator[N
         yield
         return
     for module in network.modules():
-        _check_weights_stay(network, module)
+        if "_diffusers_hook" in vars(module):
+            _check_weights_stay(network, module)
     hook: Any = getattr(network, "_hf_hook", None)
     before = getattr(hook, "prev_module_hook", None)
     try:
