@@ -8,7 +8,7 @@ import attrs
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "choose-your-entrance.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(sh|py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INSTALLATION = re.compile(r"pip install '?\.")  # from the clone, which is the "." of the line
 
 
@@ -29,7 +29,7 @@ def entrances():
         blocks = BLOCK.findall(text)
         if blocks:
             lines = [line for language, block in blocks if language == "sh" for line in block.splitlines()]
-            script = "\n".join(block for language, block in blocks if language == "python")
+            script = "\n".join(block for language, block in blocks if language == "py")
             installs = tuple(line for line in lines if INSTALLATION.match(line))
             found[name] = Entrance(name, installs, tuple(line for line in lines if line not in installs), script)
     return found
