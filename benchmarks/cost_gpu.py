@@ -1,12 +1,13 @@
 """Wall time and peak memory on a GPU: each method here against a re-creation of the released procedure's evaluations, in one process.
 
-    python benchmarks/cost_gpu.py [--batches 1 4 16] [--repeats 3]
+    python benchmarks/cost_gpu.py [--batches 1 4 16] [--repeats 3] [--compile] [--predict]
 
 Random weights in the real shapes of Stable Diffusion v1.5, CLIP-H (Null-TTA) and CLIP-L (DATE). The released procedures are re-created as
 the evaluations that they make, with their precisions: float16 denoiser, float32 decoder and reward, guidance branches always in one batch
 of two, every inner step evaluating both branches (Null-TTA), an image decoded and thrown away at every step and each step recomputed
-(DNO), DATE in float32. Arithmetic between evaluations is left out of the re-creation, which flatters it. Needs a CUDA device; nothing is
-measured without one.
+(DNO), DATE in float32. Arithmetic between evaluations is left out of the re-creation, which flatters it. float32 is torch's default:
+products of matrices in full, convolutions in TF32. GB (10^9 bytes) are the allocator's peak above the parameters; `--predict` puts the
+prediction of the same beside it. Needs a CUDA device; nothing is measured without one.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import itertools
 import statistics
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import attrs
 import torch
@@ -27,8 +30,10 @@ from tta_core.running.prepare import prepare
 from tta_core.values.controls import Embedding
 from tta_core.values.schedules import Every
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
+from tta_plugins.cost.memory_profile import memory_profile
 from tta_plugins.cost.pipeline_configuration import pipeline_configuration
 from tta_plugins.memory.checkpointing import Checkpointing
+from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
@@ -61,35 +66,45 @@ class Dark:
 
 def networks(device):
     facts = pipeline_configuration("sd15")
-    unet = UNet2DConditionModel.from_config(dict(facts.denoiser)).eval().requires_grad_(False).to(device)
-    vae = AutoencoderKL.from_config({**facts.vae, "force_upcast": False}).eval().requires_grad_(False).to(device)
-    return unet, vae
+    with device:
+        unet, vae = UNet2DConditionModel.from_config(dict(facts.denoiser)), AutoencoderKL.from_config({**facts.vae, "force_upcast": False})
+    return unet.eval().requires_grad_(False), vae.eval().requires_grad_(False)
 
 
 def tower(kind, device):
     config = CLIPVisionConfig(num_attention_heads=16, **TOWERS[kind])
-    return CLIPVisionModelWithProjection(config).eval().requires_grad_(False).to(device)
+    with device:
+        return CLIPVisionModelWithProjection(config).eval().requires_grad_(False)
 
 
-def measured(run, device):
-    """Seconds and peak GB of one call."""
-    torch.cuda.empty_cache()
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    begun = time.perf_counter()
-    run()
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - begun, torch.cuda.max_memory_allocated(device) / 1e9
+def measured(run, device, repeats):
+    """Median seconds and peak GB of a call, after one warm-up."""
+    seconds = []
+    for _ in range(1 + repeats):
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before, begun = torch.cuda.memory_allocated(device), time.perf_counter()
+        run()
+        torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - begun)
+        peak = torch.cuda.max_memory_allocated(device) - before
+    return statistics.median(seconds[1:]), peak / 1e9
 
 
+@contextmanager
 def ours(backbone, method, reward, memory, batch, text, null):
     branches = {"text": Embedding(text), "null": Embedding(null)}  # two: one embedding would be evaluated once for both
     with prepare(["a"] * batch, backbone=backbone, method=method, reward=reward, memory=memory, steps=STEPS, **branches) as prepared:
-        for _ in prepared.method.align(prepared.problem):
-            pass
+
+        def run():
+            for _ in prepared.method.align(prepared.problem):
+                pass
+
+        yield run, prepared.setup
 
 
-def main(batches, repeats):
+def main(batches, repeats, compiled, predicted):
     device = torch.device("cuda")
     unet, vae = networks(device)
     parts = {"vae": vae, "unet": unet, "scheduler": DDIMScheduler.from_config(dict(pipeline_configuration("sd15").scheduler))}
@@ -103,7 +118,7 @@ def main(batches, repeats):
         "dno": (DNO(1, regularisation=0.0), Dark(), torch.float16),
     }
     lean = (FrozenConvolutions(), Checkpointing())
-    print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}; seconds and peak GB, medians of {repeats} after one warm-up")
+    print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}; medians of {repeats} after one warm-up", flush=True)
     for (name, (method, reward, precision)), batch in itertools.product(cases.items(), batches):
         text, null = torch.randn(2, batch, 77, 768, device=device)
         x = torch.randn(batch, 4, 64, 64, device=device)
@@ -116,29 +131,32 @@ def main(batches, repeats):
             "bfloat16, lean": (BF16(), *segments, *lean),
             "bfloat16, frozen convolutions, look-ahead": (BF16(), *segments, FrozenConvolutions(), LookAhead()),
         }
+        if compiled:
+            runs["bfloat16, compiled"] = (BF16(), Compiled(), *segments)
+            runs["bfloat16, CUDA graphs"] = (BF16(), Compiled(mode="reduce-overhead"), *segments)
         for label, memory in runs.items():
             unet.to(precision if memory is None else torch.float32)
             released = Released(unet, vae, reward)
-
-            def run(memory=memory, released=released, name=name, x=x, text=text, null=null, method=method, reward=reward, batch=batch):
-                if memory is None:
-                    getattr(released, name)(x, text, null, **RELEASED[name])
-                else:
-                    ours(backbone, method, reward, memory, batch, text, null)
-
             try:
-                measured(run, device)
-                seconds, peaks = zip(*(measured(run, device) for _ in range(repeats)), strict=True)
-                print(f"{name:9} batch {batch:2} {label:42} {statistics.median(seconds):7.3f} s {max(peaks):7.2f} GB", flush=True)
-            except torch.OutOfMemoryError:
-                print(f"{name:9} batch {batch:2} {label:42} out of memory", flush=True)
+                if memory is None:
+                    theirs = partial(getattr(released, name), x, text, null, **RELEASED[name])
+                    found, forecast = measured(theirs, device, repeats), ""
+                else:
+                    with ours(backbone, method, reward, memory, batch, text, null) as (run, setup):
+                        found = measured(run, device, repeats)
+                        forecast = f"  predicted {max(memory_profile(setup).phases.values()) / 1e9:6.2f} GB" if predicted else ""
+                print(f"{name:9} batch {batch:2} {label:42} {found[0]:7.3f} s {found[1]:7.2f} GB{forecast}", flush=True)
+            except Exception as error:  # a row that fails does not lose the others
+                print(f"{name:9} batch {batch:2} {label:42} {type(error).__name__}: {str(error)[:300]}", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="rows with compiled blocks too, which take minutes")
+    parser.add_argument("--predict", action="store_true", help="print the predicted peak beside each of ours")
     asked = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("There is no CUDA device here: nothing was measured. Run this on a machine with one; cost_counts.py needs none.")
-    main(asked.batches, asked.repeats)
+    main(asked.batches, asked.repeats, asked.compile, asked.predict)

@@ -102,7 +102,9 @@ def main(names, pairs):
     for name in names:
         backbone = shapes() if name == "small" else middle()
         networks, reward = backbone.networks, small_tower()
-        denoiser, decoder = networks["denoiser"].to(device), networks["decoder"].to(device)
+        for network in networks.values():
+            network.to(device)
+        denoiser, decoder = networks["denoiser"], networks["decoder"]
         reward.networks["vision"].to(device)
         size = (backbone.defaults.height, backbone.defaults.width)
         text, null = torch.randn(2, 1, 77, denoiser.config.cross_attention_dim, device=device)

@@ -1,5 +1,7 @@
 """Exact policies: the same gradients and the same result, up to the order of sums."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -58,3 +60,32 @@ def test_a_frozen_convolution_still_serves_a_gradient_of_its_weights():
         replace(undo, layer, "forward", lambda seen: _forward(layer, seen))
         seen = torch.autograd.grad(layer(images).square().sum(), layer.weight)[0]
     assert torch.equal(seen, expected)
+
+
+class Counting(torch.nn.Module):
+    """A decoder's piece that reads and moves a place in lists that it is given, as causal video decoders do."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3)
+
+    def forward(self, x, cache, place=None):
+        found = cache[place[0]]
+        cache[place[0]] = x
+        place[0] += 1
+        return self.layer(x).tanh() + (0 if found is None else found.detach())
+
+
+def test_a_piece_that_changes_its_lists_finds_them_again_as_they_were():
+    from tta_plugins.memory.checkpointing import _recomputed
+
+    pieces, x = [Counting(), Counting()], torch.randn(2, 3, requires_grad=True)
+
+    def gradient(*calls):
+        cache, place, value = [None, torch.ones(2, 3)], [0], x
+        for call in calls:
+            value = call(value, cache, place=place)
+        assert place == [2]
+        return torch.autograd.grad(value.sum(), x)[0]
+
+    assert torch.equal(gradient(*pieces), gradient(*(partial(_recomputed, piece) for piece in pieces)))

@@ -1,17 +1,46 @@
 """The embeddings of a run: encoded from prompts, or given by the user for all steps or for each, and checked before the first step."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import attrs
 import torch
 
-from tta_core.errors import InputError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.backbone import Backbone, SteersAttention
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.arguments import shown
 from tta_core.values.controls import Branches, Controls, Embedding
 from tta_core.values.provenance import name_of
 from tta_core.values.typing import Noises, evolve
 
 Given = Embedding | Sequence[Embedding] | None
+
+
+@attrs.frozen
+class _OrGiven:
+    """An encoding; what was given takes its place where the backbone has no text encoders and refuses to encode."""
+
+    encode: Callable[[Any, int, int], Any]
+    given: Embedding
+
+    def __call__(self, prompts: Any, height: int, width: int) -> Any:
+        try:
+            return self.encode(prompts, height, width)
+        except IncompatibleError:
+            return self.given
+
+
+def encoded_or_given(backbone: Backbone, text: Given, null: Given) -> Backbone:
+    """The backbone, which needs no text encoders for the branches whose embedding is given."""
+    one, other = (given if isinstance(given, Embedding) else next(iter(given or ()), None) for given in (text, null))
+    if one is None and other is None:
+        return backbone
+    return WrappedBackbone(
+        backbone,
+        encoding=None if one is None else _OrGiven(backbone.encode, one.map(torch.Tensor.detach)),
+        encoding_null=None if other is None else _OrGiven(backbone.encode_null, other.map(torch.Tensor.detach)),
+    )
 
 
 def encoded(

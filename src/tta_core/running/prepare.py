@@ -10,7 +10,7 @@ from tta_core.plugins import resolve
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.protocols.reward import networks_of
-from tta_core.running.embeddings import encoded
+from tta_core.running.embeddings import encoded, encoded_or_given
 from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
 from tta_core.running.out_of_memory import explained, ran_out
 from tta_core.running.request import Request, takes
@@ -86,7 +86,8 @@ def _prepared(request: Request) -> Iterator[Prepared]:
     sampler = table if pixels is None else last_steps(table, strength)
     guidance = guidance_of(request.guidance, drawing, len(sampler.steps))
     networks = [*drawing.networks.values(), *networks_of(judge).values()]
-    setup = Setup(drawing, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
+    encoding = encoded_or_given(drawing, request.text, request.null)
+    setup = Setup(encoding, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(request.memory)
     with ExitStack() as stack:
         stack.enter_context(one_policy_at_a_time(networks, policies))

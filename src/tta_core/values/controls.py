@@ -51,10 +51,16 @@ class Embedding:
         """Copies up to `rows` rows, k-major; the same object when it has them already."""
         if self.tokens.shape[0] == rows:
             return self
-        return self._each(lambda tensor: as_batch(tensor, rows))
+        return self.map(lambda tensor: as_batch(tensor, rows))
+
+    def map(self, change: Change) -> "Embedding":
+        """The embedding with `change` applied to each of its tensors."""
+        pooled, mask = (None if tensor is None else change(tensor) for tensor in (self.pooled, self.mask))
+        extra = {name: change(tensor) for name, tensor in self.extra.items()}
+        return Embedding(change(self.tokens), pooled, mask, extra, self.attention and self.attention.each(change))
 
     def __getitem__(self, rows: slice | Tensor) -> "Embedding":
-        return self._each(lambda tensor: tensor[rows])
+        return self.map(lambda tensor: tensor[rows])
 
     def where(self, rows: Bool[Tensor, " b"], other: "Embedding") -> "Embedding":
         """This embedding in the samples where `rows` holds, the other's tokens and pooled vector elsewhere."""
@@ -62,11 +68,6 @@ class Embedding:
             return self
         pooled = None if self.pooled is None or other.pooled is None else torch.where(rows[:, None], self.pooled, other.pooled)
         return evolve(self, tokens=torch.where(rows[:, None, None], self.tokens, other.tokens), pooled=pooled)
-
-    def _each(self, change: Change) -> "Embedding":
-        pooled, mask = (None if tensor is None else change(tensor) for tensor in (self.pooled, self.mask))
-        extra = {name: change(tensor) for name, tensor in self.extra.items()}
-        return Embedding(change(self.tokens), pooled, mask, extra, self.attention and self.attention.each(change))
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from tta_core.errors import InputError
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.native_sampler import Timing
 from tta_core.values.controls import Embedding
@@ -128,3 +129,10 @@ def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
 def at_time(x: Latents, time: float) -> Tensor:
     """One time for each row of x, float32 whatever torch's default is, as a scheduler's timesteps are."""
     return torch.full((x.shape[0],), time, dtype=torch.float32, device=x.device)
+
+
+def required(embedding: Embedding, fact: str) -> Tensor:
+    """A fact beside the tokens that the denoiser takes. Raises `InputError` where a given embedding lacks it."""
+    if fact not in embedding.extra:
+        raise InputError(f"A given embedding has no extra[{fact!r}], which this denoiser takes. Make it by the backbone's encode.")
+    return embedding.extra[fact]

@@ -14,7 +14,7 @@ from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.backbones.denoiser import dtype_of, inside
-from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time, required
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
@@ -85,7 +85,7 @@ class HunyuanDiT:
             "text_embedding_mask": None if mask is None else mask[:, :first],
             "encoder_hidden_states_t5": embedding.tokens[:, first:, : self.t5.width].contiguous(),
             "text_embedding_mask_t5": None if mask is None else mask[:, first:],
-            "image_meta_size": embedding.extra["image_meta_size"],
+            "image_meta_size": required(embedding, "image_meta_size"),
         }
 
     def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:

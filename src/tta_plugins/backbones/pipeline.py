@@ -9,6 +9,7 @@ import attrs
 import torch
 from torch import nn
 
+from tta_core.errors import IncompatibleError
 from tta_core.protocols.backbone import Defaults
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.native_sampler import NativeSampler
@@ -79,13 +80,25 @@ class PipelineBackbone:
         return self.channels, *autoencoder.latent_size(self.pipeline, self.family.traits.patch, height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
-        """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it."""
+        """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it.
+
+        Raises `IncompatibleError` where the pipeline was loaded without its text encoders.
+        """
+        self._check_encoders()
         return in_dtype(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """The null embedding of each sample, as the pipeline makes it from a negative prompt or from none."""
+        """The null embedding of each sample, as the pipeline makes it from a negative prompt or from none; raises as `encode` does."""
+        self._check_encoders()
         null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
         return null and in_dtype(null, torch.float32)
+
+    def _check_encoders(self) -> None:
+        if all(getattr(self.pipeline, role, None) is None for role in _TEXT_ENCODERS):
+            raise IncompatibleError(
+                f"Cannot encode prompts with this {type(self.pipeline).__name__}. It was loaded without its text encoders."
+                " Give text= and null= as tta_core.Embedding, made by the encode and encode_null of a backbone that has them; or load them."
+            )
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` where the denoiser needs more than text."""

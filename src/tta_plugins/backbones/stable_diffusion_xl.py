@@ -15,7 +15,7 @@ from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.backbones import unet
 from tta_plugins.backbones.clip_skip import checked
-from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time, required
 from tta_plugins.backbones.guidance import rescaled
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
@@ -72,7 +72,7 @@ class StableDiffusionXL:
         """The tokens, the pooled vector and the size."""
         return {
             "encoder_hidden_states": embedding.tokens,
-            "added_cond_kwargs": {"text_embeds": embedding.pooled, "time_ids": embedding.extra["time_ids"]},
+            "added_cond_kwargs": {"text_embeds": embedding.pooled, "time_ids": required(embedding, "time_ids")},
         }
 
     def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:

@@ -92,13 +92,19 @@ _Encode = Callable[[Any, int, int], Any]
 
 
 def _or_really(fake: _Encode, real: _Encode) -> _Encode:
-    """An encoding on fake tensors; the real one where the length of a text decides a shape, as of Qwen-Image and Z-Image."""
+    """An encoding on fake tensors; the real one, on the CPU, where the length of a text decides a shape, as of Qwen-Image and Z-Image."""
 
     def encode(prompts: Any, height: int, width: int) -> Any:
         try:
-            return fake(prompts, height, width)
+            found = fake(prompts, height, width)
         except (DynamicOutputShapeException, DataDependentOutputException):
             with _disable_current_modes(), torch.no_grad():
-                return real(prompts, height, width)
+                found = real(prompts, height, width)
+        with _disable_current_modes():
+            return found and found.map(_on_cpu)
 
     return encode
+
+
+def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if isinstance(tensor, FakeTensor) else tensor.cpu()

@@ -41,4 +41,21 @@ class Checkpointing:
 def _recomputed(forward: Forward, *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
-    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+    return checkpoint(_Repeatable(forward, args, kwargs), *args, use_reentrant=False, **kwargs)
+
+
+class _Repeatable:
+    """A call that may change lists among its arguments, as the caches of causal video decoders; again, it finds them as they were."""
+
+    def __init__(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.forward, self.called = forward, False
+        self.before = [list(value) if isinstance(value, list) else None for value in (*args, *kwargs.values())]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.called:
+            values = [
+                value if before is None else list(before) for value, before in zip((*args, *kwargs.values()), self.before, strict=True)
+            ]
+            args, kwargs = tuple(values[: len(args)]), dict(zip(kwargs, values[len(args) :], strict=True))
+        self.called = True
+        return self.forward(*args, **kwargs)

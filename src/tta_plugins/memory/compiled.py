@@ -1,10 +1,13 @@
 """torch.compile, block by block."""
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import attrs
 import torch
 from torch._dynamo import config
+from torch.utils._pytree import tree_map_only
 
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import frozen
@@ -19,7 +22,8 @@ class Compiled:
     a fraction of the time that a whole network takes. Give it before "checkpointing", so that blocks are compiled inside checkpoints.
 
     Attributes:
-        backend, mode: torch.compile's; mode None is its default, "reduce-overhead" runs each block as a CUDA graph on a GPU.
+        backend, mode: torch.compile's; mode None is its default, "reduce-overhead" runs each block as a CUDA graph on a GPU, and copies
+            what comes out of it.
 
     Exact up to the order of sums. The first call of each shape (rows of a batch, size of an image) compiles, for tens of seconds.
     """
@@ -38,5 +42,11 @@ class Compiled:
             config.patch(cache_size_limit=most, accumulated_cache_size_limit=max(most, config.accumulated_cache_size_limit))
         )
         for piece in found:
-            replace(setup.undo, piece, "forward", torch.compile(piece.forward, backend=self.backend, mode=self.mode, dynamic=False))
+            compiled = torch.compile(piece.forward, backend=self.backend, mode=self.mode, dynamic=False)
+            replace(setup.undo, piece, "forward", compiled if self.mode is None else partial(_cloned, compiled))
         return setup
+
+
+def _cloned(compiled: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a CUDA graph leaves in its own memory is overwritten by the next call of a block of the same kind."""
+    return tree_map_only(torch.Tensor, torch.clone, compiled(*args, **kwargs))
