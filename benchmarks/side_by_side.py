@@ -18,6 +18,7 @@ from released import Released
 from tower import Tower
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.running.prepare import prepare
 from tta_core.values.controls import Embedding
 from tta_core.values.schedules import Every
@@ -48,7 +49,8 @@ def middle():
     none = {"text_encoder": None, "tokenizer": None, "safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
     pipeline = StableDiffusionPipeline(unet=unet, vae=vae, scheduler=scheduler, **none)
-    return stable_diffusion(pipeline)
+    blank = Embedding(torch.zeros(1, 77, 256))  # it has no text encoder: the embeddings are given
+    return WrappedBackbone(stable_diffusion(pipeline), encoding=lambda *_: blank, encoding_null=lambda *_: blank)
 
 
 def small_tower():

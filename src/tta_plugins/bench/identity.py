@@ -29,7 +29,9 @@ def identity_of(prepared: Prepared, weights: Mapping[str, str]) -> dict[str, Any
 def weights_of(prepared: Prepared) -> dict[str, str]:
     """A digest of each network's weights, by its role."""
     problem = prepared.problem
-    networks = {**problem.backbone.networks, **{f"reward {name}": net for name, net in networks_of(problem.reward).items()}}
+    apart = {"reward": problem.reward, "look-ahead": problem.look_ahead_decoder}
+    beside = {f"{role} {name}": net for role, part in apart.items() for name, net in networks_of(part).items()}
+    networks = {**problem.backbone.networks, **beside}
     return {role: digest_of(network) for role, network in networks.items()}
 
 

@@ -1,7 +1,5 @@
 """A cheaper decoder for the look-aheads inside an optimisation; candidates and results are always decoded in full."""
 
-from collections.abc import Mapping
-
 import attrs
 from torch import nn
 from torch.nn.functional import interpolate
@@ -10,6 +8,8 @@ from tta_core.errors import InputError
 from tta_core.protocols.memory import Decoder, Setup
 from tta_core.running.frozen_networks import frozen_networks, on_device
 from tta_core.values.typing import Images, Latents, evolve, frozen
+from tta_plugins.memory.components import refusal
+from tta_plugins.memory.tiny_autoencoder import Tiny, read_tiny_autoencoder
 
 _SCALE = 0.375
 
@@ -20,15 +20,16 @@ class LookAhead:
 
     Attributes:
         scale: side of the smaller latents; 1 changes nothing.
-        autoencoder: decode full latents by a tiny autoencoder of the same latent space instead (TAESD: `AutoencoderTiny`); the scale
-            then applies to nothing and must be left alone.
+        autoencoder: decode full latents by a tiny autoencoder of the same latent space instead (TAESD: diffusers' `AutoencoderTiny`): the
+            network itself, or its folder or hub id ("madebyollin/taesd" for Stable Diffusion 1 and 2). The scale then applies to nothing
+            and must be left alone.
 
     The latents are resized bicubically with antialiasing, decoded, and the image is resized back, so that a reward sees the size that
     it will judge. Approximate: it changes which gradient is followed, never what is chosen or reported.
     """
 
     scale: float = _SCALE
-    autoencoder: nn.Module | None = attrs.field(default=None, repr=lambda network: network and f"<{type(network).__name__}>")
+    autoencoder: nn.Module | str | None = attrs.field(default=None, repr=lambda given: _named(given))
     tolerance: float = attrs.field(default=0.5, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -41,9 +42,19 @@ class LookAhead:
         """The setup with this look-ahead decoder."""
         if self.autoencoder is None:
             return evolve(setup, look_ahead=Reduced(setup.backbone.decode, self.scale))
-        setup.undo.enter_context(frozen_networks([self.autoencoder]))
-        setup.undo.enter_context(on_device([self.autoencoder], setup.backbone.device))
-        return evolve(setup, look_ahead=Tiny(self.autoencoder))
+        network = read_tiny_autoencoder(self.autoencoder) if isinstance(self.autoencoder, str) else self.autoencoder
+        self._check(network, setup)
+        setup.undo.enter_context(frozen_networks([network]))
+        setup.undo.enter_context(on_device([network], setup.backbone.device))
+        return evolve(setup, look_ahead=Tiny(network))
+
+    def _check(self, network: nn.Module, setup: Setup) -> None:
+        """Raises `IncompatibleError` for an autoencoder of other latents, as far as its configuration says."""
+        channels = getattr(getattr(network, "config", None), "latent_channels", None)
+        wanted = setup.backbone.latent_shape(setup.backbone.defaults.height, setup.backbone.defaults.width)[0]
+        if channels is not None and channels != wanted:
+            reason = f"the autoencoder decodes latents of {channels} channels, and the backbone's have {wanted}"
+            raise refusal(self, setup, reason, "Give the tiny autoencoder of this model.")
 
 
 @frozen
@@ -62,18 +73,5 @@ class Reduced:
         return interpolate(image, whole, mode="bicubic", antialias=True)
 
 
-@frozen
-class Tiny:
-    """Decodes by a tiny autoencoder, whose `decode` gives pixels in [-1, 1] in a one-element tuple, as diffusers' `AutoencoderTiny`."""
-
-    autoencoder: nn.Module = attrs.field(repr=False)
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """The autoencoder."""
-        return {"autoencoder": self.autoencoder}
-
-    def __call__(self, x0: Latents, /) -> Images:
-        """The image, 0 to 1."""
-        dtype = next(self.autoencoder.parameters()).dtype
-        return self.autoencoder.decode(x0.to(dtype), return_dict=False)[0].float() / 2 + 0.5  # type: ignore[operator]
+def _named(autoencoder: nn.Module | str | None) -> str:
+    return f"<{type(autoencoder).__name__}>" if isinstance(autoencoder, nn.Module) else repr(autoencoder)

@@ -1,0 +1,74 @@
+"""Look-aheads by a tiny autoencoder, from a folder as from memory, and what is refused."""
+
+import shutil
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+
+from tta_core.errors import IncompatibleError, LoadError
+from tta_core.running.prepare import prepare
+from tta_plugins.bench.identity import weights_of
+from tta_plugins.memory.look_ahead_decoder import LookAhead
+from tta_plugins.memory.tiny_autoencoder import read_tiny_autoencoder
+from tta_plugins.methods.date import DATE
+from tta_plugins.shapes.load import pipeline_folder
+from tta_plugins.shapes.registered import shapes
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return shapes()
+
+
+def tiny(channels=8):
+    """Random weights, 8 x 8 latents to 64 pixels."""
+    torch.manual_seed(0)
+    sizes = {"encoder_block_out_channels": (4,) * 4, "decoder_block_out_channels": (4,) * 4}
+    return AutoencoderTiny(**sizes, num_encoder_blocks=(0,) * 4, num_decoder_blocks=(0,) * 4, latent_channels=channels)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny().save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def ran(backbone, autoencoder):
+    """The last snapshot of a short run, the digests of its networks, and its result as a look-ahead and in full."""
+    with prepare("a red circle", backbone=backbone, method=DATE(), memory=LookAhead(autoencoder=autoencoder), steps=2) as prepared:
+        *_, last = prepared.method.align(prepared.problem)
+        return last, weights_of(prepared), prepared.problem.look_ahead(last.x0).images, prepared.problem.look(last.x0).images
+
+
+def test_a_folder_is_read_like_the_network_itself(backbone, folder):
+    (one, known, ahead, full), (other, again, _, _) = ran(backbone, str(folder)), ran(backbone, tiny())
+    assert torch.equal(one.x0, other.x0)
+    assert known == again
+    assert "look-ahead autoencoder" in known
+    assert not torch.allclose(ahead, full, atol=0.01)
+    assert torch.equal(one.images, full)
+
+
+def test_an_autoencoder_of_other_latents_is_refused(backbone):
+    with pytest.raises(IncompatibleError, match=r"4 channels.*have 8"):
+        ran(backbone, tiny(4))
+
+
+@pytest.mark.parametrize("kind", ["another class of network", "truncated", "without weights", "weights of another", "nothing there"])
+def test_what_cannot_be_read_is_named(folder, kind):
+    weights = folder / WEIGHTS
+    if kind == "another class of network":
+        shutil.copytree(pipeline_folder() / "unet", folder, dirs_exist_ok=True)
+    elif kind == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif kind == "weights of another":
+        shutil.copy(pipeline_folder() / "unet" / WEIGHTS, weights)
+    else:
+        weights.unlink()
+        if kind == "nothing there":
+            (folder / "config.json").unlink()
+    with pytest.raises(LoadError, match=f"{folder}.*tiny autoencoder"):
+        read_tiny_autoencoder(str(folder))
