@@ -30,6 +30,7 @@ from tta_core.plugins.discovery import plugins
 from tta_core.testing import NetworkedMixture
 from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.fake_mode import FakeMode
+from tta_plugins.cost.function_caches import forgotten_caches
 from tta_plugins.cost.reward_networks import has_reward_network, reward_network
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
@@ -150,7 +151,7 @@ def test_a_full_imagereward_file_loads_and_scores(tmp_path):
 
 def published(name):
     """A planned reward's networks, whose number of parameters and FLOPs for one image of 512 pixels are counted on fake tensors."""
-    with FakeMode() as mode:
+    with forgotten_caches(), FakeMode() as mode:
         reward = reward_network(name, NetworkedMixture(), torch.bfloat16)
         with mode, CostTracker() as flops:
             score = reward(torch.zeros(1, 3, 512, 512), ["a red circle on a blue square"])
