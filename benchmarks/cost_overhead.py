@@ -34,16 +34,21 @@ def by_hand(pipeline, reward, table, x, text, null):
 
     for step in table:
         branch = {}
-        with torch.no_grad():
-            branch["null"] = unet(x, step.time, encoder_hidden_states=null, return_dict=False)[0]
-        if step.index % EVERY == 0:
+        if step.index % EVERY:
+            with torch.no_grad():
+                both = unet(torch.cat([x, x]), step.time, encoder_hidden_states=torch.cat([text, null]), return_dict=False)[0]
+            branch["text"], branch["null"] = both.chunk(2)
+        else:
+            with torch.no_grad():
+                branch["null"] = unet(x, step.time, encoder_hidden_states=null, return_dict=False)[0]
             leaf = text.clone().requires_grad_()
             branch["text"] = unet(x, step.time, encoder_hidden_states=leaf, return_dict=False)[0]
             score = reward(image(clean(x, step, branch)[0]), PROMPTS)
             (gradient,) = torch.autograd.grad(score.sum(), leaf)
             text = text + RHO * gradient / gradient.flatten(1).norm(dim=1)[:, None, None]
+            with torch.no_grad():
+                branch["text"] = unet(x, step.time, encoder_hidden_states=text, return_dict=False)[0]
         with torch.no_grad():
-            branch["text"] = unet(x, step.time, encoder_hidden_states=text, return_dict=False)[0]
             x0, eps = clean(x, step, branch)
             x = step.a_next * x0 + step.s_next * eps
     with torch.no_grad():

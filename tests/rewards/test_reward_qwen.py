@@ -106,8 +106,6 @@ def test_the_gradient_is_that_of_finite_differences(family):
 
 
 class TestVQAScore(NetworkSuite):
-    smooth = False  # random weights bend the score within the law's step; its gradient is compared with a transcription's below
-
     rounding = 0.1
 
     @pytest.fixture(scope="class")

@@ -121,13 +121,18 @@ class RewardSuite:
             return
         shown = 0.1 + 0.8 * self._enlarged(images)
         gradient = torch.autograd.grad(reward(leaf := shown.clone().requires_grad_(), texts).sum(), leaf)[0]
-        length = gradient.norm().item()
-        step = 0.02 * gradient / gradient.abs().max().clamp_min(1e-30)
-        with torch.no_grad():
-            change = (reward(shown + step, texts) - reward(shown - step, texts)).item()
-        predicted = 2 * step.norm().item() * length
-        if predicted > 100 * self.tolerance:
-            assert abs(change - predicted) <= self.gradient_tolerance * predicted, f"predicted {predicted:.4g}, but it was {change:.4g}"
+        found = []
+        for reach in (0.02, 0.005, 0.00125):  # a derivative is a limit: a score that bends follows it in smaller steps
+            step = reach * gradient / gradient.abs().max().clamp_min(1e-30)
+            predicted = 2 * step.norm().item() * gradient.norm().item()
+            if predicted <= 100 * self.tolerance:
+                break
+            with torch.no_grad():
+                change = (reward(shown + step, texts) - reward(shown - step, texts)).item()
+            if abs(change - predicted) <= self.gradient_tolerance * predicted:
+                return
+            found.append(f"{predicted:.4g}, but it was {change:.4g}")
+        assert not found, f"predicted {'; '.join(found)}"
 
     @drawn(images=images(2), texts=prompts(2))
     def test_networks_are_left_as_they_were(self, reward: Reward, images: Images, texts: list[str]) -> None:
