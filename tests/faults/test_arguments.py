@@ -131,3 +131,17 @@ def test_senseless_values_are_refused(name, count):
 def test_observers_of_another_arity_are_refused_before_the_run(observer):
     with pytest.raises(InputError, match="observer"):
         tta.align("a", backbone=GaussianMixture(), method=Fixed(), reward=brightness, observers=[observer])
+
+
+WRONG_TIMES = {
+    "ascending": ({"timesteps": [0, 500, 999]}, "goes from noise to the image"),
+    "repeated": ({"timesteps": [900, 500, 500]}, "goes from noise to the image"),
+    "below zero": ({"sigmas": [1.0, 0.5, -0.1]}, "goes from noise to the image"),
+    "beyond the training": ({"timesteps": [5000, 10]}, "trained on times up to 1000"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG_TIMES.values(), ids=WRONG_TIMES)
+def test_times_that_do_not_fall_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        tta.align("a red circle", method="fixed", scheduler="native", **given)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import cast
 
 from numpy import ndarray
@@ -26,7 +27,8 @@ def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float
     """A scheduler object as it is; a name, made for the backbone. `needed` is the method's eta, where the user gives none.
 
     Raises:
-        InputError: for steps, times or eta beside an object, or for a number of steps that the times are not.
+        InputError: for steps, times or eta beside an object, for a number of steps that the times are not, and for times that do not fall
+            or lie outside the training's.
     """
     source, steps, eta = request.scheduler, request.steps, request.eta
     timesteps, sigmas = request.timesteps, request.sigmas
@@ -54,6 +56,9 @@ def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float
     if not own and steps is None and backbone.defaults.note:
         warnings.warn(backbone.defaults.note, stacklevel=2)
     native = backbone.sampler if not own else evolve(NativeSampler.of(backbone.sampler), timesteps=times, sigmas=levels)
+    trained = getattr(getattr(NativeSampler.of(backbone.sampler).scheduler, "config", None), "num_train_timesteps", None)
+    if times and isinstance(trained, int) and times[0] > trained:
+        raise InputError(f"timesteps begin at {times[0]:g}, but the model was trained on times up to {trained}.")
     if eta is not None:
         _by_step("eta", eta, count)
     make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())
@@ -106,4 +111,9 @@ def _numbers(name: str, values: Sequence[float | int] | None) -> tuple[float, ..
     given = several(name, values)
     if not given:
         raise InputError(f"{name} is {shown(values)}, but it takes several numbers, such as [999, 749, 499, 249].")
-    return tuple(number(name, value) for value in given)
+    numbers = tuple(number(name, value) for value in given)
+    if min(numbers) < 0 or any(after >= before for before, after in pairwise(numbers)):
+        raise InputError(
+            f"{name} is {shown(values)}, but sampling goes from noise to the image: each is below the one before, and none below 0."
+        )
+    return numbers
