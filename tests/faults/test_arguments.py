@@ -145,3 +145,10 @@ WRONG_TIMES = {
 def test_times_that_do_not_fall_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         tta.align("a red circle", method="fixed", scheduler="native", **given)
+
+
+@pytest.mark.parametrize("name", ["text", "null"])
+@pytest.mark.parametrize("wrong", ["a red circle", 3, {"a": 1}, [1, 2], iter("ab")], ids=["text", "number", "dict", "list", "iterator"])
+def test_what_is_no_embedding_is_refused_by_its_name(name, wrong):
+    with pytest.raises(InputError, match=f"{name} is .* but it takes a tta_core.Embedding"):
+        tta.align("a", backbone=GaussianMixture(), method=Fixed(), reward=brightness, scheduler=vp_scheduler(2), **{name: wrong})

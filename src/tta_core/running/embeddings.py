@@ -33,7 +33,7 @@ class _OrGiven:
 
 def encoded_or_given(backbone: Backbone, text: Given, null: Given) -> Backbone:
     """The backbone, which needs no text encoders for the branches whose embedding is given."""
-    one, other = (given if isinstance(given, Embedding) else next(iter(given or ()), None) for given in (text, null))
+    one, other = _first(text), _first(null)
     if one is None and other is None:
         return backbone
     return WrappedBackbone(
@@ -41,6 +41,12 @@ def encoded_or_given(backbone: Backbone, text: Given, null: Given) -> Backbone:
         encoding=None if one is None else _OrGiven(backbone.encode, one.map(torch.Tensor.detach)),
         encoding_null=None if other is None else _OrGiven(backbone.encode_null, other.map(torch.Tensor.detach)),
     )
+
+
+def _first(given: Given) -> Embedding | None:
+    """The embedding given, or that of the first step; None for what `encoded` refuses."""
+    one = given[0] if isinstance(given, Sequence) and given else given
+    return one if isinstance(one, Embedding) else None
 
 
 def encoded(
