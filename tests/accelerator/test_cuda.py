@@ -10,6 +10,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
+from on_device import METHODS
 from stock import MAKERS
 from tiny_pipelines import FAMILIES as FIRST
 from tiny_pipelines import build
@@ -17,22 +18,11 @@ from tiny_transformers import FAMILIES as WITH_LANGUAGE_MODELS
 
 import tta_core as tta
 from tta_core.errors import IncompatibleError, OutOfMemoryError, TTAError
-from tta_core.values.schedules import Every
 from tta_plugins.memory.compiled import Compiled
-from tta_plugins.methods.baselines import BestOfN, Fixed
-from tta_plugins.methods.date import DATE
-from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore")]
 
-METHODS = {
-    "fixed": Fixed(),
-    "best-of-n": BestOfN(2),
-    "date": DATE(updates=Every(2)),
-    "null-tta": NullTTA(particles=2, inner_min=2, inner_max=2, kernel="sampler"),
-    "dno": DNO(iterations=1, shuffles=2, eta=0.0),
-}
 EXACT = ("checkpointing", "frozen-convolutions", "segments", "chunked", "vae-slicing", "channels-last", "offload", "counted", "auto")
 
 
