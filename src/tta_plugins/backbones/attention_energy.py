@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tta_core.values.controls import AttentionEnergy
-from tta_plugins.backbones.denoiser import inside
+from tta_plugins.backbones.modules import inside
 
 Replaced = tuple[tuple[Any, ...], dict[str, Any]]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
-from tta_plugins.backbones.denoiser import inside
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time
+from tta_plugins.backbones.modules import inside
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
 CITATION = """@misc{fal2024auraflow,

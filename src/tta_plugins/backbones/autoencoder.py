@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tta_core.errors import InputError
 from tta_core.values.typing import Images, Latents
+from tta_plugins.backbones.modules import dtype_of
 
 VAE = Any
 Config = Mapping[str, Any]
@@ -42,14 +43,14 @@ def decode(vae: VAE, x0: Latents) -> Images:
     """Clean latents to RGB in [0, 1], not clamped, float32."""
     z = _unpatched(vae, x0) if _is_patched(vae) else _unscaled(vae.config, x0)
     video = _is_of_videos(vae)
-    images = vae.decode((z.unsqueeze(2) if video else z).to(vae.dtype), return_dict=False)[0]
+    images = vae.decode((z.unsqueeze(2) if video else z).to(dtype_of(vae)), return_dict=False)[0]
     return (images[:, :, 0] if video else images).float() / 2 + 0.5
 
 
 def encode(vae: VAE, images: Images) -> Latents:
     """RGB in [0, 1] to clean latents: the posterior's mode, where diffusers' image-to-image pipelines draw from it."""
     video = _is_of_videos(vae)
-    pixels = (2 * images - 1).to(vae.dtype)
+    pixels = (2 * images - 1).to(dtype_of(vae))
     encoded = vae.encode(pixels.unsqueeze(2) if video else pixels, return_dict=False)[0]
     latents = (encoded if isinstance(encoded, Tensor) else encoded.mode()).float()
     if _is_patched(vae):

@@ -3,35 +3,18 @@
 import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tta_core.errors import IncompatibleError, InputError
 from tta_plugins.backbones.family import Pipeline, Traits
+from tta_plugins.backbones.modules import inside
 from tta_plugins.backbones.offloading import is_offloaded, kept_for_backward
 from tta_plugins.backbones.quantised import gradients_pass
 
 _CACHES = ("cache", "broadcast", "fbc_")  # of diffusers' hooks, by name
-
-
-def inside(network: nn.Module) -> nn.Module:
-    """The module in the wrappers of `torch.compile` and of (distributed) data parallelism."""
-    while True:
-        within = getattr(network, "_orig_mod", None)
-        if within is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            within = network.module
-        if within is None:
-            return network
-        network = cast(nn.Module, within)
-
-
-def dtype_of(network: nn.Module) -> torch.dtype:
-    """What it computes in: the model's `.dtype`, which differs from that of its parameters where they are quantised."""
-    told = getattr(inside(network), "dtype", None)
-    floating = (parameter.dtype for parameter in network.parameters() if parameter.dtype.is_floating_point)
-    return told if isinstance(told, torch.dtype) else next(floating, torch.float32)
 
 
 def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
@@ -76,9 +59,8 @@ def by_name(network: nn.Module, traits: Traits, args: tuple[Any, ...], kwargs: M
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-def check_repeatable(network: nn.Module) -> None:
-    """Raises `IncompatibleError` for a denoiser whose output depends on its last calls."""
-    hooks = [name for module in network.modules() for name in getattr(getattr(module, "_diffusers_hook", None), "hooks", {})]
+def check_repeatable(network: nn.Module, hooks: Mapping[str, Any]) -> None:
+    """Raises `IncompatibleError` for a denoiser whose output depends on its last calls, by its hooks."""
     cached = next((name for name in hooks if any(word in name for word in _CACHES)), None)
     if cached is None and getattr(inside(network), "is_cache_enabled", False):
         cached = "a feature cache"

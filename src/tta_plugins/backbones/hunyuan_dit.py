@@ -13,9 +13,9 @@ from torch.nn.functional import pad
 from tta_core.protocols.backbone import classifier_free
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
-from tta_plugins.backbones.denoiser import dtype_of, inside
 from tta_plugins.backbones.family import Pipeline, Size, Traits, at_time, required
 from tta_plugins.backbones.guidance import rescaled
+from tta_plugins.backbones.modules import dtype_of, inside
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 
 CITATION = """@misc{li2024hunyuandit,

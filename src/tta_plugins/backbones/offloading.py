@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from tta_core.errors import IncompatibleError
+from tta_plugins.backbones.modules import modules_of
 
 
 def is_offloaded(network: nn.Module) -> bool:
     """Whether hooks move its weights to the device for a call."""
     return any(
         vars(module).get("_hf_hook") is not None or ("_diffusers_hook" in vars(module) and _hook(module, "offload") is not None)
-        for module in network.modules()  # of which a denoiser has thousands, and few have hooks
+        for module in modules_of(network)
     )
 
 
@@ -31,7 +32,7 @@ def kept_for_backward(network: nn.Module, is_differentiated: bool) -> Iterator[N
     if not is_differentiated:
         yield
         return
-    for module in network.modules():
+    for module in modules_of(network):
         if "_diffusers_hook" in vars(module):
             _check_weights_stay(network, module)
     hook: Any = getattr(network, "_hf_hook", None)

@@ -18,10 +18,11 @@ from tta_core.values.trajectory import Step
 from tta_core.values.typing import Images, Latents
 from tta_plugins.backbones import autoencoder
 from tta_plugins.backbones.attention_energy import attention_moved, can_steer_attention
-from tta_plugins.backbones.denoiser import called, device_of, dtype_of
+from tta_plugins.backbones.denoiser import called, device_of
 from tta_plugins.backbones.distilled import few_steps
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
+from tta_plugins.backbones.modules import dtype_of, hooks_of
 from tta_plugins.backbones.offloading import kept_for_backward
 from tta_plugins.backbones.steering_hook import steered
 
@@ -102,8 +103,9 @@ class PipelineBackbone:
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` where the denoiser needs more than text."""
-        check(self.pipeline, self.family)
-        dtype = self.dtype
+        hooks = hooks_of(self._denoiser)
+        check(self.pipeline, self.family, hooks)
+        dtype = dtype_of(self._denoiser, hooks)
         shown = self.family.shown((x * step.input_scale).to(dtype), step.time)
         told = self.family.conditioning(in_dtype(embedding, dtype))
         with attention_moved(self._denoiser, embedding.attention):
@@ -120,8 +122,9 @@ class PipelineBackbone:
 
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB in [0, 1], not clamped."""
-        with kept_for_backward(self._autoencoder, torch.is_grad_enabled() and x0.requires_grad):
-            return autoencoder.decode(self._autoencoder, x0)
+        vae = self._autoencoder
+        with kept_for_backward(vae, torch.is_grad_enabled() and x0.requires_grad):
+            return autoencoder.decode(vae, x0)
 
     def encode_image(self, images: Images) -> Latents:
         """RGB in [0, 1] to clean latents."""
@@ -137,7 +140,7 @@ class PipelineBackbone:
     def _autoencoder(self) -> nn.Module:
         """The pipeline's; of one that overflows in float16 a float32 copy, made once, so that the pipeline's own stays as it is."""
         own: nn.Module = self.pipeline.vae
-        if own.dtype != torch.float16 or not self.defaults.float32:
+        if not self.defaults.float32 or dtype_of(own) != torch.float16:
             return own
         if not self._float32:
             self._float32.append(copy.deepcopy(own).float())

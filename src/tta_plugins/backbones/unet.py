@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from tta_core.values.typing import Latents, evolve
-from tta_plugins.backbones.denoiser import inside
 from tta_plugins.backbones.family import Pipeline, Traits
+from tta_plugins.backbones.modules import inside
 
 
 def side(pipeline: Pipeline) -> int:
