@@ -1,6 +1,6 @@
 """The kernel of test-time alignment: the types, protocols and loops that methods, rewards, backbones and memory policies use.
 
-Names are imported when first used, so that `import tta_core` (and with it registering a plugin) does not import torch.
+Names are imported when first used, so that `import tta_core`, and registering a plugin, do not import torch.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The exceptions, one class for each kind of cause. A message says what happened, why it cannot be, and what to do."""
+"""The exceptions, one class for each kind of cause. A message says what happened, why that is an error, and what to do."""
 
 from typing import Any
 
@@ -18,11 +18,12 @@ class InputError(TTAError, ValueError):
 
 
 class UnknownNameError(TTAError, LookupError):
-    """No plugin of this kind has that name; the message offers the nearest ones."""
+    """No plugin of this kind has that name; the message suggests the nearest names."""
 
 
 class IncompatibleError(TTAError):
-    """Two parts cannot work together, though each works alone: *Cannot use X with Y. This is because ...*. Raised before the first step."""
+    """Two parts cannot work together, although each works with others: *Cannot use X with Y. This is because ...*. Raised before the first
+    step."""
 
 
 class LoadError(TTAError):
@@ -34,17 +35,17 @@ class RewardError(TTAError):
 
 
 class RunError(TTAError, RuntimeError):
-    """A method, or the backbone under it, raised something else than a refusal, or a method yielded what is no snapshot; the message names
-    both and the place, and `__cause__` is what was raised."""
+    """A method or the backbone raised an exception that is not a `TTAError`, or a method yielded something that is not a snapshot. The
+    message names both and the line of code, and `__cause__` is the original exception."""
 
 
 class OutOfMemoryError(TTAError, MemoryError):
-    """The device ran out of memory; the message says what was predicted and which policies to try."""
+    """The device ran out of memory; the message gives the predicted need and the policies to try."""
 
 
 class NotFiniteError(TTAError, ArithmeticError):
-    """A NaN or an infinity appeared where a number must be: a gradient, a prediction."""
+    """A gradient, a prediction, an image or another result holds a NaN or an infinity."""
 
 
 class SaveError(TTAError, OSError):
-    """Some or all results could not be written; the message names the files and the reason. Files that exist are complete."""
+    """Some or all results could not be written; the message names the files and the reason. All existing files are complete."""

@@ -40,10 +40,10 @@ def test_half_precision_is_cast_and_handed_back(found, policy):
 EXACT = ("none", "checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload", "none of them afterwards")
 OFFLOADING = ("model", "sequential", "groups", "layerwise casting")
 REFUSED = {
-    ("sequential", "frozen-convolutions"): "each has a forward of its own",
+    ("sequential", "frozen-convolutions"): "each has its own forward",
     ("sequential", "offload"): "sequential offloading moves them already",
     ("sequential", "bf16"): "a network has none in memory",
-    ("groups", "frozen-convolutions"): "each has a forward of its own",
+    ("groups", "frozen-convolutions"): "each has its own forward",
     ("groups", "segments"): "BestOfN declares none",
     ("layerwise casting", "segments"): "BestOfN declares none",
     ("layerwise casting", "bf16"): "layerwise casting casts them too",

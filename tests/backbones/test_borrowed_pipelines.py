@@ -460,7 +460,7 @@ def test_images_that_do_not_fit_are_refused(pipelines):
     options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 5}
     for image, strength, why in (
         (torch.rand(3, 3, 32, 32), 0.8, "samples take"),
-        (torch.rand(1, 3, 32, 32) * 255, 0.8, "pixels are numbers in"),
+        (torch.rand(1, 3, 32, 32) * 255, 0.8, "pixels must be numbers in"),
         ("image.png", 0.8, "could not be read as an image"),
         (torch.rand(1, 3, 32, 32), 0.1, "strength is 0.1"),
         (torch.rand(1, 3, 32, 32), 1.5, "strength is 1.5"),

@@ -12,7 +12,7 @@ from tta_core.errors import IncompatibleError
 from tta_core.plugins.resolve import policies
 from tta_plugins.methods.date import DATE
 
-CAST = "while another run has it"
+CAST = "while another run uses it"
 
 
 def run(pipe, rho=0.1, **changes):

@@ -33,8 +33,8 @@ def aligned(prompts="a red circle", **changes):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"prompts": None}, r"Prompts are a text or several, but this is None"),
-        ({"negative": 3}, r"negative is 3"),
+        ({"prompts": None}, r"prompts takes a text or a list of texts, but it is None"),
+        ({"negative": 3}, r"negative takes a text or a list of texts, but it is 3"),
         ({"seed": None}, r"seed is None, but it takes a whole number"),
         ({"seed": 1.5}, r"seed is 1\.5"),
         ({"seed": ["1"]}, r"seed is '1'"),
@@ -76,7 +76,7 @@ def test_a_strength_that_is_no_share_is_told_what_it_is(strength):
 
 @pytest.mark.parametrize("total", [3, 7, 29, 50])
 def test_the_strength_that_is_advised_is_enough(total):
-    with pytest.raises(InputError, match=f"takes none of {total} steps") as caught:
+    with pytest.raises(InputError, match=f"runs none of {total} steps") as caught:
         last_steps(vp_scheduler(total), 0.001)
     assert last_steps(vp_scheduler(total), float(str(caught.value).split("at least ")[1].split(",")[0])).count >= 1
 

@@ -268,5 +268,5 @@ def test_given_noises_that_no_step_uses_are_said():
     rows = (torch.zeros(1, 1, 4, 4, 4),) * 5
     with pytest.warns(UserWarning, match="5 rows of noise are given, but the sampler is deterministic"):
         aligned(noises=tta.GivenNoise(rows), scheduler=vp_scheduler(4, 0.0))
-    with pytest.warns(UserWarning, match="5 rows of noise are given, but a run of 3 steps takes 4"):
+    with pytest.warns(UserWarning, match="5 rows of noise are given, but a run of 3 steps uses 4"):
         aligned(noises=tta.GivenNoise(rows), scheduler=vp_scheduler(3, 1.0))

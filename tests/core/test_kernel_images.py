@@ -50,7 +50,7 @@ def test_floats_in_range_are_themselves_and_others_are_refused(tmp_path):
 
 def test_thirty_two_bit_integers_have_no_white(tmp_path):
     deep = Image.fromarray(numpy.array([[0, 70000]], dtype=numpy.int32))
-    with pytest.raises(LoadError, match=r"deep\.tif.*no agreed white"):
+    with pytest.raises(LoadError, match=r"deep\.tif.*no defined white"):
         read_image(saved(tmp_path, deep, "deep.tif"))
 
 

@@ -63,12 +63,12 @@ def test_copies_keep_the_facts(again):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"target": 3}, "target of a prompt is a text, but this is 3"),
+        ({"target": 3}, "target of a prompt must be a text, but this is 3"),
         ({"questions": "How many?"}, "pairs of texts.*'How many"),
         ({"questions": [("a", "b", "c")]}, "pairs of texts"),
         ({"questions": [("How many?", 2)]}, "pairs of texts"),
         ({"questions": []}, "pairs of texts"),
-        ({"more": {"target": "x"}}, "write Prompt\\(text, target="),
+        ({"more": {"target": "x"}}, "Write Prompt\\(text, target="),
     ],
 )
 def test_facts_of_another_kind_are_refused(wrong, message, monkeypatch):
@@ -139,9 +139,9 @@ def test_the_column_of_prompts_can_be_named_and_is_found_in_any_case(tmp_path):
         ("p.txt", b"one\n\xff\xfe\n", r"p\.txt, line 2, is not UTF-8"),
         ("p.jsonl", '{"prompt": "a"}\n{"prompt": \n', r"p\.jsonl, line 2: not JSON"),
         ("p.txt", "a\nb\0", "line 2, holds a null character"),
-        ("p.jsonl", "[1]", "line 1: .* is no object"),
-        ("p.jsonl", '{"text": "a"}', "no text in the column 'prompt'; it has text"),
-        ("p.jsonl", '{"prompt": "a", "questions": [3]}', "line 1: questions are pairs"),
+        ("p.jsonl", "[1]", "line 1: .* is not an object"),
+        ("p.jsonl", '{"text": "a"}', "no text in the column 'prompt'; the line has text"),
+        ("p.jsonl", '{"prompt": "a", "questions": [3]}', "line 1: questions must be pairs"),
         ("p.csv", "prompt,prompt\na,b\n", "two columns have the same name"),
         ("p.csv", "prompt,kind\na, b, c\n", "line 2: 3 cells, but the header has 2"),
         ("p.csv", 'prompt\n"a\n', "line 2: "),

@@ -56,7 +56,7 @@ def fail_on(monkeypatch, *failing):
 def test_a_full_disk_keeps_what_fits_and_says_what_does_not(done, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         fail_on(patched, "grid.png")
-        with pytest.raises(SaveError, match=r"Cannot write grid.png to .*No space left on device. Complete there: run.json, aligned.png"):
+        with pytest.raises(SaveError, match=r"Cannot write grid.png to .*No space left on device. Written: run.json, aligned.png"):
             done.save(tmp_path)
         assert names(tmp_path) == ["aligned.png", "baseline.png", "run.json"]
     assert done.save(tmp_path) == tmp_path  # the same run again, when there is room

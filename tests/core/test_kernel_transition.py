@@ -115,7 +115,7 @@ def test_the_known_kl_of_a_training_step():
 @pytest.mark.parametrize(
     ("output", "a", "s", "message"),
     [
-        ("epsilon", 0.0, 1.0, r"output 'epsilon' .* step 0 starts at a = 0\. .* the noise does not tell x0"),
+        ("epsilon", 0.0, 1.0, r"output 'epsilon' .* step 0 starts at a = 0\. .* x0 cannot be computed from the noise"),
         ("sample", 1.0, 0.0, r"step 0 starts at s = 0\. .* x is clean there"),
         ("flow", 1.0, 0.0, r"step 0 starts at s = 0\. .* x is clean there"),
     ],

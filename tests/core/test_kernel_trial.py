@@ -75,7 +75,7 @@ def test_a_score_that_saturates_on_one_image_only_is_not_blamed():
 
 @pytest.mark.parametrize("method", [DATE(), BestOfN(n=2)])
 def test_two_scores_for_one_image_are_said(method):
-    with pytest.warns(UserWarning, match="gave one image two scores, .*random, or remembers its calls"):
+    with pytest.warns(UserWarning, match="gave one image two scores, .*random, or keeps state"):
         prepared(Counting(), method)
 
 

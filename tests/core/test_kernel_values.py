@@ -57,7 +57,7 @@ def test_a_form_that_passed_does_not_let_another_pass():
         (
             lambda: tta.Embedding(TOKENS, pooled=torch.zeros(3, 5)),
             "Embedding.pooled takes jaxtyping.Float[Tensor, 'b p'] | None, but a torch.float32 tensor of shape (3, 5) was given. "
-            "Dimensions of one name must be equal in all fields.",
+            "Dimensions of the same name must be equal in all fields.",
         ),
     ],
 )

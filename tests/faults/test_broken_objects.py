@@ -138,7 +138,7 @@ def test_a_policy_that_cannot_be_undone_costs_no_result(count):
             return setup
 
     count("tried")
-    with pytest.raises(RunError, match=r"could not be put back: ZeroDivisionError.*`partial`") as caught:
+    with pytest.raises(RunError, match=r"could not be undone: ZeroDivisionError.*`partial`") as caught:
         aligned(memory=Sticky())
     assert torch.equal(caught.value.partial.result.pixels, aligned().result.pixels)
     count("survived")

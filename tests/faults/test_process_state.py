@@ -124,7 +124,7 @@ def test_a_policy_has_its_networks_alone(count):
     network = nn.Linear(2, 2)
     alone = one_policy_at_a_time
     with alone([network], []), alone([network], []):
-        refused = pytest.raises(IncompatibleError, match=r"Cannot use Linear with 'bf16' while another run has it")
+        refused = pytest.raises(IncompatibleError, match=r"Cannot use Linear with 'bf16' while another run uses it")
         with refused, alone([network], ["bf16"]):
             pass
     with alone([network], ["bf16"]), pytest.raises(IncompatibleError, match="with 'bf16'"), alone([network], []):
@@ -153,7 +153,7 @@ def test_threads_on_one_backbone_give_what_one_gives(expected, count):
 
 @pytest.mark.parametrize(
     ("reward", "why"),
-    [(lambda images, prompts: (images * 255).round().mean((1, 2, 3)), "exactly zero"), (brightness, "choose none")],
+    [(lambda images, prompts: (images * 255).round().mean((1, 2, 3)), "exactly zero"), (brightness, "select none")],
     ids=["rounded", "no step"],
 )
 def test_updates_without_effect_are_said(reward, why, count):

@@ -304,7 +304,7 @@ def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
     method = NullTTA(1, 1, 1, kernel="sampler")
     for eta in (0.0, Every(2)):
         for refused in (method, Sequential((method,))):
-            with pytest.raises(IncompatibleError, match=r"draws no noise.*eta > 0.*kernel='training'"):
+            with pytest.raises(IncompatibleError, match=r"adds no noise.*eta > 0.*kernel='training'"):
                 problem_for(refused, scheduler=vp_scheduler(3, eta))
     assert problem_for(method, scheduler=vp_scheduler(3, AllButLast()))
     assert problem_for(NullTTA(1, 1, 1), scheduler=vp_scheduler(3, 0.0))
@@ -313,13 +313,13 @@ def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
 def test_particles_need_noise_at_some_step():
     """Without noise the children of a step are equal: K > 1 is refused, and K = 1 is not."""
     for refused in (NullTTA(2, 1, 1), Sequential((NullTTA(2, 1, 1),))):
-        with pytest.raises(IncompatibleError, match=r"children of a step are all equal.*particles=1.*eta > 0"):
+        with pytest.raises(IncompatibleError, match=r"all children of a step are equal.*particles=1.*eta > 0"):
             problem_for(refused, scheduler=vp_scheduler(3, 0.0))
     assert problem_for(NullTTA(2, 1, 1), scheduler=vp_scheduler(3, Every(2)))
 
 
 @pytest.mark.parametrize(
-    ("method", "said"), [(NullTTA(1, 1, 1, kernel="sampler"), "step 0 draws no noise"), (NullTTA(2), "several particles")]
+    ("method", "said"), [(NullTTA(1, 1, 1, kernel="sampler"), "step 0 adds no noise"), (NullTTA(2), "several particles")]
 )
 def test_the_refusals_see_the_steps_that_an_image_leaves(method, said):
     """Only steps 0 and 1 of 4 draw noise; from an image, steps 2 and 3 are taken."""

@@ -72,13 +72,13 @@ class Learning(NetworkedMixture):
 
 
 BROKEN = {
-    "test_it_has_all_the_words": Stepless(),
+    "test_it_has_all_members": Stepless(),
     "test_impossible_sizes_are_refused": AnySize(),
     "test_a_prompt_is_encoded_alone": Centring(),
     "test_texts_differ": GaussianMixture(steering=0.0),
     "test_has_null_is_the_truth": Nullless(),
     "test_outputs_are_float32_of_the_latents_shape": Double(),
-    "test_asking_twice_gives_the_same": Noisy(),
+    "test_calling_twice_gives_the_same": Noisy(),
     "test_a_batch_is_each_alone": Normalising(),
     "test_gradients_reach_x_and_the_embedding": Cut(),
     "test_gradients_do_not_cross_rows": Blending(),

@@ -196,7 +196,7 @@ BROKEN = {
     "test_stopping_anywhere_leaves_a_valid_result": Particles(),
     "test_snapshots_keep_their_numbers": Reusing(),
     "test_snapshots_hold_no_graph": Leaking(),
-    "test_the_grad_mode_is_given_back": Gradless(),
+    "test_the_grad_mode_is_restored": Gradless(),
     "test_networks_are_left_as_they_were": Training(),
     "test_on_average_it_improves": WorstOfTwo(),
     "test_the_worst_is_plain_sampling": RandomDirection(rho=3.0),

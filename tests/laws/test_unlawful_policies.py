@@ -109,8 +109,8 @@ BROKEN = {
     "test_predictions_stay_within_the_tolerance": Scaled(),
     "test_gradients_stay_within_the_tolerance": DoubledGradient(),
     "test_an_exact_policy_gives_the_same_result": Bolder(),
-    "test_everything_is_handed_back": Keeping(),
-    "test_everything_is_handed_back_after_an_error": FairWeather(),
+    "test_everything_is_restored": Keeping(),
+    "test_everything_is_restored_after_an_error": FairWeather(),
     "test_it_serves_a_second_run": Wearing(),
     "test_policies_compose": Single(),
 }

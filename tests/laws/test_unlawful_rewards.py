@@ -63,7 +63,7 @@ def falling(images, prompts):
 BROKEN = {
     "test_one_finite_float_per_image": per_channel,
     "test_the_same_image_gets_the_same_score": noisy,
-    "test_each_image_is_judged_alone": centred,
+    "test_each_image_is_scored_alone": centred,
     "test_order_does_not_matter": numbered,
     "test_images_are_not_changed": overwriting,
     "test_scores_do_not_depend_on_the_grad_mode": graph_lover,

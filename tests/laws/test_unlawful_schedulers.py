@@ -19,8 +19,8 @@ class Sampler:
     def predict(self, state, output, step):
         return self.inner.predict(state, output, step)
 
-    def believe(self, state, x0, step):
-        return self.inner.believe(state, x0, step)
+    def from_x0(self, state, x0, step):
+        return self.inner.from_x0(state, x0, step)
 
 
 class Backwards(Sampler):
@@ -33,34 +33,34 @@ class Remembering(Sampler):
     last = 0.0
 
     def predict(self, state, output, step):
-        believed = super().predict(state, output, step)
-        self.last, before = believed.x0.mean().item(), self.last
-        return attrs.evolve(believed, x0=believed.x0 + 0.1 * before)
+        prediction = super().predict(state, output, step)
+        self.last, before = prediction.x0.mean().item(), self.last
+        return attrs.evolve(prediction, x0=prediction.x0 + 0.1 * before)
 
 
 class LoudNoise(Sampler):
     def predict(self, state, output, step):
-        believed = super().predict(state, output, step)
-        return attrs.evolve(believed, eps=2 * believed.eps)
+        prediction = super().predict(state, output, step)
+        return attrs.evolve(prediction, eps=2 * prediction.eps)
 
 
 class Wider(Sampler):
     def predict(self, state, output, step):
-        believed = super().predict(state, output, step)
-        mean, std = believed.transition.mean, believed.transition.std
-        return attrs.evolve(believed, transition=GaussianTransition(mean, 1.2 * std))
+        prediction = super().predict(state, output, step)
+        mean, std = prediction.transition.mean, prediction.transition.std
+        return attrs.evolve(prediction, transition=GaussianTransition(mean, 1.2 * std))
 
 
 class Shifted(Sampler):
     def predict(self, state, output, step):
-        believed = super().predict(state, output, step)
-        return attrs.evolve(believed, transition=GaussianTransition(believed.transition.mean + 0.1, believed.transition.std))
+        prediction = super().predict(state, output, step)
+        return attrs.evolve(prediction, transition=GaussianTransition(prediction.transition.mean + 0.1, prediction.transition.std))
 
 
 class Shrunk(Sampler):
     def predict(self, state, output, step):
-        believed = super().predict(state, output, step)
-        return attrs.evolve(believed, transition=GaussianTransition(0.97 * believed.transition.mean, believed.transition.std))
+        prediction = super().predict(state, output, step)
+        return attrs.evolve(prediction, transition=GaussianTransition(0.97 * prediction.transition.mean, prediction.transition.std))
 
 
 class Averaging(Sampler):
@@ -77,8 +77,8 @@ class BMajor(Prediction):
 
 class Interleaving(Sampler):
     def predict(self, state, output, step):
-        believed = super().predict(state, output, step)
-        return BMajor(believed.x0, believed.eps, believed.transition, believed.history)
+        prediction = super().predict(state, output, step)
+        return BMajor(prediction.x0, prediction.eps, prediction.transition, prediction.history)
 
 
 class Cut(Sampler):
@@ -88,7 +88,7 @@ class Cut(Sampler):
 
 BROKEN = {
     "test_the_table_leads_from_noise_to_an_image": Backwards(),
-    "test_asking_twice_gives_the_same": Remembering(),
+    "test_calling_twice_gives_the_same": Remembering(),
     "test_x_is_made_of_x0_and_eps": LoudNoise(),
     "test_tweedie_is_the_posterior_mean": Sampler(vp_scheduler(10, 1.0, "v_prediction")),
     "test_transitions_keep_the_marginals": Wider(),

@@ -84,7 +84,7 @@ def test_what_an_edit_cannot_take_is_refused(backbone, image):
         edited(backbone, None, "a blue square", "fixed")
     with pytest.raises(InputError, match="latents are given"):
         edited(backbone, image, "a blue square", "fixed", latents=torch.zeros(1, 4, 8, 8))
-    with pytest.raises(IncompatibleError, match="step 0 draws no noise"):
+    with pytest.raises(IncompatibleError, match="step 0 adds no noise"):
         edited(backbone, image, "a blue square", "fixed", eta=0.0)
     with pytest.raises(IncompatibleError, match="embeddings that differ from step to step"):
         edited(backbone, image, "a blue square", DATE(variable=tta.NullEmbedding()), inversion="null-text")

@@ -95,7 +95,7 @@ def test_a_whole_chain_climbs_in_segments(rewards, backbone, name):
     whole, cut = (aligned(backbone, method, rewards[name], memory) for memory in ((), "segments"))
     assert cut.scores[0] == pytest.approx(whole.scores[0], abs=1e-4)
     assert cut.scores[0] > cut.baseline.scores[0]
-    with pytest.raises(IncompatibleError, match=r"Segments.*cuts a chain that is differentiated as a whole"):
+    with pytest.raises(IncompatibleError, match=r"Segments.*splits a chain that is differentiated as a whole"):
         aligned(backbone, METHODS["date"], rewards[name], "segments")
 
 

@@ -128,7 +128,7 @@ def test_refusals_say_why():
         make("ddim", PNDM, steps=2000)
     with pytest.raises(InputError, match="`mu` must be passed"):
         make("native", FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True))
-    with pytest.raises(InputError, match=r"no times for 1 steps.* Take more steps"):
+    with pytest.raises(InputError, match=r"no times for 1 steps.* Use more steps"):
         make("native", FlowMatchEulerDiscreteScheduler(shift_terminal=0.02), steps=1)
 
 

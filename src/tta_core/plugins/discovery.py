@@ -1,6 +1,6 @@
-"""Finds plugins by the entry points of the group `tta`, each isolated, so that a broken one does not affect the others.
+"""Finds plugins by the entry points of the group `tta` and loads each in isolation, so that a broken one does not affect the others.
 
-`TTA_PLUGINS` (comma-separated distribution names) loads only those besides the built-in ones; `TTA_PLUGINS_BLOCK` loads all but those.
+`TTA_PLUGINS` (comma-separated distribution names) loads only the built-in plugins and those; `TTA_PLUGINS_BLOCK` loads all except those.
 """
 
 import importlib.metadata
@@ -17,11 +17,11 @@ from tta_core.plugins import hookspecs
 from tta_core.plugins.entry import Entry, checked
 from tta_core.plugins.isolation import isolated, stdout_protected
 from tta_core.plugins.registry import KINDS, Registry
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 
 GROUP = "tta"
 OWN = "tta-align"
-CHOOSERS = ("TTA_PLUGINS", "TTA_PLUGINS_BLOCK")
+SELECTING_VARIABLES = ("TTA_PLUGINS", "TTA_PLUGINS_BLOCK")
 
 
 @attrs.frozen
@@ -40,7 +40,7 @@ class Found:
 
 @attrs.define
 class Plugins:
-    """The plugins in use, with their hooks and registered names; and all plugins that were found."""
+    """The loaded plugins, with their hooks and registered names; `found` also lists the broken and the blocked ones."""
 
     hooks: pluggy.PluginManager
     registry: Registry
@@ -63,10 +63,10 @@ def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
     if not _selected(found.distribution):
         return attrs.evolve(found, blocked=True)
     try:
-        with isolated(lambda error: LoadError(told(error))), stdout_protected():
+        with isolated(lambda error: LoadError(error_text(error))), stdout_protected():
             plugin = point.load()
             if plugin is None:
-                raise LoadError(f"the entry point {point.value!r} is None, but it names a module with hooks")
+                raise LoadError(f"the entry point {point.value!r} is None, but it must be a module with hooks")
             made.hooks.register(plugin, name=str(found))
             made.hooks.check_pending()
             entries = _registered(made.hooks, plugin, str(found))
@@ -93,18 +93,18 @@ def _registered(hooks: pluggy.PluginManager, plugin: object, who: str) -> list[E
 def register(
     entries: list[Entry], kind: str, who: str, name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()
 ) -> None:
-    """What a plugin's hook is given, but for the first three, notes an entry."""
+    """Checks an entry and adds it to `entries`. A plugin's hook gets this function with the first three arguments already set."""
     entries.append(checked(Entry(kind, name, target, summary, pipelines, who)))
 
 
 def unmatched(found: Iterable[Found]) -> dict[str, list[str]]:
-    """By environment variable, the names in it that no distribution with plugins has."""
+    """For each environment variable, the names in it to which no distribution with plugins belongs."""
     known = {_canonical(one.distribution) for one in found}
-    return {variable: sorted(strange) for variable in CHOOSERS if (strange := _names(variable) - known)}
+    return {variable: sorted(unknown) for variable in SELECTING_VARIABLES if (unknown := _names(variable) - known)}
 
 
 def _selected(distribution: str) -> bool:
-    only, block = map(_names, CHOOSERS)
+    only, block = map(_names, SELECTING_VARIABLES)
     name = _canonical(distribution)
     return name not in block and (not only or name == OWN or name in only)
 
@@ -114,5 +114,5 @@ def _names(variable: str) -> set[str]:
 
 
 def _canonical(distribution: str) -> str:
-    """As package indexes compare names."""
+    """The normalised name, by which package indexes compare names."""
     return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -8,7 +8,7 @@ import attrs
 
 from tta_core.errors import InputError, LoadError
 from tta_core.plugins.isolation import isolated, stdout_protected
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _TARGET = re.compile(r"[\w.]+:\w+(\.\w+)?")
@@ -27,7 +27,7 @@ class Entry:
     plugin: str
 
     def load(self) -> object:
-        """The class, preset, factory or function itself. Raises `LoadError` naming the plugin if its module cannot be imported."""
+        """The class, preset, factory or function itself. Raises `LoadError`, which names the plugin, if its module cannot be imported."""
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
@@ -37,12 +37,12 @@ class Entry:
     def _unreadable(self, error: BaseException) -> LoadError:
         return LoadError(
             f"The {self.kind} entry {self.name!r} of {self.plugin} could not be imported from {self.target!r}: "
-            f"{told(error)}. Other names still work; `tta doctor` lists what is broken."
+            f"{error_text(error)}. Other names still work; `tta doctor` lists what is broken."
         )
 
 
 def checked(entry: Entry) -> Entry:
-    """The entry. Raises `InputError` that names the plugin, the argument and its value, for anything but the documented form."""
+    """The entry. Raises `InputError`, which names the plugin, the argument and its value, if an argument has not the documented form."""
     target, pipelines = entry.target, entry.pipelines
     if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
         raise _refusal(entry, "name", entry.name, "lower-case letters, digits, '-', '.' and '+', such as 'local-contrast'")
@@ -55,11 +55,11 @@ def checked(entry: Entry) -> Entry:
     if not isinstance(pipelines, tuple) or not all(isinstance(name, str) and _CLASS.fullmatch(name) for name in pipelines):
         raise _refusal(entry, "pipelines", pipelines, "a tuple of class names, such as ('FluxPipeline',)")
     if pipelines and entry.kind != "backbones":
-        raise _refusal(entry, "pipelines", pipelines, "none: backbones alone adapt pipelines")
+        raise _refusal(entry, "pipelines", pipelines, "none: only backbones adapt pipelines")
     return entry
 
 
-def _refusal(entry: Entry, argument: str, value: object, taken: str) -> InputError:
+def _refusal(entry: Entry, argument: str, value: object, expected: str) -> InputError:
     return InputError(
-        f"{entry.plugin} registered {entry.name!r:.60} among the {entry.kind}, with the {argument} {value!r:.100}; give {taken}."
+        f"{entry.plugin} registered {entry.name!r:.60} among the {entry.kind}, with the {argument} {value!r:.100}; give {expected}."
     )

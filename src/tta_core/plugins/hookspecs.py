@@ -1,7 +1,7 @@
-"""The hook specifications: one registration hook for each kind of plugin, three hooks that watch a run, one that shows it.
+"""The hook specifications: one registration hook for each kind of plugin, three hooks that watch a run, and one that makes its page.
 
-Registration hooks are called once, when a name is first looked up. They must stay light: register "module:attribute" strings rather
-than importing a model library. The observation hooks are called during `tta_core.align`.
+Registration hooks are called once, when a name is first looked up. They must be fast: register "module:attribute" strings instead of
+importing a model library. The observation hooks are called during `tta_core.align`.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Register(Protocol):
         Args:
             name: what users type; lower case with dashes.
             target: a class or factory, or "module:attribute", imported when first used. A class method without arguments is a preset:
-                "package.module:Class.fast" makes the class with other settings, all of which can still be set.
+                "package.module:Class.fast" makes an instance with other defaults; users can still set every setting.
             summary: one line for `tta list`.
             pipelines: backbones only: the names of the diffusers pipeline classes that this backbone adapts.
         """
@@ -36,7 +36,7 @@ class Register(Protocol):
 
 @runtime_checkable
 class FinishedRun(Protocol):
-    """What a hook can read of a finished run; the hook gets a `tta_core.Alignment`, which has more."""
+    """The attributes of a finished run that a hook can rely on; the hook gets a `tta_core.Alignment`, which has more."""
 
     prompts: tuple[str, ...]
     cost: "Ledger"
@@ -44,13 +44,13 @@ class FinishedRun(Protocol):
     stopped: str
 
     def record(self) -> dict[str, Any]:
-        """Everything but the pixels, as plain data for JSON: scores, baseline, trace, cost and manifest."""
+        """Everything except the pixels, as plain data for JSON: scores, baseline, trace, cost and manifest."""
         ...
 
 
 @hookspec
 def tta_register_backbones(register: Register) -> None:
-    """Register backbones: factories that give a `tta_core.Backbone`. Since 0.1."""
+    """Register backbones: factories that return a `tta_core.Backbone`. Since 0.1."""
 
 
 @hookspec
@@ -75,20 +75,20 @@ def tta_register_memory(register: Register) -> None:
 
 @hookspec
 def tta_run_started(problem: "Problem") -> None:
-    """A run is about to take its first step. Since 0.1."""
+    """Called before the first step of a run. Since 0.1."""
 
 
 @hookspec
 def tta_snapshot(snapshot: "Snapshot") -> None:
-    """A method has reached a new snapshot. The hook must not change it. A batch that failed is run again in halves, whose snapshots
-    start again and have fewer samples. Since 0.1."""
+    """Called with each new snapshot of a method. The hook must not change it. If a batch fails, it is run again in halves; the hook then
+    gets their snapshots from the first one on, with fewer samples. Since 0.1."""
 
 
 @hookspec
 def tta_run_finished(alignment: FinishedRun) -> None:
-    """A run has ended, also when it was interrupted. Since 0.1."""
+    """Called when a run has ended, also if it was interrupted. Since 0.1."""
 
 
 @hookspec(firstresult=True)
 def tta_page(alignment: FinishedRun) -> str | None:
-    """One HTML file that shows a finished run, for `Alignment.report`; the page of the first plugin that returns one is used. Since 0.2."""
+    """Return one HTML file that shows a finished run, for `Alignment.report`; the first page that a plugin returns is used. Since 0.2."""

@@ -1,4 +1,4 @@
-"""Runs plugin code so that nothing it raises or prints affects other plugins or the run."""
+"""Runs plugin code so that its exceptions and prints do not affect other plugins or the run."""
 
 import signal
 import sys
@@ -14,13 +14,13 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 @contextmanager
 def isolated(refusal: Refusal) -> Iterator[None]:
-    """Any exception inside, including SystemExit and KeyboardInterrupt, becomes `refusal(error)`; only the KeyboardInterrupt of a real
+    """Raises `refusal(error)` for every exception inside, including SystemExit and KeyboardInterrupt. Only the KeyboardInterrupt of a real
     Ctrl-C, or of a handler of SIGTERM or SIGHUP, is raised unchanged."""
-    with _signals_noted() as came:
+    with _signals_recorded() as received:
         try:
             yield
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and came:
+            if isinstance(error, KeyboardInterrupt) and received:
                 raise
             made = refusal(error)
             raise made from (None if made is error else error)
@@ -28,7 +28,7 @@ def isolated(refusal: Refusal) -> Iterator[None]:
 
 @contextmanager
 def stdout_protected() -> Iterator[None]:
-    """Redirects prints to standard error, so that a plugin that prints while it is loaded does not break `tta list --json`."""
+    """Redirects standard output to standard error, so that a plugin that prints while it is loaded does not break `tta list --json`."""
     if sys.stderr is None:
         yield
         return
@@ -37,24 +37,25 @@ def stdout_protected() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """A list that is empty until a signal comes whose handler may raise. Only the main thread gets one, where Python handles it at all."""
-    came: list[int] = []
+def _signals_recorded() -> Iterator[list[int]]:
+    """A list of the signals received inside that have a Python handler. Python handles signals only in the main thread; in other threads
+    the list stays empty."""
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield came
+        yield received
         return
     handlers: dict[int, Any] = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
-    note = partial(_note, came, handlers)
+    record = partial(_record, received, handlers)
     for number in handlers:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
-        yield came
+        yield received
     finally:
         for number, handler in handlers.items():
-            if signal.getsignal(number) is note:
+            if signal.getsignal(number) is record:
                 signal.signal(number, handler)
 
 
-def _note(came: list[int], handlers: Mapping[int, Any], number: int, frame: object) -> None:
-    came.append(number)
+def _record(received: list[int], handlers: Mapping[int, Any], number: int, frame: object) -> None:
+    received.append(number)
     handlers[number](number, frame)

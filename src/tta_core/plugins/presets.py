@@ -1,4 +1,4 @@
-"""A preset: a class method that makes its class with other settings, such as `NullTTA.fast`, and is registered under a name of its own."""
+"""Presets: class methods without arguments that make an instance with other defaults, such as `NullTTA.fast`, registered by a name."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,13 +8,13 @@ import attrs
 
 
 def class_of(target: object) -> type | None:
-    """The class itself, or the class whose preset it is; None for anything else."""
+    """The target if it is a class, or the class of a preset; None for anything else."""
     owner = target.__self__ if inspect.ismethod(target) else target
     return owner if isinstance(owner, type) else None
 
 
 def changes(target: object) -> dict[str, Any]:
-    """The settings in which a preset differs from its class's defaults; none for a class, or without attrs."""
+    """The settings in which a preset differs from its class's defaults; empty for a class, or for a class that does not use attrs."""
     cls: Any = class_of(target)
     if target is cls or not attrs.has(cls):
         return {}
@@ -24,7 +24,7 @@ def changes(target: object) -> dict[str, Any]:
 
 
 def make(target: object, settings: Mapping[str, Any]) -> object:
-    """One of a class, or of a preset, with these settings; what a preset changes stays, unless a setting says otherwise."""
+    """An instance of a class or a preset with these settings. They take precedence over the preset's; its other settings stay."""
     cls = class_of(target)
     if cls is None or target is cls or not settings:
         return cast(Callable[..., object], target)(**settings)

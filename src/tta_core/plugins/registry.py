@@ -9,15 +9,15 @@ from tta_core.errors import LoadError, TTAError, UnknownNameError
 from tta_core.plugins.entry import Entry as Entry
 from tta_core.plugins.isolation import isolated
 from tta_core.plugins.presets import class_of
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 
 KINDS = ("backbones", "schedulers", "rewards", "methods", "memory")
 
 
 @attrs.define
 class Registry:
-    """Everything registered, by kind and name; `broken` are the plugins that could not register theirs, `disputed` the
-    pipeline classes that two backbones adapt."""
+    """All registered entries, by kind and name. `broken` lists plugins whose registration failed; `disputed` has a message for each
+    pipeline class that two backbones adapt."""
 
     _entries: dict[tuple[str, str], Entry] = attrs.field(factory=dict)
     collisions: list[str] = attrs.field(factory=list)
@@ -25,27 +25,27 @@ class Registry:
     disputed: dict[str, str] = attrs.field(factory=dict)
 
     def add(self, entry: Entry) -> None:
-        """Add an entry. A name that another plugin took already makes both unusable by that name, and says so when asked for; a pipeline
-        class that another backbone adapts already stays with neither."""
-        self._claim(entry)
+        """Add an entry. If another plugin has registered the name, neither can be used by it, and looking it up raises an error. If another
+        backbone adapts the same pipeline class, neither is used for that class."""
+        self._note_disputed(entry)
         taken = self._entries.get((entry.kind, entry.name))
         if taken is None:
             self._entries[entry.kind, entry.name] = entry
             return
         self.collisions.append(
             f"Two plugins register the {entry.kind} name {entry.name!r}: {taken.plugin} and {entry.plugin}. "
-            "Neither is taken: block one with TTA_PLUGINS_BLOCK, or import the class and pass the object."
+            "Neither is used: block one with TTA_PLUGINS_BLOCK, or import the class and pass the object."
         )
         self._entries[entry.kind, entry.name] = attrs.evolve(taken, target=Collision(self.collisions[-1]))
 
-    def _claim(self, entry: Entry) -> None:
-        """Note two backbones of different names that adapt one pipeline class."""
+    def _note_disputed(self, entry: Entry) -> None:
+        """Record pipeline classes that two backbones of different names adapt."""
         for other in self.entries("backbones"):
             for pipeline in sorted({*entry.pipelines} & {*other.pipelines}):
                 if other.name != entry.name:
                     self.disputed[pipeline] = (
                         f"Two backbones adapt {pipeline}: {other.name!r} of {other.plugin} and {entry.name!r} of {entry.plugin}. Neither "
-                        "is taken: block one with TTA_PLUGINS_BLOCK, or make the backbone yourself and pass the object."
+                        "is used: block one with TTA_PLUGINS_BLOCK, or make the backbone yourself and pass the object."
                     )
                     self.collisions.append(self.disputed[pipeline])
 
@@ -64,28 +64,29 @@ class Registry:
         entry = self._entries.get((kind, name))
         if entry is None:
             hint = nearest(name, [known.name for known in self.entries(kind)])
-            missing = f" Nothing is registered by {', '.join(self.broken)}: `tta doctor` says why." if self.broken else ""
+            missing = f" Nothing is registered by {', '.join(self.broken)}: `tta doctor` shows why." if self.broken else ""
             raise UnknownNameError(f"No {kind} entry is called {name!r}. {hint} `tta list {kind}` lists them all.{missing}")
         if isinstance(entry.target, Collision):
             raise LoadError(entry.target.message)
         return entry
 
     def create(self, kind: str, name: str) -> object:
-        """An object of the named class with its defaults. A function is a reward itself; for other kinds it is called as a factory."""
+        """An instance of the named class with its defaults. A registered function is itself the reward; for other kinds it is called as a
+        factory."""
         entry = self.find(kind, name)
         loaded = entry.load()
         if not callable(loaded) or (kind == "rewards" and class_of(loaded) is None):
             return loaded
 
-        def unmade(error: BaseException) -> Exception:
+        def refusal(error: BaseException) -> Exception:
             if isinstance(error, TTAError):
                 return error
             return LoadError(
-                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {told(error)}. Make "
-                "it yourself and pass it; a backbone that adapts a pipeline is given the pipeline, its folder or its hub id instead."
+                f"The {kind} entry {name!r} of {entry.plugin} could not be made with its defaults: {error_text(error)}. Make "
+                "it yourself and pass it. For a backbone that adapts a pipeline, pass the pipeline, its folder or its hub id."
             )
 
-        with isolated(unmade):
+        with isolated(refusal):
             return loaded()
 
 

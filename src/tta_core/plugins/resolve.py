@@ -1,4 +1,4 @@
-"""Resolves what a user gives, a name or an object, to what a run needs."""
+"""Resolves a name or an object that a user gives to the part that a run needs."""
 
 import os
 import re
@@ -18,9 +18,12 @@ from tta_core.values.provenance import describe, name_of
 
 
 def backbone(source: object) -> Backbone:
-    """A registered name, a folder or hub id in diffusers' layout, a loaded diffusers pipeline, or a `Backbone`.
+    """The backbone for a registered name, a folder or hub id in diffusers' layout, a loaded diffusers pipeline, or a `Backbone`.
 
-    A pipeline is recognised by the names of its classes, so subclasses work and diffusers need not be imported for it.
+    A pipeline is recognised by the names of its classes, so subclasses work, and diffusers need not be imported.
+
+    Raises:
+        InputError: the source is none of these.
     """
     registry = plugins().registry
     named = isinstance(source, str) and source in {entry.name for entry in registry.entries("backbones")}
@@ -42,10 +45,11 @@ def backbone(source: object) -> Backbone:
     )
 
 
-def reward(source: object, drawn_by: Backbone) -> Reward:
-    """A registered name, or any callable `(images, prompts) -> scores`. A backbone may bring its own reward of a name."""
+def reward(source: object, backbone: Backbone) -> Reward:
+    """The reward for a registered name, or any callable `(images, prompts) -> scores`. A backbone can replace the reward of a name by its
+    own (`Defaults.rewards`)."""
     if isinstance(source, str):
-        source = plugins().registry.create("rewards", drawn_by.defaults.rewards.get(source, source))
+        source = plugins().registry.create("rewards", backbone.defaults.rewards.get(source, source))
     if isinstance(source, type) or not callable(source):
         raise InputError(f"{shown(source)} is not a reward. Give a name (`tta list rewards`) or a function (images, prompts) -> scores.")
     return source
@@ -70,7 +74,7 @@ def remote_reward(
 
 
 def method(source: object) -> Method:
-    """A registered name, or a `Method`."""
+    """The method for a registered name, or the given `Method`. Raises `InputError` for anything else."""
     made = plugins().registry.create("methods", source) if isinstance(source, str) else source
     if isinstance(made, type) or not isinstance(made, Method):
         raise InputError(f"{shown(source)} is not a method. Give a name (`tta list methods`) or an instance, such as DATE(rho=0.5).")
@@ -80,7 +84,8 @@ def method(source: object) -> Method:
 
 
 def policies(source: object) -> tuple[MemoryPolicy, ...]:
-    """A name, a policy, or a sequence of either; applied from left to right. A size such as "16GB" chooses policies that fit in it."""
+    """The memory policies for a name, a policy, or a sequence of either; applied from left to right. A size such as "16GB" is a limit: the
+    policy "auto" then chooses policies with which the run fits in it."""
     if isinstance(source, str) or not isinstance(source, Sequence):
         source = (source,)
     return tuple(_policy(item, plugins().registry) for item in source)
@@ -99,8 +104,9 @@ def _policy(source: object, registry: Registry) -> MemoryPolicy:
 
 
 def size_in_bytes(text: str) -> int | None:
-    """16GB, 800 mb, 11.5GiB: decimal and binary units; None for what begins with no digit. Raises `InputError` for other sizes."""
+    """The bytes of 16GB, 800 mb or 11.5GiB: decimal and binary units; None for a text that does not begin with a digit. Raises `InputError`
+    for other sizes."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(i?)B", text, re.IGNORECASE)
     if found is None and text[:1].isdigit():
-        raise InputError(f"{text!r} is no size of memory. Write it as 16GB, 800MB or 11.5GiB.")
+        raise InputError(f"{text!r} is not a size of memory. Write it as 16GB, 800MB or 11.5GiB.")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** (2 if found[2] in "Mm" else 3)) if found else None

@@ -14,9 +14,9 @@ from tta_core.values.typing import Images, Latents, frozen
 
 @frozen
 class Defaults:
-    """The settings of a run that the user leaves out. `rewards` maps a reward's name to the one that fits this backbone's
-    images (the embedded model has a CLIP trained on shapes). `float32` lists the roles of networks that overflow in half
-    precision (SDXL's decoder): the fp16 policy does not cast those. `note` is a warning for runs that take `steps` from here."""
+    """The settings of a run if the user gives none; `height` and `width` in pixels. `rewards` maps a reward's name to the one that fits
+    this backbone's images (the embedded model has a CLIP trained on shapes). `float32` lists the roles of networks that overflow in half
+    precision (SDXL's decoder): the fp16 policy does not cast those. `note` is a warning for runs that use the default `steps`."""
 
     steps: int = 50
     guidance: float = 7.5
@@ -38,7 +38,7 @@ class Backbone(Protocol):
 
     @property
     def defaults(self) -> Defaults:
-        """Steps, guidance and size if the user gives none."""
+        """Steps, guidance and image size if the user gives none."""
         ...
 
     @property
@@ -57,7 +57,7 @@ class Backbone(Protocol):
         ...
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(c, h, w) of the latents of a height x width image. Raises `InputError` for sizes that it does not support."""
+        """(c, h, w) of the latents of a height x width image. Raises `InputError` for sizes that the model does not support."""
         ...
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
@@ -65,19 +65,20 @@ class Backbone(Protocol):
         ...
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """The null embedding of each sample; a string is a negative prompt, None the family's own choice. None: it has none."""
+        """The null embedding of each sample: of a negative prompt, or, for None, the model family's own. Returns None if the model has
+        none."""
         ...
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
-        """The raw output of one guidance branch, one row per row of x. Pure and differentiable in x and the embedding."""
+        """The raw output of one guidance branch, with the shape of x. Pure, and differentiable in x and the embedding."""
         ...
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """The guided output; `null + guidance * (text - null)` unless the family rescales."""
+        """The guided output: `null + guidance * (text - null)`, unless the model family rescales it."""
         ...
 
     def decode(self, x0: Latents) -> Images:
-        """Clean latents to RGB, 0 to 1, *not clamped*; differentiable."""
+        """Clean latents decoded to RGB, 0 to 1, *not clamped*; differentiable."""
         ...
 
 
@@ -86,17 +87,17 @@ class EncodesImages(Protocol):
     """A backbone that can start from an image."""
 
     def encode_image(self, images: Images) -> Latents:
-        """The clean latents of RGB in [0, 1]; `decode` approximately inverts it."""
+        """The clean latents of RGB images in [0, 1]; `decode` approximately inverts this."""
         ...
 
 
 @runtime_checkable
 class SteersAttention(Protocol):
-    """A backbone that can apply `Embedding.attention`: its `predict` moves the context from one cross-attention layer to the next."""
+    """A backbone that can apply `Embedding.attention`: its `predict` changes the context from one cross-attention layer to the next."""
 
     @property
     def steers_attention(self) -> bool:
-        """Whether it does, with the denoiser that it has."""
+        """Whether it can, with its current denoiser."""
         ...
 
 

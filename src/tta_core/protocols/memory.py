@@ -15,16 +15,16 @@ from tta_core.values.ledger import Meter
 from tta_core.values.schedules import Schedule
 from tta_core.values.typing import Images, Latents, frozen
 
-# A cosine's slope with respect to a pixel is 1e-5 to 1e-4, mostly below what float16 holds in full.
+# The gradient of a cosine by a pixel is 1e-5 to 1e-4, mostly below the smallest normal float16 (6e-5).
 HALF_LOSS_SCALE = 1024.0
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Clean latents to images, 0 to 1, not clamped."""
+    """Decodes clean latents to RGB images, 0 to 1, not clamped."""
 
     def __call__(self, x0: Latents, /) -> Images:
-        """Decode."""
+        """The images, one per row of x0."""
         ...
 
 
@@ -35,11 +35,10 @@ class Setup:
     Attributes:
         look_ahead: the decoder for look-aheads inside the optimisation; None: the backbone's own.
         segment: how many steps of a differentiated chain share one checkpoint; None keeps all activations.
-        loss_scale: multiplies the objective before its backward, and is divided out again; `HALF_LOSS_SCALE` where a network came in
-            float16, 1 elsewhere.
-        prompts, height, width, guidance: of the run: the batch, the size in pixels, the weight of the guidance; None: the backbone's
-            default.
-        prices, meter: with which the run's ledger counts FLOPs and peak memory.
+        loss_scale: the objective is multiplied by it before the backward pass, and gradients are divided by it. `HALF_LOSS_SCALE` if a
+            network is in float16, else 1.
+        prompts, height, width, guidance: the run's prompts, its size in pixels and its guidance weight; None: the backbone's default.
+        prices, meter: the run's ledger counts FLOPs and peak memory with them.
         remarks: notes of policies for the run's record, such as which policies "auto" chose, and why.
         undo: callbacks that restore everything at the end of the run, also after an error.
     """
@@ -68,25 +67,26 @@ def _in_half(setup: Setup) -> bool:
 
 @runtime_checkable
 class MemoryPolicy(Protocol):
-    """Setup -> Setup. `tolerance` is 0 for an exact policy (same outputs and gradients up to the order of sums), else the relative
-    difference of a prediction that it may cause."""
+    """A function of a `Setup` that returns a changed one. `tolerance` is 0 for an exact policy (same outputs and gradients up to the order
+    of sums), else the relative difference of a prediction that it may cause."""
 
     @property
     def tolerance(self) -> float:
-        """Relative difference it may cause; 0 for an exact policy."""
+        """The relative difference of a prediction that it may cause; 0 for an exact policy."""
         ...
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup under this policy; `setup.undo` undoes every change that it makes in place."""
+        """The setup with this policy applied; callbacks in `setup.undo` undo every change that it makes in place."""
         ...
 
 
 @runtime_checkable
 class Chooser(MemoryPolicy, Protocol):
-    """A policy that chooses policies, by predicting what a run needs. The registry's entry "auto" is one, made with a limit in bytes."""
+    """A policy that predicts the memory need of a run and chooses other policies. The registry's entry "auto" is one; it takes a limit in
+    bytes."""
 
     def leaner(self) -> "Chooser | None":
-        """The chooser for another attempt after its choice ran out of memory; None if nothing is left to try."""
+        """The chooser for another attempt after its choice ran out of memory; None if there is no other choice."""
         ...
 
     def advice(self, setup: Setup) -> str:

@@ -23,14 +23,14 @@ class Snapshot:
     Attributes:
         index, total: the progress, in the method's own units (steps, or iterations).
         controls: the controls of this state.
-        x0: clean latents: the look-ahead of a step, the best iterate, at the end the result itself.
+        x0: clean latents: the look-ahead of a step, or the best iterate; in the last snapshot, the result.
         scores: their reward, if it was evaluated.
         parts: the scores of a mixture's rewards, by name.
-        penalties: regularisers by name, as they are subtracted from the objective.
+        penalties: regularisers by name, with the weights with which they are subtracted from the objective.
         objective: the value that the method increases, if it has one.
         gradient: d objective / d variable, one tensor per steered tensor, if it was computed.
         images: the result in [0, 1], if the method has decoded it with the full decoder.
-        readings: further numbers by name, such as effective sample size, evidence, ancestors, accepted moves.
+        readings: other numbers by name, such as effective sample size, evidence, ancestors or accepted moves.
     """
 
     index: int
@@ -46,9 +46,10 @@ class Snapshot:
     readings: Mapping[str, Tensor] = attrs.field(factory=dict)
 
     def better(self, other: "Snapshot") -> "Snapshot":
-        """The better of two, sample by sample; of equals, this one. Its place is the other's."""
+        """For each sample the state with the higher score; this one's if scores are equal. `index` and `total` are the other's. Raises
+        `InputError` if one has no scores."""
         if self.scores is None or other.scores is None:
-            raise InputError("Two snapshots were compared of which one has no scores. Score both: `problem.look(x0)`.")
+            raise InputError("Two snapshots were compared, but one has no scores. Score both: `problem.look(x0)`.")
         rows = self.scores >= other.scores
         x0 = torch.where(rows.view(-1, 1, 1, 1), self.x0, other.x0)
         images = None
@@ -64,20 +65,21 @@ class Needs:
     """What a method requires of the other parts; a mismatch is refused before the first step.
 
     Attributes:
-        variable: what it steers, if anything.
+        variable: the variable that it steers; None: it steers none.
         gradient: whether it differentiates the reward.
-        betas: whether it reads the noise schedule that the network was trained with (`Step.alpha`), which flow matching has not, and
-            divides by it, which a terminal SNR of zero forbids.
-        eta: the stochasticity that it requires, used if the user gives none; None: the sampler's own.
+        betas: whether it divides by the noise schedule of the network's training (`Step.alpha`). Flow matching has no such schedule, and
+            with a terminal SNR of zero the division is not possible.
+        eta: the eta that it was designed for, used if the user gives none; None: the sampler's own.
         stochastic: whether it requires noise at every step except the last, for KL divergences and weights of transitions.
         children: whether it chooses among several children of a step, which requires noise at some step.
-        chain: whether it differentiates the whole sampling chain (`Problem.sample`), whose steps are then all kept for the backward.
-        moves_x: whether it goes on from another x than the sampler draws. Its controls then do not repeat its run, and a pipeline's own
-            call cannot use it.
-        moves_x0: whether it tells the sampler another clean estimate (`Position.believe`) and goes on from what the sampler draws then. Its
-            controls do not repeat its run; a pipeline's own call can be given the same.
+        chain: whether it differentiates the whole sampling chain (`Problem.sample`), so that all steps are kept for the backward pass.
+        moves_x: whether it continues from another x than the one that the sampler returns. Its controls then do not repeat its run, and it
+            cannot run inside a pipeline's own call.
+        moves_x0: whether it gives the sampler another clean estimate (`Position.from_x0`) and continues from the sample of that prediction.
+            Its controls do not repeat its run; it can run inside a pipeline's own call.
         image: whether it starts from an image: `align(image=...)`.
-        one_trajectory: whether it samples one trajectory of each prompt, once, without going back, as a pipeline's own call does.
+        one_trajectory: whether it samples one trajectory of each prompt, once, without going back to earlier steps, as a pipeline's call
+            does.
         attention: whether it changes how cross-attention uses the tokens (`Embedding.attention`).
     """
 
@@ -97,13 +99,14 @@ class Needs:
 
 @runtime_checkable
 class Method(Protocol[ProblemT]):
-    """A frozen value with its paper's defaults; its `repr` is the record of the experiment. `ProblemT` is `tta_core.Problem`."""
+    """A method: a frozen value whose defaults are those of its paper. Its `repr` goes into a run's record. `ProblemT` is
+    `tta_core.Problem`."""
 
     @property
     def needs(self) -> Needs:
-        """What it requires of backbone, reward and sampler."""
+        """The requirements of the method on backbone, reward and sampler."""
         ...
 
     def align(self, problem: ProblemT) -> Iterator[Snapshot]:
-        """Run, yielding snapshots; `problem.check(self.needs)` comes first."""
+        """Run and yield snapshots; the last one is the result. Call `problem.check(self.needs)` first."""
         ...

@@ -11,7 +11,7 @@ class Timing(Protocol):
     """The arguments that a pipeline passes to its scheduler's `set_timesteps`, besides the number of steps."""
 
     def __call__(self, steps: int, shape: tuple[int, int, int], /) -> Mapping[str, object]:
-        """Keyword arguments, for latents of this `(c, h, w)`: FLUX's own sigmas, the shift of time at a resolution."""
+        """Keyword arguments for latents of shape `(c, h, w)`, such as FLUX's sigmas and its shift of time at a resolution."""
         ...
 
 
@@ -22,11 +22,11 @@ def untimed(steps: int, shape: tuple[int, int, int], /) -> Mapping[str, object]:
 
 @frozen
 class NativeSampler:
-    """A diffusers scheduler object and its pipeline's timing: what a backbone gives as `sampler` if the object alone is not enough.
+    """A diffusers scheduler object and its pipeline's timing: the value of a backbone's `sampler` if the object alone is not enough.
 
     Attributes:
-        timesteps, sigmas: the user's own, in place of the scheduler's spacing; as the pipeline's call takes them.
-        is_set: the pipeline has already called `set_timesteps`, and the object is read as it is.
+        timesteps, sigmas: the user's times or noise levels, used instead of the scheduler's; the same as for the pipeline's call.
+        is_set: whether the pipeline has already called `set_timesteps`; the object's table is then read as it is.
     """
 
     scheduler: object

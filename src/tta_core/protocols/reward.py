@@ -1,7 +1,7 @@
-"""The reward protocol: a function of images and prompts, whose card says what its number means.
+"""The reward protocol: a function of images and prompts, and the card that describes its scores.
 
-A reward is any callable `(images, prompts) -> scores`, a plain function included. Higher is better, always: a model whose number
-falls as images improve is registered negated.
+A reward is any callable `(images, prompts) -> scores`, also a plain function. Higher is always better: a model whose number falls as
+images improve is registered with the opposite sign.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from tta_core.values.typing import Images, Scores, frozen
 
 @runtime_checkable
 class Reward(Protocol):
-    """Scores of images, one per image, each depending on its own image and prompt alone; higher is better."""
+    """Returns one score per image, which depends on that image and its prompt alone; higher is better."""
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """Images are RGB in [0, 1], float32; `prompts[i]` belongs to `images[i]`."""
@@ -26,10 +26,10 @@ class Reward(Protocol):
 
 @frozen
 class Card:
-    """What a score means. `range` is that of real images, not a bound; None: unknown.
+    """What a score means. `range` is the usual range of real images, not a bound; None: unknown.
 
-    `differentiable` None: not declared; one trial call before the first step shows it. `needs` names the space that the reward
-    reads; only "image" (decoded, clean) exists today. `facts` are the facts that each prompt must have (see `tta_core.Prompt`): a prompt
+    `differentiable` None: not declared; a trial call before the first step shows it. `needs` names the space that the reward reads; today
+    there is only "image" (decoded, clean). `facts` are the names of the facts that each prompt must have (see `tta_core.Prompt`): a prompt
     without one is refused before the first step. `reads_prompt` False: the score depends on the image alone, and `tta score` needs no
     prompt.
     """
@@ -56,21 +56,21 @@ class Carded(Protocol):
 
 @runtime_checkable
 class Networked(Protocol):
-    """Something with networks, which memory policies can cast, checkpoint or move, and which a run freezes and restores."""
+    """An object with networks, by role. Memory policies can cast, checkpoint or move them; a run freezes and restores them."""
 
     networks: Mapping[str, nn.Module]
 
 
 @runtime_checkable
 class Mixed(Protocol):
-    """A reward that combines others, whose own scores are recorded in the trace."""
+    """A reward that combines others; the trace records the scores of each."""
 
     def parts(self, images: Images, prompts: Sequence[str]) -> Mapping[str, Scores]:
-        """Each part's scores, by name, each checked."""
+        """The scores of each part, by name; each is checked."""
         ...
 
     def mixed(self, parts: Mapping[str, Scores]) -> Scores:
-        """The reward, from its parts' scores."""
+        """The combined score from the parts' scores."""
         ...
 
 
@@ -83,7 +83,7 @@ def card_of(reward: Reward) -> Card:
 
 
 def networks_of(thing: object) -> Mapping[str, nn.Module]:
-    """The networks that an object declares; a bare `nn.Module` is its own network."""
+    """The networks that an object declares, by role; an `nn.Module` is its own network."""
     if isinstance(thing, nn.Module):
         return {"reward": thing}
     networks = thing.networks if isinstance(thing, Networked) else {}

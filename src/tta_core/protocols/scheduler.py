@@ -1,7 +1,7 @@
 """The scheduler protocol: a table of steps, and the Gaussian transition of each step.
 
-x = a x0 + s eps at a step and (a', s') at the next. DDIM(eta), DDPM, Euler and its ancestral form, flow Euler and its SDE, DPM-Solver++
-1 and 2M and their SDE differ in the table, in eta and in the order alone.
+At a step, x = a x0 + s eps; the next step has (a', s'). DDIM(eta), DDPM, Euler and its ancestral form, flow Euler and its SDE, DPM-Solver++
+1 and 2M and their SDE forms differ only in the table, in eta and in the order.
 """
 
 import math
@@ -21,7 +21,7 @@ Output = Literal["epsilon", "v_prediction", "flow", "sample"]
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Turns a raw network output into a prediction. Pure: it can be called any number of times at any step."""
+    """Turns a raw network output into a prediction. It is pure: it can be called any number of times, at any step, in any order."""
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -37,8 +37,8 @@ class Scheduler(Protocol):
         """The prediction at a state from the guided output there."""
         ...
 
-    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
-        """The prediction at a state for another clean estimate `x0`; eps is the rest of x."""
+    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The prediction at a state for another clean estimate `x0`; eps is (x - a x0) / s."""
         ...
 
 
@@ -47,17 +47,17 @@ class GaussianScheduler:
     """A scheduler made of a table of steps and one Gaussian transition kernel.
 
     Attributes:
-        steps: the table.
-        output: what the network predicts.
+        steps: the table, in sampling order.
+        output: the quantity that the network predicts.
         eta: share of the posterior's standard deviation at each step; 0 is deterministic, 1 is ancestral. A schedule gives each step its
             own.
         initial_std: standard deviation of x_T.
-        renoise: discard x and add fresh noise to x0 at each step (LCM, and `stochastic_sampling` of diffusers' flow-matching Euler); eta
-            has no effect then, nor at steps whose `std` is fixed.
+        renoise: discard x and add new noise to x0 at each step (LCM, and `stochastic_sampling` of diffusers' flow-matching Euler); eta
+            then has no effect. It also has none at steps whose `std` is fixed.
 
     Raises:
-        IncompatibleError: for a step from clean latents, and for one from noise alone if the network predicts the noise.
-        InputError: for an eta outside [0, 1].
+        IncompatibleError: a step starts from clean latents, or from noise alone although the network predicts the noise.
+        InputError: eta is outside [0, 1].
 
     Source: DDIM (arXiv 2010.02502) eq. 12 and 16; DPM-Solver++ (arXiv 2211.01095) algorithm 2 for the second order.
     """
@@ -72,30 +72,30 @@ class GaussianScheduler:
         for step in self.steps:
             if step.s <= 0:
                 raise IncompatibleError(
-                    f"Cannot use a table whose step {step.index} starts at s = {step.s:g}. This is because x is clean there, and there is "
-                    "no noise to take away. Leave that step out."
+                    f"Cannot use a table whose step {step.index} starts at s = {step.s:g}. This is because x is clean there, so "
+                    "there is no noise to remove. Leave that step out."
                 )
             if step.a <= 0 and self.output == "epsilon":
                 raise IncompatibleError(
                     f"Cannot use output 'epsilon' with a table whose step {step.index} starts at a = {step.a:g}. This is because x is "
-                    "noise alone there, and the noise does not tell x0. Use a network that predicts 'flow', 'v_prediction' or 'sample', "
-                    "or a table that starts at less noise."
+                    "noise alone there, so x0 cannot be computed from the noise. Use a network that predicts 'flow', 'v_prediction' or "
+                    "'sample', or a table that starts at less noise."
                 )
             if not 0 <= self._eta(step) <= 1:
                 raise InputError(
-                    f"eta is {self._eta(step):g} at step {step.index}, but it is the share of the posterior's noise that is drawn: give "
-                    "numbers in [0, 1]."
+                    f"eta is {self._eta(step):g} at step {step.index}, but it is the share of the posterior's noise that a step adds. "
+                    "Give numbers in [0, 1]."
                 )
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """x0 and eps from the output, and N((k/s) x + (a' - a k/s) D, std^2) with k = sqrt(s'^2 - std^2)."""
-        x0, eps = self._believed(state.x, output, step)
+        x0, eps = self._clean_and_noise(state.x, output, step)
         if step.skip:
             x0 = math.sqrt(1 - step.skip) * x0 + step.skip * state.x
         return self._prediction(state, x0, eps, step)
 
-    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
-        """The same from a clean estimate: eps = (x - a x0) / s, the order of the step kept."""
+    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The same for another clean estimate: eps = (x - a x0) / s; the order of the step is kept."""
         return self._prediction(state, x0, (state.x - step.a * x0) / step.s, step)
 
     def _prediction(self, state: State, x0: Latents, eps: Latents, step: Step) -> Prediction:
@@ -114,7 +114,7 @@ class GaussianScheduler:
     def _eta(self, step: Step) -> float:
         return at_step(self.eta, step.index, len(self.steps))
 
-    def _believed(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
+    def _clean_and_noise(self, x: Latents, output: Latents, step: Step) -> tuple[Latents, Latents]:
         a, s = step.a, step.s
         square = a * a + s * s
         if self.output == "epsilon":

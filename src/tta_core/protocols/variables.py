@@ -16,25 +16,25 @@ from tta_core.values.typing import evolve, frozen
 class ControllableVariable(Protocol):
     """The part of the controls that a method steers: `read` gets it, `write` replaces it.
 
-    Laws: reading what was written gives it; writing what was read changes nothing; the second of two writes wins. What a write does
-    not touch stays the *same object*, which is how the problem knows which guidance branch changed.
+    Laws: after a write, `read` returns the written value; writing the value that was read changes nothing; the second of two writes wins.
+    Embeddings that a write does not change stay the *same object*; by this, positions detect which guidance branch changed.
     """
 
     @property
     def needs_null(self) -> bool:
-        """Whether it requires a null embedding and guidance other than 1."""
+        """Whether it requires a null embedding and guidance above 1."""
         ...
 
     def read(self, controls: Controls) -> tuple[Tensor, ...]:
-        """The steered tensors; each has one row per sample in dimension 0 (noise: in dimension 1 it is moved to 0)."""
+        """The steered tensors; dimension 0 of each is the sample (for noise, it is moved there from dimension 1)."""
         ...
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
-        """New controls in which the steered tensors are these."""
+        """New controls with these values of the steered tensors."""
         ...
 
 
-class _Joins:
+class _Joinable:
     __slots__ = ()
 
     def __and__(self, other: ControllableVariable) -> "Product":
@@ -42,8 +42,8 @@ class _Joins:
 
 
 @frozen
-class TextEmbedding(_Joins):
-    """The text embedding's tokens (DATE), with `pooled` also its pooled vector."""
+class TextEmbedding(_Joinable):
+    """The tokens of the text embedding (DATE); with `pooled`, also its pooled vector."""
 
     pooled: bool = False
     needs_null: bool = attrs.field(default=False, init=False, repr=False)
@@ -58,8 +58,8 @@ class TextEmbedding(_Joins):
 
 
 @frozen
-class NullEmbedding(_Joins):
-    """The null embedding of classifier-free guidance (Null-TTA), with `pooled` also its pooled vector."""
+class NullEmbedding(_Joinable):
+    """The tokens of the null embedding of classifier-free guidance (Null-TTA); with `pooled`, also its pooled vector."""
 
     pooled: bool = False
     needs_null: bool = attrs.field(default=True, init=False, repr=False)
@@ -74,10 +74,10 @@ class NullEmbedding(_Joins):
 
 
 @frozen
-class Noise(_Joins):
-    """The injected noise (DNO): x_T and every step's; or the last `last` rows alone, or the first `first` (1: x_T).
+class Noise(_Joinable):
+    """The noise (DNO): x_T and the noise of every step, or only the last `last` rows, or only the first `first` (1: x_T).
 
-    Rows: samples first, `(b, steps, ...)`. Raises `InputError` for both.
+    The steered tensor is `(b, rows, c, h, w)`. Raises `InputError` if both `last` and `first` are given.
     """
 
     last: int | None = None
@@ -86,10 +86,10 @@ class Noise(_Joins):
 
     def __attrs_post_init__(self) -> None:
         if self.last is not None and self.first is not None:
-            raise InputError(f"{self!r} steers the last rows and the first. Give one of the two.")
+            raise InputError(f"{self!r} has both `last` and `first`, but it can steer only one of them. Give one of the two.")
 
     def read(self, controls: Controls) -> tuple[Tensor, ...]:
-        """The steered noises, `(b, steps, c, h, w)`."""
+        """The steered noises, `(b, rows, c, h, w)`."""
         return (controls.noise[self._rows(controls)].transpose(0, 1),)
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
@@ -110,8 +110,8 @@ def _flat(parts: tuple[ControllableVariable, ...]) -> tuple[ControllableVariable
 
 
 @frozen
-class Product(_Joins):
-    """Several variables steered as one; written `NullEmbedding() & TextEmbedding()`. Raises `IncompatibleError` for two of one kind."""
+class Product(_Joinable):
+    """Several variables steered as one: `NullEmbedding() & TextEmbedding()`. Raises `IncompatibleError` for two of one kind."""
 
     parts: tuple[ControllableVariable, ...] = attrs.field(converter=_flat)
 
@@ -120,7 +120,7 @@ class Product(_Joins):
         if len(set(kinds)) < len(kinds):
             raise IncompatibleError(
                 f"Cannot use {' & '.join(map(repr, self.parts))} as one variable. This is because two parts write the same controls, and "
-                "the second would undo the first. Name each control once."
+                "the second would undo the first. Use each control once."
             )
 
     @property
@@ -133,7 +133,7 @@ class Product(_Joins):
         return tuple(tensor for part in self.parts for tensor in part.read(controls))
 
     def write(self, controls: Controls, value: tuple[Tensor, ...]) -> Controls:
-        """Each part takes as many tensors as it reads."""
+        """New controls; each part writes as many of the tensors as it reads."""
         for part in self.parts:
             size = len(part.read(controls))
             controls, value = part.write(controls, value[:size]), value[size:]
@@ -144,7 +144,7 @@ def _null(controls: Controls) -> Embedding:
     if controls.null is None:
         raise IncompatibleError(
             "Cannot use a null-embedding variable with this backbone. This is because the variable steers the unconditional branch of "
-            "classifier-free guidance, but the backbone has no null embedding. Steer TextEmbedding() or Noise(), or ask for true guidance."
+            "classifier-free guidance, but the backbone has no null embedding. Steer TextEmbedding() or Noise(), or use true guidance."
         )
     return controls.null
 
@@ -154,14 +154,14 @@ def _read(embedding: Embedding, pooled: bool, branch: str) -> tuple[Tensor, ...]
         return (embedding.tokens,)
     if embedding.pooled is None:
         raise IncompatibleError(
-            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks are given tokens only. "
+            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks take tokens only. "
             "Leave `pooled` off."
         )
     return (embedding.tokens, embedding.pooled)
 
 
 def _without(controls: Controls, branch: str) -> Mapping[int, Branches]:
-    """The embeddings that differ by step, but for one branch: a written one holds at every step."""
+    """The embeddings that differ by step, without those of one branch: a written embedding is used at every step."""
     return {index: evolve(here, **{branch: None}) for index, here in controls.by_step.items()}
 
 

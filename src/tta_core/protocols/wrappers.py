@@ -25,7 +25,8 @@ Mix = Callable[[Mapping[str, Scores]], Scores]
 
 @frozen
 class WrappedBackbone:
-    """A backbone with some calls replaced; None keeps the original's. `device` is the original's at construction, unless given."""
+    """A backbone with some calls replaced; None keeps the wrapped backbone's. `device` is the wrapped backbone's at construction, unless
+    given."""
 
     backbone: Backbone
     encoding: Encode | None = attrs.field(default=None, repr=False)
@@ -37,36 +38,36 @@ class WrappedBackbone:
 
     @property
     def __name__(self) -> str:
-        """The original's, so that messages use the name of the user's object."""
+        """Same as the wrapped backbone's, so that messages use the name of the user's object."""
         return name_of(self.backbone)
 
     @property
     def has_null(self) -> bool:
-        """The original's."""
+        """Same as the wrapped backbone's."""
         return self.backbone.has_null
 
     @property
     def steers_attention(self) -> bool:
-        """The original's; False if it does not declare it."""
+        """Same as the wrapped backbone's; False if it does not declare it."""
         return isinstance(self.backbone, SteersAttention) and self.backbone.steers_attention
 
     @property
     def defaults(self) -> Defaults:
-        """The original's."""
+        """Same as the wrapped backbone's."""
         return self.backbone.defaults
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """The original's."""
+        """Same as the wrapped backbone's."""
         return self.backbone.networks
 
     @property
     def sampler(self) -> object:
-        """The original's."""
+        """Same as the wrapped backbone's."""
         return self.backbone.sampler
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The original's."""
+        """Same as the wrapped backbone's."""
         return self.backbone.latent_shape(height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
@@ -92,29 +93,29 @@ class WrappedBackbone:
 
 @frozen
 class _RewardWrapper:
-    """What a wrapped reward passes through: its card and its networks are the original's."""
+    """The parts of a wrapped reward that stay: its name, its card and its networks."""
 
     reward: Reward
 
     @property
     def __name__(self) -> str:
-        """The original's, so that messages use the name of the user's object."""
+        """Same as the wrapped reward's, so that messages use the name of the user's object."""
         return name_of(self.reward)
 
     @property
     def card(self) -> Card:
-        """The original's."""
+        """Same as the wrapped reward's."""
         return card_of(self.reward)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """The original's."""
+        """Same as the wrapped reward's."""
         return networks_of(self.reward)
 
 
 @frozen
 class WrappedReward(_RewardWrapper):
-    """A reward with its call replaced; its card and its networks are the original's."""
+    """A reward with its call replaced; its card and its networks are the wrapped reward's."""
 
     scoring: Score = attrs.field(repr=False)
 
@@ -125,7 +126,7 @@ class WrappedReward(_RewardWrapper):
 
 @frozen
 class WrappedMixture(_RewardWrapper):
-    """A mixture with the scoring of its parts replaced; its card and its networks are the original's, and `mixed` should be."""
+    """A mixture with the scoring of its parts replaced; its card and its networks are the wrapped mixture's, and `mixed` should be too."""
 
     parts: ScoreParts = attrs.field(repr=False)
     mixed: Mix = attrs.field(repr=False)

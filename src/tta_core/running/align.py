@@ -12,21 +12,21 @@ from tta_core.running.request import Request, takes
 from tta_core.running.run import run
 from tta_core.running.torch_settings import plain_torch
 from tta_core.running.watchers import check_observers
-from tta_core.values.arguments import raised_at, shown, told
+from tta_core.values.arguments import error_text, raised_at, shown
 from tta_core.values.budget import Budget
 
 
 @contextmanager
 def _attributed() -> Iterator[None]:
-    """What a part raises outside of its own border, a property of it for instance, becomes a `RunError` that names the place."""
+    """An exception that a part raises outside of the run, for instance in a property, becomes a `RunError` that names the place."""
     try:
         yield
-    except (TTAError, KeyboardInterrupt, Warning):  # a warning is raised where the user asked for that
+    except (TTAError, KeyboardInterrupt, Warning):  # a warning is raised if the user's warning filter is "error"
         raise
     except BaseException as error:
         raise RunError(
-            f"{told(error)}. It was raised in {raised_at(error)}, outside of the run, where no part may raise. Report it "
-            "to whoever wrote the part there."
+            f"{error_text(error)}. It was raised in {raised_at(error)}, outside of the run, where no part may raise. Report it "
+            "to the author of the code there."
         ) from error
 
 
@@ -48,23 +48,23 @@ def align(request: Request) -> Alignment:
         eta: 0 deterministic to 1 ancestral sampling; None: what the method's paper uses.
         seed: one for all prompts or one each. Noise is keyed by (seed, sample, step): batches do not change it.
         negative: negative prompt(s) for the null embedding.
-        latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise; further particles draw their own.
+        latents: x_T of each sample in units of the sampler's initial std, instead of keyed noise; further particles get keyed noise.
         noises: all noises, for repeating a published trajectory; see `GivenNoise`.
         text, null: embeddings to start from, instead of encoding the prompts: one for all steps, or a list of one for each step, such as
-            null-text inversion finds, or another run's `[controls.at(i).text for i in range(steps)]`.
+            the result of null-text inversion, or another run's `[controls.at(i).text for i in range(steps)]`.
         image: image(s) to start from, PIL or `(b, 3, H, W)` in [0, 1]; one is used for all prompts. Each particle adds its own noise.
-        strength: the share of the steps that are run from there: 1 runs all steps and keeps least of the image.
-        baseline: draw each prompt plainly too, from the same noise; False saves that run, and what a method could reuse of it.
+        strength: the share of the steps that are run from that image: 1 runs all steps and keeps the least of the image.
+        baseline: also sample each prompt plainly, from the same noise. False skips this run; methods then cannot reuse its evaluations.
         budget: stop at the first snapshot that exceeds it, with the clean estimate that scored best so far, sample by sample.
         observers: called with every snapshot.
 
     Returns:
-        An `Alignment`. Ctrl-C ends the run early with the best result so far; `stopped` then says so.
+        An `Alignment`. Ctrl-C ends the run early with the best result so far; `stopped` then gives the reason.
 
     Raises:
-        TTAError: for anything refused: unknown names, parts that do not fit (before the first step), rewards that misbehave. What fails
-            after the method's first snapshot keeps the best so far: the error's `partial` is an `Alignment`. Where one of several prompts
-            fails, the others are finished in it.
+        TTAError: for everything that is refused: unknown names, parts that do not fit (before the first step), rewards that raise or return
+            invalid scores. After the method's first snapshot the best result so far is kept: the error's `partial` is an `Alignment`. If
+            one of several prompts fails, `partial` contains the finished results of the others.
 
     Warns:
         UserWarning: for arguments without effect, and for an observer or a plugin's hook that raised; the run goes on without it.
@@ -74,9 +74,9 @@ def align(request: Request) -> Alignment:
         raise InputError(f"budget is {shown(budget)}, but it takes a tta_core.Budget, such as Budget(seconds=60).")
     check_observers(request.observers)
     with plain_torch(), _attributed():
-        drawing = resolve.backbone(request.backbone)
+        backbone = resolve.backbone(request.backbone)
         policies = resolve.policies(request.memory)
         if budget is not None and budget.flops is not None:
             policies = (*policies, *resolve.policies("counted"))
-        request = replace(request, backbone=drawing, reward=resolve.reward(request.reward, drawing))
+        request = replace(request, backbone=backbone, reward=resolve.reward(request.reward, backbone))
         return attempted(request, policies, run)

@@ -34,14 +34,14 @@ class Alignment:
 
     Attributes:
         result: aligned images with scores.
-        baseline: plain sampling's from the same noise; None if the run was asked for without.
+        baseline: images and scores of plain sampling from the same noise; None with `baseline=False`.
         trace: one row per snapshot.
         cost: the method's ledger; the baseline's cost is not in it.
-        manifest: versions, seed, the repr of everything, citations: enough to run it again, except for tensors and images that
-            the user gave, of which it has the names (`given`).
+        manifest: versions, seed, the repr of every part, citations: enough to run it again, except for tensors and images that
+            the user gave; it lists their names (`given`).
         stopped: why the run ended early; empty if it did not.
-        interrupted: whether that was Ctrl-C.
-        look_aheads: clean estimates on the way as small images, `(n, 3, h, w)`, of the first samples; kept by `tta align`.
+        interrupted: whether Ctrl-C or a signal ended it.
+        look_aheads: clean estimates during the run as small images, `(n, 3, h, w)`, of the first samples; kept by `tta align`.
     """
 
     prompts: tuple[str, ...]
@@ -65,7 +65,8 @@ class Alignment:
         return self.result.scores
 
     def grid(self, enlarge: int = 1) -> "Image":
-        """Baseline, if there is one (left), beside aligned (right), one row a prompt; smoothly enlarged so many times."""
+        """One row per prompt: the baseline on the left, if there is one, and the aligned image on the right; enlarged by a factor of 1 to
+        64."""
         from PIL.Image import Resampling
 
         if whole("enlarge", enlarge) not in range(1, 65):
@@ -75,7 +76,7 @@ class Alignment:
         return image.resize((image.width * enlarge, image.height * enlarge), Resampling.LANCZOS)
 
     def table(self) -> list[tuple[str, str, str, str]]:
-        """For each prompt: it, the baseline's score, the aligned image's and their difference; "-" for what there is not."""
+        """One row per prompt: the prompt, the baseline's score, the aligned image's score and the gain; "-" if there is no baseline."""
         before = [None] * len(self.prompts) if self.baseline is None else self.baseline.scores.values
         return [
             (prompt, "-" if plain is None else f"{plain:.4f}", f"{score:.4f}", "-" if plain is None else f"{score - plain:+.4f}")
@@ -83,7 +84,7 @@ class Alignment:
         ]
 
     def record(self) -> dict[str, Any]:
-        """Everything except the pixels, as plain data for JSON; an infinity or a NaN is the text "inf", "-inf" or "nan"."""
+        """Everything except the pixels, as plain data for JSON; an infinity or a NaN becomes the text "inf", "-inf" or "nan"."""
         record = {
             "prompts": [str(prompt) for prompt in self.prompts],
             "facts": facts_record(self.prompts),
@@ -99,14 +100,14 @@ class Alignment:
         return cast("dict[str, Any]", strict_json.plain(record))
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """Write `run.json`, `aligned.png`, `baseline.png` (numbered if there are several) and `grid.png`; gives the folder.
+        """Write `run.json`, `aligned.png`, `baseline.png` (numbered if there are several) and `grid.png`; returns the folder.
 
-        Each file is written completely or not at all. A folder that holds another run's results is not changed, unless
-        `overwrite`: then this run goes to the next free one (`folder-2` ...), with a warning.
+        Each file is written completely or not at all. If the folder holds another run's results, this run is saved to the next free
+        folder (`folder-2` ...), with a warning; with `overwrite`, the other results are removed instead.
 
         Raises:
             InputError: nothing can be written there.
-            SaveError: some files could not be written, on a full disk for instance; the others are. Save again, there or elsewhere.
+            SaveError: some files could not be written, for instance because the disk is full; the others were written. Save again.
         """
         record = f"{strict_json.dumps(self.record())}\n".encode()
         path = emptied(folder, record, overwrite)
@@ -126,10 +127,11 @@ class Alignment:
         return {**made, GRID: lambda: _encoded(self.grid(enlarge))}
 
     def report(self, path: str | Path) -> Path:
-        """Write one HTML page that shows the run and loads nothing from outside; gives the file.
+        """Write one HTML page that shows the run and loads no other files; returns its path.
 
         Raises:
-            LoadError, SaveError: no plugin makes pages, or one fails; it cannot be written there.
+            LoadError: no plugin makes pages, or the plugin fails.
+            SaveError: the file cannot be written.
         """
         page = page_of(self)
         file = place(path)
@@ -141,7 +143,7 @@ class Alignment:
         return file
 
     def _repr_html_(self) -> str:
-        """The view in a notebook: baseline and result side by side, with their scores."""
+        """The HTML that a notebook shows: baseline and result side by side, with their scores."""
         grid = base64.b64encode(_encoded(self.grid(enlarge=max(1, 128 // self.result.pixels.shape[-1])))).decode()
         shown = "aligned" if self.baseline is None else "baseline left, aligned right"
         image = f'<img alt="{shown}" src="data:image/png;base64,{grid}">'

@@ -1,6 +1,7 @@
-"""Writes a file completely or not at all: under a hidden name beside its place, then renamed.
+"""Writes a file completely or not at all: first to a hidden file in the same folder, which is then renamed.
 
-What a killed process leaves of a file is hidden, named `.NAME.PROCESS.TOKEN.tta-part`, and removed by the next run that writes there.
+If a process is killed, its incomplete file remains, hidden and named `.NAME.PROCESS.TOKEN.tta-part`. The next run that writes to the
+folder removes it.
 """
 
 import os
@@ -19,9 +20,9 @@ _PART = re.compile(r"\..+\.(?P<process>\d+)\.(?P<token>[0-9a-f]+)-[0-9a-f]+\.tta
 
 
 def write_all(folder: Path, contents: Mapping[str, Callable[[], bytes]]) -> None:
-    """Write files by name, in this order; Ctrl-C and SIGTERM wait for the last.
+    """Write files by name, in this order. Ctrl-C and SIGTERM are held back until the last one is written.
 
-    Raises `SaveError` if some cannot be written, after all others are.
+    Raises `SaveError` if some cannot be written, after all others were written.
     """
     failures: dict[str, OSError] = {}
     with signals_held():
@@ -35,7 +36,7 @@ def write_all(folder: Path, contents: Mapping[str, Callable[[], bytes]]) -> None
         complete = ", ".join(name for name in contents if name not in failures)
         raise SaveError(
             f"Cannot write {', '.join(failures)} to {folder}: {', '.join(dict.fromkeys(map(reason, failures.values())))}. "
-            f"{f'Complete there: {complete}. ' if complete else ''}Make room, or save to another folder."
+            f"{f'Written: {complete}. ' if complete else ''}Free disk space, or save to another folder."
         ) from next(iter(failures.values()))
 
 
@@ -55,7 +56,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def part_of(name: str) -> str:
-    """The hidden name of what this thread writes, until it is complete."""
+    """The hidden name of a file while this thread writes it."""
     return f".{name}.{os.getpid()}.{_TOKEN}-{threading.get_ident():x}.tta-part"
 
 
@@ -68,13 +69,13 @@ def remove_parts(folder: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What an operating system's error says, without number and path."""
+    """The text of an operating system's error, without number and path."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def _runs(process: int, token: str) -> bool:
     if process == os.getpid():
-        return token == _TOKEN  # containers give each run the same number
+        return token == _TOKEN  # in containers each run may have the same process number
     if os.name != "posix":
         return True
     try:
@@ -87,7 +88,8 @@ def _runs(process: int, token: str) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The renames reach the disk, too; some systems cannot open a folder, and some network disks have no such call."""
+    """Flushes the renames to the disk. Some systems cannot open a folder, and some network disks do not support fsync: then it does
+    nothing."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

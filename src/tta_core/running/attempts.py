@@ -1,4 +1,4 @@
-"""Runs again with a policy that needs less memory where the device ran out of memory and a policy can choose; else explains."""
+"""If the device runs out of memory, runs again with a memory policy that needs less, or raises an error with advice."""
 
 import gc
 from dataclasses import replace
@@ -12,25 +12,25 @@ from tta_core.running.alignment import Alignment
 from tta_core.running.out_of_memory import explained, ran_out
 from tta_core.running.prepare import Prepared, prepared
 from tta_core.running.request import Request
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 
 Policies = tuple[MemoryPolicy, ...]
 
 
 @runtime_checkable
 class Running(Protocol):
-    """Runs what was prepared."""
+    """Runs a prepared problem."""
 
     def __call__(self, prepared: Prepared, /, *, retries: int) -> Alignment:
-        """Run, noting how often it was begun before."""
+        """Run. `retries` is the number of earlier attempts, for the ledger."""
         ...
 
 
 def attempted(request: Request, policies: Policies, running: Running) -> Alignment:
-    """Prepare and run. If the device runs out of memory and a policy can choose, run again with its next choice.
+    """Prepare and run. If the device runs out of memory and a policy is a `Chooser`, run again with its next choice.
 
     Raises:
-        OutOfMemoryError: out of memory, and nothing left to choose.
+        OutOfMemoryError: the device ran out of memory, and there is no other choice.
     """
     retries = 0
     while True:
@@ -54,28 +54,28 @@ def attempted(request: Request, policies: Policies, running: Running) -> Alignme
             if following is None:
                 raise OutOfMemoryError(_BEFORE) from error
         policies, retries = following, retries + 1
-        gc.collect()  # frames and errors that hold each other keep the tensors of the attempt that failed
+        gc.collect()  # the failed attempt's tensors are held by a cycle of frames and errors
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
 def _not_undone(error: Exception, done: Alignment) -> RunError:
     failure = RunError(
-        f"The run was finished, but what its memory policies had changed could not be put back: {told(error)}. Load the networks anew "
-        "before you use them again. The result is in this error's `partial`."
+        f"The run was finished, but the changes of its memory policies could not be undone: {error_text(error)}. Load the networks again "
+        "before you use them. The result is in this error's `partial`."
     )
     failure.partial = done
     return failure
 
 
 _BEFORE = (
-    "The device ran out of memory before the run began: its networks and the encoded prompts do not fit beside each other. Give the policy "
+    "The device ran out of memory before the run began: the networks and the encoded prompts together do not fit. Give the policy "
     "'offload', load the pipeline in half precision, or give fewer prompts at once."
 )
 
 
 def leaner(policies: Policies) -> Policies | None:
-    """The policies with the next choice of the one that chooses; None if none chooses, or nothing is left to choose."""
+    """The policies with the next choice of each `Chooser`; None if there is no `Chooser`, or no next choice."""
     changed = [policy.leaner() if isinstance(policy, Chooser) else policy for policy in policies]
-    known = tuple(policy for policy in changed if policy is not None)
-    return known if len(known) == len(policies) and known != policies else None
+    chosen = tuple(policy for policy in changed if policy is not None)
+    return chosen if len(chosen) == len(policies) and chosen != policies else None

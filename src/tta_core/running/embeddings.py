@@ -1,4 +1,4 @@
-"""The embeddings of a run: encoded from prompts, or given by the user for all steps or for each, and checked before the first step."""
+"""The embeddings of a run: encoded from prompts, or given by the user for all steps or for each step, and checked before the first step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Given = Embedding | Sequence[Embedding] | None
 
 @attrs.frozen
 class _OrGiven:
-    """An encoding; what was given takes its place where the backbone has no text encoders and refuses to encode."""
+    """Encodes; returns the given embedding instead if the backbone has no text encoders and refuses to encode."""
 
     encode: Callable[[Any, int, int], Any]
     given: Embedding
@@ -32,7 +32,7 @@ class _OrGiven:
 
 
 def encoded_or_given(backbone: Backbone, text: Given, null: Given) -> Backbone:
-    """The backbone, which needs no text encoders for the branches whose embedding is given."""
+    """The backbone, wrapped so that branches whose embedding is given need no text encoders."""
     one, other = _first(text), _first(null)
     if one is None and other is None:
         return backbone
@@ -44,7 +44,7 @@ def encoded_or_given(backbone: Backbone, text: Given, null: Given) -> Backbone:
 
 
 def _first(given: Given) -> Embedding | None:
-    """The embedding given, or that of the first step; None for what `encoded` refuses."""
+    """The embedding given, or that of the first step; None for values that `encoded` refuses."""
     one = given[0] if isinstance(given, Sequence) and given else given
     return one if isinstance(one, Embedding) else None
 
@@ -58,10 +58,10 @@ def encoded(
     text: Given,
     null: Given,
 ) -> Controls:
-    """The controls of a run; what is given takes the place of what would be encoded.
+    """The controls of a run. Given embeddings are used instead of encoding the prompts.
 
     Raises:
-        InputError: for what is no embedding, or another number of rows, of steps or of features than the run's.
+        InputError: a given value is not an embedding, or has another number of rows, steps or features than the run.
     """
     steps, samples = len(noise) - 1, len(prompts)
     texts, nulls = (_each(name, given, steps, samples) for name, given in (("text", text), ("null", null)))
@@ -92,10 +92,12 @@ def _each(name: str, given: Given, steps: int, samples: int) -> tuple[Embedding,
 def _completed(
     name: str, given: tuple[Embedding, ...], encode: Callable[[], Embedding | None], backbone: Backbone
 ) -> tuple[Embedding | None, ...]:
-    """The embeddings given, completed; what has facts beside the tokens was encoded for this backbone. None given: its own."""
+    """The embeddings given, completed with the backbone's own extra tensors; those that have `extra` are complete. None given: its own."""
     steers = isinstance(backbone, SteersAttention) and backbone.steers_attention
     if any(one.attention is not None for one in given) and not steers:
-        raise InputError(f"{name} moves cross-attention (Embedding.attention), which {name_of(backbone)} cannot. Leave the attention out.")
+        raise InputError(
+            f"{name} changes cross-attention (Embedding.attention), but {name_of(backbone)} cannot do that. Leave the attention out."
+        )
     if given and all(one.extra for one in given):
         return given
     own = encode()
@@ -103,21 +105,21 @@ def _completed(
 
 
 def completed(name: str, given: Embedding, own: Embedding | None, backbone: Backbone) -> Embedding:
-    """A given embedding with the extra facts of the backbone's own (SDXL's sizes), and a mask of ones where it has none.
+    """A given embedding with the backbone's own `extra` tensors (such as SDXL's sizes), and with a mask of ones if it has no mask.
 
     Raises:
-        InputError: for features of another size, or a pooled vector that is missing or not wanted.
+        InputError: the features have another size, or the pooled vector is missing, or this backbone takes none.
     """
     if own is None:
-        raise InputError(f"{name} is given, but {name_of(backbone)} has no unconditional branch that could be given it. Leave it out.")
-    wanted = {"tokens": own.tokens.shape[-1], "pooled": None if own.pooled is None else own.pooled.shape[-1]}
-    told = {"tokens": given.tokens.shape[-1], "pooled": None if given.pooled is None else given.pooled.shape[-1]}
-    for part, size in wanted.items():
-        if told[part] != size:
+        raise InputError(f"{name} is given, but {name_of(backbone)} has no unconditional branch that takes it. Leave it out.")
+    expected = {"tokens": own.tokens.shape[-1], "pooled": None if own.pooled is None else own.pooled.shape[-1]}
+    actual = {"tokens": given.tokens.shape[-1], "pooled": None if given.pooled is None else given.pooled.shape[-1]}
+    for part, size in expected.items():
+        if actual[part] != size:
             raise InputError(
-                f"{name}.{part} has {told[part] or 'no'} features, but {name_of(backbone)} is given {size or 'none'}. Encode the text with "
+                f"{name}.{part} has {actual[part] or 'no'} features, but {name_of(backbone)} takes {size or 'none'}. Encode the text with "
                 "this pipeline, as its encode_prompt does."
             )
-    live = torch.ones(given.tokens.shape[:2], dtype=torch.long, device=given.tokens.device)
-    mask = given.mask if given.mask is not None or own.mask is None else live
+    ones = torch.ones(given.tokens.shape[:2], dtype=torch.long, device=given.tokens.device)
+    mask = given.mask if given.mask is not None or own.mask is None else ones
     return evolve(given, mask=mask, extra={**own.extra, **given.extra})

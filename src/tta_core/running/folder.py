@@ -1,4 +1,4 @@
-"""The folder of a run's results: checked before the run, and never shared by two runs."""
+"""The folder of a run's results: checked before the run, and never used for two runs."""
 
 import os
 import re
@@ -15,20 +15,20 @@ _RESULT = re.compile(r"run\.json|grid\.png|report\.html|(aligned|baseline)(-\d+)
 
 
 def image_names(kind: str, samples: int) -> list[str]:
-    """`aligned.png`, or `aligned-00.png` and so on: as many digits as the last one needs, so that names sort like samples."""
+    """`aligned.png`, or `aligned-00.png` and so on, with enough digits that the names sort in the order of the samples."""
     digits = max(2, len(str(samples - 1)))
     return [f"{kind}.png"] if samples == 1 else [f"{kind}-{sample:0{digits}d}.png" for sample in range(samples)]
 
 
 def place(folder: object) -> Path:
-    """A path. Raises `InputError` for what is none."""
+    """The argument as a path. Raises `InputError` if it is not one."""
     if not isinstance(folder, str | os.PathLike):
-        raise InputError(f"The place to write to is {shown(folder)}, but it takes a path, such as 'runs/one'.")
+        raise InputError(f"The path to write to is {shown(folder)}, but it takes a path, such as 'runs/one'.")
     return Path(folder)
 
 
 def writable(folder: str | Path) -> Path:
-    """The folder, created if needed, without the files of killed processes. Raises `InputError` if nothing can be written there."""
+    """Creates the folder if needed and removes incomplete files of killed processes. Raises `InputError` if it is not writable."""
     path = place(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -50,14 +50,14 @@ def fresh(folder: str | Path, overwrite: bool = False) -> Path:
         raise InputError(f"Cannot write to {path}: {blocking[0]} is a folder there. Remove it, or give another output folder.")
     if held and not overwrite:
         raise InputError(
-            f"{path} holds the results of another run ({held[0].name}), and two runs are not mixed. Give another output folder, or "
-            "overwrite that run: --overwrite on the command line, overwrite=True in Python."
+            f"{path} holds the results of another run ({held[0].name}), and the results of two runs are not mixed. Give another output "
+            "folder, or overwrite that run: --overwrite on the command line, overwrite=True in Python."
         )
     return path
 
 
 def vacant(folder: str | Path) -> Path:
-    """The folder, if it holds no results; else the first of folder-2, folder-3 ... that is not there or holds none."""
+    """The folder, if it holds no results; else the first of folder-2, folder-3 ... that does not exist or holds none."""
     path = place(folder)
     named = path if path.name not in ("", "..") else path.resolve()
     names = (path if number == 1 else named.with_name(f"{named.name}-{number}") for number in count(1))
@@ -65,9 +65,9 @@ def vacant(folder: str | Path) -> Path:
 
 
 def emptied(folder: str | Path, record: bytes, overwrite: bool) -> Path:
-    """The folder that this record belongs to, and no other: the one asked for, or, where another run's results must stay, `vacant`.
+    """The folder to save this record in: the given one, or `vacant` of it if another run's results are there and must stay.
 
-    Overwriting removes the other's results. Saving one run again keeps its folder. Raises `InputError` as `writable`.
+    Overwriting removes the other run's results. A run that is saved again keeps its folder. Raises `InputError` as `writable` does.
     """
     path = writable(folder)
     held = _results_in(path)

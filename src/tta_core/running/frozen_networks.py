@@ -1,6 +1,6 @@
 """Freezes networks and sets them to evaluation mode during a run, then restores their state exactly.
 
-Runs may overlap, in threads or in nested contexts: who comes first notes how things were, and who leaves last puts them back.
+Runs may overlap, in threads or in nested contexts: the first run saves the state, and the last one to end restores it.
 """
 
 import threading
@@ -19,31 +19,32 @@ _lock = threading.RLock()
 
 
 @attrs.define
-class _Loan:
-    """How a thing was when the first borrower came, and how many have it now. It holds the thing, so that its id stays its own."""
+class _Saved:
+    """The state of an object before the first run that uses it, and the number of runs that use it now. The reference to the object keeps
+    its id from being reused."""
 
-    thing: Any
-    was: Any
-    borrowers: int = 0
+    owner: Any
+    state: Any
+    users: int = 0
 
 
-_parameters: dict[int, _Loan] = {}
-_modules: dict[int, _Loan] = {}
-_moved: dict[int, _Loan] = {}
-_runs: dict[int, list[str]] = {}  # of each network, what the memory policies of the runs that have it are ("": none)
+_parameters: dict[int, _Saved] = {}
+_modules: dict[int, _Saved] = {}
+_moved: dict[int, _Saved] = {}
+_runs: dict[int, list[str]] = {}  # for each network, the memory policies of the runs that use it ("": none)
 
 
 @contextmanager
 def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """No parameter requires a gradient and every module is in evaluation mode; both flags are restored, also after an error."""
+    """Freezes all parameters and sets all modules to evaluation mode; both flags are restored at the end, also after an error."""
     networks = list(networks)
     parameters = list({id(parameter): parameter for network in networks for parameter in network.parameters()}.values())
     modules = list({id(module): module for network in networks for module in network.modules()}.values())
     with _lock:
         for parameter in parameters:
-            _borrow(_parameters, parameter, parameter.requires_grad)
+            _save(_parameters, parameter, parameter.requires_grad)
         for module in modules:
-            _borrow(_modules, module, module.training)
+            _save(_modules, module, module.training)
     try:
         with _lock:
             for parameter in parameters:
@@ -53,37 +54,37 @@ def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            for loan in _returned(_parameters, parameters):
-                loan.thing.requires_grad_(loan.was)
-            for loan in _returned(_modules, modules):
-                loan.thing.training = loan.was
+            for saved in _released(_parameters, parameters):
+                saved.owner.requires_grad_(saved.state)
+            for saved in _released(_modules, modules):
+                saved.owner.training = saved.state
 
 
 @contextmanager
 def on_device(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Moves networks to a device, and afterwards each back to its own; networks that are already there are not changed."""
-    visiting: list[nn.Module] = []
+    """Moves networks to a device, and at the end back to their own; networks that are already on the device are not changed."""
+    moved: list[nn.Module] = []
     try:
         with _lock:
             for network in networks:
-                home = next((parameter.device for parameter in network.parameters()), device)
-                if home != device or id(network) in _moved:
-                    _borrow(_moved, network, home)
-                    visiting.append(network)
+                original = next((parameter.device for parameter in network.parameters()), device)
+                if original != device or id(network) in _moved:
+                    _save(_moved, network, original)
+                    moved.append(network)
                     network.to(device)
         yield
     finally:
         with _lock:
-            for loan in _returned(_moved, visiting):
-                loan.thing.to(loan.was)
+            for saved in _released(_moved, moved):
+                saved.owner.to(saved.state)
 
 
 @contextmanager
 def one_policy_at_a_time(networks: Sequence[nn.Module], policies: Sequence[object]) -> Iterator[None]:
-    """Runs without memory policies can share networks; a run with policies, which may cast or rewire them, must have them to itself.
+    """Lets runs without memory policies share networks. A run with policies, which may cast or patch networks, must be their only user.
 
     Raises:
-        IncompatibleError: if another run has one of these networks, and it or this one has policies.
+        IncompatibleError: another run uses one of these networks, and that run or this one has policies.
     """
     mine = ", ".join(map(written, policies))
     with _lock:
@@ -92,7 +93,7 @@ def one_policy_at_a_time(networks: Sequence[nn.Module], policies: Sequence[objec
             if others and (mine or any(others)):
                 theirs = next((other for other in others if other), "")
                 raise IncompatibleError(
-                    f"Cannot use {type(network).__name__} with {mine or 'this run'} while another run has it"
+                    f"Cannot use {type(network).__name__} with {mine or 'this run'} while another run uses it"
                     f"{f' with {theirs}' if theirs else ''}. This is because memory policies change networks in place, so one run would "
                     "compute in the other's precision. Wait until that run has ended, or load the networks twice."
                 )
@@ -108,14 +109,14 @@ def one_policy_at_a_time(networks: Sequence[nn.Module], policies: Sequence[objec
                     del _runs[id(network)]
 
 
-def _borrow(loans: dict[int, _Loan], thing: object, was: object) -> None:
-    loans.setdefault(id(thing), _Loan(thing, was)).borrowers += 1
+def _save(table: dict[int, _Saved], owner: object, state: object) -> None:
+    table.setdefault(id(owner), _Saved(owner, state)).users += 1
 
 
-def _returned(loans: dict[int, _Loan], things: Iterable[object]) -> Iterator[_Loan]:
-    """The loans that end, now that one borrower gives these things back."""
-    for thing in things:
-        loan = loans[id(thing)]
-        loan.borrowers -= 1
-        if not loan.borrowers:
-            yield loans.pop(id(thing))
+def _released(table: dict[int, _Saved], owners: Iterable[object]) -> Iterator[_Saved]:
+    """Counts one user less for these objects; yields those that have no users left."""
+    for owner in owners:
+        saved = table[id(owner)]
+        saved.users -= 1
+        if not saved.users:
+            yield table.pop(id(owner))

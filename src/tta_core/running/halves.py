@@ -17,7 +17,7 @@ from tta_core.running.out_of_memory import ran_out
 from tta_core.running.outcome import Outcome, TraceRow
 from tta_core.running.prepare import Prepared
 from tta_core.running.run_once import Ended
-from tta_core.solving.trial import ALONE
+from tta_core.solving.trial import MAX_SINGLE_FAILURES
 from tta_core.values.arguments import several
 from tta_core.values.ledger import Ledger
 from tta_core.values.noise_rows import NoiseRows
@@ -28,39 +28,39 @@ Samples = tuple[int, ...]
 
 @runtime_checkable
 class RunningOnce(Protocol):
-    """Runs what was prepared, once."""
+    """Runs a prepared problem once, without retries."""
 
     def __call__(self, prepared: Prepared, /) -> Ended:
-        """Run."""
+        """Run; failures are in the returned value, except a Ctrl-C before the first snapshot."""
         ...
 
 
 @attrs.frozen
 class _Reached:
-    """One sample, as one run left it."""
+    """The result of one sample in one run."""
 
     alignment: Alignment
     row: int
 
     @property
     def order(self) -> tuple[bool, float]:
-        """Finished runs come before others, then the score decides."""
+        """Sort key: finished runs are better than stopped ones; between equals, the higher score is better."""
         return not self.alignment.stopped, self.alignment.scores[self.row]
 
 
 def run_in_halves(prepared: Prepared, once: RunningOnce, ledger: Ledger) -> Ended:
-    """Run all samples together, and where that fails again in halves. It is given up as soon as four single samples have failed and none
-    was finished: then the failure is everyone's. What was finished is in the result, and the error says what was not."""
+    """Run all samples together and, if that fails, again in halves. It stops as soon as four single samples have failed and none was
+    finished: then the failure does not depend on the sample. The result contains the finished samples; the error lists the others."""
     first = once(prepared)
     count = len(prepared.problem.prompts)
-    if count == 1 or not _one_may_be_to_blame(first.error):
+    if count == 1 or not _may_depend_on_the_sample(first.error):
         return first
     budget = prepared.request.budget
     reached: list[list[_Reached]] = [[] for _ in range(count)]
     if first.alignment is not None:
         _note(reached, first.alignment, tuple(range(count)))
     parts, finished, failed, interrupted = _halves(tuple(range(count))), 0, dict[int, TTAError](), False
-    while parts and not interrupted and not (budget and budget.spent(ledger)) and (finished or len(failed) < ALONE):
+    while parts and not interrupted and not (budget and budget.spent(ledger)) and (finished or len(failed) < MAX_SINGLE_FAILURES):
         samples = parts.pop(0)
         try:
             ended = once(of_samples(prepared, samples))
@@ -81,14 +81,14 @@ def run_in_halves(prepared: Prepared, once: RunningOnce, ledger: Ledger) -> Ende
     names = prepared.problem.prompts
     left_out = [repr(names[sample]) for sample, rows in enumerate(reached) if not rows]
     again = ", ".join(repr(names[sample]) for sample in failed)
-    told = f"run again in halves, {finished} of {count} prompts were finished"
-    told += f"; failed again: {again}" if again else ""
-    told += f"; nothing was reached for {', '.join(left_out)}" if left_out else ""
-    stopped = f"{first.alignment.stopped if first.alignment else 'failed before the first snapshot'}; {told}"
-    return Ended(_joined(prepared, reached, ledger, stopped, interrupted), _extended(first.error, f"{told[0].upper()}{told[1:]}."))
+    report = f"run again in halves, {finished} of {count} prompts were finished"
+    report += f"; failed again: {again}" if again else ""
+    report += f"; there is no result for {', '.join(left_out)}" if left_out else ""
+    stopped = f"{first.alignment.stopped if first.alignment else 'failed before the first snapshot'}; {report}"
+    return Ended(_joined(prepared, reached, ledger, stopped, interrupted), _extended(first.error, f"{report[0].upper()}{report[1:]}."))
 
 
-def _one_may_be_to_blame(error: TTAError | None) -> bool:
+def _may_depend_on_the_sample(error: TTAError | None) -> bool:
     return isinstance(error, RewardError | RunError | NotFiniteError) and not ran_out(error)
 
 
@@ -108,7 +108,7 @@ def _halves(samples: Samples) -> list[Samples]:
 
 
 def of_samples(prepared: Prepared, samples: Samples) -> Prepared:
-    """What was prepared, of some samples alone, whose noise stays the one that they have in the batch."""
+    """A prepared problem of some of the samples; they keep the noise that they have in the whole batch."""
     problem, request, rows = prepared.problem, prepared.request, torch.tensor(samples, device="cpu")
     rows = rows.to(problem.controls.noise.device)
     prompts = tuple(problem.prompts[sample] for sample in samples)
@@ -120,8 +120,8 @@ def of_samples(prepared: Prepared, samples: Samples) -> Prepared:
         noises=NoiseRows(problem.noises, samples, len(problem.prompts)),
         origin=None if problem.origin is None else problem.origin[rows],
     )
-    asked = replace(request, prompts=prompts, seed=request.seed if seeds is None else [seeds[sample] for sample in samples])
-    return evolve(prepared, problem=some, request=asked, negatives=tuple(prepared.negatives[sample] for sample in samples))
+    request = replace(request, prompts=prompts, seed=request.seed if seeds is None else [seeds[sample] for sample in samples])
+    return evolve(prepared, problem=some, request=request, negatives=tuple(prepared.negatives[sample] for sample in samples))
 
 
 def _note(reached: list[list[_Reached]], alignment: Alignment, samples: Samples) -> None:
@@ -130,7 +130,7 @@ def _note(reached: list[list[_Reached]], alignment: Alignment, samples: Samples)
 
 
 def _joined(prepared: Prepared, reached: Sequence[Sequence[_Reached]], ledger: Ledger, stopped: str, interrupted: bool) -> Alignment:
-    """Each sample's best run, as one."""
+    """Joins the best run of each sample to one alignment."""
     kept = tuple(sample for sample, runs in enumerate(reached) if runs)
     best = [max(reached[sample], key=lambda one: one.order) for sample in kept]
     remarks = dict.fromkeys(remark for one in best for remark in one.alignment.manifest["remarks"])
@@ -155,7 +155,7 @@ def _outcome(outcomes: Sequence[Outcome], rows: Sequence[int]) -> Outcome:
 
 
 def _row(rows: Sequence[TraceRow], best: Sequence[_Reached]) -> TraceRow:
-    """The numbers of a snapshot that every sample came to."""
+    """The numbers of a snapshot that every sample reached."""
     own = [(row, one.row) for row, one in zip(rows, best, strict=True)]
     scored = [row.scores[place] for row, place in own if row.scores is not None]
     parts, penalties = (

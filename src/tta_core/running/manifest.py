@@ -22,7 +22,7 @@ from tta_core.values.trajectory import Step
 def manifest_of(prepared: Prepared) -> dict[str, Any]:
     """The `repr` of every part, settings, versions, device, dtypes and citations, as plain data for JSON.
 
-    `sampler`: the name that was asked for (empty: an object was given), the backbone's own, and a digest of the table of steps.
+    `sampler`: the name that the user gave (empty: an object was given), the backbone's own, and a digest of the table of steps.
     """
     request, seed = prepared.request, prepared.request.seed
     seeds = several("seed", seed)
@@ -59,7 +59,7 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
 
 
 def _within(part: object) -> Iterator[object]:
-    """A part, and what memory policies have wrapped, whose package counts too."""
+    """A part and the parts that it wraps, whose packages are recorded too."""
     yield part
     if isinstance(part, WrappedBackbone):
         yield from _within(part.backbone)
@@ -68,7 +68,7 @@ def _within(part: object) -> Iterator[object]:
 
 
 def _digest(steps: Sequence[Step]) -> str:
-    """Of a sampler's table to six digits: two runs that differ in it do not sample alike."""
+    """A digest of a sampler's table to six digits: two runs with different digests use different steps."""
     rows = [[f"{value:.6g}" if isinstance(value, float) else str(value) for value in attrs.astuple(step)] for step in steps]  # type: ignore[arg-type]
     return hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
 

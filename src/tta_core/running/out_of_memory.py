@@ -1,4 +1,4 @@
-"""Recognises out-of-memory errors of a device, and says what a user can do."""
+"""Recognises out-of-memory errors of a device, and adds advice to them."""
 
 import torch
 
@@ -8,7 +8,7 @@ from tta_core.protocols.memory import Chooser, Setup
 
 
 def ran_out(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is the device running out of memory."""
+    """Whether an error or one of its causes is an out-of-memory error of the device."""
     while error is not None:
         if isinstance(error, torch.OutOfMemoryError):
             return True
@@ -17,7 +17,7 @@ def ran_out(error: BaseException | None) -> bool:
 
 
 def explained(setup: Setup) -> OutOfMemoryError:
-    """The error of a run that ran out of memory."""
+    """The error of a run that ran out of memory, with advice for this setup."""
     chooser = plugins().registry.create("memory", "auto")
     advice = chooser.advice(setup) if isinstance(chooser, Chooser) else "Give memory policies (`tta list memory`) or fewer prompts at once."
     return OutOfMemoryError(f"{setup.backbone.device} ran out of memory. {advice}")

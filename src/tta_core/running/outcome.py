@@ -1,4 +1,4 @@
-"""What came of a run: images with their scores, and the numbers of each snapshot."""
+"""The outcome of a run: images with their scores, and the numbers of each snapshot."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ class Scored:
 
     @property
     def mean(self) -> float:
-        """Over the samples."""
+        """The mean over the samples."""
         return sum(self.values) / len(self.values)
 
     def __iter__(self) -> Iterator[float]:

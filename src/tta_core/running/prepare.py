@@ -1,4 +1,4 @@
-"""Builds a problem from a user's arguments, and restores everything when the run ends."""
+"""Builds a problem from a user's arguments, and restores the networks when the run ends."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,9 +29,10 @@ from tta_core.values.typing import frozen
 
 @frozen
 class Prepared:
-    """A problem and the method to solve it with, after the memory policies; `memory` is their record, `setup` what they gave.
+    """A problem and its method, after the memory policies were applied.
 
-    `request` is what was asked for, `negatives` the negative prompts that the null embedding was made of.
+    `setup` is what the policies returned, `memory` their record, `request` the user's arguments, and `negatives` the negative prompts from
+    which the null embedding was encoded.
     """
 
     problem: Problem
@@ -56,7 +57,7 @@ def prepare(request: Request) -> Iterator[Prepared]:
 
 @contextmanager
 def prepared(request: Request) -> Iterator[Prepared]:
-    """As `prepare`, of a request."""
+    """The same as `prepare`, with the arguments as a `Request`."""
     with plain_torch(), _prepared(request) as made:
         yield made
 
@@ -73,33 +74,35 @@ def _prepared(request: Request) -> Iterator[Prepared]:
     latents = request.latents
     if latents is not None:
         require_numbers("latents", latents)
-    drawing = resolve.backbone(request.backbone)
-    judge, solver = resolve.reward(request.reward, drawing), resolve.method(request.method)
+    backbone = resolve.backbone(request.backbone)
+    reward, method = resolve.reward(request.reward, backbone), resolve.method(request.method)
     pixels = None if request.image is None else as_pixels(request.image, len(prompts))
-    height, width = drawing.defaults.height, drawing.defaults.width
+    height, width = backbone.defaults.height, backbone.defaults.width
     if pixels is not None:
         height, width = pixels.shape[2:]
     height = height if request.height is None else whole("height", request.height)
     width = width if request.width is None else whole("width", request.width)
-    shape = drawing.latent_shape(height, width)
-    table = sampler_of(request, drawing, shape, solver.needs.eta)
+    shape = backbone.latent_shape(height, width)
+    table = sampler_of(request, backbone, shape, method.needs.eta)
     sampler = table if pixels is None else last_steps(table, strength)
-    guidance = guidance_of(request.guidance, drawing, len(sampler.steps))
-    networks = [*drawing.networks.values(), *networks_of(judge).values()]
-    encoding = encoded_or_given(drawing, request.text, request.null)
-    setup = Setup(encoding, sampler, judge, solver, prompts=prompts, height=height, width=width, guidance=guidance)
+    guidance = guidance_of(request.guidance, backbone, len(sampler.steps))
+    networks = [*backbone.networks.values(), *networks_of(reward).values()]
+    encoding = encoded_or_given(backbone, request.text, request.null)
+    setup = Setup(encoding, sampler, reward, method, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(request.memory)
     with ExitStack() as stack:
         stack.enter_context(one_policy_at_a_time(networks, policies))
         stack.enter_context(frozen_networks(networks))
-        stack.enter_context(on_device(networks_of(judge).values(), drawing.device))
+        stack.enter_context(on_device(networks_of(reward).values(), backbone.device))
         stack.enter_context(setup.undo)
         for policy in policies:
             setup = policy(setup)
             if not isinstance(setup, Setup):
-                raise InputError(f"The memory policy {describe(policy)} returned {shown(setup)}. Return the Setup it is given, changed.")
-        warn_of_unused(request, setup.scheduler, solver)
-        keyed = keyed_noises(prompts, request.seed, shape, drawing.device)
+                raise InputError(
+                    f"The memory policy {describe(policy)} returned {shown(setup)}. Return a changed copy of the Setup that it gets."
+                )
+        warn_of_unused(request, setup.scheduler, method)
+        keyed = keyed_noises(prompts, request.seed, shape, backbone.device)
         source = keyed if request.noises is None else request.noises
         rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
         for name, given in (("noises", rows[0]), ("latents", latents)):
@@ -115,13 +118,13 @@ def _prepared(request: Request) -> Iterator[Prepared]:
             prompts=prompts,
             controls=controls,
             noises=source,
-            origin=None if pixels is None else origin(drawing, pixels, rows[0]),
+            origin=None if pixels is None else origin(backbone, pixels, rows[0]),
             guidance=guidance,
             size=(height, width),
             look_ahead_decoder=setup.look_ahead,
             segment=setup.segment,
             loss_scale=setup.loss_scale,
-            ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(drawing.device)),
+            ledger=Ledger(prices=setup.prices, meter=setup.meter or _meter(backbone.device)),
         )
         try:
             problem = problem.check(setup.method.needs)

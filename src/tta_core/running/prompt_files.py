@@ -18,10 +18,10 @@ Row = tuple[int, dict[str, object]]
 def read_prompts(path: str | Path, column: str | None = None) -> list[str]:
     """The prompts of a file, in its order.
 
-    `.jsonl`: an object a line; `.csv` and `.tsv`: a header, then a row each. There the column "prompt" (or `column`) is the text and every
-    other one a fact; an empty cell is none. "questions" are [[question, answer], ...], in a CSV as JSON; a relative "reference" is a path
-    from the file's folder. Any other name: one text a line. Lines end at a line feed, with or without a carriage return, and nowhere else;
-    blank lines are skipped, with a warning.
+    `.jsonl`: one object per line. `.csv` and `.tsv`: a header, then one row per prompt. In these, the column "prompt" (or `column`) is the
+    text, and every other column is a fact; an empty cell means no fact. "questions" are [[question, answer], ...], in a CSV as JSON; a
+    relative path in "reference" starts at the file's folder. Any other file name: one text per line. Only a line feed, with or without a
+    carriage return, ends a line. Blank lines are skipped, with a warning.
 
     Raises:
         LoadError: the file cannot be read or is not UTF-8, a line is malformed, a column is missing; the message names file and line.
@@ -32,7 +32,7 @@ def read_prompts(path: str | Path, column: str | None = None) -> list[str]:
     rows = list(read(_text(path), path))
     prompts = [_prompt(row, number, path, column) for number, row in rows]
     if not prompts:
-        raise InputError(f"{path} holds no prompt. Write one a line.")
+        raise InputError(f"{path} holds no prompt. Write one per line.")
     return prompts
 
 
@@ -48,7 +48,7 @@ def _text(path: Path) -> str:
         raise LoadError(f"{path}, line {line}, is not UTF-8 ({error.reason}). Save the file as UTF-8.") from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise LoadError(f"{path}, line {line}, holds a null character, so it is no UTF-8 text. Save the file as UTF-8.")
+        raise LoadError(f"{path}, line {line}, holds a null character, so it is not a text file. Save the file as UTF-8.")
     return text
 
 
@@ -70,10 +70,10 @@ def _json_lines(text: str, path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise LoadError(f"{path}, line {number}: not JSON ({error}). Write one object a line.") from error
+            raise LoadError(f"{path}, line {number}: not JSON ({error}). Write one object per line.") from error
         row = {"prompt": row} if isinstance(row, str) else row
         if not isinstance(row, dict):
-            raise LoadError(f'{path}, line {number}: {line[:60]} is no object. Write {{"prompt": "...", ...}}.')
+            raise LoadError(f'{path}, line {number}: {line[:60]} is not an object. Write {{"prompt": "...", ...}}.')
         yield number, row
 
 
@@ -83,7 +83,9 @@ def _table(delimiter: str) -> Callable[[str, Path], Iterator[Row]]:
         try:
             header = [name.strip() for name in next(rows, [])]
             if len(set(header)) < len(header):
-                raise LoadError(f"{path}, line 1: two columns have the same name, or none: {', '.join(header)}. Give each its own.")
+                raise LoadError(
+                    f"{path}, line 1: two columns have the same name, or none: {', '.join(header)}. Give each column its own name."
+                )
             for cells in rows:
                 if not any(cell.strip() for cell in cells):
                     continue
@@ -103,7 +105,8 @@ def _prompt(row: dict[str, object], number: int, path: Path, column: str | None)
     text, facts = row.get(named), {name: value for name, value in row.items() if name != named}
     if not isinstance(text, str) or not text.strip():
         raise LoadError(
-            f"{path}, line {number}: no text in the column {named!r}; it has {', '.join(row) or 'nothing'}. Name the column of prompts."
+            f"{path}, line {number}: no text in the column {named!r}; the line has {', '.join(row) or 'nothing'}. Give the name of the "
+            "column of prompts."
         )
     if not facts:
         return text

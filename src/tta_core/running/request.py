@@ -23,17 +23,18 @@ GivenEmbedding = Embedding | Sequence[Embedding]  # one for all steps, or one fo
 
 @runtime_checkable
 class Observer(Protocol):
-    """Watches a run. It gets each snapshot and must not change it. A batch that failed is run again in halves, whose
-    snapshots start again and have fewer samples."""
+    """Watches a run. It gets each snapshot and must not change it. If a batch fails, it is run again in halves; the observer then gets
+    their snapshots from the first one on, with fewer samples."""
 
     def __call__(self, snapshot: Snapshot, /) -> object:
-        """Look at a snapshot."""
+        """Called with each snapshot; the returned value is ignored."""
         ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Request:
-    """The arguments of a run, as the user gave them; `align` says what each means. A dataclass, because all but the first go by keyword."""
+    """The arguments of a run, as the user gave them; the docstring of `align` explains each. A dataclass, because all but the first are
+    keyword arguments."""
 
     prompts: str | Sequence[str]
     _: KW_ONLY
@@ -63,14 +64,14 @@ class Request:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The names of the tensors and images that the user gave; a record has only their names."""
-        handed = {"latents": self.latents, "noises": self.noises, "text": self.text, "null": self.null}
-        names = tuple(name for name, value in handed.items() if value is not None)
+        """The names of the tensors and images that the user gave; a record contains only their names."""
+        tensors = {"latents": self.latents, "noises": self.noises, "text": self.text, "null": self.null}
+        names = tuple(name for name, value in tensors.items() if value is not None)
         return names if self.image is None else (*names, f"image, strength {self.strength:g}")
 
 
 def takes(make: Callable[P, Made]) -> Callable[[Callable[[Made], Result]], Callable[P, Result]]:
-    """Lets a function of one value be called with the fields of that value; its signature is that of the value's class."""
+    """Makes a function of one value callable with the fields of that value; the new signature is that of the value's class."""
     signature = inspect.signature(make)
 
     def decorate(function: Callable[[Made], Result]) -> Callable[P, Result]:

@@ -1,4 +1,4 @@
-"""Runs a prepared problem: tells observers, runs a failed batch again in halves, and raises what failed."""
+"""Runs a prepared problem: calls observers, runs a failed batch again in halves, and raises the error that stopped the run."""
 
 import warnings
 from functools import partial
@@ -12,12 +12,12 @@ from tta_core.values.typing import evolve
 
 
 def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
-    """Run a prepared problem, with its baseline from the same noise. `retries` goes into the ledger.
+    """Run a prepared problem, with its baseline from the same noise. `retries`, the number of earlier attempts, goes into the ledger.
 
     Raises:
-        TTAError: what stopped the run; from the first snapshot on its `partial` is the `Alignment` with the best so far. Of several
-            prompts, those that did not fail are in it with their finished results.
-        RunError: the method, or the backbone under it, raised anything else, or yielded what is no snapshot.
+        TTAError: the error that stopped the run. After the first snapshot, its `partial` is the `Alignment` with the best results so far;
+            if some of several prompts failed, it has the finished results of the others.
+        RunError: the method or the backbone raised another exception, or the method yielded something that is not a snapshot.
     """
     check_observers(prepared.request.observers)
     watchers = Watchers(prepared.request.observers)
@@ -25,7 +25,9 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
     ledger.retries = retries
     ended = run_in_halves(prepared, partial(run_once, watchers=watchers, ledger=ledger), ledger)
     alignment, failure = ended.alignment, ended.error
-    remarks = () if alignment is None else tuple(alignment.manifest["remarks"])  # before plugins are handed it
+    remarks = (
+        () if alignment is None else tuple(alignment.manifest["remarks"])
+    )  # read before plugins get the alignment, which they could change
     if alignment is not None:
         try:
             watchers.finished(alignment)
@@ -37,7 +39,7 @@ def run(prepared: Prepared, *, retries: int = 0) -> Alignment:
         try:
             raise failure
         finally:
-            del ended, failure  # a frame that holds its own error would keep the run's tensors alive
+            del ended, failure  # a cycle of this frame and the error would keep the run's tensors in memory
     assert alignment is not None
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)

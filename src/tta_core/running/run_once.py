@@ -1,4 +1,4 @@
-"""Runs some samples once: the baseline, the method, and the best result so far, also when the run ends early."""
+"""Runs some samples once: first the baseline, then the method; keeps the best result so far if the run ends early."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from tta_core.solving.checks import Checks
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import raised_at, told
+from tta_core.values.arguments import error_text, raised_at
 from tta_core.values.ledger import Ledger
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Latents, Scores, evolve
@@ -30,14 +30,15 @@ Best = tuple[Latents, Scores]
 
 @attrs.frozen
 class Ended:
-    """What was reached, from the first snapshot on; and what stopped it, if something failed."""
+    """The alignment, None before the first snapshot, and the error that stopped the run, if there was one."""
 
     alignment: Alignment | None
     error: TTAError | None = None
 
 
 def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
-    """Draw the baseline, unless the run is without, then the method. Ctrl-C is raised until the first snapshot, then keeps the best."""
+    """Run the baseline, unless `baseline=False`, then the method. Ctrl-C is raised before the first snapshot; later it ends the run with
+    the best results so far."""
     budget = prepared.request.budget
     problem = prepared.problem
     known, plain = None, None
@@ -50,7 +51,7 @@ def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
                 known.recording, known.look = False, plain
     except TTAError as error:
         return Ended(None, error)
-    if not ledger.counts:  # the clock of a batch that is run again in halves goes on
+    if not ledger.counts:  # if a batch is run again in halves, the clock is not reset
         ledger.restarted()
     problem = evolve(problem, ledger=ledger, plain=known, checks=Checks(deferred=True))
     watchers.started(problem)
@@ -67,7 +68,9 @@ def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
                 if stopped:
                     break
         if last is None:
-            raise RunError(f"{describe(prepared.method)} yielded no snapshot. A method yields at least its result: `problem.result(...)`.")
+            raise RunError(
+                f"{describe(prepared.method)} yielded no snapshot. A method must yield at least its result: `problem.result(...)`."
+            )
     except KeyboardInterrupt:
         if last is None:
             raise
@@ -89,7 +92,7 @@ def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
                 interrupted, why = True, "interrupted at the result"
             salvaged = _salvaged(problem, best) or (
                 plain,
-                "nothing that was reached could be scored or decoded, so the result is the baseline",
+                "no estimate of the method could be scored or decoded, so the result is the baseline",
             )
             if salvaged[0] is None:
                 if failure is None:
@@ -111,37 +114,37 @@ def run_once(prepared: Prepared, watchers: Watchers, ledger: Ledger) -> Ended:
 
 @contextmanager
 def _named(method: Method, problem: Problem) -> Iterator[None]:
-    """Anything raised inside that is not a refusal already becomes a `RunError` that names who ran, and where it happened."""
+    """An exception inside that is not a `TTAError` becomes a `RunError` that names the method, the backbone and the line of code."""
     try:
         yield
     except (TTAError, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise RunError(
-            f"{describe(method)} on {describe(problem.backbone)} raised {told(error)}. It happened in "
-            f"{raised_at(error)}. Report it to whoever wrote the part there; the best so far is in this error's `partial`."
+            f"{describe(method)} on {describe(problem.backbone)} raised {error_text(error)}. It happened in "
+            f"{raised_at(error)}. Report it to the author of the code there. The best so far is in this error's `partial`."
         ) from error
 
 
 def _snapshots(method: Method, problem: Problem) -> Iterator[Snapshot]:
-    """What a method yields, checked. Raises `RunError` for what is no snapshot of this problem."""
+    """A method's snapshots, checked. Raises `RunError` for a value that is not a snapshot of this problem."""
     samples = len(problem.prompts)
     for snapshot in method.align(problem):
         if not isinstance(snapshot, Snapshot):
-            raise RunError(f"{describe(method)} yielded {snapshot!r:.100}, which is no snapshot. Yield a tta_core.Snapshot.")
+            raise RunError(f"{describe(method)} yielded {snapshot!r:.100}, which is not a snapshot. Yield a tta_core.Snapshot.")
         for name, tensor in (("x0", snapshot.x0), ("scores", snapshot.scores), ("images", snapshot.images)):
             if tensor is None:
                 continue
             if tensor.shape[0] != samples:
                 raise RunError(
                     f"{describe(method)} yielded a snapshot whose {name} has {tensor.shape[0]} rows, but there are {samples} prompts. "
-                    "Yield one row for each; `problem.result` chooses among copies."
+                    "Yield one row for each; `problem.result` chooses one of several copies."
                 )
-            problem.checks.finite((tensor.detach(),), partial(_lost, method, name))
+            problem.checks.finite((tensor.detach(),), partial(_not_finite, method, name))
         yield snapshot
 
 
-def _lost(method: Method, name: str) -> NotFiniteError:
+def _not_finite(method: Method, name: str) -> NotFiniteError:
     return NotFiniteError(
         f"{describe(method)} yielded a snapshot whose {name} is not finite. The steering left the range in which the networks "
         "work: use a smaller learning rate or rho, or a stronger penalty."
@@ -149,7 +152,7 @@ def _lost(method: Method, name: str) -> NotFiniteError:
 
 
 def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
-    """What the method ended with; of one that was stopped before, the clean estimate that scored best, decoded in full."""
+    """The method's result; if it was stopped early, the clean estimate with the best score so far, decoded by the full decoder."""
     if last.images is not None and last.scores is not None:
         return Look(last.x0.detach(), last.images.detach(), last.scores.detach())
     with torch.no_grad():
@@ -157,7 +160,7 @@ def _result(problem: Problem, last: Snapshot, best: Best | None) -> Look:
 
 
 def _salvaged(problem: Problem, best: Best | None) -> tuple[Look, str] | None:
-    """The best so far where it cannot be scored any more: decoded, with the score that it had. None where it cannot be decoded either."""
+    """The best so far if it can no longer be scored: decoded, with the score of its snapshot. None if it cannot be decoded either."""
     if best is None:
         return None
     try:
@@ -171,7 +174,7 @@ def _salvaged(problem: Problem, best: Best | None) -> tuple[Look, str] | None:
 
 
 def _better(best: Best | None, snapshot: Snapshot) -> Best | None:
-    """Each sample's clean latents with the highest score so far; of equals, the later ones."""
+    """Each sample's clean latents with the highest score so far; the later ones if scores are equal."""
     if snapshot.scores is None:
         return best
     x0, scores = snapshot.x0.detach(), snapshot.scores.detach()
@@ -186,7 +189,7 @@ def _outcome(look: Look, reward: Reward) -> Outcome:
 
 
 def _row(snapshot: Snapshot, problem: Problem) -> TraceRow:
-    """A snapshot in numbers: everything is read from the device at once, the checks with it."""
+    """The numbers of a snapshot; one transfer reads them and the deferred checks from the device."""
     named = {("parts", name): value for name, value in snapshot.parts.items()}
     named |= {("penalties", name): value for name, value in snapshot.penalties.items()}
     scores, *read = problem.checks.read([torch.empty(0) if snapshot.scores is None else snapshot.scores, *named.values()])

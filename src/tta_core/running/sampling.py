@@ -24,35 +24,36 @@ MakeScheduler = Callable[[object, int, float | Schedule | None, Shape], Schedule
 
 
 def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float | Schedule | None) -> Scheduler:
-    """A scheduler object as it is; a name, made for the backbone. `needed` is the method's eta, where the user gives none.
+    """The scheduler: the user's object unchanged, or one made for the backbone by name. `needed` is the method's eta, used if the user
+    gives none.
 
     Raises:
-        InputError: for steps, times or eta beside an object, for a number of steps that the times are not, and for times that do not fall
-            or lie outside the training's.
+        InputError: steps, times or eta are given together with an object; the number of steps differs from the number of times; the times
+            do not fall, or lie outside the model's training times.
     """
     source, steps, eta = request.scheduler, request.steps, request.eta
     timesteps, sigmas = request.timesteps, request.sigmas
-    asked = {"steps": steps, "timesteps": timesteps, "sigmas": sigmas, "eta": eta}
+    options = {"steps": steps, "timesteps": timesteps, "sigmas": sigmas, "eta": eta}
     if not isinstance(source, str):
-        for name, value in asked.items():
+        for name, value in options.items():
             if value is not None:
                 raise InputError(
-                    f"{name} is {shown(value)}, but the scheduler given is an object, whose table has its own. Make it with the {name} "
-                    "that you want, or give the name of a scheduler."
+                    f"{name} is {shown(value)}, but the scheduler given is an object with its own table of steps. Make the object with "
+                    f"this {name}, or give the name of a scheduler."
                 )
         if source is None:
             raise InputError("scheduler is None, but a run needs one. Give a name (`tta list schedulers`), or leave it out.")
         of_kind("scheduler", source, Scheduler)
         return cast(Scheduler, source)
     if timesteps is not None and sigmas is not None:
-        raise InputError("Both timesteps and sigmas are given, but either says where the steps are. Give one of them.")
+        raise InputError("Both timesteps and sigmas are given, but each defines the steps. Give one of them.")
     times, levels = _numbers("timesteps", timesteps), _numbers("sigmas", sigmas)
     own = times or levels
     if own and steps is not None and steps != len(own):
         raise InputError(f"steps is {steps}, but {len(own)} {'timesteps' if times else 'sigmas'} are given. Leave steps out.")
     count = len(own) if own else backbone.defaults.steps if steps is None else whole("steps", steps)
     if count < 1:
-        raise InputError(f"steps is {count}, but sampling takes at least 1 step.")
+        raise InputError(f"steps is {count}, but sampling needs at least 1 step.")
     if not own and steps is None and backbone.defaults.note:
         warnings.warn(backbone.defaults.note, stacklevel=2)
     native = backbone.sampler if not own else evolve(NativeSampler.of(backbone.sampler), timesteps=times, sigmas=levels)
@@ -66,18 +67,18 @@ def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float
 
 
 def guidance_of(guidance: float | int | Schedule | None, backbone: Backbone, steps: int) -> float | Schedule:
-    """The guidance of a run; 1 for any number up to it, where diffusers' pipelines evaluate the text branch alone.
+    """The guidance of a run. Every number up to 1 becomes 1, because diffusers' pipelines then evaluate the text branch alone.
 
     Raises:
-        IncompatibleError: for guidance above 1 without an unconditional branch.
+        IncompatibleError: the guidance is above 1, but the backbone has no unconditional branch.
     """
     given = backbone.defaults.guidance if guidance is None else guidance
     weights = _by_step("guidance", given, steps)
     strongest = max(weights)
     if guidance is not None and strongest > 1 and not backbone.has_null:
         raise IncompatibleError(
-            f"Cannot use guidance {strongest:g} with {name_of(backbone)}. This is because it has no unconditional branch to be guided "
-            "against. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
+            f"Cannot use guidance {strongest:g} with {name_of(backbone)}. This is because it has no unconditional branch, which guidance "
+            "needs. Leave guidance out; FLUX takes flux(pipeline, true_guidance=True), or flux(pipeline, embedded_guidance=...)."
         )
     partly = next((weight for weight in weights if weight < 0 or 0 < weight < 1), None)
     if partly is not None:
@@ -94,7 +95,7 @@ def _is_schedule(value: object) -> bool:
 
 
 def _by_step(name: str, value: object, steps: int) -> list[float]:
-    """A number or a schedule, at each step. Raises `InputError` for what is neither, or gives something else than numbers."""
+    """The values of a number or a schedule at each step. Raises `InputError` for anything else, or if the schedule returns no numbers."""
     if not _is_schedule(value):
         return [number(name, value)]
     try:
@@ -102,7 +103,7 @@ def _by_step(name: str, value: object, steps: int) -> list[float]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{name} is {shown(value)}, which gives no number for a step: {error}. Give a number or a schedule.") from error
+        raise InputError(f"{name} is {shown(value)}, which returns no number for a step: {error}. Give a number or a schedule.") from error
 
 
 def _numbers(name: str, values: Sequence[float | int] | None) -> tuple[float, ...] | None:
@@ -114,6 +115,6 @@ def _numbers(name: str, values: Sequence[float | int] | None) -> tuple[float, ..
     numbers = tuple(number(name, value) for value in given)
     if min(numbers) < 0 or any(after >= before for before, after in pairwise(numbers)):
         raise InputError(
-            f"{name} is {shown(values)}, but sampling goes from noise to the image: each is below the one before, and none below 0."
+            f"{name} is {shown(values)}, but sampling goes from noise to the image. Give numbers that fall from step to step, none below 0."
         )
     return numbers

@@ -10,21 +10,21 @@ from tta_core.plugins.isolation import ENDING as ENDING
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP are held back until the context ends, and then handled as usual.
+    """Holds SIGINT, SIGTERM and SIGHUP back until the context ends, and then handles them as usual.
 
     Python handles signals only in its main thread, so in another thread this has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     handlers = {number: handler for number in ENDING if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN)}
     for number in handlers:
-        signal.signal(number, lambda number, _frame: came.append(number))
+        signal.signal(number, lambda number, _frame: received.append(number))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in dict.fromkeys(came):
+        for number in dict.fromkeys(received):
             signal.raise_signal(number)

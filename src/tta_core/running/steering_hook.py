@@ -31,8 +31,8 @@ def steering_hook(
     eta: float | None = None,
     seed: int = 0,
 ) -> AbstractContextManager[list[Snapshot]]:
-    """Steers every call of the user's pipeline inside the context, also with ControlNet, IP-Adapter or a custom loop; gives a list of the
-    method's snapshots.
+    """Steers every call of the user's pipeline inside the context, also with ControlNet, IP-Adapter or a custom loop. The context returns a
+    list, to which the method's snapshots are added.
 
         with steering_hook(pipe, DATE(rho=0.5), reward, prompts=prompts):
             images = pipe(prompts, num_inference_steps=50).images
@@ -41,18 +41,18 @@ def steering_hook(
         pipeline: a loaded pipeline whose backbone is `Steerable`.
         method, reward: as in `align`; a method that updates step by step, without particles.
         prompts: the prompts of the pipeline's call, for the reward.
-        guidance: that of the pipeline's call; None: read from the pipeline.
-        eta: that of the pipeline's call, which the hook cannot read; None: the sampler's own (0 for DDIM), as in a call without eta.
-        seed: of the method's own random directions, if it draws any.
+        guidance: the guidance of the pipeline's call; None: read from the pipeline.
+        eta: the eta of the pipeline's call, which the hook cannot read; None: the sampler's own (0 for DDIM), as in a call without eta.
+        seed: the seed of the method's random directions, if it uses any.
 
     Raises:
-        IncompatibleError: for what cannot be steered this way, with the reason.
-        InputError: in the pipeline's call: under `torch.inference_mode()`, or if the prompts are not as many as its samples.
+        IncompatibleError: the pipeline or the method cannot be steered this way; the message gives the reason.
+        InputError: raised in the pipeline's call: it runs under `torch.inference_mode()`, or has another number of samples than prompts.
     """
-    drawing = resolve.backbone(pipeline)
-    if not isinstance(drawing, Steerable):
+    backbone = resolve.backbone(pipeline)
+    if not isinstance(backbone, Steerable):
         raise IncompatibleError(
-            f"Cannot steer {name_of(drawing)} inside its own call. This is because the backbone does not offer it (`Steerable`). "
-            "Use tta_core.align, which brings the loop."
+            f"Cannot steer {name_of(backbone)} inside its own call. This is because the backbone does not offer it (`Steerable`). "
+            "Use tta_core.align, which has its own loop."
         )
-    return drawing.steered(resolve.method(method), reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)
+    return backbone.steered(resolve.method(method), reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)

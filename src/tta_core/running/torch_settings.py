@@ -9,24 +9,26 @@ import torch
 from tta_core.errors import InputError
 
 _lock = threading.Lock()
-_dtypes: list[torch.dtype] = []  # what was the default before each of the runs that are open
+_dtypes: list[torch.dtype] = []  # the default dtype before each of the runs that are open
 
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Sets the default device to the CPU and the default dtype to float32, without autocast; afterwards restores them.
+    """Sets the default device to the CPU and the default dtype to float32, and switches autocast off; restores all three at the end.
 
-    The default dtype belongs to the whole process: while runs overlap it stays float32, and the last one to end restores it. Matrix
-    multiplication's precision, deterministic algorithms and the number of threads change rounding alone, and are left as they are.
+    The default dtype is one setting of the whole process: while runs overlap it stays float32, and the last one to end restores it. The
+    precision of matrix multiplication, deterministic algorithms and the number of threads are not changed: they only affect rounding.
 
     Raises:
-        InputError: under `torch.inference_mode()`, whose tensors never get gradients.
+        InputError: it is called under `torch.inference_mode()`, whose tensors cannot have gradients.
     """
     if torch.is_inference_mode_enabled():
-        raise InputError("Cannot align under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad().")
+        raise InputError(
+            "Cannot align under torch.inference_mode(). This is because its tensors cannot have gradients. Use torch.no_grad()."
+        )
     with ExitStack() as stack:
         stack.enter_context(_float32())
-        if torch.get_default_device().type != "cpu":  # the context takes microseconds of every call of torch
+        if torch.get_default_device().type != "cpu":  # the context slows every torch call by microseconds
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda", "mps", "xpu"):
             if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):

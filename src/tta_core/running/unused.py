@@ -1,4 +1,4 @@
-"""Warns before a run about arguments that can have no effect."""
+"""Warns before a run about arguments that have no effect."""
 
 import warnings
 
@@ -14,17 +14,17 @@ from tta_core.values.provenance import name_of
 
 def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> None:
     """Warns about an eta that has no effect or differs from the method's own, and about given noises that the sampler does not use."""
-    wanted = method.needs.eta
+    needed = method.needs.eta
     if request.eta is not None and _renoises(scheduler):
         warnings.warn(
-            f"eta is {shown(request.eta)}, but it has no effect on this sampler (LCM), which adds fresh noise to the clean estimate at "
+            f"eta is {shown(request.eta)}, but it has no effect on this sampler (LCM), which adds new noise to the clean estimate at "
             "every step. Leave eta out.",
             stacklevel=2,
         )
-    elif request.eta is not None and wanted is not None and request.eta != wanted:
+    elif request.eta is not None and needed is not None and request.eta != needed:
         warnings.warn(
-            f"eta is {request.eta}, but {name_of(method)} is written for {wanted}, which draws other noise at each step. The run takes "
-            f"{request.eta}. Leave eta out to have the method's.",
+            f"eta is {request.eta}, but {name_of(method)} was designed for eta {needed}. The run uses {request.eta}, so each step adds "
+            "another amount of noise. Leave eta out to use the method's.",
             stacklevel=2,
         )
     if not isinstance(request.noises, GivenNoise):
@@ -32,14 +32,14 @@ def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> No
     stds, given = stds_of(scheduler), len(request.noises.rows)
     if stds and not any(stds) and given > 1:
         warnings.warn(
-            f"{given} rows of noise are given, but the sampler is deterministic: it starts from the first and does not use the others. "
+            f"{given} rows of noise are given, but the sampler is deterministic: it uses the first and ignores the others. "
             "Give one row, or an eta above 0.",
             stacklevel=2,
         )
     elif given > len(scheduler.steps) + 1:
         warnings.warn(
-            f"{given} rows of noise are given, but a run of {len(scheduler.steps)} steps takes {len(scheduler.steps) + 1}: the last are "
-            "not used.",
+            f"{given} rows of noise are given, but a run of {len(scheduler.steps)} steps uses {len(scheduler.steps) + 1}. The last rows "
+            "are ignored.",
             stacklevel=2,
         )
 

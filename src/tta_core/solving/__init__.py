@@ -1,1 +1,1 @@
-"""Solving: what a method is written with: a problem, its positions, gradients, resampling, and compatibility checks."""
+"""Solving: the parts that methods are written with: problem, positions, gradients, resampling, and compatibility checks."""

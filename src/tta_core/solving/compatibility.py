@@ -21,16 +21,16 @@ def refuse(problem: Parts, needs: Needs) -> None:
         _refuse_variable(problem, needs.variable)
     if needs.betas:
         _refuse_betas(problem.scheduler.steps)
-    _refuse_quiet_steps(problem.scheduler, needs)
+    _refuse_deterministic_steps(problem.scheduler, needs)
     if needs.image and problem.origin is None:
         raise IncompatibleError(
             "Cannot use this method without an image. This is because it edits one, but the run starts from noise. Give `image=`, or use "
-            "a method that draws anew."
+            "a method that samples from noise."
         )
     if needs.attention and not (isinstance(problem.backbone, SteersAttention) and problem.backbone.steers_attention):
         raise IncompatibleError(
             f"Cannot use a method that changes cross-attention with {name_of(problem.backbone)}. This is because its denoiser has no "
-            "cross-attention layers that the backbone could reach. Use a Stable Diffusion 1, 2 or XL pipeline, or another method."
+            "cross-attention layers that the backbone can change. Use a Stable Diffusion 1, 2 or XL pipeline, or another method."
         )
     if not problem.tried:
         try_reward(problem, needs.gradient)
@@ -63,30 +63,30 @@ def _refuse_betas(steps: Sequence[Step]) -> None:
     if any(step.alpha is None for step in steps):
         raise IncompatibleError(
             "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
-            "is made of them. Use kernel='sampler'."
+            "is computed from them. Use kernel='sampler'."
         )
-    flat = next((step.index for step in steps if step.alpha is not None and step.alpha <= 0), None)
-    if flat is not None:
+    zero = next((step.index for step in steps if step.alpha is not None and step.alpha <= 0), None)
+    if zero is not None:
         raise IncompatibleError(
-            f"Cannot use kernel='training' with this sampler. This is because alpha is 0 at step {flat} (betas rescaled to a terminal SNR "
+            f"Cannot use kernel='training' with this sampler. This is because alpha is 0 at step {zero} (betas rescaled to a terminal SNR "
             "of zero), and the kernel divides by it. Use kernel='sampler'."
         )
 
 
-def _refuse_quiet_steps(scheduler: Scheduler, needs: Needs) -> None:
-    """Steps without noise, where a method cannot do without."""
+def _refuse_deterministic_steps(scheduler: Scheduler, needs: Needs) -> None:
+    """Raises for steps without noise if the method needs noise there."""
     stds = stds_of(scheduler)
-    quiet = next((index for index, std in enumerate(stds[:-1]) if std == 0), None)
-    if needs.stochastic and quiet is not None:
+    deterministic = next((index for index, std in enumerate(stds[:-1]) if std == 0), None)
+    if needs.stochastic and deterministic is not None:
         raise IncompatibleError(
-            f"Cannot use this method with a sampler whose step {quiet} draws no noise (std 0). This is because it compares or weighs "
-            "transitions, and a step without noise has only one outcome. Use a stochastic sampler (eta > 0), or a setting that needs no "
-            "transition (kernel='training' of null-tta)."
+            f"Cannot use this method with a sampler whose step {deterministic} adds no noise (std 0). This is because the method compares "
+            "or weights transitions, and a step without noise has only one outcome. Use a stochastic sampler (eta > 0), or a setting that "
+            "needs no transition (kernel='training' of null-tta)."
         )
     if needs.children and stds and not any(stds):
         raise IncompatibleError(
-            "Cannot use several particles with this sampler. This is because no step draws noise (std 0), so the children of a step are "
-            "all equal and none is better. Use particles=1, or a stochastic sampler (eta > 0) of several steps."
+            "Cannot use several particles with this sampler. This is because no step adds noise (std 0), so all children of a step are "
+            "equal. Use particles=1, or a stochastic sampler (eta > 0) of several steps."
         )
 
 
@@ -97,7 +97,7 @@ def _unguided(problem: Parts) -> int | None:
 
 
 def stds_of(scheduler: Scheduler) -> list[float]:
-    """The standard deviation of each step's transition, where the table has it; else nothing."""
+    """The standard deviation of each step's transition; an empty list for samplers that are not a `GaussianScheduler`."""
     if isinstance(scheduler, LastSteps):
         return stds_of(scheduler.scheduler)[-scheduler.count :]
     return [scheduler.std(step) for step in scheduler.steps] if isinstance(scheduler, GaussianScheduler) else []

@@ -40,7 +40,7 @@ class Objective:
         return Objective(self.look[:rows], self.weight, {name: value[:rows].detach() for name, value in self.penalties.items()})
 
     def snapshot(self, index: int, total: int, controls: Controls, gradient: Tensors) -> Snapshot:
-        """This evaluation as a snapshot."""
+        """A snapshot of this evaluation; `gradient` is that of `total` by the variable."""
         look = self.look
         return Snapshot(index, total, controls, look.x0, look.scores, look.parts, self.penalties, self.total, gradient)
 
@@ -58,7 +58,10 @@ class Estimator(Protocol):
         ...
 
     def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
-        """`evaluate` also takes rows `(k b)`. Random directions depend on `key`, not on the order of calls."""
+        """`evaluate` also takes rows `(k b)`. Random directions depend on `key`, not on the order of calls.
+
+        Returns the objective at `value`, without a graph, and its gradient, with the shapes of `value`.
+        """
         ...
 
 
@@ -68,14 +71,14 @@ class Exact:
 
     @property
     def needs_gradient(self) -> bool:
-        """Yes."""
+        """True: it backpropagates through the reward."""
         return True
 
     def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One evaluation, forward and backward."""
         leaves = steering.leaves(value)
-        seen = evaluate(leaves)
-        return seen.first(value[0].shape[0]), problem.gradient(seen.total, leaves)
+        objective = evaluate(leaves)
+        return objective.first(value[0].shape[0]), problem.gradient(objective.total, leaves)
 
 
 @frozen
@@ -90,23 +93,23 @@ class ZerothOrder:
 
     @property
     def needs_gradient(self) -> bool:
-        """No."""
+        """False: it only needs the reward's scores."""
         return False
 
     def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One batch of evaluations without a graph."""
         samples = value[0].shape[0]
-        drawn = _directions(value, problem, key, self.directions)
+        directions = _directions(value, problem, key, self.directions)
         with torch.no_grad():
-            seen = evaluate(_perturbed(value, drawn, self.mu))
-        totals = rearrange(seen.total, "(k b) -> k b", b=samples)
+            objective = evaluate(_perturbed(value, directions, self.mu))
+        totals = rearrange(objective.total, "(k b) -> k b", b=samples)
         gain = (totals[1:] - totals[0]) / (self.directions * self.mu)
-        return seen.first(samples), _weighted(drawn, gain)
+        return objective.first(samples), _weighted(directions, gain)
 
 
 @frozen
 class Hybrid1:
-    """Perturbs the image: dR/dx is estimated by Gaussian smoothing, the rest (sampler, decoder, penalties) differentiated exactly.
+    """Perturbs the image: dR/dx is estimated by Gaussian smoothing; sampler, decoder and penalties are differentiated exactly.
 
     Source: DNO (arXiv 2405.18881), hybrid gradient 1. The perturbed images are clamped to [0, 1], where rewards are defined.
     """
@@ -116,24 +119,24 @@ class Hybrid1:
 
     @property
     def needs_gradient(self) -> bool:
-        """No."""
+        """False: it only needs the reward's scores."""
         return False
 
     def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
         """One evaluation with a graph, and one batch of rewards."""
         leaves = steering.leaves(value)
-        seen = evaluate(leaves)
-        image = (seen.look.images.detach(),)
-        drawn = _directions(image, problem, key, self.directions)
-        scores = rearrange(problem.score(_perturbed(image, drawn, self.mu)[0].clamp(0, 1)), "(k b) -> k b", b=value[0].shape[0])
+        objective = evaluate(leaves)
+        image = (objective.look.images.detach(),)
+        directions = _directions(image, problem, key, self.directions)
+        scores = rearrange(problem.score(_perturbed(image, directions, self.mu)[0].clamp(0, 1)), "(k b) -> k b", b=value[0].shape[0])
         gain = (scores[1:] - scores[0]) / (self.directions * self.mu)
-        return seen.first(value[0].shape[0]), problem.gradient(_surrogate(seen, _weighted(drawn, gain)[0]), leaves)
+        return objective.first(value[0].shape[0]), problem.gradient(_surrogate(objective, _weighted(directions, gain)[0]), leaves)
 
 
 @frozen
 class Hybrid2:
-    """Perturbs the variable and weighs the differences of the *images*, g_x = sum_k (R_k - R)(x_k - x) to unit length per sample; then
-    ascends <g_x, x> through the exact Jacobian. The perturbations stay on the images that the model can draw.
+    """Perturbs the variable and weights the differences of the *images*: g_x = sum_k (R_k - R)(x_k - x), scaled to unit length per sample.
+    Then it ascends <g_x, x> through the exact Jacobian. All perturbed images are ones that the model can generate.
 
     Source: DNO (arXiv 2405.18881), hybrid gradient 2, the paper's best for rewards without gradients.
     """
@@ -143,25 +146,25 @@ class Hybrid2:
 
     @property
     def needs_gradient(self) -> bool:
-        """No."""
+        """False: it only needs the reward's scores."""
         return False
 
     def __call__(self, evaluate: Evaluate, value: Tensors, problem: Problem, key: tuple[int, ...]) -> tuple[Objective, Tensors]:
-        """One batch of evaluations without a graph, and one with."""
+        """One batch of evaluations without a graph, and one evaluation with a graph."""
         samples, leaves = value[0].shape[0], steering.leaves(value)
-        drawn = _directions(value, problem, key, self.directions)
+        directions = _directions(value, problem, key, self.directions)
         with torch.no_grad():
-            moved = evaluate(_perturbed(value, drawn, self.mu))
-        scores = rearrange(moved.look.scores, "(k b) -> k b", b=samples)
-        images = rearrange(moved.look.images, "(k b) c H W -> k b c H W", b=samples)
+            perturbed = evaluate(_perturbed(value, directions, self.mu))
+        scores = rearrange(perturbed.look.scores, "(k b) -> k b", b=samples)
+        images = rearrange(perturbed.look.images, "(k b) c H W -> k b c H W", b=samples)
         (direction,) = steering.unit((torch.einsum("kb,kbchw->bchw", scores[1:] - scores[0], images[1:] - images[0]),))
-        seen = evaluate(leaves)
-        return seen.first(samples), problem.gradient(_surrogate(seen, direction), leaves)
+        objective = evaluate(leaves)
+        return objective.first(samples), problem.gradient(_surrogate(objective, direction), leaves)
 
 
-def _surrogate(seen: Objective, direction: Images) -> Scores:
-    """weight * <direction, image> - penalties: its gradient is the objective's, were dR/dx this direction."""
-    return evolve(seen, look=evolve(seen.look, scores=(direction * seen.look.images).flatten(1).sum(1))).total
+def _surrogate(objective: Objective, direction: Images) -> Scores:
+    """weight * <direction, image> - penalties. Its gradient equals that of the objective with `direction` in place of dR/dx."""
+    return evolve(objective, look=evolve(objective.look, scores=(direction * objective.look.images).flatten(1).sum(1))).total
 
 
 def _directions(value: Tensors, problem: Problem, key: tuple[int, ...], count: int) -> list[Tensors]:
@@ -170,15 +173,15 @@ def _directions(value: Tensors, problem: Problem, key: tuple[int, ...], count: i
 
 def _perturbed(value: Tensors, directions: list[Tensors], mu: float) -> Tensors:
     """The value itself, then each perturbation; rows `(k b)`."""
-    return tuple(torch.cat([tensor, *(tensor + mu * drawn[i] for drawn in directions)]).detach() for i, tensor in enumerate(value))
+    return tuple(torch.cat([tensor, *(tensor + mu * parts[i] for parts in directions)]).detach() for i, tensor in enumerate(value))
 
 
 def _weighted(directions: list[Tensors], weights: Tensor) -> Tensors:
     """sum_k weights[k] * direction k, per sample."""
-    terms = [steering.scaled(drawn, weight) for drawn, weight in zip(directions, weights, strict=True)]
+    terms = [steering.scaled(direction, weight) for direction, weight in zip(directions, weights, strict=True)]
     return tuple(torch.stack(parts).sum(0) for parts in zip(*terms, strict=True))
 
 
 def as_rows(value: Tensors, like: Tensors) -> Tensors:
-    """A value repeated to the rows of another, k-major."""
+    """A value repeated to as many rows as another has, k-major."""
     return tuple(as_batch(tensor, other.shape[0]) for tensor, other in zip(value, like, strict=True))

@@ -18,14 +18,14 @@ from tta_core.values.typing import Latents
 
 
 def last_steps(scheduler: Scheduler, strength: float) -> LastSteps:
-    """The last steps, the share `strength` of all, in which an image is sampled again. Raises `InputError` if there are none."""
+    """The last steps of the sampler, a share `strength` of all. Raises `InputError` if there are none."""
     if not 0 < strength <= 1:
-        raise InputError(f"strength is {strength:g}, but it is the share of the steps that are taken. Give a number above 0 and at most 1.")
+        raise InputError(f"strength is {strength:g}, but it is the share of the steps that are run. Give a number above 0 and at most 1.")
     total = len(scheduler.steps)
     count = int(total * strength)
     if count == 0:
         least = math.ceil(100 / total) / 100
-        raise InputError(f"strength is {strength:g}, which takes none of {total} steps. Give at least {least:g}, or more steps.")
+        raise InputError(f"strength is {strength:g}, which runs none of {total} steps. Give at least {least:g}, or more steps.")
     return LastSteps(scheduler, count)
 
 
@@ -40,7 +40,7 @@ def origin(backbone: Backbone, images: Float[Tensor, "images 3 H W"], noise: Lat
         x0 = backbone.encode_image(images.to(noise.device))
     if x0.shape[1:] != noise.shape[1:]:
         raise InputError(
-            f"The image is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but the run draws "
+            f"The image is {images.shape[2]} x {images.shape[3]} pixels, {tuple(x0.shape[1:])} as latents, but the run samples "
             f"{tuple(noise.shape[1:])}. Leave height and width out, or resize the image to them."
         )
     return x0.expand_as(noise)

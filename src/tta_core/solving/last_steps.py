@@ -14,21 +14,21 @@ class LastSteps:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Those steps."""
+        """The last `count` steps, with indices from 0."""
         return tuple(evolve(step, index=step.index - self._skipped) for step in self.scheduler.steps[self._skipped :])
 
     @property
     def initial_std(self) -> float:
-        """The whole sampler's."""
+        """Same as the whole sampler's."""
         return self.scheduler.initial_std
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
         """The whole sampler's prediction at that step."""
         return self.scheduler.predict(state, output, evolve(step, index=step.index + self._skipped))
 
-    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
-        """The whole sampler's, at that step."""
-        return self.scheduler.believe(state, x0, evolve(step, index=step.index + self._skipped))
+    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+        """The whole sampler's prediction from `x0` at that step."""
+        return self.scheduler.from_x0(state, x0, evolve(step, index=step.index + self._skipped))
 
     @property
     def _skipped(self) -> int:

@@ -32,7 +32,7 @@ class Parts(Protocol):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """One for each sample."""
+        """One prompt for each sample."""
         ...
 
     @property
@@ -42,7 +42,7 @@ class Parts(Protocol):
 
     @property
     def guidance(self) -> float | Schedule:
-        """Weight of classifier-free guidance; a schedule's differs by step."""
+        """Weight of classifier-free guidance; a schedule gives each step its own."""
         ...
 
     @property
@@ -52,10 +52,10 @@ class Parts(Protocol):
 
     @property
     def tried(self) -> bool:
-        """Whether the reward was tried."""
+        """Whether the reward was already called on trial images."""
         ...
 
     @property
     def ledger(self) -> Ledger:
-        """Counts rows."""
+        """Counts the rows that go through each network."""
         ...

@@ -1,4 +1,4 @@
-"""Remembers evaluations of plain sampling, so that a method that begins with the same ones does not repeat them."""
+"""Caches the evaluations of plain sampling, so that a method that begins with the same ones does not repeat them."""
 
 import attrs
 import torch
@@ -14,8 +14,8 @@ Known = tuple[Embedding, tuple[int, ...], Latents]  # an embedding, the versions
 class PlainRun:
     """The baseline's x at each step, and the outputs of its branches there; `look` is its result.
 
-    While `recording`, positions write into it; afterwards a position with the same x, bit for bit, starts with those outputs. A trajectory
-    that differs from the baseline once is not compared again until it starts anew.
+    While `recording`, positions write into it. Afterwards a position with the same x, bit for bit, starts with those outputs. Once a
+    trajectory differs from the baseline, it is not compared again until a trajectory starts at step 0.
     """
 
     recording: bool = True
@@ -25,14 +25,14 @@ class PlainRun:
     _followed: int = -1
 
     def at(self, index: int, x: Latents) -> list[Known]:
-        """What is known at a step; while recording, the list into which it is written."""
+        """The cached outputs at a step; while recording, the list to which new ones are added."""
         if self.recording:
             self._x[index], self._known[index] = x, []
             return self._known[index]
         if index and self._followed not in (index - 1, index):
             return []
-        mine = self._x.get(index)
-        if mine is None or mine.shape != x.shape or not torch.equal(mine, x):
+        recorded = self._x.get(index)
+        if recorded is None or recorded.shape != x.shape or not torch.equal(recorded, x):
             self._followed = -1
             return []
         self._followed = index

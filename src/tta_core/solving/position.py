@@ -17,9 +17,9 @@ class Position:
     """A state before a step, and the networks' outputs there.
 
     A branch is evaluated again only when *its* embedding changed (it is another object, or was updated in place), and keeps a graph only
-    if x or the embedding requires a gradient. Branches that are both to be evaluated, alike, are the rows of one call of the denoiser.
-    Rows of x and of embeddings may differ by a whole factor: the smaller is repeated, k-major, so that K particles share one embedding and
-    K perturbed embeddings share one x.
+    if x or the embedding requires a gradient. If both branches have to be evaluated, with or without a graph, one call of the denoiser
+    evaluates them as a batch. x may have K times as many rows as the embeddings, or the reverse: the smaller one is repeated, k-major, so
+    that K particles share one embedding and K perturbed embeddings share one x.
     """
 
     def __init__(self, problem: Parts, state: State, step: Step, known: list[Known] | None = None) -> None:
@@ -27,10 +27,10 @@ class Position:
         self.state = state
         self.step = step
         self._known: list[Known] = [] if known is None else known
-        self._unpaid = list(self._known)
+        self._uncounted = list(self._known)  # entries of the baseline whose reuse the ledger has not counted yet
 
     def predict(self, controls: Controls) -> Prediction:
-        """The prediction here under these controls."""
+        """The prediction at this position with these controls."""
         backbone, controls = self.problem.backbone, controls.at(self.step.index)
         guidance = at_step(self.problem.guidance, self.step.index, len(self.problem.scheduler.steps))
         branches = {"text": controls.text}
@@ -45,73 +45,74 @@ class Position:
         prediction = self.problem.scheduler.predict(self.state.repeated(output.shape[0]), output, self.step)
         return evolve(prediction, outputs=outputs)
 
-    def believe(self, x0: Latents, eps: Latents | None = None) -> Prediction:
-        """The prediction here for another clean estimate `x0`; the solver's history and order are kept.
+    def from_x0(self, x0: Latents, eps: Latents | None = None) -> Prediction:
+        """The prediction at this position for another clean estimate `x0`; the solver's history and order are kept.
 
-        eps is then what is left of x, (x - a x0) / s; where `eps` is given, x is moved instead: to a x0 + s eps.
+        Without `eps`, x stays and eps follows from it as (x - a x0) / s. With `eps`, x becomes a x0 + s eps.
         """
         state = self.state.repeated(x0.shape[0])
         if eps is not None:
             state = evolve(state, x=self.step.a * x0 + self.step.s * eps)
-        return self.problem.scheduler.believe(state, x0, self.step)
+        return self.problem.scheduler.from_x0(state, x0, self.step)
 
     def branch(self, name: str, embedding: Embedding) -> Latents:
         """The raw output of one guidance branch here; `name` ("text" or "null") is for the ledger."""
         return self.branches({name: embedding})[name]
 
     def branches(self, embeddings: Mapping[str, Embedding]) -> dict[str, Latents]:
-        """The raw outputs of guidance branches here, by name. Those that are not known and want the same kind of graph share one call."""
+        """The raw outputs of guidance branches here, by name. Branches that are not cached share one call if they both need a graph, or
+        both do not."""
         known = {name: self._recalled(name, embedding) for name, embedding in embeddings.items()}
         outputs = {name: output for name, output in known.items() if output is not None}
-        wanted = {name: embedding for name, embedding in embeddings.items() if name not in outputs}
-        for names, told in self._calls(wanted):
-            for name, output in zip(names, self._evaluated(names, told), strict=True):
+        missing = {name: embedding for name, embedding in embeddings.items() if name not in outputs}
+        for names, rows in self._calls(missing):
+            for name, output in zip(names, self._evaluated(names, rows), strict=True):
                 outputs[name] = output
                 if not output.requires_grad:
-                    self._remember((wanted[name], _versions(wanted[name]), output))
+                    self._remember((missing[name], _versions(missing[name]), output))
         return outputs
 
-    def _calls(self, wanted: Mapping[str, Embedding]) -> list[tuple[tuple[str, ...], Embedding]]:
-        """The calls of the denoiser: names of branches, and their embeddings as rows. All in one where they are alike."""
-        told = {name: embedding.repeated(max(self.state.x.shape[0], embedding.tokens.shape[0])) for name, embedding in wanted.items()}
-        graphs = {self._wants_graph(embedding) for embedding in wanted.values()}
-        together = stacked(list(told.values())) if len(told) > 1 and len(graphs) == 1 else None
-        return [((name,), embedding) for name, embedding in told.items()] if together is None else [(tuple(told), together)]
+    def _calls(self, missing: Mapping[str, Embedding]) -> list[tuple[tuple[str, ...], Embedding]]:
+        """The calls of the denoiser: names of branches, and their embeddings as rows. A single call if the branches can share it."""
+        repeated = {name: embedding.repeated(max(self.state.x.shape[0], embedding.tokens.shape[0])) for name, embedding in missing.items()}
+        graphs = {self._needs_graph(embedding) for embedding in missing.values()}
+        together = stacked(list(repeated.values())) if len(repeated) > 1 and len(graphs) == 1 else None
+        return [((name,), embedding) for name, embedding in repeated.items()] if together is None else [(tuple(repeated), together)]
 
-    def _evaluated(self, names: tuple[str, ...], told: Embedding) -> tuple[Latents, ...]:
-        """One call of the denoiser, and each branch's rows of its output."""
-        rows, ledger = told.tokens.shape[0] // len(names), self.problem.ledger
-        x = as_batch(as_batch(self.state.x, rows), told.tokens.shape[0])
-        with torch.set_grad_enabled(self._wants_graph(told)):
+    def _evaluated(self, names: tuple[str, ...], embedding: Embedding) -> tuple[Latents, ...]:
+        """Calls the denoiser once; returns each branch's rows of its output."""
+        rows, ledger = embedding.tokens.shape[0] // len(names), self.problem.ledger
+        x = as_batch(as_batch(self.state.x, rows), embedding.tokens.shape[0])
+        with torch.set_grad_enabled(self._needs_graph(embedding)):
             ledger.begin(names, rows)
-            output = ledger.end(names, self.problem.backbone.predict(x, self.step, told), rows)
+            output = ledger.end(names, self.problem.backbone.predict(x, self.step, embedding), rows)
             return (output,) if len(names) == 1 else output.split(rows)
 
-    def _wants_graph(self, embedding: Embedding) -> bool:
+    def _needs_graph(self, embedding: Embedding) -> bool:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (self.state.x, *embedding.leaves))
 
     def _recalled(self, name: str, embedding: Embedding) -> Latents | None:
         """The cached output for an embedding, if it was not updated since and no graph is needed."""
-        if self._wants_graph(embedding):
+        if self._needs_graph(embedding):
             return None
         entry = next((known for known in self._known if known[0] is embedding and known[1] == _versions(embedding)), None)
         if entry is None:
             return None
-        if any(unpaid is entry for unpaid in self._unpaid):
-            self._unpaid = [unpaid for unpaid in self._unpaid if unpaid is not entry]
+        if any(other is entry for other in self._uncounted):
+            self._uncounted = [other for other in self._uncounted if other is not entry]
             self.problem.ledger.reuse(name, entry[2].shape[0])
         self._remember(entry)
         return entry[2]
 
     def _remember(self, entry: Known) -> None:
-        """The last four outputs are kept: each branch at its unsteered and at its latest embedding."""
+        """Keeps the last four outputs: those of each branch at its unsteered and at its latest embedding."""
         self._known[:] = [*(known for known in self._known if known is not entry), entry][-4:]
 
     def take(self, rows: Rows) -> "Position":
         """The position of the chosen rows (such as a particle's children), with their cached outputs."""
         chosen = Position(self.problem, self.state[rows], self.step)
-        everyone = self.state.x.shape[0]
-        chosen._known = [(who, when, output[rows]) for who, when, output in self._known if output.shape[0] == everyone]
+        count = self.state.x.shape[0]
+        chosen._known = [(embedding, versions, output[rows]) for embedding, versions, output in self._known if output.shape[0] == count]
         return chosen
 
 

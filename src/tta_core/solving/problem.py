@@ -16,11 +16,11 @@ from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
 from tta_core.solving.checks import Checks
-from tta_core.solving.culprit import undecodable
+from tta_core.solving.decoding_errors import not_finite_images
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
-from tta_core.solving.scoring import judged
+from tta_core.solving.scoring import scored
 from tta_core.solving.trial import not_differentiable
 from tta_core.values.controls import Controls, Embedding
 from tta_core.values.ledger import Ledger
@@ -40,7 +40,7 @@ class Problem:
         prompts: one per sample; every tensor's rows follow them.
         size: height and width in pixels.
         controls: the unsteered controls. Methods return new ones and never change these.
-        noises: where the children's noises come from.
+        noises: the source of the children's noises.
         origin: clean latents that the trajectory starts from, noised to the first step; None: it starts from noise alone.
         guidance: weight of classifier-free guidance; up to 1 there is none, and the null branch is not evaluated. A schedule's differs by
             step.
@@ -89,7 +89,7 @@ class Problem:
         return State(first.a * as_batch(self.origin, noise.shape[0]) + first.s * noise)
 
     def children(self, controls: Controls, row: int, copies: int) -> Noises:
-        """k noises of one row for each sample: the controls' own first, then fresh ones. Row i + 1 belongs to step i."""
+        """k noises of one row for each sample: first that of the controls, then new ones. Row i + 1 belongs to step i."""
         return torch.stack([controls.noise[row], *(self.noises(row, child) for child in range(1, copies))])
 
     def encode(self, prompts: Sequence[str]) -> Embedding:
@@ -101,8 +101,8 @@ class Problem:
         """`count` numbers from [0, 1) for each sample, keyed like its noise. Raises `InputError` if given noises have none."""
         if not isinstance(self.noises, UniformSource):
             raise InputError(
-                f"The noises given ({type(self.noises).__name__}) have no `uniform(count, *key)`, which this method draws with. Add it, or "
-                "give GivenNoise(rows, uniforms=...)."
+                f"The noises given ({type(self.noises).__name__}) have no `uniform(count, *key)`, which this method samples with. Add it, "
+                "or give GivenNoise(rows, uniforms=...)."
             )
         return self.noises.uniform(count, *key)
 
@@ -111,9 +111,9 @@ class Problem:
         return Position(self, state, step, None if self.plain is None else self.plain.at(step.index, state.x.detach()))
 
     def sample(self, controls: Controls, start: State | None = None, first: int = 0) -> Latents:
-        """The sampling chain: x_0 from these controls. It begins at x_T, or at the state `start` before the step `first`.
+        """Runs the sampling chain: returns x_0 for these controls. It begins at x_T, or at the state `start` before the step `first`.
 
-        Differentiable; with `segment` set, activations are recomputed.
+        Differentiable; with `segment` set, activations are recomputed in the backward pass.
         """
         state = self.start(controls) if start is None else start
         for steps in self._segments(first):
@@ -147,9 +147,9 @@ class Problem:
             return known
         with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
             images = self.ledger.forward(component, decode(x0), x0.shape[0])
-        self.checks.finite((images.detach(),), self._overflown)
+        self.checks.finite((images.detach(),), self._not_finite_images)
         images = images.clamp(0, 1) if clamp else images
-        return Look(x0, images, *self._judged(images))
+        return Look(x0, images, *self._scored(images))
 
     def result(
         self,
@@ -176,29 +176,30 @@ class Problem:
 
     def score(self, images: Images) -> Scores:
         """The reward of images, rows `(k b)`, checked."""
-        return self._judged(images)[0]
+        return self._scored(images)[0]
 
-    def _judged(self, images: Images) -> tuple[Scores, Mapping[str, Scores]]:
+    def _scored(self, images: Images) -> tuple[Scores, Mapping[str, Scores]]:
         prompts = self.prompts * (images.shape[0] // len(self.prompts))
         images = images if self.differentiable else images.detach()
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            scores, parts = judged(self.reward, images, prompts, self.checks)
+            scores, parts = scored(self.reward, images, prompts, self.checks)
         return self.ledger.forward("reward", scores, images.shape[0]), parts
 
     def gradient(self, objective: Scores, leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """d objective / d leaves, each sample's own, since samples do not mix. Raises `NotFiniteError` for a NaN or infinity."""
+        """d objective / d leaves: the gradient of each sample alone, since samples do not mix. Raises `NotFiniteError` for a NaN or
+        infinity."""
         if not objective.requires_grad:
             raise not_differentiable(self.reward)
         gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
         gradient = tuple(tensor / self.loss_scale for tensor in gradient)
-        self.checks.finite(gradient, self._steep)
+        self.checks.finite(gradient, self._not_finite_gradient)
         return gradient
 
-    def _overflown(self) -> NotFiniteError:
-        """The refusal of images that are not finite."""
-        return undecodable(self.backbone)
+    def _not_finite_images(self) -> NotFiniteError:
+        """The error for images that are not finite."""
+        return not_finite_images(self.backbone)
 
-    def _steep(self) -> NotFiniteError:
+    def _not_finite_gradient(self) -> NotFiniteError:
         return NotFiniteError(
             f"The gradient of {name_of(self.reward)} through {name_of(self.backbone)} is not finite. Look for a square root or a "
             "logarithm at 0 in the reward; with memory='fp16', a smaller loss scale or bf16."

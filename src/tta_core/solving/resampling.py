@@ -27,7 +27,7 @@ Choice = Literal["weight", "reward", "draw"]
 
 @frozen
 class Population:
-    """Normalised log-weights of each population, and the log of its evidence so far.
+    """Normalised log-weights of each population, and the log of its evidence so far, in nats.
 
     A new population has equal weights and evidence 1. The evidence is an unbiased estimate of the normalising constant, for any number of
     particles and any proposal. Source: Del Moral, Doucet and Jasra (2006), section 3.
@@ -38,7 +38,7 @@ class Population:
 
     @property
     def weights(self) -> Weights:
-        """They sum to 1 in each population."""
+        """Weights that sum to 1 in each population."""
         return self.log_weights.exp()
 
     @property
@@ -54,7 +54,7 @@ class Population:
         return Population(raw - total, self.log_evidence + total)
 
     def resampled(self, chosen: Tensor) -> "Population":
-        """Equal weights in the populations where `chosen` holds."""
+        """Equal weights in the populations where `chosen` is True."""
         equal = torch.full_like(self.log_weights, -math.log(len(self.log_weights)))
         return Population(torch.where(chosen, equal, self.log_weights), self.log_evidence)
 
@@ -66,15 +66,15 @@ def population(particles: int, samples: int, device: torch.device | None = None)
 
 
 def uniforms_needed(scheme: Scheme, particles: int) -> int:
-    """How many uniform numbers a scheme takes for each population."""
+    """How many uniform random numbers a scheme uses for each population."""
     return {"ssp": particles - 1, "systematic": 1, "stratified": particles, "multinomial": particles + 1, "independent": particles}[scheme]
 
 
 def ancestors(scheme: Scheme, weights: Weights, uniforms: Uniforms) -> Ancestors:
     """The ancestor of each new particle, `(k, b)`: the expected number of descendants is k times the weight.
 
-    "systematic" and "ssp" give each particle the floor or the ceiling of it. "multinomial" takes sorted points, from k + 1 uniforms;
-    "independent" takes k points as they come.
+    "systematic" and "ssp" give each particle the floor or the ceiling of that number. "multinomial" uses sorted points, made of k + 1
+    uniforms; "independent" uses k uniforms in their given order.
 
     Source: Gerber, Chopin and Whiteley (2019), algorithm 2, for SSP; Douc, Cappe and Moulines (2005) for the others.
     """
@@ -94,7 +94,7 @@ def unmoved(population: Population) -> Ancestors:
 
 
 def resampled(problem: Problem, population: Population, scheme: Scheme, where: Chosen, *key: int) -> tuple[Population, Ancestors]:
-    """The populations where `where` holds, resampled with the uniforms of a key; the others as they are."""
+    """Resamples the populations where `where` is True, with the uniforms of a key; the others are not changed."""
     if not where.any():
         return population, unmoved(population)
     drawn = ancestors(scheme, population.weights, problem.uniform(uniforms_needed(scheme, len(population.log_weights)), *key))
@@ -102,12 +102,12 @@ def resampled(problem: Problem, population: Population, scheme: Scheme, where: C
 
 
 def drawn(weights: Weights, uniform: Float64[Tensor, "1 b"]) -> Rows:
-    """One particle of each population, drawn by its weight; rows of `(k b)`."""
+    """One particle of each population, sampled by its weight; rows of `(k b)`."""
     return as_rows(_inverse(weights, uniform))
 
 
 def chosen(problem: Problem, population: Population, choice: Choice, scores: Float[Tensor, " particles"], *key: int) -> Rows:
-    """The particle that is a population's result; a draw uses the uniform of a key."""
+    """The particle that is a population's result: of the highest weight or reward, or sampled by weight with the uniform of a key."""
     if choice == "draw":
         return drawn(population.weights, problem.uniform(1, *key))
     return steering.best(scores if choice == "reward" else population.log_weights.flatten(), len(population.log_evidence))
@@ -144,7 +144,7 @@ def _ssp(weights: Weights, uniforms: Uniforms) -> Ancestors:
 
 
 def _ssp_counts(weights: list[float], uniforms: list[float]) -> list[int]:
-    """Numbers of descendants: pairs of fractions are settled one after another, so that each ends at a whole number."""
+    """Numbers of descendants: the algorithm rounds fractions in pairs, until each count is a whole number."""
     k = len(weights)
     counts = [math.floor(k * weight) for weight in weights]
     fractions = [k * weight - count for weight, count in zip(weights, counts, strict=True)]

@@ -10,18 +10,18 @@ from torch import Tensor
 from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Mixed, Reward, card_of
 from tta_core.solving.checks import Checks
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 from tta_core.values.prompts import facts_of
 from tta_core.values.provenance import describe
 from tta_core.values.typing import Scores
 
 
 def checked(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Scores:
-    """The scores of `judged` without a mixture's parts. Raises the same errors."""
-    return judged(reward, images, prompts)[0]
+    """The scores of `scored` without a mixture's parts. Raises the same errors."""
+    return scored(reward, images, prompts)[0]
 
 
-def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Checks | None = None) -> tuple[Scores, Mapping[str, Scores]]:
+def scored(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Checks | None = None) -> tuple[Scores, Mapping[str, Scores]]:
     """Call a reward and refuse anything but one finite float score per image. Also returns a mixture's parts.
 
     Raises:
@@ -33,9 +33,9 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
         who = describe(reward)
         raise InputError(f"{who} was given {images.shape[0]} images and {len(prompts)} prompts. Give one prompt for each image.")
     parts: Mapping[str, Scores] = {}
-    images = images.clone()  # a reward that changes what it is given changes its own copy
+    images = images.clone()  # a reward may change its images in place; here it changes this copy
     try:
-        with torch.set_grad_enabled(torch.is_grad_enabled()):  # a reward that turns gradients off turns off its own
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores the gradient mode if the reward changes it
             if isinstance(reward, Mixed):
                 parts = reward.parts(images, prompts)
                 scores = reward.mixed(parts)
@@ -47,10 +47,10 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
         ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
         remedy = " Give it fewer images at once (memory=Chunked(reward=1)), or a smaller network." if ran_out else ""
         raise RewardError(
-            f"{describe(reward)} raised {told(error)}. It was given images {tuple(images.shape)} in [0, 1] and "
+            f"{describe(reward)} raised {error_text(error)}. It was given images {tuple(images.shape)} in [0, 1] and "
             f"{len(prompts)} prompts; it happened in {_place(error, reward)}.{remedy}"
         ) from error
-    if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point() or _hollow(scores):
+    if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point() or _has_no_numbers(scores):
         raise _no_scores(reward, scores, images.shape[0])
     single = scores.float()
     (checks or Checks()).finite((single,), partial(_not_finite, reward, scores.detach(), prompts))
@@ -58,26 +58,26 @@ def judged(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
 
 
 def _no_scores(reward: Reward, scores: object, images: int) -> RewardError:
-    """The refusal of what is not one float for each image."""
+    """The error for scores that are not one float for each image."""
     who = describe(reward)
     if not isinstance(scores, Tensor):
         return RewardError(f"{who} returned {type(scores).__name__}, not a tensor. Return torch scores of shape ({images},).")
     if scores.shape != (images,):
         return RewardError(
             f"{who} returned scores of shape {tuple(scores.shape)} for {images} images. A reward gives one score per image, "
-            f"shape ({images},): reduce over channels and pixels, squeeze the rest, and do not average over images."
+            f"shape ({images},): reduce over channels and pixels, squeeze other axes, and do not average over images."
         )
-    if _hollow(scores):
+    if _has_no_numbers(scores):
         return RewardError(f"{who} returned scores without numbers ({scores.layout} on {scores.device}). Return a dense tensor.")
     return RewardError(f"{who} returned {scores.dtype} scores. Return floats: `scores.float()`.")
 
 
-def _hollow(scores: Tensor) -> bool:
+def _has_no_numbers(scores: Tensor) -> bool:
     return scores.layout != torch.strided or scores.device.type == "meta"
 
 
 def _not_finite(reward: Reward, scores: Tensor, prompts: Sequence[str]) -> RewardError:
-    """The refusal of scores that are not finite as float32."""
+    """The error for scores that are not finite as float32."""
     rows = (~torch.isfinite(scores.float())).nonzero().flatten().tolist()
     return RewardError(
         f"{describe(reward)} returned {scores[rows[0]].item()} for image {rows[0]} (prompt {prompts[rows[0]]!r}; {len(rows)} of "
@@ -98,7 +98,7 @@ def require_facts(reward: Reward, prompts: Sequence[str]) -> None:
 
 
 def _place(error: BaseException, reward: Reward) -> str:
-    """`file:line` of the innermost call in the reward's own package; the innermost of all for what is written elsewhere."""
+    """`file:line` of the innermost call in the reward's own package, or of the innermost call of all if there is none."""
     package = (getattr(reward, "__module__", None) or type(reward).__module__).partition(".")[0]
     calls = [
         (frame.f_globals.get("__name__", "").partition(".")[0], f"{frame.f_code.co_filename}:{line}")

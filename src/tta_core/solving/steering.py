@@ -17,12 +17,12 @@ Tensors = tuple[Tensor, ...]
 
 
 def leaves(value: Tensors) -> Tensors:
-    """New float32 leaves with these values; the originals are not changed."""
+    """New float32 leaves with these values, which require gradients; the originals are not changed."""
     return tuple(tensor.detach().float().clone().requires_grad_() for tensor in value)
 
 
 def detached(value: Tensors) -> Tensors:
-    """Copies without a graph, which later in-place updates do not change."""
+    """Copies without a graph; later in-place updates of the originals do not change them."""
     return tuple(tensor.detach().clone() for tensor in value)
 
 
@@ -37,7 +37,7 @@ def norm(value: Tensors) -> Scores:
 
 
 def scaled(value: Tensors, factor: Scores) -> Tensors:
-    """Each sample times its own factor."""
+    """Each sample times its own factor; `factor` is `(b,)`."""
     return tuple(tensor * factor.view(-1, *[1] * (tensor.dim() - 1)) for tensor in value)
 
 
@@ -48,7 +48,7 @@ def unit(value: Tensors) -> Tensors:
 
 
 def clipped(value: Tensors, longest: float) -> Tensors:
-    """Each sample shortened to a norm of at most `longest` (torch's `clip_grad_norm_`, per sample, its 1e-6 included)."""
+    """Each sample scaled down to a norm of at most `longest`, as torch's `clip_grad_norm_` does, with its 1e-6, but per sample."""
     return scaled(value, (longest / (norm(value) + 1e-6)).clamp_max(1.0))
 
 
@@ -82,7 +82,7 @@ def ascend(optimizer: Optimizer, parameters: Tensors, gradient: Tensors) -> None
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """Makes a *maximising* torch optimiser over leaves; elementwise, so that samples do not mix."""
+    """Makes a *maximising* torch optimiser over leaves. It must work elementwise, so that samples do not mix."""
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
         """The optimiser over these leaves."""
@@ -91,14 +91,14 @@ class UpdateRule(Protocol):
 
 @frozen
 class Adam:
-    """Adam (arXiv 1412.6980), ascending. `lr` is in the variable's own units, the length of its first step for any size of the gradient."""
+    """Adam (arXiv 1412.6980), ascending. `lr` is in the variable's units: the first step has this size, for any size of the gradient."""
 
     lr: float = attrs.field(default=1e-2, validator=within(0, 1e6))
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=deep_iterable(share))
     eps: float = attrs.field(default=1e-8, validator=above(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
-        """The optimiser."""
+        """The optimiser over these leaves."""
         return torch.optim.Adam(parameters, lr=self.lr, betas=self.betas, eps=self.eps, maximize=True)
 
 
@@ -112,7 +112,7 @@ class AdamW:
     eps: float = attrs.field(default=1e-8, validator=above(0))
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
-        """The optimiser."""
+        """The optimiser over these leaves."""
         return torch.optim.AdamW(parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, maximize=True)
 
 
@@ -126,8 +126,8 @@ class SGD:
 
     def __attrs_post_init__(self) -> None:
         if self.nesterov and self.momentum == 0:
-            raise InputError("SGD.nesterov is True, but SGD.momentum is 0, and there is nothing to look ahead along: give it above 0.")
+            raise InputError("SGD.nesterov is True, but SGD.momentum is 0, and Nesterov's step needs momentum. Give a momentum above 0.")
 
     def __call__(self, parameters: Tensors, /) -> Optimizer:
-        """The optimiser."""
+        """The optimiser over these leaves."""
         return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, maximize=True)

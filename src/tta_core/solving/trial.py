@@ -1,4 +1,4 @@
-"""Tries the reward on small images before the first step: no gradient, wrong shapes or noise in its scores are found there."""
+"""Calls the reward on decoded images before the first step, to detect missing gradients, wrong shapes and random scores."""
 
 import inspect
 import warnings
@@ -9,24 +9,24 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError, RewardError
 from tta_core.protocols.reward import Reward, card_of, networks_of
-from tta_core.solving.culprit import undecodable
+from tta_core.solving.decoding_errors import not_finite_images
 from tta_core.solving.parts import Parts
 from tta_core.solving.scoring import checked, require_facts
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Scores
 
-ALONE = 4  # so many prompts that fail one by one, and none that does not, are taken for the failure of all
-_SCALE = 1024.0  # lifts gradients over the smallest half-precision number
+MAX_SINGLE_FAILURES = 4  # if so many prompts fail one by one and none succeeds, the failure does not depend on the prompt
+_SCALE = 1024.0  # keeps gradients above the smallest half-precision number
 
 
 def try_reward(problem: Parts, gradient: bool) -> None:
-    """Score one decoded image twice, and differentiate the score if a method needs it. A reward that declares itself not
-    differentiable is not called, because it may be slow or ask a person; if a gradient is needed, it is refused. If the reward raises for
-    the first prompt, the next ones are tried.
+    """Score one decoded image twice, and differentiate the score if a method needs it. A reward whose card says that it is not
+    differentiable is not called, because it may be slow or may need a person; if a gradient is needed, it is refused. If the reward raises
+    for the first prompt, the next ones are tried.
 
     Raises:
         InputError: a prompt lacks a fact that the reward needs.
-        RewardError: the reward raised, or gave no scores, for each prompt that was tried.
+        RewardError: the reward raised, or returned no valid scores, for each prompt that was tried.
         IncompatibleError: a gradient is needed, and the scores do not depend on the images differentiably.
 
     Warns:
@@ -41,8 +41,8 @@ def try_reward(problem: Parts, gradient: bool) -> None:
         return
     _warn_of_train_mode(reward)
     if any(isinstance(tensor, FakeTensor) for network in problem.backbone.networks.values() for tensor in network.parameters()):
-        return  # a forecast: there are shapes but no numbers
-    prompts = problem.prompts[:ALONE]
+        return  # a forecast runs on fake tensors, which have shapes but no numbers
+    prompts = problem.prompts[:MAX_SINGLE_FAILURES]
     for place, prompt in enumerate(prompts):
         try:
             _try_with(prompt, problem, gradient)
@@ -54,27 +54,29 @@ def try_reward(problem: Parts, gradient: bool) -> None:
 
 def _try_with(prompt: str, problem: Parts, gradient: bool) -> None:
     reward = problem.reward
-    flat, busy = torch.zeros_like(problem.controls.noise[0, :1]), problem.controls.noise[0, :1]
-    first, slope = _scored(problem, flat, prompt, gradient)
+    noise = problem.controls.noise[0, :1]
+    zeros = torch.zeros_like(noise)
+    first, slope = _scored(problem, zeros, prompt, gradient)
     if gradient and slope is None:
         raise not_differentiable(reward)
-    second, _ = _scored(problem, flat, prompt, gradient=False)
+    second, _ = _scored(problem, zeros, prompt, gradient=False)
     if not torch.allclose(first, second, rtol=1e-4, atol=1e-6):
         warnings.warn(
-            f"{describe(reward)} gave one image two scores, {first.item():.6g} and {second.item():.6g}: it is random, or remembers its "
-            "calls. The result is partly chance. Fix its seed, put its networks in eval mode, or declare them in `networks`.",
+            f"{describe(reward)} gave one image two scores, {first.item():.6g} and {second.item():.6g}: it is random, or keeps state "
+            "between calls. The result depends partly on chance. Fix its seed, put its networks in eval mode, or declare them in "
+            "`networks`.",
             stacklevel=2,
         )
-    if slope is not None and not slope.any() and not _slope_somewhere(problem, busy, prompt):
+    if slope is not None and not slope.any() and not _has_gradient(problem, noise, prompt):
         warnings.warn(
-            f"The gradient of {describe(reward)} is exactly zero in every pixel of two trial images: rounding or a threshold inside it, "
-            "or a saturated score. A method that follows it will change nothing. Use estimator=ZerothOrder(), or best-of-n.",
+            f"The gradient of {describe(reward)} is exactly zero in every pixel of two trial images. The reward rounds, uses a threshold, "
+            "or is saturated. A method that follows this gradient changes nothing. Use estimator=ZerothOrder(), or best-of-n.",
             stacklevel=2,
         )
 
 
 def not_differentiable(reward: Reward) -> IncompatibleError:
-    """The refusal of a reward whose gradient is asked for and does not exist."""
+    """The error for a reward whose gradient is needed but does not exist."""
     return IncompatibleError(
         f"Cannot use {name_of(reward)} with a method that follows its gradient. This is because the scores do not depend differentiably on "
         "the images (no_grad, detach, numpy or 8-bit images inside it). Use an estimator without gradients (estimator=ZerothOrder() or "
@@ -83,11 +85,11 @@ def not_differentiable(reward: Reward) -> IncompatibleError:
 
 
 def _scored(problem: Parts, x0: Tensor, prompt: str, gradient: bool) -> tuple[Scores, Tensor | None]:
-    """The score of one decoded image, and its gradient by the image; None if the score does not reach the image."""
+    """The score of one decoded image, and its gradient by the image; None if the score does not depend on the image differentiably."""
     with torch.no_grad():
         images = problem.backbone.decode(x0).clamp(0, 1)
     if not images.isfinite().all():
-        raise undecodable(problem.backbone)
+        raise not_finite_images(problem.backbone)
     with torch.set_grad_enabled(gradient):
         images = images.detach().requires_grad_(gradient)
         scores = checked(problem.reward, images, (prompt,))
@@ -97,15 +99,15 @@ def _scored(problem: Parts, x0: Tensor, prompt: str, gradient: bool) -> tuple[Sc
     return scores.detach(), slope
 
 
-def _slope_somewhere(problem: Parts, x0: Tensor, prompt: str) -> bool:
+def _has_gradient(problem: Parts, x0: Tensor, prompt: str) -> bool:
     slope = _scored(problem, x0, prompt, gradient=True)[1]
     return slope is not None and bool(slope.any())
 
 
 def _warn_of_train_mode(reward: Reward) -> None:
     known = {id(part) for network in networks_of(reward).values() for part in network.modules()}
-    for network in _held(reward):
-        if any(id(part) not in known and _varies(part) for part in network.modules()):
+    for network in _networks_in(reward):
+        if any(id(part) not in known and _depends_on_train_mode(part) for part in network.modules()):
             warnings.warn(
                 f"{describe(reward)} uses a {type(network).__name__} in train mode, whose dropout or batch statistics change the scores. "
                 "Call eval() on it, or declare it in the reward's `networks`.",
@@ -114,7 +116,7 @@ def _warn_of_train_mode(reward: Reward) -> None:
             return
 
 
-def _held(reward: Reward) -> list[nn.Module]:
+def _networks_in(reward: Reward) -> list[nn.Module]:
     """Networks that a function refers to, or that an object has as attributes."""
     if inspect.isfunction(reward):
         names = inspect.getclosurevars(reward)
@@ -124,6 +126,6 @@ def _held(reward: Reward) -> list[nn.Module]:
     return [thing for thing in held if isinstance(thing, nn.Module)]
 
 
-def _varies(part: nn.Module) -> bool:
+def _depends_on_train_mode(part: nn.Module) -> bool:
     dropout = isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0
     return part.training and (dropout or isinstance(part, nn.modules.batchnorm._BatchNorm))

@@ -1,7 +1,7 @@
 """A simulated accelerator: tensors that claim another device, compute on the CPU, and refuse to mix with CPU tensors.
 
-It shows on any machine what a GPU would: a tensor made on the wrong device, a wait for a number, a copy that need not be, and a device
-whose memory is full. It does not show speed. `use_accelerator()` registers it, by torch's Python backend for "privateuseone".
+On any machine it detects errors that a GPU would: a tensor on the wrong device, a wait for a number, an unnecessary copy, and full device
+memory. It does not show speed. `use_accelerator()` registers it, with torch's Python backend for "privateuseone".
 """
 
 import weakref
@@ -18,14 +18,14 @@ from tta_core.testing.traffic import TRAFFIC
 
 NAME = "simulated"
 _aten = torch.ops.aten
-_INDEXED = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)  # which take indices from the host
-_RESIZED = ("arange", "arange.start", "arange.start_step", "eye", "eye.m")  # which torch makes empty, and resizes
+_INDEXED = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)  # these accept indices on the host
+_RESIZED = ("arange", "arange.start", "arange.start_step", "eye", "eye.m")  # torch makes these empty and resizes them
 _COPIES = (_aten._to_copy.default, _aten.copy_.default, _aten.lift_fresh.default, _aten.lift_fresh_copy.default)
 
 
 @cache
 def use_accelerator() -> torch.device:
-    """Registers the device, once a process, and gives it. From then on the process computes on one thread: another one would wait for
+    """Registers the device, once per process, and returns it. From then on the process computes on one thread: another one would wait for
     Python's lock, which is held while the device computes."""
     torch.set_num_threads(1)
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
@@ -53,11 +53,11 @@ def _set_data(tensor: Tensor, other: Tensor) -> None:
         torch.utils.swap_tensors(tensor, nn.Parameter(other, tensor.requires_grad) if is_parameter else other.detach())
 
 
-_LIBRARIES: list[torch.library.Library] = []  # a library's kernels go with it
+_LIBRARIES: list[torch.library.Library] = []  # a library's kernels are removed when it is deleted
 
 
 class _Module(_DummyBackendModule):
-    """What torch asks of a device's module."""
+    """The functions that torch calls on a device's module."""
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.float16, torch.bfloat16]
@@ -66,7 +66,7 @@ class _Module(_DummyBackendModule):
         return torch.get_rng_state()
 
     def set_rng_state(self, state: Tensor, device: object = None) -> None:
-        """Nothing: whatever draws on this device draws on the CPU."""
+        """Does nothing: random numbers of this device come from the CPU's generator."""
 
     def device(self, device: object) -> Any:
         return torch.device(NAME, 0)
@@ -75,11 +75,11 @@ class _Module(_DummyBackendModule):
         TRAFFIC.waits += 1
 
     def empty_cache(self) -> None:
-        """Nothing is kept."""
+        """Does nothing: there is no cache."""
 
 
 class Remote(Tensor):
-    """A tensor on the simulated device. Its numbers hang on its storage, so that `parameter.data = other` moves them too."""
+    """A tensor on the simulated device. Its numbers are an attribute of its storage, so that `parameter.data = other` moves them too."""
 
     @staticmethod
     def __new__(cls, data: Tensor, requires_grad: bool | None = None) -> Any:
@@ -104,12 +104,12 @@ class Remote(Tensor):
         return f"Remote({_numbers(self)})"
 
     def tolist(self) -> Any:
-        """Its numbers, for which the device is waited for."""
+        """The numbers as lists; counts one wait for the device."""
         return self.cpu().tolist()
 
     @classmethod
     def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        """Run on the CPU what was asked for."""
+        """Runs the operation on the CPU."""
         return _run(operation, args, kwargs or {})
 
 
@@ -118,7 +118,7 @@ def _numbers(tensor: Tensor) -> Tensor:
 
 
 def _allocated(data: Tensor) -> None:
-    """Count a storage the first time it is seen."""
+    """Counts a storage once."""
     storage: Any = data.untyped_storage()
     if not hasattr(storage, "counted"):
         size = storage.nbytes()
@@ -143,13 +143,13 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         stays = _copied(operation, args, device)
     else:
         stays = bool(remote) or _is_remote(device)
-        strangers = [tensor for tensor in tensors if not isinstance(tensor, Remote) and tensor.dim() > 0]
+        foreign = [tensor for tensor in tensors if not isinstance(tensor, Remote) and tensor.dim() > 0]
         if operation in _INDEXED and isinstance(args[0], Remote):
             indices = [index for index in args[1] if isinstance(index, Tensor) and not isinstance(index, Remote)]
-            strangers = [tensor for tensor in strangers if not any(tensor is index for index in indices)]
+            foreign = [tensor for tensor in foreign if not any(tensor is index for index in indices)]
             TRAFFIC.note_copies(indices)
-        if remote and strangers:
-            shapes = [tuple(tensor.shape) for tensor in strangers]
+        if remote and foreign:
+            shapes = [tuple(tensor.shape) for tensor in foreign]
             raise RuntimeError(f"Expected all tensors to be on the same device: {operation} mixes {NAME} and cpu {shapes}")
     if _is_remote(device):
         kwargs = {**kwargs, "device": "cpu"}
@@ -175,7 +175,7 @@ def _there(leaf: Any, known: dict[int, Remote]) -> Any:
 
 
 def _copied(operation: Any, args: Any, device: Any) -> bool:
-    """Count what a copy sends or fetches; whether its result is on the device."""
+    """Counts a copy to the device, or a wait for a copy from it. Returns whether the result is on the device."""
     if operation is _aten.copy_.default:
         target, source = (isinstance(tensor, Remote) for tensor in args[:2])
     else:

@@ -17,9 +17,9 @@ class BackboneSuite:
     """Inherit, and override the fixture `backbone`.
 
     Attributes:
-        tolerance: largest difference, relative to the largest value, of a row alone and in a batch.
+        tolerance: largest difference between a row alone and in a batch, relative to the largest value.
         step: a step in the middle of the backbone's usual table.
-        impossible_size: a height and width it cannot draw; None: it draws any.
+        impossible_size: a height and width that it does not support; None: it supports all.
     """
 
     tolerance: float = 1e-5
@@ -28,11 +28,11 @@ class BackboneSuite:
 
     @pytest.fixture
     def backbone(self) -> Backbone:
-        """The subject."""
+        """The backbone to test."""
         raise NotImplementedError("Override the fixture `backbone`.")
 
-    def test_it_has_all_the_words(self, backbone: Backbone) -> None:
-        """Every member of the protocol is there, and its defaults can be drawn."""
+    def test_it_has_all_members(self, backbone: Backbone) -> None:
+        """Every member of the protocol exists, and the default size is supported."""
         assert isinstance(backbone, Backbone), "a member of tta_core.Backbone is missing"
         defaults = backbone.defaults
         assert defaults.steps >= 1, f"{defaults.steps} default steps"
@@ -40,22 +40,22 @@ class BackboneSuite:
         assert min(backbone.latent_shape(defaults.height, defaults.width)) >= 1, "the default size has no latents"
 
     def test_impossible_sizes_are_refused(self, backbone: Backbone) -> None:
-        """A size that cannot be drawn is an `InputError` at once."""
+        """An unsupported size raises an `InputError` at once."""
         if self.impossible_size:
             with pytest.raises(InputError):
                 backbone.latent_shape(*self.impossible_size)
 
     def test_a_prompt_is_encoded_alone(self, backbone: Backbone) -> None:
-        """A prompt's embedding is the same whatever stands beside it, and the same twice, bit for bit."""
+        """A prompt's embedding does not depend on the other prompts, and two calls give the same bits."""
         together, again = _encoded(backbone, ["a", "a much longer text"]), _encoded(backbone, ["a", "a much longer text"])
         for row, prompt in enumerate(["a", "a much longer text"]):
             for leaf, same, alone in zip(together.leaves, again.leaves, _encoded(backbone, [prompt]).leaves, strict=True):
                 assert torch.equal(leaf, same), "the same texts got other embeddings the second time"
                 assert leaf.shape[0] == 2, f"2 prompts, {leaf.shape[0]} rows"
-                assert self._near(leaf[row], alone[0]), f"{prompt!r} is encoded otherwise beside another prompt"
+                assert self._near(leaf[row], alone[0]), f"{prompt!r} is encoded differently in a batch with another prompt"
 
     def test_texts_differ(self, backbone: Backbone) -> None:
-        """Two texts have two embeddings, and the output tells them apart."""
+        """Two texts have different embeddings and different outputs."""
         embedding = _encoded(backbone, ["a red circle", "a blue square"])
         assert not torch.equal(embedding.tokens[0], embedding.tokens[1]), "two texts have one embedding"
         x = self._latents(backbone, 1).repeat(2, 1, 1, 1)
@@ -82,28 +82,28 @@ class BackboneSuite:
             assert torch.isfinite(tensor).all(), f"the {name} is not finite"
 
     @drawn(seed=seeds())
-    def test_asking_twice_gives_the_same(self, backbone: Backbone, seed: int) -> None:
-        """Predicting and decoding are pure: twice the same bits, arguments unchanged, torch's global generator unused."""
+    def test_calling_twice_gives_the_same(self, backbone: Backbone, seed: int) -> None:
+        """Predicting and decoding are pure: two calls give the same bits, and change neither arguments nor torch's global generator."""
         x, embedding = self._latents(backbone, 2, seed), _encoded(backbone, ["a", "b"])
         before, tokens, state = x.clone(), embedding.tokens.clone(), torch.get_rng_state()
         first = (backbone.predict(x, self.step, embedding).clone(), backbone.decode(x).clone())
         second = (backbone.predict(x, self.step, embedding), backbone.decode(x))
-        assert all(map(torch.equal, first, second)), "the same question got another answer"
+        assert all(map(torch.equal, first, second)), "two calls with the same arguments gave different results"
         assert torch.equal(x, before), "x was changed in place"
         assert torch.equal(embedding.tokens, tokens), "the embedding was changed in place"
         assert torch.equal(state, torch.get_rng_state()), "the global generator was used"
 
     @drawn(seed=seeds())
     def test_a_batch_is_each_alone(self, backbone: Backbone, seed: int) -> None:
-        """Outputs and images of a batch are those of each row."""
+        """Outputs and images of each row of a batch equal those of the row alone."""
         x, embedding = self._latents(backbone, 3, seed), _encoded(backbone, ["a", "b", "c"])
         output, images = backbone.predict(x, self.step, embedding), backbone.decode(x)
         for row in range(3):
             rows = slice(row, row + 1)
             assert self._near(output[rows], backbone.predict(x[rows], self.step, embedding[rows])), (
-                f"row {row} is predicted otherwise alone"
+                f"row {row} is predicted differently alone"
             )
-            assert self._near(images[rows], backbone.decode(x[rows])), f"row {row} is decoded otherwise alone"
+            assert self._near(images[rows], backbone.decode(x[rows])), f"row {row} is decoded differently alone"
 
     @drawn(seed=seeds())
     def test_gradients_reach_x_and_the_embedding(self, backbone: Backbone, seed: int) -> None:
@@ -111,7 +111,7 @@ class BackboneSuite:
         x = self._latents(backbone, 1, seed).requires_grad_()
         embedding = _with_leaves(_encoded(backbone, ["a red circle"]))
         output = backbone.predict(x, self.step, embedding)
-        assert output.requires_grad, "the output carries no graph"
+        assert output.requires_grad, "the output has no graph"
         direction = keyed_normal(("direction",), output.shape)
         for gradient in torch.autograd.grad((output * direction).sum(), (x, *embedding.leaves), allow_unused=True):
             assert gradient is not None, "the output does not depend on x, or on a leaf of the embedding"
@@ -122,8 +122,8 @@ class BackboneSuite:
     def test_gradients_do_not_cross_rows(self, backbone: Backbone, seed: int) -> None:
         """Row 0's output and image do not depend on row 1's latents."""
         x = self._latents(backbone, 2, seed).requires_grad_()
-        for seen in (backbone.predict(x, self.step, _encoded(backbone, ["a", "b"])), backbone.decode(x)):
-            (gradient,) = torch.autograd.grad(seen[0].sum(), x)
+        for output in (backbone.predict(x, self.step, _encoded(backbone, ["a", "b"])), backbone.decode(x)):
+            (gradient,) = torch.autograd.grad(output[0].sum(), x)
             assert gradient[0].any(), "row 0 does not depend on its own latents"
             assert not gradient[1].any(), "row 0 depends on row 1"
 

@@ -18,15 +18,15 @@ from tta_core.values.typing import evolve
 
 
 class MethodSuite(NeedsLaws):
-    """Inherit, and override the fixture `method`; give a small one, for it runs some fifty times. Override `problem_for` for a method that
-    needs another problem than the Gaussian mixture's: an image to start from, another sampler.
+    """Inherit, and override the fixture `method` with a cheap method: it runs about fifty times. Override `problem_for` for a method that
+    needs a problem that is not the Gaussian mixture's default: an image to start from, or another sampler.
 
     Attributes:
-        follows_reward: a constant reward leaves plain sampling as it was. False for methods that move whatever the reward says.
-        improves: on the average over seeds the result scores above plain sampling.
-        never_worse: no sample ever scores below plain sampling.
+        follows_reward: with a constant reward the result is that of plain sampling. False for methods that change x for any reward.
+        improves: on average over seeds the result scores above plain sampling.
+        never_worse: no sample scores below plain sampling.
         tolerance: largest difference of clean latents between a batch and each sample alone.
-        mixture: what is given networks, for the law about them; one that steers attention for a method that needs it.
+        mixture: the backbone to which the law about networks adds networks; one that steers attention, if the method needs that.
     """
 
     follows_reward: bool = True
@@ -37,7 +37,7 @@ class MethodSuite(NeedsLaws):
 
     @pytest.fixture
     def method(self) -> Method:
-        """The subject."""
+        """The method to test."""
         raise NotImplementedError("Override the fixture `method`.")
 
     @pytest.fixture
@@ -46,9 +46,9 @@ class MethodSuite(NeedsLaws):
         pytest.skip("The suite declares no idle form of the method; override the fixture `idle`.")
 
     def test_settings_are_frozen_and_printed(self, method: Method) -> None:
-        """A method is a frozen value, and its repr names every setting: the record of the experiment."""
+        """A method is a frozen value, and its repr, which a run's record contains, names every setting."""
         kind: Any = type(method)
-        assert attrs.has(kind), "the method is no attrs class, so its settings are not a value"
+        assert attrs.has(kind), "the method is not an attrs class, so two equal methods do not compare equal"
         for field in attrs.fields(kind):
             assert f"{field.name}=" in repr(method) or not field.init, f"repr leaves out {field.name}"
             with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -56,7 +56,7 @@ class MethodSuite(NeedsLaws):
         assert method == evolve(method), "the same settings give an unequal method"
 
     def test_the_same_seed_gives_the_same_bits(self, method: Method) -> None:
-        """Two runs of one seed agree bit for bit, whatever torch's global generator does."""
+        """Two runs with one seed are equal bit for bit, for any state of torch's global generator."""
         torch.manual_seed(1)
         first = solved(method, self.problem_for(method, seed=7))
         torch.manual_seed(2)
@@ -66,21 +66,21 @@ class MethodSuite(NeedsLaws):
         assert torch.equal(state, torch.get_rng_state()), "the global generator was used: noise is keyed by (seed, sample, step)"
 
     def test_another_seed_gives_another_result(self, method: Method) -> None:
-        """The seed decides the noise."""
+        """Two seeds give different results."""
         first, second = (solved(method, self.problem_for(method, seed=seed)) for seed in (0, 1))
         assert not torch.allclose(first.x0, second.x0), "two seeds gave the same result"
 
     def test_a_batch_is_each_alone(self, method: Method) -> None:
-        """Three prompts together give what each gives alone: norms, clips and noises are per sample."""
+        """Three prompts together give the same results as each alone: norms, clipping and noises are per sample."""
         prompts, seeds = (*PROMPTS, PROMPTS[0]), (3, 4, 5)
         together = solved(method, self.problem_for(method, prompts=prompts, seed=seeds)).x0
         for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             alone = solved(method, self.problem_for(method, prompts=[prompt], seed=[seed])).x0[0]
-            apart = (together[row] - alone).abs().max().item()
-            assert apart <= self.tolerance, f"sample {row} differs by {apart:.2g} from itself alone"
+            difference = (together[row] - alone).abs().max().item()
+            assert difference <= self.tolerance, f"sample {row} differs by {difference:.2g} from the same sample alone"
 
     def test_a_constant_reward_changes_nothing(self, method: Method) -> None:
-        """Where no image is better than another, plain sampling is the result, and nothing is raised."""
+        """If all images have the same score, the result is that of plain sampling, and nothing is raised."""
         problem = evolve(self.problem_for(method), reward=Indifferent())
         last = solved(method, problem)
         if self.follows_reward:
@@ -99,35 +99,35 @@ class MethodSuite(NeedsLaws):
             solved(method, problem)
 
     def test_an_infinite_gradient_is_refused(self, method: Method) -> None:
-        """A method that follows the gradient refuses one that is not finite; any other does not look at it."""
+        """A method that follows the gradient refuses one that is not finite; any other method does not use it."""
         problem = self.problem_for(method, reward=Kinked())
         if method.needs.gradient:
             with pytest.raises(NotFiniteError, match="Kinked"):
                 solved(method, problem)
         else:
-            assert torch.isfinite(solved(method, problem).x0).all(), "a gradient that it does not need spoiled the result"
+            assert torch.isfinite(solved(method, problem).x0).all(), "a gradient that it does not need changed the result"
 
     def test_a_problem_is_left_as_it_was(self, method: Method) -> None:
-        """The problem's controls are values: after a run they have their old numbers, and can be solved again."""
+        """After a run the problem's controls have their old numbers, and the problem can be solved again."""
         problem = self.problem_for(method)
         before = [tensor.clone() for tensor in problem.controls.leaves]
         solved(method, problem)
         assert all(map(torch.equal, before, problem.controls.leaves)), "the run changed the problem's own controls"
 
     def test_networks_are_left_as_they_were(self, method: Method) -> None:
-        """After a run the user's networks have their weights, flags, training mode and no gradients."""
+        """After a run the user's networks have their old weights, flags and training mode, and no gradients."""
         backbone = NetworkedMixture(self.mixture)
         modules = torch.nn.ModuleList(backbone.networks.values())
         before = [(parameter.clone(), parameter.requires_grad) for parameter in modules.parameters()]
         align(PROMPTS, backbone=backbone, method=method, reward=Likeness(), scheduler=vp_scheduler(3, method.needs.eta))
-        for (old, asked), parameter in zip(before, modules.parameters(), strict=True):
+        for (old, required), parameter in zip(before, modules.parameters(), strict=True):
             assert torch.equal(old, parameter), "a run changed the weights"
-            assert parameter.requires_grad == asked, "a run changed requires_grad"
+            assert parameter.requires_grad == required, "a run changed requires_grad"
             assert parameter.grad is None, "a run left gradients in the weights"
         assert all(module.training for module in modules.modules()), "a run left evaluation mode on"
 
     def test_on_average_it_improves(self, method: Method) -> None:
-        """Over eight seeds the mean score rises above plain sampling's, where the method declares it."""
+        """Over eight seeds the mean score is above that of plain sampling, if the method declares it."""
         if not self.improves:
             pytest.skip("The suite declares improves = False: the method does not promise to beat plain sampling.")
         problem = self.problem_for(method, prompts=PROMPTS * 4, seed=range(8))

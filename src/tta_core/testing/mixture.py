@@ -30,13 +30,13 @@ class GaussianMixture:
     """A `Backbone` without networks; latents `(4, H/2, W/2)`, tokens `(3, 8)`.
 
     Attributes:
-        components: how many Gaussians; 1 gives a single one, on which samplers have known means and variances.
+        components: the number of Gaussians; with 1, the means and variances of samplers are known.
         sigma: their common standard deviation.
         spread: standard deviation of each coordinate of the fixed means mu_k.
-        steering: how far the text moves the mixture: it scales the weights' logits and the shift; 0 makes the text powerless.
-        output: what the "network" predicts; give the scheduler's own.
+        steering: the influence of the text: it scales the weights' logits and the shift; 0: the text has no influence.
+        output: the quantity that the "network" predicts; use the scheduler's.
         has_null: whether there is an unconditional branch, the mixture of the empty prompt.
-        pooled: whether there is a pooled embedding too, which shifts all means.
+        pooled: whether there is also a pooled embedding, which shifts all means.
     """
 
     components: int = 4
@@ -54,7 +54,7 @@ class GaussianMixture:
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """None: it is a formula."""
+        """Empty: the backbone is a formula."""
         return {}
 
     @property
@@ -64,13 +64,13 @@ class GaussianMixture:
 
     @property
     def sampler(self) -> object:
-        """The table it is usually sampled with, `vp_scheduler`."""
+        """The function `vp_scheduler`, which makes the usual table."""
         return vp_scheduler
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Half the image's size, 4 channels."""
         if min(height, width) < 2 or height % 2 or width % 2:
-            raise InputError(f"A GaussianMixture draws images of even height and width, but {height} x {width} was asked for.")
+            raise InputError(f"Cannot use size {height} x {width} with a GaussianMixture. Use an even height and width of at least 2.")
         return CHANNELS, height // 2, width // 2
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
@@ -100,7 +100,7 @@ class GaussianMixture:
         return 0.5 + conv_transpose2d(x0, _palette().to(x0), stride=2)
 
     def posterior_mean(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
-        """E[x0 | x] for one branch: what Tweedie's estimate must be."""
+        """E[x0 | x] for one branch; Tweedie's estimate must equal it."""
         return self._posterior_mean(x.double(), step.a, step.s, embedding).float()
 
     def log_density(self, x: Latents, step: Step, embedding: Embedding) -> Scores:
@@ -136,7 +136,7 @@ def _fixed(name: str, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
 
 @cache
 def _means(components: int, shape: tuple[int, ...]) -> Float64[Tensor, "m c h w"]:
-    """The centres of the components, which every evaluation asks for."""
+    """The centres of the components."""
     return torch.stack([keyed_normal(("mean", component), shape) for component in range(components)]).double()
 
 

@@ -25,7 +25,8 @@ def _mixing(channels: int) -> nn.Module:
 class NetworkedMixture:
     """A `GaussianMixture` whose output and images pass through small networks, in those networks' own dtype.
 
-    The networks arrive as a user may leave them: in training mode (a dropout that must not act) and asking for gradients.
+    The networks are as a user may pass them: in training mode, with a dropout that must not act, and with parameters that require
+    gradients.
     """
 
     mixture: GaussianMixture = attrs.field(factory=GaussianMixture)
@@ -34,44 +35,44 @@ class NetworkedMixture:
 
     @property
     def has_null(self) -> bool:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.has_null
 
     @property
     def steers_attention(self) -> bool:
-        """The mixture's; no for one that does not say."""
+        """Same as the mixture's; False if it does not declare it."""
         return isinstance(self.mixture, SteersAttention) and self.mixture.steers_attention
 
     @property
     def defaults(self) -> Defaults:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.defaults
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """Both."""
+        """The two networks, by role."""
         return {"denoiser": self.denoiser, "decoder": self.decoder}
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser is."""
+        """The denoiser's device."""
         return next(self.denoiser.parameters()).device
 
     @property
     def sampler(self) -> object:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.sampler
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.latent_shape(height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.encode(prompts, height, width)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.encode_null(prompts, height, width)
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
@@ -79,7 +80,7 @@ class NetworkedMixture:
         return _through(self.denoiser, self.mixture.predict(x, step, embedding))
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """The mixture's."""
+        """Same as the mixture's."""
         return self.mixture.combine(text, null, guidance)
 
     def decode(self, x0: Latents) -> Images:

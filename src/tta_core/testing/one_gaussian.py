@@ -1,4 +1,4 @@
-"""What a sampler makes of a single Gaussian: computed exactly from its table, and by sampling."""
+"""The mean and std of a sampler's result on a single Gaussian: computed exactly from its table, and estimated by sampling."""
 
 import math
 

@@ -20,91 +20,91 @@ from tta_core.values.typing import evolve
 
 
 class MemoryPolicySuite:
-    """Inherit, and override the fixtures `policy` and `method` (a small one that it can serve).
+    """Inherit, and override the fixtures `policy` and `method` (a cheap method with which the policy works).
 
     Attributes:
-        approximates_method: it changes what the method does (fewer updates, another decoder) rather than how a prediction is computed.
+        approximates_method: whether it changes the method (fewer updates, another decoder) and not how a prediction is computed.
     """
 
     approximates_method: bool = False
 
     @pytest.fixture
     def policy(self) -> MemoryPolicy:
-        """The subject."""
+        """The policy to test."""
         raise NotImplementedError("Override the fixture `policy`.")
 
     @pytest.fixture
     def method(self) -> Method:
-        """A method that it can serve."""
+        """A method with which the policy works."""
         raise NotImplementedError("Override the fixture `method`.")
 
     def test_the_tolerance_is_stated(self, policy: MemoryPolicy) -> None:
-        """A policy is a frozen value, and says how far a prediction may be off: 0 if exact, infinity if it changes what the method does."""
+        """A policy is a frozen value, and states the largest error of a prediction: 0 if exact, infinity if it changes the method."""
         assert isinstance(policy, MemoryPolicy), "a member of tta_core.MemoryPolicy is missing"
         assert policy.tolerance >= 0, f"tolerance is {policy.tolerance}"
-        assert attrs.has(type(policy)), "the policy is no attrs class, so its settings are not a value"
+        assert attrs.has(type(policy)), "the policy is not an attrs class, so two equal policies do not compare equal"
         assert policy == evolve(policy), "the same settings give an unequal policy"
 
     def test_predictions_stay_within_the_tolerance(self, policy: MemoryPolicy, method: Method) -> None:
         """A prediction under the policy differs from the plain one by at most the tolerance; by rounding if it is exact."""
         with torch.no_grad():
-            expected, seen = _asked(method, _prediction), _asked(method, _prediction, policy)
+            expected, seen = _computed(method, _prediction), _computed(method, _prediction, policy)
         _assert_near(seen, expected, policy.tolerance, "prediction")
 
     def test_gradients_stay_within_the_tolerance(self, policy: MemoryPolicy, method: Method) -> None:
         """The gradient with respect to the embedding differs by at most ten times the tolerance; by rounding if it is exact."""
-        expected, seen = _asked(method, _gradient), _asked(method, _gradient, policy)
+        expected, seen = _computed(method, _gradient), _computed(method, _gradient, policy)
         _assert_near(seen, expected, 10 * policy.tolerance, "gradient")
 
     def test_an_exact_policy_gives_the_same_result(self, policy: MemoryPolicy, method: Method) -> None:
-        """A whole run under an exact policy ends where the plain run ends."""
-        expected, seen = _asked(method, _result), _asked(method, _result, policy)
+        """A whole run with an exact policy has the same result as a run without it."""
+        expected, seen = _computed(method, _result), _computed(method, _result, policy)
         if policy.tolerance == 0 and not self.approximates_method:
-            torch.testing.assert_close(seen, expected, atol=1e-4, rtol=1e-4, msg="the run ends elsewhere under an exact policy")
+            torch.testing.assert_close(seen, expected, atol=1e-4, rtol=1e-4, msg="the result differs with an exact policy")
         assert torch.isfinite(seen).all(), "the run under the policy gave latents that are not finite"
 
-    def test_everything_is_handed_back(self, policy: MemoryPolicy, method: Method) -> None:
+    def test_everything_is_restored(self, policy: MemoryPolicy, method: Method) -> None:
         """After the run the networks have their weights, dtypes, layout, flags, hooks and methods as before."""
         backbone = NetworkedMixture()
         before = _record(backbone)
-        _asked(method, _prediction, policy, backbone=backbone)
+        _computed(method, _prediction, policy, backbone=backbone)
         _assert_unchanged(before, _record(backbone))
 
-    def test_everything_is_handed_back_after_an_error(self, policy: MemoryPolicy, method: Method) -> None:
-        """The same when the run ends by an exception."""
+    def test_everything_is_restored_after_an_error(self, policy: MemoryPolicy, method: Method) -> None:
+        """The same if the run ends with an exception."""
         backbone = NetworkedMixture()
         before = _record(backbone)
         with contextlib.suppress(KeyboardInterrupt):
-            _asked(method, _interrupted, policy, backbone=backbone)
+            _computed(method, _interrupted, policy, backbone=backbone)
         _assert_unchanged(before, _record(backbone))
 
     def test_it_serves_a_second_run(self, policy: MemoryPolicy, method: Method) -> None:
-        """A policy is a value: a second run under the same one gives the same bits."""
+        """A second run with the same policy gives the same bits."""
         with torch.no_grad():
-            first, second = (_asked(method, _prediction, policy) for _ in range(2))
+            first, second = (_computed(method, _prediction, policy) for _ in range(2))
         assert torch.equal(first, second), "a second run under the same policy differs"
 
     def test_policies_compose(self, policy: MemoryPolicy, method: Method) -> None:
-        """Applied once more on itself it still keeps its tolerance, and one undo hands everything back."""
+        """Applied twice it still keeps its tolerance, and one undo restores everything."""
         backbone = NetworkedMixture()
         before = _record(backbone)
         with torch.no_grad():
-            expected, seen = _asked(method, _prediction), _asked(method, _prediction, policy, policy, backbone=backbone)
+            expected, seen = _computed(method, _prediction), _computed(method, _prediction, policy, policy, backbone=backbone)
         _assert_near(seen, expected, 2 * policy.tolerance, "prediction")
         _assert_unchanged(before, _record(backbone))
 
 
-Question = Callable[[Setup], torch.Tensor]
+Computation = Callable[[Setup], torch.Tensor]
 
 
-def _asked(method: Method, question: Question, *policies: MemoryPolicy, backbone: NetworkedMixture | None = None) -> torch.Tensor:
-    """The answer under these policies, in a setup that is undone afterwards."""
+def _computed(method: Method, computation: Computation, *policies: MemoryPolicy, backbone: NetworkedMixture | None = None) -> torch.Tensor:
+    """The result of a computation under these policies, in a setup that is undone afterwards."""
     backbone = backbone or NetworkedMixture()
     setup = Setup(backbone, vp_scheduler(3, method.needs.eta), Likeness(), method, height=8, width=8, guidance=2.0)
     with frozen_networks(backbone.networks.values()), setup.undo:
         for policy in policies:
             setup = policy(setup)
-        return question(setup)
+        return computation(setup)
 
 
 def _interrupted(setup: Setup) -> torch.Tensor:
@@ -113,10 +113,10 @@ def _interrupted(setup: Setup) -> torch.Tensor:
 
 
 def _result(setup: Setup) -> torch.Tensor:
-    return solved(setup.method, _posed(problem_for(setup.method, steps=3), setup)).x0
+    return solved(setup.method, _with_setup(problem_for(setup.method, steps=3), setup)).x0
 
 
-def _posed(problem: Problem, setup: Setup) -> Problem:
+def _with_setup(problem: Problem, setup: Setup) -> Problem:
     return evolve(
         problem,
         backbone=setup.backbone,
@@ -146,26 +146,26 @@ def _gradient(setup: Setup) -> torch.Tensor:
 
 
 def _assert_near(seen: torch.Tensor, expected: torch.Tensor, tolerance: float, what: str) -> None:
-    apart = ((seen - expected).norm() / expected.norm()).item()
-    assert apart <= max(tolerance, 1e-5), f"the {what} is off by {apart:.2g}, which is more than the stated {tolerance:g}"
+    error = ((seen - expected).norm() / expected.norm()).item()
+    assert error <= max(tolerance, 1e-5), f"the {what} is off by {error:.2g}, which is more than the stated {tolerance:g}"
 
 
 Record = dict[str, object]
 
 
 def _record(backbone: NetworkedMixture) -> Record:
-    """All that a policy might leave behind, comparable by ==."""
-    found: Record = {}
+    """Everything that a policy could forget to restore, comparable by ==."""
+    record: Record = {}
     for role, network in backbone.networks.items():
         for name, tensor in network.state_dict().items():
-            found[f"{role}.{name}"] = (tensor.dtype, tensor.stride(), str(tensor.device), tensor.flatten().tolist())
+            record[f"{role}.{name}"] = (tensor.dtype, tensor.stride(), str(tensor.device), tensor.flatten().tolist())
         for name, module in network.named_modules():
-            found[f"{role}.{name} ({type(module).__name__})"] = _state(module)
-    return found
+            record[f"{role}.{name} ({type(module).__name__})"] = _state(module)
+    return record
 
 
 def _state(module: nn.Module) -> object:
-    """A module's mode, flags, hooks, and whatever was set on the instance."""
+    """A module's mode, flags and hooks, and all attributes set on the instance."""
     hooks = {name: len(value) for name, value in vars(module).items() if name.endswith("_hooks")}
     own = {name: repr(value) for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, nn.Module)}
     flags = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
@@ -174,4 +174,4 @@ def _state(module: nn.Module) -> object:
 
 def _assert_unchanged(before: Record, after: Record) -> None:
     changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-    assert not changed, f"the policy left its traces in {', '.join(sorted(changed))}"
+    assert not changed, f"the policy did not restore {', '.join(sorted(changed))}"

@@ -1,4 +1,4 @@
-"""Small problems with known solutions, and the scores that they are solved for."""
+"""Small problems with known solutions, and rewards for them."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -24,7 +24,7 @@ PROMPTS = ("a red circle", "a blue square")
 
 @frozen
 class Likeness:
-    """How near each image's mean colour is to a colour that is a function of its prompt: 0 at best, smooth everywhere."""
+    """Minus the squared distance of each image's mean colour to a colour that is a function of its prompt: at most 0, smooth everywhere."""
 
     card: ClassVar[Card] = Card(unit="colour", range=(-1.0, 0.0), differentiable=True)
 
@@ -77,12 +77,12 @@ class Undefined:
 
 @frozen
 class Kinked:
-    """A fine score whose gradient is infinite: the square root of something that is 0."""
+    """A finite score whose gradient is infinite: the square root at 0."""
 
     card: ClassVar[Card] = Card(differentiable=True)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """Half, with an undefined slope."""
+        """0.5 for each image."""
         return 0.5 + (images.mean((1, 2, 3)) * 0).sqrt()
 
 
@@ -97,7 +97,7 @@ def problem_for(
     guidance: float | None = None,
     steps: int = 5,
 ) -> Problem:
-    """The problem that `align` would hand to this method; on the Gaussian mixture, for `Likeness`, unless you say otherwise."""
+    """The problem that `align` would give to this method; by default on the Gaussian mixture with the reward `Likeness`."""
     with prepare(
         prompts,
         backbone=backbone or GaussianMixture(),
@@ -111,7 +111,7 @@ def problem_for(
 
 
 def solved(method: Method, problem: Problem) -> Snapshot:
-    """The last snapshot."""
+    """The last snapshot of the method on the problem."""
     *_, last = method.align(problem)
     return last
 

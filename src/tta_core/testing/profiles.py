@@ -1,6 +1,6 @@
-"""Hypothesis profiles, and `drawn`, by which a law asks for random subjects.
+"""Hypothesis profiles, and the decorator `drawn`, which gives a law random examples.
 
-`fast` draws a few examples, the same ones each time, and reports a failing one as it is; `thorough` draws 200 fresh ones and shrinks.
+`fast` uses a few examples, the same each time, and reports a failing one without shrinking; `thorough` uses 200 new ones and shrinks.
 Choose with `--hypothesis-profile=thorough`, after `pytest_plugins = ["tta_core.testing.profiles"]` in your conftest.
 """
 
@@ -12,7 +12,7 @@ from hypothesis.strategies import SearchStrategy
 
 Law = TypeVar("Law", bound=Callable[..., None])
 
-# A suite's subject comes from a fixture and is the same for every example: laws never change it.
+# The tested object comes from a fixture and is the same for every example: laws never change it.
 _CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow]
 
 settings.register_profile(
@@ -29,7 +29,7 @@ settings.register_profile("thorough", max_examples=200, deadline=None, report_mu
 
 
 def drawn(**strategies: SearchStrategy[object]) -> Callable[[Law], Law]:
-    """A law over random draws, beside whatever fixtures it takes; how many is the profile's affair."""
+    """Makes a law a test over random examples, besides its fixtures; the profile sets the number of examples."""
 
     def decorate(law: Law) -> Law:
         return settings(deadline=None, suppress_health_check=_CHECKS)(given(**strategies)(law))  # type: ignore[return-value]

@@ -18,9 +18,9 @@ class RewardSuite:
 
     Attributes:
         differentiable: whether scores have a gradient with respect to the images.
-        smooth: whether that gradient predicts small changes (turn off for piecewise constant pieces, such as 8-bit rounding).
-        size: of the images it is tried on, height and width; the strategies draw 8 x 8 and they are enlarged.
-        tolerance: largest difference of one image's score alone and in a batch.
+        smooth: whether that gradient predicts small changes (False for piecewise constant scores, such as with 8-bit rounding).
+        size: height and width of the test images; the strategies make 8 x 8 images, which are enlarged.
+        tolerance: largest difference between an image's score alone and in a batch.
         gradient_tolerance: largest relative error of the change that the gradient predicts.
     """
 
@@ -32,12 +32,12 @@ class RewardSuite:
 
     @pytest.fixture
     def reward(self) -> Reward:
-        """The subject."""
+        """The reward to test."""
         raise NotImplementedError("Override the fixture `reward`.")
 
     @pytest.fixture
     def ranked(self) -> Sequence[tuple[str, torch.Tensor, torch.Tensor]]:
-        """(prompt, better image, worse image), images `(3, H, W)`: pairs that the reward must get right."""
+        """(prompt, better image, worse image), images `(3, H, W)`: pairs that the reward must rank correctly."""
         pytest.skip("The suite declares no ranked pairs; override the fixture `ranked`.")
 
     @drawn(images=images(3), texts=prompts(3))
@@ -51,18 +51,19 @@ class RewardSuite:
 
     @drawn(images=images(2), texts=prompts(2), seed=seeds())
     def test_the_same_image_gets_the_same_score(self, reward: Reward, images: Images, texts: list[str], seed: int) -> None:
-        """A score is a function of image and prompt: twice the same, whatever torch's global generator does, which it leaves alone."""
+        """A score is a function of image and prompt: two calls give the same, for any state of torch's global generator, which they do not
+        change."""
         first = self._score(reward, images, texts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             before = torch.get_rng_state()
             second = self._score(reward, images, texts)
-            assert torch.equal(before, torch.get_rng_state()), "the reward drew from torch's global generator"
+            assert torch.equal(before, torch.get_rng_state()), "the reward used torch's global generator"
         assert torch.equal(first, second), "the same images got other scores the second time"
 
     @drawn(images=images(3), texts=prompts(3))
-    def test_each_image_is_judged_alone(self, reward: Reward, images: Images, texts: list[str]) -> None:
-        """A batch's scores are those of each image by itself: nothing is averaged, ranked or normalised over images."""
+    def test_each_image_is_scored_alone(self, reward: Reward, images: Images, texts: list[str]) -> None:
+        """The scores of a batch equal those of each image alone: nothing is averaged, ranked or normalised over images."""
         together = self._score(reward, images, texts)
         for row in range(3):
             alone = self._score(reward, images[row : row + 1], texts[row : row + 1])[0]
@@ -79,7 +80,7 @@ class RewardSuite:
 
     @drawn(images=images(2), texts=prompts(2))
     def test_images_are_not_changed(self, reward: Reward, images: Images, texts: list[str]) -> None:
-        """The images handed in keep their values: no in-place operation."""
+        """The reward does not change the images in place."""
         shown = self._enlarged(images)
         before = shown.clone()
         reward(shown, texts)
@@ -87,15 +88,15 @@ class RewardSuite:
 
     @drawn(images=images(2), texts=prompts(2))
     def test_scores_do_not_depend_on_the_grad_mode(self, reward: Reward, images: Images, texts: list[str]) -> None:
-        """With and without a graph the numbers are the same."""
+        """Scores with and without a graph are the same."""
         with torch.no_grad():
             plain = self._score(reward, images, texts)
         followed = reward(self._enlarged(images).requires_grad_(), texts).detach()
-        torch.testing.assert_close(plain, followed, atol=self.tolerance, rtol=0, msg="scores with a graph are other than without")
+        torch.testing.assert_close(plain, followed, atol=self.tolerance, rtol=0, msg="scores with a graph differ from those without")
 
     @drawn(images=images(2), texts=prompts(2))
     def test_differentiable_is_the_truth(self, reward: Reward, images: Images, texts: list[str]) -> None:
-        """Scores carry a graph exactly if the suite says so, and the card, where it says anything, agrees."""
+        """Scores have a graph exactly if the suite declares it, and the card declares the same or nothing."""
         scores = reward(self._enlarged(images).requires_grad_(), texts)
         assert scores.requires_grad == self.differentiable, f"requires_grad is {scores.requires_grad}"
         assert card_of(reward).differentiable in (None, self.differentiable), f"the card says {card_of(reward).differentiable}"
@@ -121,9 +122,9 @@ class RewardSuite:
             return
         shown = 0.1 + 0.8 * self._enlarged(images)
         gradient = torch.autograd.grad(reward(leaf := shown.clone().requires_grad_(), texts).sum(), leaf)[0]
-        found = []
-        for reach in (0.02, 0.005, 0.00125):  # a derivative is a limit: a score that bends follows it in smaller steps
-            step = reach * gradient / gradient.abs().max().clamp_min(1e-30)
+        failures = []
+        for length in (0.02, 0.005, 0.00125):  # a derivative is a limit, so a strongly curved score needs smaller steps
+            step = length * gradient / gradient.abs().max().clamp_min(1e-30)
             predicted = 2 * step.norm().item() * gradient.norm().item()
             if predicted <= 100 * self.tolerance:
                 break
@@ -131,8 +132,8 @@ class RewardSuite:
                 change = (reward(shown + step, texts) - reward(shown - step, texts)).item()
             if abs(change - predicted) <= self.gradient_tolerance * predicted:
                 return
-            found.append(f"{predicted:.4g}, but it was {change:.4g}")
-        assert not found, f"predicted {'; '.join(found)}"
+            failures.append(f"{predicted:.4g}, but it was {change:.4g}")
+        assert not failures, f"predicted {'; '.join(failures)}"
 
     @drawn(images=images(2), texts=prompts(2))
     def test_networks_are_left_as_they_were(self, reward: Reward, images: Images, texts: list[str]) -> None:
@@ -148,11 +149,11 @@ class RewardSuite:
         assert [module.training for module in modules.modules()] == training, "scoring changed the training mode"
 
     def test_the_card_can_be_read(self, reward: Reward) -> None:
-        """The card has a unit, a range that rises, and reads images; the border accepts the reward."""
+        """The card has a unit, a range that rises, and reads images; the check of scores accepts the reward."""
         card = card_of(reward)
         assert card.unit, "the card has no unit"
         assert card.range is None or card.range[0] < card.range[1], f"the card's range {card.range} does not rise"
-        assert card.needs == "image", f"the card asks for {card.needs!r}, which no run hands over"
+        assert card.needs == "image", f"the card needs {card.needs!r}, which no run provides"
         checked(reward, self._enlarged(torch.full((1, 3, 8, 8), 0.5)), ["a red circle"])
 
     def test_better_images_score_higher(self, reward: Reward, ranked: Sequence[tuple[str, torch.Tensor, torch.Tensor]]) -> None:

@@ -20,8 +20,8 @@ class SchedulerSuite:
     """Inherit, and override the fixture `scheduler`.
 
     Attributes:
-        output: what the network that it reads predicts.
-        stochastic: whether its transitions draw noise (the last one, to clean latents, does not).
+        output: the quantity that the network predicts.
+        stochastic: whether its transitions add noise (the last one, to clean latents, does not).
     """
 
     output: Output = "epsilon"
@@ -29,23 +29,23 @@ class SchedulerSuite:
 
     @pytest.fixture
     def scheduler(self) -> Scheduler:
-        """The subject."""
+        """The scheduler to test."""
         raise NotImplementedError("Override the fixture `scheduler`.")
 
     def test_the_table_leads_from_noise_to_an_image(self, scheduler: Scheduler) -> None:
-        """Indices count from 0; each step begins where the last one ended; s falls, a does not; x_T is as wide as the first step says."""
+        """Indices count from 0; each step begins where the previous one ended; s falls, a does not; x_T has the std of the first step."""
         steps = scheduler.steps
         assert [step.index for step in steps] == list(range(len(steps))), "indices do not count from 0"
         for step, then in pairwise(steps):
             assert (step.a_next, step.s_next) == (then.a, then.s), f"step {then.index} does not begin where step {step.index} ended"
-        assert all(step.s_next < step.s and step.a_next >= step.a for step in steps), "noise rises along the way"
+        assert all(step.s_next < step.s and step.a_next >= step.a for step in steps), "the noise level rises between two steps"
         first = steps[0]
         widths = (first.s, math.hypot(first.a, first.s))
         assert min(widths) - 1e-3 <= scheduler.initial_std <= max(widths) + 1e-3, f"x_T has std {scheduler.initial_std}, not {widths}"
 
     @drawn(x=latents(), output=latents(), other=latents())
-    def test_asking_twice_gives_the_same(self, scheduler: Scheduler, x: Latents, output: Latents, other: Latents) -> None:
-        """A prediction depends on its arguments alone: not on what was asked before, at this step or another; nor does it change them."""
+    def test_calling_twice_gives_the_same(self, scheduler: Scheduler, x: Latents, output: Latents, other: Latents) -> None:
+        """A prediction depends on its arguments alone, not on earlier calls at this step or another, and it does not change them."""
         before = (x.clone(), output.clone())
         for step in _some(scheduler):
             first = scheduler.predict(State(x), output, step)
@@ -53,8 +53,8 @@ class SchedulerSuite:
             for elsewhere in _some(scheduler):
                 scheduler.predict(State(other), other, elsewhere)
             again = _numbers(scheduler.predict(State(x), output, step))
-            assert all(map(torch.equal, kept, again)), f"asked again at step {step.index}, the answer is another"
-            assert all(map(torch.equal, kept, _numbers(first))), f"an earlier answer at step {step.index} changed"
+            assert all(map(torch.equal, kept, again)), f"a second call at step {step.index} gives another result"
+            assert all(map(torch.equal, kept, _numbers(first))), f"an earlier result at step {step.index} changed"
         assert torch.equal(x, before[0]), "the prediction changed x"
         assert torch.equal(output, before[1]), "the prediction changed the output"
 
@@ -62,8 +62,8 @@ class SchedulerSuite:
     def test_x_is_made_of_x0_and_eps(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
         """x = a x0 + s eps, for any output."""
         for step in _some(scheduler):
-            believed = scheduler.predict(State(x), output, step)
-            again = step.a * believed.x0 + step.s * believed.eps
+            prediction = scheduler.predict(State(x), output, step)
+            again = step.a * prediction.x0 + step.s * prediction.eps
             scale = 1 + x.abs().max() + step.s * output.abs().max()
             assert (again - x).abs().max() <= 1e-5 * scale, f"a x0 + s eps is not x at step {step.index}"
 
@@ -73,30 +73,30 @@ class SchedulerSuite:
         mixture, embedding = _mixture(self.output)
         for step in _some(scheduler):
             x = math.hypot(step.a, step.s) * noise
-            believed = scheduler.predict(State(x), mixture.predict(x, step, embedding), step).x0
+            prediction = scheduler.predict(State(x), mixture.predict(x, step, embedding), step).x0
             exact = mixture.posterior_mean(x, step, embedding)
-            apart = (believed - exact).abs().max().item()
+            error = (prediction - exact).abs().max().item()
             # x0 = (x - s eps) / a magnifies float32's rounding of x and eps by 1 / a.
-            assert apart <= 1e-5 * (1 + x.abs().max().item() / max(step.a, 0.05)), f"off by {apart:.2g} at step {step.index}"
+            assert error <= 1e-5 * (1 + x.abs().max().item() / max(step.a, 0.05)), f"off by {error:.2g} at step {step.index}"
 
     @drawn(x0=latents(), eps=latents())
     def test_transitions_keep_the_marginals(self, scheduler: Scheduler, x0: Latents, eps: Latents) -> None:
         """Given the true x0, the next x is a' x0 + k eps + std z with k^2 + std^2 = s'^2."""
         for step in _some(scheduler):
             x = step.a * x0 + step.s * eps
-            transition = scheduler.predict(State(x), _told(self.output, x0, eps, step), step).transition
+            transition = scheduler.predict(State(x), _exact_output(self.output, x0, eps, step), step).transition
             assert 0 <= transition.std <= step.s_next * (1 + 1e-6), f"std {transition.std} is not within [0, s'] at step {step.index}"
             k = math.sqrt(max(0.0, step.s_next**2 - transition.std**2))
-            apart = (transition.mean - step.a_next * x0 - k * eps).abs().max()
+            error = (transition.mean - step.a_next * x0 - k * eps).abs().max()
             scale = 1 + max(x.abs().max().item() / max(step.a, 0.05), step.s)
-            assert apart <= 2e-5 * scale, f"the marginal of the next x is off by {apart:.2g} at step {step.index}"
+            assert error <= 2e-5 * scale, f"the marginal of the next x is off by {error:.2g} at step {step.index}"
 
     def test_stochastic_is_the_truth(self, scheduler: Scheduler) -> None:
-        """Transitions draw noise at every step but the last exactly if the suite says so; none where the next x is clean."""
+        """Transitions add noise at every step but the last exactly if the suite declares it, and none if the next x is clean."""
         for step in scheduler.steps:
             std = scheduler.predict(State(torch.zeros(1, 4, 4, 4)), torch.zeros(1, 4, 4, 4), step).transition.std
             if step.s_next == 0:
-                assert std == 0, f"std {std} on the way to clean latents"
+                assert std == 0, f"std {std} at the step to clean latents"
             elif step.index + 1 < len(scheduler.steps):
                 assert (std > 0) == self.stochastic, f"std is {std} at step {step.index}"
 
@@ -104,13 +104,15 @@ class SchedulerSuite:
     def test_clean_latents_are_the_estimate(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
         """A step to s' = 0 ends exactly at a' x0."""
         step = scheduler.steps[-1]
-        believed = scheduler.predict(State(x), output, step)
+        prediction = scheduler.predict(State(x), output, step)
         if step.s_next == 0:
-            torch.testing.assert_close(believed.transition.mean, step.a_next * believed.x0, msg="the last step does not end at its own x0")
+            torch.testing.assert_close(
+                prediction.transition.mean, step.a_next * prediction.x0, msg="the last step does not end at its own x0"
+            )
 
     @drawn(x=latents(3), output=latents(3))
     def test_rows_do_not_mix(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
-        """A batch's predictions are those of each row."""
+        """The predictions of each row of a batch equal those of the row alone."""
         for step in _some(scheduler):
             together = _numbers(scheduler.predict(State(x), output, step))
             for row in range(3):
@@ -119,24 +121,24 @@ class SchedulerSuite:
 
     @drawn(x=latents(), output=latents(), drawn_noises=noises())
     def test_children_carry_their_history(self, scheduler: Scheduler, x: Latents, output: Latents, drawn_noises: torch.Tensor) -> None:
-        """Branching gives rows (k b), k-major; child i is the sample with noise i, and takes the solver's history along."""
-        believed = scheduler.predict(State(x), output, scheduler.steps[0])
-        children = believed.branch(drawn_noises)
+        """Branching gives rows (k b), k-major; child i is the sample with noise i and has its solver history."""
+        prediction = scheduler.predict(State(x), output, scheduler.steps[0])
+        children = prediction.branch(drawn_noises)
         for i, noise in enumerate(drawn_noises):
-            child, rows = believed.sample(noise), slice(2 * i, 2 * i + 2)
+            child, rows = prediction.sample(noise), slice(2 * i, 2 * i + 2)
             assert torch.equal(children.x[rows], child.x), f"child {i} is not the sample with its noise"
             assert children.history is not None, "children have no history"
             assert child.history is not None, "a sample has no history"
-            assert torch.equal(children.history.x0[rows], child.history.x0), f"child {i} has another's history"
+            assert torch.equal(children.history.x0[rows], child.history.x0), f"child {i} has the wrong history"
 
     @drawn(x=latents(), output=latents())
     def test_gradients_pass(self, scheduler: Scheduler, x: Latents, output: Latents) -> None:
-        """x0 is differentiable in the output with the slope that its table says: methods steer through it."""
+        """x0 is differentiable in the output, with the slope that follows from the table."""
         for step in _some(scheduler):
             leaf = output.clone().requires_grad_()
-            believed = scheduler.predict(State(x), leaf, step)
-            assert believed.x0.requires_grad, "x0 does not depend on the output"
-            (slope,) = torch.autograd.grad(believed.x0.sum(), leaf)
+            prediction = scheduler.predict(State(x), leaf, step)
+            assert prediction.x0.requires_grad, "x0 does not depend on the output"
+            (slope,) = torch.autograd.grad(prediction.x0.sum(), leaf)
             size = math.hypot(step.a, step.s)
             expected = {"epsilon": -step.s / max(step.a, 1e-30), "v_prediction": -step.s / size, "flow": -step.s, "sample": 1.0}[
                 self.output
@@ -144,7 +146,7 @@ class SchedulerSuite:
             assert torch.allclose(slope, torch.full_like(slope, expected), rtol=1e-4), f"slope {slope.mean():.4g} is not {expected:.4g}"
 
     def test_one_gaussian_is_sampled_as_its_table_says(self, scheduler: Scheduler) -> None:
-        """On N(mu, 0.7^2) the chain is affine: its final mean and std are those that its table gives, and near the truth."""
+        """On N(mu, 0.7^2) the chain is affine: its final mean and std are those computed from the table, and near the true ones."""
         mixture, embedding = _mixture(self.output, components=1)
         centre, width = affine(scheduler, mixture.sigma)
         mean, std = sampled(scheduler, mixture, embedding)
@@ -162,12 +164,12 @@ def _some(scheduler: Scheduler) -> list[Step]:
     return [steps[i] for i in sorted({0, len(steps) // 2, len(steps) - 1})]
 
 
-def _numbers(believed: Prediction) -> tuple[torch.Tensor, ...]:
+def _numbers(prediction: Prediction) -> tuple[torch.Tensor, ...]:
     return (
-        believed.x0.clone(),
-        believed.eps.clone(),
-        believed.transition.mean.clone(),
-        believed.x0.new_full((3,), believed.transition.std),
+        prediction.x0.clone(),
+        prediction.eps.clone(),
+        prediction.transition.mean.clone(),
+        prediction.x0.new_full((3,), prediction.transition.std),
     )
 
 
@@ -176,7 +178,7 @@ def _mixture(output: Output, components: int = 4) -> tuple[GaussianMixture, Embe
     return mixture, mixture.encode(["a red circle", "a blue square"][: 1 if components == 1 else 2], 8, 8)
 
 
-def _told(output: Output, x0: Latents, eps: Latents, step: Step) -> Latents:
-    """The output of a network that knows x0."""
+def _exact_output(output: Output, x0: Latents, eps: Latents, step: Step) -> Latents:
+    """The exact output of a network for this x0 and eps."""
     size = math.hypot(step.a, step.s)
     return {"epsilon": eps, "v_prediction": (step.a * eps - step.s * x0) / size, "flow": eps - x0, "sample": x0}[output]

@@ -10,10 +10,10 @@ from tta_core.testing.problems import problem_for, solved
 
 
 class SnapshotLaws:
-    """Laws about single snapshots, and about stopping at one."""
+    """Laws about single snapshots, and about runs that stop at one."""
 
     def problem_for(self, method: Method, **changes: Any) -> Problem:
-        """The problem that the laws pose; `changes` are the arguments of `tta_core.testing.problems.problem_for`."""
+        """The problem of the laws; `changes` are arguments of `tta_core.testing.problems.problem_for`."""
         return problem_for(method, **changes)
 
     def test_snapshots_count_up_to_the_total(self, method: Method) -> None:
@@ -44,18 +44,18 @@ class SnapshotLaws:
         running.close()  # type: ignore[attr-defined]
 
     def test_snapshots_keep_their_numbers(self, method: Method) -> None:
-        """What was yielded never changes afterwards: no optimiser writes into it."""
+        """A snapshot does not change after it was yielded: no optimiser writes into it."""
         kept = [(snapshot, [tensor.clone() for tensor in held(snapshot)]) for snapshot in method.align(self.problem_for(method))]
         for snapshot, numbers in kept:
             assert all(map(torch.equal, numbers, held(snapshot))), f"the snapshot at {snapshot.index} changed after it was yielded"
 
     def test_snapshots_hold_no_graph(self, method: Method) -> None:
-        """Snapshots carry numbers alone: keeping all of them keeps no activations alive."""
+        """Snapshots have no graph, so keeping them keeps no activations in memory."""
         for snapshot in method.align(self.problem_for(method)):
             assert not any(tensor.requires_grad for tensor in held(snapshot)), f"the snapshot at {snapshot.index} holds a graph"
 
-    def test_the_grad_mode_is_given_back(self, method: Method) -> None:
-        """Between snapshots, the caller's gradient mode is what it was."""
+    def test_the_grad_mode_is_restored(self, method: Method) -> None:
+        """Between snapshots, the caller's gradient mode is not changed."""
         for snapshot in method.align(self.problem_for(method)):
             assert torch.is_grad_enabled(), f"gradients are off for the caller at {snapshot.index}"
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the kernel's values; tensors are drawn by seed and scale, so that examples shrink well."""
+"""Hypothesis strategies for the kernel's values; tensors are made from a seed and a scale, so that examples shrink well."""
 
 import torch
 from hypothesis import strategies as st
@@ -61,7 +61,7 @@ def embeddings(
 
 
 def controls(batch: int = 2, steps: int = 3, null: bool = True, pooled: int | None = 5) -> SearchStrategy[Controls]:
-    """Everything that may be steered; `pooled` None leaves the pooled embeddings out."""
+    """Everything that can be steered; `pooled` None leaves the pooled embeddings out."""
     branch = embeddings(batch, pooled=pooled)
     return st.builds(Controls, branch, branch if null else st.none(), noises(steps + 1, batch))
 
@@ -74,7 +74,7 @@ def transitions(batch: int = 2) -> SearchStrategy[GaussianTransition]:
 def tables(
     etas: SearchStrategy[float] | None = None, order: int = 1, outputs: SearchStrategy[Output] | None = None
 ) -> SearchStrategy[GaussianScheduler]:
-    """Samplers of the three families, 1 to 50 steps; flow matching begins with noise alone, which an epsilon does not see through."""
+    """Samplers of the three families, 1 to 50 steps, without flow matching with output "epsilon": there x0 is undefined at pure noise."""
     families = st.sampled_from([vp_scheduler, ve_scheduler, flow_scheduler])
     predicted = st.sampled_from(OUTPUTS) if outputs is None else outputs
     return st.builds(

@@ -16,7 +16,7 @@ def vp_scheduler(
 ) -> GaussianScheduler:
     """Variance preserving, a^2 + s^2 = 1: Stable Diffusion's betas, every (1000 // steps)-th time, offset 1.
 
-    `last_alpha_bar` is where the last step goes: 1 to clean latents (std 0 there); Stable Diffusion itself goes to alpha-bar_0 = 0.99915.
+    `last_alpha_bar` is the level after the last step: 1 for clean latents (std 0 there); Stable Diffusion's own is alpha-bar_0 = 0.99915.
     """
     alphas, bars = _training()
     times = [1 + i * (1000 // steps) for i in reversed(range(steps))]

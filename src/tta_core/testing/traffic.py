@@ -1,4 +1,4 @@
-"""What happens on the simulated accelerator: waits, copies and memory, counted; and a limit of its memory."""
+"""Counts of waits, copies and memory on the simulated accelerator, and a limit of its memory."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from torch import Tensor
 
 @attrs.define
 class Traffic:
-    """What happened on the device.
+    """Counts on the device.
 
     Attributes:
-        waits: how often the host waited for a number, or for a tensor to arrive.
-        copies: tensors sent to the device, their bytes in `copied`.
-        allocated, peak: bytes alive now, and at most.
-        limit: bytes beyond which an allocation raises `torch.OutOfMemoryError`; None: none does.
+        waits: how often the host waited for a number or a tensor from the device.
+        copies: the number of tensors sent to the device; `copied` is their size in bytes.
+        allocated, peak: bytes in use now, and the most so far.
+        limit: bytes beyond which an allocation raises `torch.OutOfMemoryError`; None: no limit.
     """
 
     waits: int = 0
@@ -35,12 +35,12 @@ class Traffic:
     def note_allocation(self, size: int) -> None:
         """Count bytes; raises `torch.OutOfMemoryError` beyond the limit."""
         if self.limit is not None and self.allocated + size > self.limit:
-            raise torch.OutOfMemoryError(f"{size} bytes asked, {self.allocated} of {self.limit} are taken")
+            raise torch.OutOfMemoryError(f"{size} bytes requested, {self.allocated} of {self.limit} are in use")
         self.allocated += size
         self.peak = max(self.peak, self.allocated)
 
     def note_release(self, size: int) -> None:
-        """Bytes that nobody holds any more."""
+        """Count bytes that were freed."""
         self.allocated -= size
 
 
@@ -49,7 +49,7 @@ TRAFFIC = Traffic()
 
 @contextmanager
 def counted() -> Iterator[Traffic]:
-    """What happens inside, from zero; afterwards the counts of before go on. Bytes alive go on counting."""
+    """Counts the events inside from zero; at the end the earlier counts are restored. Bytes in use are counted throughout."""
     before = attrs.evolve(TRAFFIC)
     TRAFFIC.waits = TRAFFIC.copies = TRAFFIC.copied = 0
     TRAFFIC.peak = TRAFFIC.allocated
@@ -62,7 +62,7 @@ def counted() -> Iterator[Traffic]:
 
 @contextmanager
 def limited(size: int) -> Iterator[None]:
-    """The device has so many bytes for what is alive now and what is made inside."""
+    """Sets the limit of the device's memory, in bytes, for the memory in use and new allocations inside."""
     before, TRAFFIC.limit = TRAFFIC.limit, size
     try:
         yield

@@ -1,4 +1,4 @@
-"""The suite of laws for variables: what is written can be read, and nothing else changes."""
+"""The suite of laws for variables: a written value can be read again, and nothing else changes."""
 
 import pytest
 import torch
@@ -22,30 +22,32 @@ class VariableSuite:
 
     @pytest.fixture
     def variable(self) -> ControllableVariable:
-        """The subject."""
+        """The variable to test."""
         raise NotImplementedError("Override the fixture `variable`.")
 
     @drawn(here=controls(), seed=seeds())
     def test_reading_what_was_written_gives_it(self, variable: ControllableVariable, here: Controls, seed: int) -> None:
         """read(write(c, v)) = v, bit for bit."""
         value = _fresh(variable, here, seed)
-        assert _same(variable.read(variable.write(here, value)), value), "a written value came back changed"
+        assert _same(variable.read(variable.write(here, value)), value), "the value read differs from the value written"
 
     @drawn(here=controls())
     def test_writing_what_was_read_changes_nothing(self, variable: ControllableVariable, here: Controls) -> None:
         """write(c, read(c)) = c, bit for bit."""
-        assert _same(_everything(variable.write(here, variable.read(here))), _everything(here)), "writing back what was read changed it"
+        assert _same(_everything(variable.write(here, variable.read(here))), _everything(here)), (
+            "writing the value that was read changed the controls"
+        )
 
     @drawn(here=controls(), seed=seeds())
     def test_the_second_of_two_writes_wins(self, variable: ControllableVariable, here: Controls, seed: int) -> None:
         """write(write(c, u), v) = write(c, v)."""
         first, second = _fresh(variable, here, seed), _fresh(variable, here, seed + 1)
         twice, once = variable.write(variable.write(here, first), second), variable.write(here, second)
-        assert _same(_everything(twice), _everything(once)), "an earlier write shows through a later one"
+        assert _same(_everything(twice), _everything(once)), "the result of two writes depends on the first"
 
     @drawn(here=controls(), seed=seeds())
     def test_what_is_not_steered_stays_the_same_object(self, variable: ControllableVariable, here: Controls, seed: int) -> None:
-        """A write replaces what the variable steers, and every other control stays the very same object."""
+        """A write replaces the steered controls, and every other control stays the same object."""
         after = variable.write(here, _fresh(variable, here, seed))
         for name in ("text", "null", "noise"):
             kept = getattr(after, name) is getattr(here, name)
@@ -53,7 +55,7 @@ class VariableSuite:
 
     @drawn(here=controls(), seed=seeds())
     def test_a_write_leaves_the_old_controls_alone(self, variable: ControllableVariable, here: Controls, seed: int) -> None:
-        """Controls are values: writing makes new ones and the old keep their numbers."""
+        """A write makes new controls, and the old ones keep their numbers."""
         before = [tensor.clone() for tensor in _everything(here)]
         variable.write(here, _fresh(variable, here, seed))
         assert _same(_everything(here), before), "a write changed the controls it was given"
@@ -85,7 +87,7 @@ class VariableSuite:
         kinds: dict[str, ControllableVariable] = {"null": NullEmbedding(), "text": TextEmbedding(), "noise": Noise()}
         free = [other for name, other in kinds.items() if name not in self.steers]
         if not free:
-            pytest.skip("it steers everything, so nothing is left to multiply it with")
+            pytest.skip("The variable steers everything, so there is no other variable for a product.")
         other = free[0]
         product = Product((variable, other))
         assert _same(product.read(here), (*variable.read(here), *other.read(here))), "a product does not read its parts one after another"
@@ -94,7 +96,7 @@ class VariableSuite:
 
     @drawn(here=controls(null=False))
     def test_needs_null_is_the_truth(self, variable: ControllableVariable, here: Controls) -> None:
-        """Without a null embedding a variable that needs one says so, and any other works."""
+        """Without a null embedding, a variable that needs one raises an error, and any other works."""
         if variable.needs_null:
             with pytest.raises(IncompatibleError, match="null"):
                 variable.read(here)
@@ -103,7 +105,7 @@ class VariableSuite:
 
     @drawn(here=controls())
     def test_a_read_is_not_a_copy_of_the_whole(self, variable: ControllableVariable, here: Controls) -> None:
-        """A read gives what is steered: changing all that `steers` leaves out does not change it."""
+        """A read depends only on the steered controls: changing the others does not change it."""
         others = {"text", "null"} - self.steers
         changed = evolve(here, **{name: _moved(getattr(here, name)) for name in others})
         changed = changed if "noise" in self.steers else evolve(changed, noise=here.noise + 1)

@@ -1,1 +1,1 @@
-"""Values: frozen data and the checks of its construction; no networks and no plugins."""
+"""Values: frozen data classes and the checks of their fields; no networks and no plugins."""

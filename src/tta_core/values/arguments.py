@@ -48,19 +48,19 @@ def shown(value: object) -> str:
 
 
 def written(thing: object) -> str:
-    """A part's `repr` for a record, whole, and never an error itself."""
+    """A part's whole `repr` for a record; it never raises."""
     try:
         return repr(thing)
     except Exception as error:
         return f"a {type(thing).__name__} whose repr raises {type(error).__name__}"
 
 
-def told(error: BaseException) -> str:
-    """An error for a message: its class and its text, and never an error itself."""
+def error_text(error: BaseException) -> str:
+    """The class and the text of an error, for a message; it never raises."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception as unsaid:
-        return f"{type(error).__name__}, whose text raises {type(unsaid).__name__}"
+    except Exception as second:
+        return f"{type(error).__name__}, whose text raises {type(second).__name__}"
 
 
 def raised_at(error: BaseException) -> str:
@@ -84,7 +84,7 @@ def several(name: str, value: object) -> tuple[Any, ...] | None:
 
 
 def of_kind(name: str, value: object, kind: type) -> None:
-    """Raises `InputError` for a value that is not None and not of that kind; for a protocol, the message lists the missing methods."""
+    """Raises `InputError` unless the value is None or an instance of that class; for a protocol, the message lists the missing methods."""
     if value is None or (isinstance(value, kind) and not isinstance(value, type)):
         return
     members = sorted(getattr(kind, "__protocol_attrs__", ()))
@@ -106,15 +106,15 @@ def require_numbers(name: str, tensor: "torch.Tensor") -> None:
 
 
 def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
-    """One prompt or several, as a tuple. Raises `InputError` for none, or for what is not text."""
+    """One prompt or several, as a tuple. Raises `InputError` if there is none, or if one is not a text."""
     given = (prompts,) if isinstance(prompts, str) else several("prompts", prompts)
     if given is None:
-        raise InputError(f"Prompts are a text or several, but this is {shown(prompts)}. Give one text, or a list of them.")
+        raise InputError(f"prompts takes a text or a list of texts, but it is {shown(prompts)}. Give one text, or a list of them.")
     prompts = given
     if not prompts:
         raise InputError("There is no prompt. Give one text, or a list of at least one.")
     for wrong in (prompt for prompt in prompts if not isinstance(prompt, str)):
-        raise InputError(f"A prompt is a text, but one is {shown(wrong)} ({type(wrong).__name__}).")
+        raise InputError(f"A prompt must be a text, but one is {shown(wrong)} ({type(wrong).__name__}). Give texts.")
     return prompts
 
 
@@ -124,33 +124,33 @@ def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[st
         return (negative,) * samples
     if not isinstance(negative, Sequence) or isinstance(negative, bytes):
         raise InputError(
-            f"Negative prompts are a text or several, but negative is {shown(negative)}. Give one for all, or one for each prompt."
+            f"negative takes a text or a list of texts, but it is {shown(negative)}. Give one for all, or one for each prompt."
         )
     if len(negative) != samples:
         raise InputError(f"{len(negative)} negative prompts for {samples} prompts. Give one for all, or one for each prompt.")
     wrong = next((text for text in negative if text is not None and not isinstance(text, str)), None)
     if wrong is not None:
-        raise InputError(f"negative holds {shown(wrong)}, but a negative prompt is a text. Give texts, or None where there is none.")
+        raise InputError(f"negative holds {shown(wrong)}, but a negative prompt is a text. Give texts, or None for no negative prompt.")
     return tuple(negative)
 
 
 def at_least(bound: int) -> Validator:
-    """Numbers from this one up."""
+    """Validates that a number is at least `bound`."""
     return _checked(lambda value: value >= bound, f"of at least {bound}")
 
 
 def above(bound: int) -> Validator:
-    """Numbers above this one."""
+    """Validates that a number is above `bound`."""
     return _checked(lambda value: value > bound, f"above {bound}")
 
 
 def within(low: float | int, high: float | int) -> Validator:
-    """Numbers from one bound to another, both included."""
+    """Validates that a number lies in [low, high]."""
     return _checked(lambda value: low <= value <= high, f"of at least {low:g} and at most {high:g}")
 
 
 def share(instance: object, attribute: "attrs.Attribute[Any]", value: float | int) -> None:
-    """Numbers in [0, 1)."""
+    """Validates that a number lies in [0, 1)."""
     _checked(lambda value: 0 <= value < 1, "in [0, 1)")(instance, attribute, value)
 
 

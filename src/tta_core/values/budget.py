@@ -1,4 +1,4 @@
-"""A limit on the cost of a run, which stops at the first snapshot beyond it."""
+"""A limit on the cost of a run; the run stops at the first snapshot that exceeds it."""
 
 import math
 
@@ -9,8 +9,8 @@ from tta_core.values.typing import frozen
 
 @frozen
 class Budget:
-    """Limits; None does not limit. `evaluations` counts rows through the denoiser, forwards and backwards together; `flops` all
-    floating-point operations, a multiply-add being two, for which the run is priced before its first step."""
+    """Limits of a run; None means no limit. `evaluations` counts rows through the denoiser, forward and backward together. `flops` counts
+    all floating-point operations, a multiply-add as two; for this, the FLOPs of each call are measured before the first step."""
 
     seconds: float | None = None
     evaluations: int | None = None
@@ -18,7 +18,7 @@ class Budget:
 
     def __attrs_post_init__(self) -> None:
         if any(limit is not None and not 0 < limit < math.inf for limit in (self.seconds, self.evaluations, self.flops)):
-            raise InputError(f"{self!r} limits nothing, or leaves nothing to spend: give finite limits above 0, or None for no limit.")
+            raise InputError(f"{self!r} has a limit that is not finite or not above 0. Give finite limits above 0, or None for no limit.")
 
     def spent(self, ledger: Ledger) -> str:
         """A description of the limit that is exceeded; empty if none is."""

@@ -14,12 +14,12 @@ from tta_core.values.typing import Change, Noises, PooledEmbeddings, TokenEmbedd
 
 @frozen
 class AttentionEnergy:
-    """How strongly a cross-attention layer moves the context of the next layer, for each sample.
+    """How strongly a cross-attention layer changes the context of the next layer, for each sample.
 
     Attributes:
         attention: weight of the attention term.
         norm: weight of the term that shrinks large keys.
-        tokens: a factor of each token on the attention term; None: 1.
+        tokens: a factor for each token on the attention term; None: 1.
 
     Source: Energy-Based Cross Attention (arXiv 2306.09869) eq. 10 and 11.
     """
@@ -37,8 +37,8 @@ class AttentionEnergy:
 class Embedding:
     """The conditioning of one guidance branch; every tensor has one row per sample.
 
-    `mask` is 1 at live tokens; None: all are. `extra` holds further inputs of the network that are not steered (SDXL's time ids).
-    `attention` changes how cross-attention layers use the tokens; only backbones that are `SteersAttention` accept it.
+    `mask` is 1 at tokens that are used and 0 at padding; None: all are used. `extra` holds other inputs of the network that are not steered
+    (SDXL's time ids). `attention` changes how cross-attention layers use the tokens; only backbones that are `SteersAttention` accept it.
     """
 
     tokens: TokenEmbeddings
@@ -48,7 +48,7 @@ class Embedding:
     attention: AttentionEnergy | None = None
 
     def repeated(self, rows: int) -> "Embedding":
-        """Copies up to `rows` rows, k-major; the same object when it has them already."""
+        """The embedding repeated to `rows` rows, k-major; the same object if it has that many already."""
         if self.tokens.shape[0] == rows:
             return self
         return self.map(lambda tensor: as_batch(tensor, rows))
@@ -63,7 +63,7 @@ class Embedding:
         return self.map(lambda tensor: tensor[rows])
 
     def where(self, rows: Bool[Tensor, " b"], other: "Embedding") -> "Embedding":
-        """This embedding in the samples where `rows` holds, the other's tokens and pooled vector elsewhere."""
+        """This embedding in the samples where `rows` is True, the other's tokens and pooled vector elsewhere."""
         if other is self:
             return self
         pooled = None if self.pooled is None or other.pooled is None else torch.where(rows[:, None], self.pooled, other.pooled)
@@ -71,14 +71,14 @@ class Embedding:
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The tensors that a gradient can reach."""
+        """The tensors that can be steered: tokens and, if there is one, the pooled vector."""
         return (self.tokens,) if self.pooled is None else (self.tokens, self.pooled)
 
 
 def stacked(embeddings: Sequence[Embedding]) -> Embedding | None:
-    """Several embeddings as the rows of one, in order; None where they cannot be rows of one call of a network.
+    """Several embeddings as the rows of one, in order; None if one call of a network cannot take them together.
 
-    Tokens of different lengths are padded with zeros where every embedding has a mask, which is 0 at the padding.
+    Tokens of different lengths are padded with zeros if every embedding has a mask; the mask is 0 at the padding.
     """
     first, *others = embeddings
     longest = max(embedding.tokens.shape[1] for embedding in embeddings)
@@ -123,7 +123,7 @@ def _padded(embedding: Embedding, length: int) -> Embedding:
 
 @frozen
 class Branches:
-    """The embeddings of one step; None: the controls' own."""
+    """The embeddings of one step; None: the same as at other steps, from the controls."""
 
     text: Embedding | None = None
     null: Embedding | None = None
@@ -133,10 +133,10 @@ class Branches:
 class Controls:
     """Everything that a method can steer. `noise` has a row for x_T and one for each step: row 0 is x_T, row i + 1 is used at step i.
 
-    Noises are standard normal: row 0 is multiplied by the scheduler's initial std, the others by their transition's.
+    Noises are standard normal: row 0 is multiplied by the scheduler's initial std, each other row by the std of its transition.
     `null` is None for a backbone without classifier-free guidance. `by_step` holds embeddings that differ from step to step, by the
-    step's index. Null-text inversion finds such embeddings, and a method that updates its embedding records them, so that sampling from the
-    controls of a last snapshot repeats the run.
+    step's index. Null-text inversion computes such embeddings, and a method that updates its embedding records them, so that sampling from
+    the controls of the last snapshot repeats the run.
     """
 
     text: Embedding
@@ -146,22 +146,22 @@ class Controls:
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """Every tensor that may be steered: those of the text, of the null embedding, the noise."""
+        """Every tensor that can be steered: those of the text embedding and the null embedding, and the noise."""
         return (*self.text.leaves, *(self.null.leaves if self.null else ()), self.noise)
 
     def at(self, index: int) -> "Controls":
-        """The controls of one step; the same object where no embedding differs by step."""
+        """The controls of one step; the same object if no embedding differs by step."""
         if not self.by_step:
             return self
         here = self.by_step.get(index, _OWN)
         return Controls(here.text or self.text, here.null or self.null, self.noise)
 
     def recorded(self, index: int, used: "Controls") -> "Controls":
-        """These controls, with the embeddings that were used at a step."""
+        """These controls, with the embeddings that were used at a step added to `by_step`."""
         return evolve(self, by_step={**self.by_step, index: Branches(used.text, used.null)})
 
     def branched(self, row: int, noises: Noises) -> "Controls":
-        """The controls of the children `(k b)` that these noises of one row, `(k, b, ...)`, make; embeddings stay shared."""
+        """The controls of the children, rows `(k b)`, with these noises `(k, b, ...)` in one row; the copies share the embeddings."""
         noise = self.noise.repeat(1, noises.shape[0] * noises.shape[1] // self.noise.shape[1], 1, 1, 1)
         noise[row] = noises.flatten(0, 1)
         return evolve(self, noise=noise)
@@ -175,15 +175,15 @@ class Controls:
         return embedding if embedding is None or len(embedding.tokens) < self.noise.shape[1] else embedding[rows]
 
     def where(self, rows: Bool[Tensor, " b"], other: "Controls") -> "Controls":
-        """These controls in the samples where `rows` holds, the other's elsewhere."""
+        """These controls in the samples where `rows` is True, the other's elsewhere."""
         text = self.text.where(rows, other.text)
         null = self.null if self.null is None or other.null is None else self.null.where(rows, other.null)
         noise = torch.where(rows.view(1, -1, 1, 1, 1), self.noise, other.noise)
         by_step = {}
         for index in sorted({*self.by_step, *other.by_step}):
-            mine, theirs = self.at(index), other.at(index)
-            both = mine.null is None or theirs.null is None
-            by_step[index] = Branches(mine.text.where(rows, theirs.text), mine.null if both else mine.null.where(rows, theirs.null))  # type: ignore[union-attr, arg-type]
+            one, two = self.at(index), other.at(index)
+            without = one.null is None or two.null is None
+            by_step[index] = Branches(one.text.where(rows, two.text), one.null if without else one.null.where(rows, two.null))  # type: ignore[union-attr, arg-type]
         return Controls(text, null, noise, by_step)
 
 

@@ -1,4 +1,4 @@
-"""Reads images: a file, a PIL image or a tensor becomes RGB in [0, 1], or is refused by name; and the way back to a PIL image."""
+"""Converts images: files, PIL images and tensors to RGB in [0, 1], and tensors to PIL images. Unclear formats are refused."""
 
 import warnings
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ def read_image(path: str | Path) -> Pixels:
     """An image file as RGB in [0, 1], rotated by its EXIF data.
 
     Raises:
-        LoadError: it is no regular file, no image, animated, partly transparent, too large (Pillow's limit against decompression bombs,
-            179 megapixels), or of a mode without an agreed white; the message names the file.
+        LoadError: it is not a regular file or not an image, or the image is animated, partly transparent, too large (Pillow's limit against
+            decompression bombs, 179 megapixels), or of a mode whose white is not defined; the message names the file.
     """
     from PIL import Image, ImageOps
 
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise LoadError(f"{path} is no file, so it could not be read as an image. Give an image file.")
+        raise LoadError(f"{path} is not a file, so it could not be read as an image. Give an image file.")
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but below the limit
@@ -42,9 +42,9 @@ def read_image(path: str | Path) -> Pixels:
             turned.load()
             white = 65535.0 if opened.format == "PNG" else None  # older Pillows give 16-bit grey PNGs the mode I
         if frames > 1:
-            raise InputError(f"it has {frames} frames. Save the one to use as an image of its own")
+            raise InputError(f"it has {frames} frames. Save the frame to use as a single image")
         return from_pil(turned, white)
-    except Exception as error:  # a damaged file ends in almost any of Pillow's, zlib's and struct's
+    except Exception as error:  # for a damaged file, Pillow, zlib and struct raise many kinds of exceptions
         reason = str(error).rstrip(".") or type(error).__name__
         raise LoadError(f"{path} could not be read as an image: {reason}. Give an 8-bit RGB PNG, JPEG or WebP file.") from error
 
@@ -55,7 +55,7 @@ def from_pil(image: "Image", integer_white: float | None = None) -> Pixels:
     integer_white: the value of white in mode I, 32-bit integers; None: unknown, and refused.
 
     Raises:
-        InputError: it is empty, partly transparent, or of a mode or range without an agreed white.
+        InputError: it is empty, partly transparent, or of a mode or range whose white is not defined.
     """
     import numpy
 
@@ -63,7 +63,7 @@ def from_pil(image: "Image", integer_white: float | None = None) -> Pixels:
         raise InputError(f"the image is empty, {image.width} x {image.height}. Give one with pixels.")
     white = _WHITE.get(image.mode, integer_white if image.mode == "I" else 1.0 if image.mode == "F" else None)
     if white is None and image.mode == "I":
-        raise InputError("32-bit integers (mode I) have no agreed white. Convert it to 8 or 16 bit, or give floats in [0, 1].")
+        raise InputError("32-bit integers (mode I) have no defined white. Convert it to 8 or 16 bit, or give floats in [0, 1].")
     if white is not None:
         grey = torch.from_numpy(numpy.array(image).astype(numpy.float64)) / white
         if not (grey.min() >= 0 and grey.max() <= 1):
@@ -74,7 +74,9 @@ def from_pil(image: "Image", integer_white: float | None = None) -> Pixels:
     try:
         has_alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
         if has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-            raise InputError("it is partly transparent, and what a reward would see depends on the ground. Flatten it onto a colour first.")
+            raise InputError(
+                "it is partly transparent, so its colours depend on the background. Flatten it onto a background colour first."
+            )
         levels = numpy.array(image.convert("RGB"))
     except ValueError as error:
         if isinstance(error, InputError):
@@ -84,10 +86,10 @@ def from_pil(image: "Image", integer_white: float | None = None) -> Pixels:
 
 
 def as_pixels(image: object, samples: int) -> Images:
-    """A tensor, a PIL image or a file, or several, as `(b, 3, H, W)` in [0, 1]; one is used for all samples.
+    """A tensor, a PIL image or a file, or a list of them, as `(b, 3, H, W)` in [0, 1], with b = 1 or `samples`.
 
     Raises:
-        InputError: for another number, shape, kind of numbers or range.
+        InputError: the number of images, their shape, dtype or range is wrong.
         LoadError: a file cannot be read.
     """
     pixels = _usable(image) if isinstance(image, Tensor) else _stacked(image)
@@ -97,7 +99,7 @@ def as_pixels(image: object, samples: int) -> Images:
             "Give PIL images of one size, or such a tensor."
         )
     if not (pixels.min() >= 0 and pixels.max() <= 1):  # a NaN is neither
-        raise InputError(f"The image's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels are numbers in [0, 1].")
+        raise InputError(f"The image's values lie in [{pixels.min():.3g}, {pixels.max():.3g}], but pixels must be numbers in [0, 1].")
     return pixels.detach().float()
 
 
@@ -105,7 +107,7 @@ def _usable(image: Tensor) -> Tensor:
     if image.dtype not in _FLOATS or image.layout != torch.strided or image.is_meta or image.is_quantized:
         kind = "a tensor without data (meta)" if image.is_meta else f"a {image.layout} tensor of {image.dtype}"
         raise InputError(
-            f"The image is {kind}, but pixels are a dense tensor of floats in [0, 1]. 8-bit levels become image.float() / 255."
+            f"The image is {kind}, but it must be a dense tensor of floats in [0, 1]. Convert 8-bit levels by image.float() / 255."
         )
     return image
 
@@ -113,7 +115,7 @@ def _usable(image: Tensor) -> Tensor:
 def _stacked(image: object) -> Images:
     given = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
     if not given:
-        raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
+        raise InputError(f"An image must be a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}.")
     pixels = [_one(image) for image in given]
     if len({one.shape for one in pixels}) > 1:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in pixels]
@@ -127,7 +129,9 @@ def _one(image: object) -> Pixels:
     if isinstance(image, str | Path):
         return read_image(image)
     if not isinstance(image, Image):
-        raise InputError(f"An image is a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}. See Image.fromarray.")
+        raise InputError(
+            f"An image must be a PIL image, a file or a (b, 3, H, W) tensor, but this is {shown(image)}. Use PIL's Image.fromarray."
+        )
     try:
         return from_pil(image)
     except InputError as error:

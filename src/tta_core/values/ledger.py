@@ -1,4 +1,4 @@
-"""The cost of a run: rows through each component and FLOPs, and for each phase wall time and peak memory."""
+"""The cost of a run: rows through each network, FLOPs, and the wall time and peak memory of each phase."""
 
 import time
 from collections import Counter
@@ -20,27 +20,27 @@ class Meter(Protocol):
     """Measures peak memory on one device."""
 
     def restart(self) -> None:
-        """Reset the peak."""
+        """Reset the peak to the memory in use."""
         ...
 
     def finish(self) -> int:
-        """The peak since the restart, in bytes, after all queued work is done."""
+        """The peak since the restart, in bytes; it waits for all queued work."""
         ...
 
 
 @frozen
 class CudaMeter:
-    """The allocator's own peak, of everything in the process on that device."""
+    """Measures the peak of torch's allocator: all memory that torch has allocated on that device in this process."""
 
     device: torch.device
 
     def restart(self) -> None:
-        """Wait, then reset the peak."""
+        """Wait for the device, then reset the peak."""
         torch.cuda.synchronize(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
 
     def finish(self) -> int:
-        """Wait, and read the allocator's peak."""
+        """Wait for the device, then read the allocator's peak, in bytes."""
         torch.cuda.synchronize(self.device)
         return torch.cuda.max_memory_allocated(self.device)
 
@@ -55,16 +55,17 @@ class Phase:
 
 @attrs.define
 class Ledger:
-    """Counts of *rows* (one image's worth of work) by component: "text", "null" (the denoiser's branches), "decode", "look-ahead",
-    "reward", each as "<component>" for forwards and "<component>.backward".
+    """Counts of *rows* (the work for one image) by component: "text", "null" (the denoiser's branches), "decode", "look-ahead" and
+    "reward". "<component>" counts forward passes, "<component>.backward" backward passes.
 
     Attributes:
         calls: how often a network was called, by component ("denoiser" for both branches), with ".backward" as above.
-        reused: the rows among the counts that the baseline had already computed, so that they cost nothing here.
-        prices: FLOPs of one row, by the names of the counts; empty if FLOPs were not counted (memory policy "counted").
+        reused: the rows among the counts that the baseline had already computed, so that the method did not compute them again.
+        prices: FLOPs of one row, by the names of the counts; empty if FLOPs are not counted (memory policy "counted").
         meter: measures peak memory; None: it is not measured.
-        phases: "baseline", "method" and "result"; those that the run reached.
-        retries: how often the run was started again with less memory after running out of it.
+        phases: those of "baseline", "method" and "result" that the run reached.
+        retries: how often the run was started again with less memory after it ran out of memory.
+        started: the start on the clock of `time.perf_counter`, in seconds.
     """
 
     counts: Counter[str] = attrs.field(factory=Counter)
@@ -86,22 +87,22 @@ class Ledger:
         return self
 
     def forward(self, component: str, output: Tensor, rows: int) -> Tensor:
-        """Note a forward of so many rows, and its backward if one comes."""
+        """Count a forward pass of so many rows, and its backward pass if there is one."""
         self.begin((component,), rows)
         return self.end((component,), output, rows)
 
     def begin(self, components: tuple[str, ...], rows: int) -> None:
-        """Note one call with so many rows of each component, before it runs: a checkpoint's recomputation may stop in its middle."""
+        """Count one call with so many rows of each component, before it runs, because a checkpoint's recomputation may stop inside it."""
         self._note(components, rows, "")
 
     def end(self, components: tuple[str, ...], output: Tensor, rows: int) -> Tensor:
-        """Note the backward of what was begun, if one comes."""
+        """Count the backward pass of the call, if there is one."""
         if output.requires_grad:
             output.register_hook(lambda _gradient: self._note(components, rows, ".backward"))
         return output
 
     def reuse(self, component: str, rows: int) -> None:
-        """Note rows that plain sampling had already computed; without a baseline the method would compute them."""
+        """Count rows that plain sampling had already computed; without a baseline the method would compute them."""
         self.counts[component] += rows
         self.reused[component] += rows
 
@@ -112,7 +113,8 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time a phase and measure its peak, also if it ends by an exception; a second phase of the same name adds to the first."""
+        """Time a phase and measure its peak memory, also if it ends with an exception; a second phase of the same name adds to the
+        first."""
         if self.meter is not None:
             self.meter.restart()
         begun = time.perf_counter()
@@ -126,7 +128,7 @@ class Ledger:
 
     @property
     def evaluations(self) -> int:
-        """Rows through the denoiser, forwards and backwards together."""
+        """Rows through the denoiser, forward and backward passes together."""
         return sum(self.counts[name] for name in ("text", "null", "text.backward", "null.backward"))
 
     @property
@@ -136,12 +138,12 @@ class Ledger:
 
     @property
     def seconds(self) -> float:
-        """Seconds of the method and of decoding its result; the baseline's are not in it."""
+        """Seconds of the method and of decoding its result, without the baseline."""
         return sum(phase.seconds for name, phase in self.phases.items() if name != "baseline")
 
     @property
     def peak_bytes(self) -> int | None:
-        """The highest peak of all phases, where it was measured."""
+        """The highest peak of all phases, in bytes; None if it was not measured."""
         return max((phase.peak_bytes for phase in self.phases.values() if phase.peak_bytes is not None), default=None)
 
     @property

@@ -29,16 +29,16 @@ class NoiseSource(Protocol):
         ...
 
     def permutations(self, count: int, length: int, *key: int) -> "Permutations":
-        """For each sample, `count` random permutations of `length` things."""
+        """For each sample, `count` random permutations of 0 ... `length` - 1."""
         ...
 
 
 @runtime_checkable
 class UniformSource(Protocol):
-    """A noise source that also gives uniform numbers, with which methods draw and resample."""
+    """A noise source that also gives uniform random numbers, for methods that resample particles."""
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
-        """For each sample, `count` numbers from [0, 1) in double precision: resampling and draws."""
+        """For each sample, `count` numbers from [0, 1) in double precision."""
         ...
 
 
@@ -47,7 +47,7 @@ Key = tuple[int, ...]
 
 @frozen
 class KeyedPermutations:
-    """Permutations `(b, length)`, int32, read one after another, because 100 permutations of a long vector do not fit in memory."""
+    """Permutations `(b, length)`, int32, generated one after another, because 100 permutations of a long vector do not fit in memory."""
 
     keys: tuple[tuple[int | str, ...], ...]
     count: int
@@ -84,17 +84,17 @@ class KeyedNoise:
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
         """Standard normals keyed by (seed, sample, *key)."""
-        return torch.stack([keyed_normal((*mine, "like", *key), tensor.shape[1:]) for mine in self._keys]).to(tensor)
+        return torch.stack([keyed_normal((*own, "like", *key), tensor.shape[1:]) for own in self._keys]).to(tensor)
 
     def permutations(self, count: int, length: int, *key: int) -> "Permutations":
-        """Random permutations keyed by (seed, sample, *key, place); each is drawn when it is read, and not kept."""
-        return KeyedPermutations(tuple((*mine, "permutation", *key) for mine in self._keys), count, length, self.device)
+        """Random permutations keyed by (seed, sample, *key, place); each is generated when it is read, and not kept."""
+        return KeyedPermutations(tuple((*own, "permutation", *key) for own in self._keys), count, length, self.device)
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
         """Uniform numbers keyed by (seed, sample, *key)."""
-        generators = [torch.Generator().manual_seed(hashed((*mine, "uniform", *key))[0]) for mine in self._keys]
-        drawn = [torch.rand(count, generator=generator, dtype=torch.float64, device="cpu") for generator in generators]
-        return torch.stack(drawn, 1).to(self.device)
+        generators = [torch.Generator().manual_seed(hashed((*own, "uniform", *key))[0]) for own in self._keys]
+        columns = [torch.rand(count, generator=generator, dtype=torch.float64, device="cpu") for generator in generators]
+        return torch.stack(columns, 1).to(self.device)
 
     @property
     def _keys(self) -> tuple[tuple[int, int], ...]:
@@ -103,14 +103,14 @@ class KeyedNoise:
 
 @frozen
 class GivenNoise:
-    """Noises that the user gives. Other noises come from `rest`; without `rest` they are an error that names what is missing.
+    """Noises that the user gives. Other noises come from `rest`; without `rest`, a missing noise raises an error that names it.
 
     Attributes:
         rows: standard normals of the trajectory, `rows[row][child]`.
         rest: the source of all other noises.
-        uniforms: by key, `(count, b)` in double precision: numbers with which a method resamples and draws. Each method's documentation
-            lists its keys.
-        directions: by key, standard normals `(b, ...)`: perturbations, and the noises that lead back.
+        uniforms: by key, `(count, b)` in double precision: uniform random numbers for resampling. Each method's documentation lists its
+            keys.
+        directions: by key, standard normals `(b, ...)`: perturbations, and the noises with which a method goes back to an earlier step.
     """
 
     rows: tuple[Float[Tensor, "_ b c h w"], ...]
@@ -131,7 +131,7 @@ class GivenNoise:
         return self._rest(f"a direction for {key}").like(tensor, *key)
 
     def permutations(self, count: int, length: int, *key: int) -> "Permutations":
-        """From `rest`."""
+        """The permutations of `rest`."""
         return self._rest(f"permutations for {key}").permutations(count, length, *key)
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
@@ -140,21 +140,21 @@ class GivenNoise:
             rest = self._rest(f"{count} uniform numbers for {key}")
             if not isinstance(rest, UniformSource):
                 raise InputError(
-                    f"The rest of the noises ({type(rest).__name__}) has no `uniform(count, *key)`. Give `uniforms` for {key}."
+                    f"The source of other noises ({type(rest).__name__}) has no `uniform(count, *key)`. Give `uniforms` for {key}."
                 )
             return rest.uniform(count, *key)
         given = self.uniforms[key]
         if given.shape[0] != count:
-            raise InputError(f"The run asked for {count} uniform numbers for {key}, but {given.shape[0]} were given. Give {count}.")
+            raise InputError(f"The run needs {count} uniform numbers for {key}, but {given.shape[0]} were given. Give {count}.")
         return given
 
-    def _rest(self, wanted: str) -> NoiseSource:
+    def _rest(self, needed: str) -> NoiseSource:
         if self.rest is None:
             given = [noises.shape[0] for noises in self.rows]
             raise InputError(
-                f"The run asked for {wanted}, but what was given is: {given} children per row, directions for {sorted(self.directions)}, "
-                f"uniforms for {sorted(self.uniforms)}. Row 0 starts the trajectory, row i + 1 belongs to step i; K particles need K "
-                "children in every row. Give more, or a `rest` to draw from."
+                f"The run needs {needed}, but these noises were given: {given} children per row, directions for {sorted(self.directions)}, "
+                f"uniforms for {sorted(self.uniforms)}. Row 0 is x_T, row i + 1 belongs to step i; K particles need K children in every "
+                "row. Give more, or give `rest`, a source of all other noises."
             )
         return self.rest
 
@@ -176,7 +176,8 @@ def keyed_noises(prompts: tuple[str, ...], seed: int | Sequence[int], shape: tup
 def keyed_normal(key: tuple[int | str, ...], shape: Sequence[int]) -> Tensor:
     """A standard normal tensor that is a function of its key alone.
 
-    torch's CPU generator keeps 32 bits of a seed; two draws, each from 32 bits of the key's hash, make it 64.
+    torch's CPU generator uses 32 bits of a seed. So the result is the scaled sum of two samples, each seeded with 32 bits of the key's
+    hash.
     """
     halves = (torch.Generator("cpu").manual_seed(half) for half in hashed(key))
     first, second = (torch.randn(tuple(shape), generator=half, dtype=torch.float32, device="cpu") for half in halves)

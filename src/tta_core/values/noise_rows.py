@@ -1,4 +1,4 @@
-"""The noises of some samples of a batch, equal to those that they have in the whole batch."""
+"""The noises of some samples of a batch; they are the same as in the whole batch."""
 
 from jaxtyping import Float64
 from torch import Tensor
@@ -10,7 +10,7 @@ from tta_core.values.typing import Latents, evolve, frozen
 
 @frozen
 class NoiseRows:
-    """Some rows of another source, which always draws for all `samples` of its batch."""
+    """Some rows of another source, which always generates noises for all `samples` of its batch."""
 
     source: NoiseSource
     rows: tuple[int, ...]
@@ -26,13 +26,15 @@ class NoiseRows:
 
     def permutations(self, count: int, length: int, *key: int) -> Permutations:
         """Those samples' permutations."""
-        drawn = self.source.permutations(count, length, *key)
-        if isinstance(drawn, KeyedPermutations):
-            return evolve(drawn, keys=tuple(drawn.keys[row] for row in self.rows))
-        return drawn[list(self.rows)]
+        permutations = self.source.permutations(count, length, *key)
+        if isinstance(permutations, KeyedPermutations):
+            return evolve(permutations, keys=tuple(permutations.keys[row] for row in self.rows))
+        return permutations[list(self.rows)]
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
-        """Those samples' uniform numbers. Raises `InputError` where the source has none."""
+        """Those samples' uniform numbers. Raises `InputError` if the source has none."""
         if not isinstance(self.source, UniformSource):
-            raise InputError(f"The noises given ({type(self.source).__name__}) have no `uniform(count, *key)`. Add it to draw with.")
+            raise InputError(
+                f"The noises given ({type(self.source).__name__}) have no `uniform(count, *key)`. Add it: this method needs it."
+            )
         return self.source.uniform(count, *key)[:, list(self.rows)]

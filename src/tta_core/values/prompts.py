@@ -1,6 +1,6 @@
-"""A prompt with facts: a `str` whose facts only those rewards see that ask for them.
+"""A prompt with facts: a `str` with facts that rewards can read; the image generator reads only the text.
 
-Facts of any name are allowed; four have a field of their own, since several rewards share them.
+Facts of any name are allowed; four have their own parameter, since several rewards share them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,19 +18,19 @@ Question = tuple[str, str]
 class Prompt(str):
     """A text with facts about what the image must show.
 
-    Equality, hash and `repr` are the text's, so caches by prompt still work; a reward that reads facts must not cache by the text alone.
-    Methods of `str`, such as `strip`, give plain texts without facts. Facts that are None are absent.
+    Equality, hash and `repr` are those of the text, so caches by prompt still work; a reward that reads facts must not cache by the text
+    alone. Methods of `str`, such as `strip`, return plain texts without facts. Facts that are None are left out.
 
     Args:
         text: what the image generator reads.
-        target: the words that must be legible in the image.
+        target: the words that must be readable in the image.
         questions: (question, expected answer) pairs.
         reference: an image to resemble: a path, a PIL image, or a (3, H, W) tensor in [0, 1].
         category: a class to group results by.
-        more: facts under other names, for rewards that ask for them.
+        more: facts with other names, for rewards that need them.
 
     Raises:
-        InputError: a text, target, category or question that is no text; a name in `more` that has a parameter of its own.
+        InputError: a text, target, category or question is not a text, or a name in `more` has its own parameter.
     """
 
     __slots__ = ("_facts",)
@@ -49,10 +49,10 @@ class Prompt(str):
         """Check each fact and attach it."""
         more = dict(more or {})
         if wrong := sorted({"text", *_OWN} & more.keys()):
-            raise InputError(f"{', '.join(wrong)} in `more` has a parameter of its own: write Prompt(text, {wrong[0]}=...).")
+            raise InputError(f"{', '.join(wrong)} in `more` has its own parameter. Write Prompt(text, {wrong[0]}=...).")
         for name, value in (("text", text), ("target", target), ("category", category)):
             if not isinstance(value, str) and not (value is None and name != "text"):
-                raise InputError(f"The {name} of a prompt is a text, but this is {value!r} ({type(value).__name__}).")
+                raise InputError(f"The {name} of a prompt must be a text, but this is {value!r} ({type(value).__name__}). Give a text.")
         given = {"target": target, "questions": _questions(questions), "reference": reference, "category": category, **more}
         made = super().__new__(cls, text)
         made._facts = MappingProxyType({name: value for name, value in given.items() if value is not None})
@@ -64,7 +64,7 @@ class Prompt(str):
         return self._facts
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (str.__str__(self), dict(self._facts))
+        return with_facts, (str.__str__(self), dict(self._facts))
 
 
 _OWN = ("target", "questions", "reference", "category")
@@ -86,10 +86,6 @@ def with_facts(text: str, facts: Mapping[str, object]) -> Prompt:
     return Prompt(text, **own, more={name: value for name, value in facts.items() if name not in own})  # type: ignore[arg-type]
 
 
-def _again(text: str, facts: Mapping[str, object]) -> Prompt:
-    return with_facts(text, facts)
-
-
 def _questions(questions: Sequence[Sequence[str]] | None) -> tuple[Question, ...] | None:
     if questions is None:
         return None
@@ -97,7 +93,7 @@ def _questions(questions: Sequence[Sequence[str]] | None) -> tuple[Question, ...
     wrong = [pair for pair in pairs if not _is_pair(pair)]
     if not pairs or wrong:
         given = repr(wrong[0] if wrong else questions)
-        raise InputError(f'questions are pairs of texts, such as [("How many dogs?", "two")], but this is {given}.')
+        raise InputError(f'questions must be pairs of texts, such as [("How many dogs?", "two")], but this is {given}.')
     return tuple((question, answer) for question, answer in pairs)
 
 

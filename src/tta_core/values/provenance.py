@@ -7,9 +7,9 @@ from importlib.metadata import Distribution, distributions
 
 @cache
 def _distributions() -> dict[str, tuple[str, str]]:
-    """By a top-level module, the name and version of the first distribution on the path that has it.
+    """For each top-level module, the name and version of the first distribution on the path that has it.
 
-    `importlib.metadata.packages_distributions` says the same; it makes an object of every installed file, which takes half a second.
+    `importlib.metadata.packages_distributions` gives the same, but makes an object for every installed file, which takes half a second.
     """
     found: dict[str, tuple[str, str]] = {}
     for one in distributions():
@@ -22,7 +22,7 @@ def _distributions() -> dict[str, tuple[str, str]]:
 
 
 def _modules(one: Distribution) -> set[str]:
-    """The top-level modules of a distribution: those that it declares, else where its files lie."""
+    """The top-level modules of a distribution: those that it declares, else the top-level folders and files that it installed."""
     declared = one.read_text("top_level.txt")
     if declared and declared.strip():
         return set(declared.split())
@@ -32,18 +32,18 @@ def _modules(one: Distribution) -> set[str]:
 
 
 def distribution(thing: object) -> tuple[str, str] | None:
-    """(distribution, version) of the package in which a class, function or object was defined; None for code in no package."""
+    """(distribution, version) of the package in which a class, function or object was defined; None for code outside of packages."""
     module = getattr(thing, "__module__", None) or type(thing).__module__
     return _distributions().get(str(module).split(".")[0])
 
 
 def name_of(thing: object) -> str:
-    """A function's or class's own name, or the class name of an object."""
+    """The name of a function or class, or the class name of another object."""
     return getattr(thing, "__name__", None) or type(thing).__name__
 
 
 def describe(thing: object) -> str:
-    """`Sharpness (from tta-sharpness 0.1)`, or `my_function (defined in __main__)`."""
+    """The name and origin for a message: `Sharpness (from tta-sharpness 0.1)`, or `my_function (defined in __main__)`."""
     made_by = distribution(thing)
     module = getattr(thing, "__module__", None) or type(thing).__module__
     return f"{name_of(thing)} (from {made_by[0]} {made_by[1]})" if made_by else f"{name_of(thing)} (defined in {module})"

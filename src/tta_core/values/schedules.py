@@ -1,4 +1,4 @@
-"""Schedules: frozen, printable functions of a step's place in the run."""
+"""Schedules: frozen, printable functions of a step's index and the number of steps."""
 
 import math
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,8 @@ from tta_core.values.typing import frozen
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A number for step `index` of `total`; a schedule of choices gives 0 or 1. Schedules multiply: `Fraction(0.5) * Window(0.5, 1)`."""
+    """A number for step `index` of `total`; a schedule that selects steps gives 0 or 1. Schedules can be multiplied:
+    `Fraction(0.5) * Window(0.5, 1)`."""
 
     def __call__(self, index: int, total: int) -> float:
         """The number at a step."""
@@ -29,7 +30,7 @@ def at_step(value: float | int | Schedule, index: int, total: int) -> float:
 
 def _unit(instance: object, attribute: "attrs.Attribute[float]", value: float | int) -> None:
     if not 0 <= value <= 1:
-        raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, but it is a share of the run: give a number in [0, 1].")
+        raise InputError(f"{type(instance).__name__}.{attribute.name} is {value}, but it is a share of the run. Give a number in [0, 1].")
 
 
 class _Multiplies:
@@ -47,7 +48,7 @@ class Multiplied(_Multiplies):
     second: Schedule
 
     def __call__(self, index: int, total: int) -> float:
-        """Their values multiplied."""
+        """The product of their values."""
         return self.first(index, total) * self.second(index, total)
 
 
@@ -92,7 +93,7 @@ class Every(_Multiplies):
 
     def __attrs_post_init__(self) -> None:
         if self.n < 1:
-            raise InputError(f"Every({self.n}) has no meaning: n counts steps from one update to the next, so give 1 or more.")
+            raise InputError(f"Every.n is {self.n}, but it is the number of steps from one update to the next. Give 1 or more.")
 
     def __call__(self, index: int, total: int) -> float:
         """Whether this step is chosen."""
@@ -157,14 +158,14 @@ class Power(_Multiplies):
 
 @frozen
 class Listed(_Multiplies):
-    """One number for each step, in order: what another run used. Raises `InputError` at a step beyond them."""
+    """One number for each step, in order, for instance those of another run. Raises `InputError` at a step that has none."""
 
     values: tuple[float, ...]
 
     def __call__(self, index: int, total: int) -> float:
         """The number of this step."""
         if index >= len(self.values):
-            raise InputError(f"Listed has {len(self.values)} numbers, but the run asked for that of step {index}. Give one for each step.")
+            raise InputError(f"Listed has {len(self.values)} numbers, but the run needs one for step {index}. Give one for each step.")
         return self.values[index]
 
 

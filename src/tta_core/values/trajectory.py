@@ -1,4 +1,4 @@
-"""The values of a trajectory: a step of the table, the state before it, and the prediction there."""
+"""The values of a trajectory: a step of the sampler's table, the state before it, and the prediction at it."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,11 @@ from tta_core.values.typing import Change, Latents, evolve, frozen
 class Step:
     """One reverse step, a row of the sampler's table; `index` is 0..T-1 in sampling order, `time` the network's time input.
 
-    `input_scale` multiplies x before the network (1 / sqrt(1 + sigma^2) for VE samplers). `alpha` is alpha_t of one *training* step
-    (1 - beta_t), None where training had no betas (flow matching). `order` 2 uses the previous x0 (2M), if there is one. `std` is the
-    transition's standard deviation where the sampler fixes it (TCD), None where it is eta's share of the posterior's. `skip` is the share
-    of x in the clean estimate of a consistency model, sqrt(1 - skip) x0 + skip x (LCM's boundary condition).
+    At the step x = a x0 + s eps; `a_next` and `s_next` are those of the next step. `input_scale` multiplies x before the network
+    (1 / sqrt(1 + sigma^2) for VE samplers). `alpha` is alpha_t of one *training* step (1 - beta_t), None if training had no betas (flow
+    matching). `order` 2 uses the previous x0 (2M), if there is one. `std` is the transition's standard deviation if the sampler fixes it
+    (TCD), None if it is eta's share of the posterior's. `skip` is the share of x in the clean estimate of a consistency model,
+    sqrt(1 - skip) x0 + skip x (LCM's boundary condition).
     """
 
     index: int
@@ -34,12 +35,15 @@ class Step:
     skip: float = 0.0
 
     def back(self, x: Latents, noise: Latents, later: "Step | None" = None) -> Latents:
-        """x at this step's end, noised back to its start: time travel. With `later`, x at the start of that step.
+        """Adds noise to x, given at the end of this step, so that it is at the noise level of the step's start (time travel). With `later`,
+        x is given at the start of that step.
 
         Raises `InputError` for a `later` step that comes before this one.
         """
         if later is not None and later.index < self.index:
-            raise InputError(f"Step {later.index} comes before step {self.index}, and noising leads backwards only. Exchange the two.")
+            raise InputError(
+                f"Step {later.index} comes before step {self.index}, and adding noise only goes to earlier steps. Exchange the two."
+            )
         here = (self.a_next, self.s_next) if later is None else (later.a, later.s)
         return noised(x, noise, here, (self.a, self.s))
 
@@ -55,18 +59,18 @@ class History:
 
 @frozen
 class State:
-    """The state of a trajectory before a step: x_t, and the solver's history, which stays with its particle."""
+    """The state of a trajectory before a step: x_t and the solver's history."""
 
     x: Latents
     history: History | None = None
 
     def __getitem__(self, rows: Tensor) -> "State":
-        """The rows given by an index; the solver's history goes with them."""
+        """The rows given by an index, with their history."""
         history = self.history and evolve(self.history, x0=self.history.x0[rows])
         return State(self.x[rows], history)
 
     def repeated(self, rows: int) -> "State":
-        """Copies up to `rows` rows, k-major; the same state when it has them already."""
+        """The state repeated to `rows` rows, k-major; the same object if it has that many already."""
         if self.x.shape[0] == rows:
             return self
         history = self.history and evolve(self.history, x0=as_batch(self.history.x0, rows))
@@ -77,7 +81,7 @@ class State:
 class Prediction:
     """The estimates at x_t: the clean latents `x0` (Tweedie's estimate), the noise `eps`, and the transition to the next step.
 
-    `outputs` are the raw outputs of its guidance branches, "text" and "null"; empty if it was not made from branches.
+    `outputs` are the raw outputs of the guidance branches, "text" and "null"; empty if the prediction was not computed from branches.
     """
 
     x0: Latents
@@ -87,7 +91,7 @@ class Prediction:
     outputs: Mapping[str, Latents] = attrs.field(factory=dict, repr=False)
 
     def __getitem__(self, rows: slice | Tensor) -> "Prediction":
-        """The predictions of some rows; transition, history and outputs follow."""
+        """The prediction of some rows, with their transition, history and outputs."""
         return self._each(lambda tensor: tensor[rows])
 
     def detached(self) -> "Prediction":
@@ -101,7 +105,7 @@ class Prediction:
         return Prediction(change(self.x0), change(self.eps), transition, history, outputs)
 
     def sample(self, noise: Latents) -> State:
-        """The next state, drawn with this noise."""
+        """The next state, sampled with this noise."""
         return State(self.transition.sample(noise), self.history)
 
     def branch(self, noises: Tensor) -> State:

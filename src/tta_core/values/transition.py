@@ -1,4 +1,4 @@
-"""The transition p(x_{t-1} | x_t), a Gaussian value: draw from it, branch it, compare it, evaluate its density."""
+"""The Gaussian transition p(x_{t-1} | x_t): sampling, several children, KL divergence and density."""
 
 import math
 
@@ -27,7 +27,7 @@ class GaussianTransition:
         return rearrange(self.mean + self.std * noises, "k b c h w -> (k b) c h w")
 
     def repeated(self, rows: int) -> "GaussianTransition":
-        """Copies up to `rows` rows, k-major."""
+        """The transition repeated to `rows` rows, k-major."""
         return GaussianTransition(as_batch(self.mean, rows), self.std)
 
     def __getitem__(self, rows: slice | Tensor) -> "GaussianTransition":
@@ -39,9 +39,9 @@ class GaussianTransition:
         return GaussianTransition(self.mean + by, self.std)
 
     def log_ratio(self, noise: Latents, gradient: Latents) -> Scores:
-        """log p(x') - log q(x') per sample, in nats, for x' drawn with this noise from q = `self.shifted(std^2 gradient)` and p = self.
+        """log p(x') - log q(x') per sample, in nats, for x' sampled with this noise from q = `self.shifted(std^2 gradient)`, and p = self.
 
-        -std <noise, gradient> - std^2 |gradient|^2 / 2: no cancellation, and 0 where std is 0.
+        Computed as -std <noise, gradient> - std^2 |gradient|^2 / 2, without cancellation; it is 0 if std is 0.
         """
         inner, square = ((tensor * gradient).flatten(1).sum(1) for tensor in (noise, gradient))
         return -self.std * inner - 0.5 * self.std**2 * square
@@ -50,7 +50,7 @@ class GaussianTransition:
         """KL(self || other) per sample, in nats.
 
         Raises:
-            IncompatibleError: where either std is 0, two point masses having no KL divergence.
+            IncompatibleError: one std is 0; point masses have no finite KL divergence.
         """
         if self.std <= 0 or other.std <= 0:
             raise IncompatibleError(
@@ -63,7 +63,7 @@ class GaussianTransition:
         return 0.5 * (distance + dimensions * (ratio**2 - 1 - 2 * math.log(ratio)))
 
     def log_prob(self, x: Latents) -> Scores:
-        """log N(x; mean, std^2 I) per sample, in nats, summed over dimensions. Raises `IncompatibleError` where std is 0."""
+        """log N(x; mean, std^2 I) per sample, in nats, summed over dimensions. Raises `IncompatibleError` if std is 0."""
         if self.std <= 0:
             raise IncompatibleError(
                 "Cannot use a log-density with a deterministic transition. This is because a point mass has none, but this step has "
@@ -81,7 +81,7 @@ def log_snr_half(a: float, s: float) -> float:
 
 
 def posterior_std(a: float, s: float, a_next: float, s_next: float) -> float:
-    """Standard deviation of x' given x and x0, where x = a x0 + s eps: what eta = 1 draws.
+    """Standard deviation of x' given x and x0, where x = a x0 + s eps: the noise of a step with eta = 1.
 
     Source: DDIM (arXiv 2010.02502) eq. 16, in the form s'^2 (1 - (a s' / (a' s))^2) that holds for VP, VE and flow alike.
     """
@@ -91,7 +91,8 @@ def posterior_std(a: float, s: float, a_next: float, s_next: float) -> float:
 
 
 def noised(x: Latents, noise: Latents, here: tuple[float, float], earlier: tuple[float, float]) -> Latents:
-    """x at (a, s), noised back to an earlier level of the forward process: (a^/a) x + sqrt(s^^2 - (a^ s / a)^2) noise.
+    """Adds noise to x, given at `here` (a, s), up to the `earlier` and higher noise level (a^, s^): (a^/a) x + sqrt(s^^2 - (a^ s / a)^2)
+    noise.
 
     Source: the transition of the forward process for any table; RePaint (arXiv 2201.09865) for its use.
     """
@@ -100,7 +101,7 @@ def noised(x: Latents, noise: Latents, here: tuple[float, float], earlier: tuple
 
 
 def as_batch(x: Tensor, rows: int) -> Tensor:
-    """Repeat a tensor of b rows to `rows` rows, k-major; the same tensor when it has them already."""
+    """Repeats a tensor of b rows to `rows` rows, k-major; returns the same tensor if it has that many already."""
     if x.shape[0] == rows:
         return x
     return torch.cat([x] * (rows // x.shape[0]))

@@ -39,10 +39,10 @@ class Change(Protocol):
         ...
 
 
-# A whole number is a fine float (PEP 484): `DATE(rho=1)`.
+# An int is accepted as a float (PEP 484): `DATE(rho=1)`.
 _conf = BeartypeConf(is_pep484_tower=True)
 
-# Kinds whose values all pass the same checks; value classes made by `frozen` join them.
+# Types whose values all pass the same checks; `frozen` adds the value classes that it makes.
 _values: set[type] = {type(None), bool, float}
 
 
@@ -50,15 +50,15 @@ _values: set[type] = {type(None), bool, float}
 def frozen(cls: type[T]) -> type[T]:
     """`attrs.frozen` whose constructor checks types and shapes (jaxtyping's import hook leaves attrs classes out).
 
-    A field's annotation is the check: `mean: Latents` refuses a 3-D tensor, and dimensions of one name must agree over all fields of
-    the object. What is checked depends on the arguments' types, dtypes and shapes alone, so a form that passed once passes again without
-    being looked at: about 25 microseconds the first time, 2 after it. Raises `InputError` that names the field.
+    The check is the field's annotation: `mean: Latents` refuses a 3-D tensor, and dimensions of the same name must be equal in all fields
+    of the object. The result of a check depends only on the arguments' types, dtypes and shapes. So a combination that passed once is not
+    checked again: about 25 microseconds the first time, 2 afterwards. The constructor raises `InputError`, which names the field.
     """
     made: Any = attrs.frozen(cls)
     trusted = made.__init__
     passed: set[object] = set()
 
-    @no_type_check  # called for every value: an import hook that checks annotations leaves it as it is
+    @no_type_check  # called for every value, so an import hook must not add checks to it
     @wraps(trusted)
     def init(self: object, *args: object, **kwargs: object) -> None:
         form = _form((args, kwargs))
@@ -79,7 +79,7 @@ def frozen(cls: type[T]) -> type[T]:
 
 @cache
 def _checking(trusted: Any) -> Any:
-    """Checks the arguments of a constructor, and does nothing. Made when it is first needed, since that takes a millisecond."""
+    """A function that only checks the arguments of a constructor. It is made when first needed, since that takes a millisecond."""
 
     @jaxtyped(typechecker=beartype(conf=_conf))
     @wraps(trusted)
@@ -89,22 +89,22 @@ def _checking(trusted: Any) -> Any:
 
 
 def _refusal(cls: type, given: Mapping[str, object], annotations: Mapping[str, Any]) -> str | None:
-    """What is wrong with which field; None where it is not seen again, since of a container one part is looked at, by chance."""
+    """The message for the field with a wrong value; None if no field fails again, because beartype checks a random item of a container."""
     with jaxtyped("context"):
         wrong = (name for name, value in given.items() if not is_bearable(value, annotations.get(name, object), conf=_conf))
         field = next(wrong, None)
     if field is None:
         return None
-    value, taken = given[field], inspect.formatannotation(annotations[field])
+    value, expected = given[field], inspect.formatannotation(annotations[field])
     if isinstance(value, Tensor):
         what = f"a {value.dtype} tensor of shape {tuple(value.shape)}"
-        return f"{cls.__name__}.{field} takes {taken}, but {what} was given. Dimensions of one name must be equal in all fields."
-    return f"{cls.__name__}.{field} takes {taken}, but {shown(value)} was given."
+        return f"{cls.__name__}.{field} takes {expected}, but {what} was given. Dimensions of the same name must be equal in all fields."
+    return f"{cls.__name__}.{field} takes {expected}, but {shown(value)} was given."
 
 
 @no_type_check
 def _form(value: Any) -> object:
-    """All of a value that a check can see, or None where that is more than can be remembered (a function, a network)."""
+    """The type, dtype and shape of a value, on which its checks depend; None if a check can depend on more (a function, a network)."""
     kind = type(value)
     if kind is Tensor:
         return value.dtype, value.shape
@@ -119,5 +119,5 @@ def _form(value: Any) -> object:
 
 
 def evolve(value: T, **changes: object) -> T:
-    """The same value with some fields changed; checked like a new one."""
+    """A copy of a value with some fields changed; it is checked like a new one."""
     return attrs.evolve(value, **changes)  # type: ignore[misc]

@@ -67,7 +67,7 @@ class DenoiserCall:
         again = again if change is None else again.moved(change)
         denoiser = self.drawing.networks["denoiser"]
         with attention_moved(denoiser, embedding.attention):
-            raw = called(denoiser, self.drawing.family.traits, again.told(embedding))
+            raw = called(denoiser, self.drawing.family.traits, again.with_embedding(embedding))
         return self.drawing.family.output(raw, again.x).float()
 
     def moved(self, change: Latents) -> "DenoiserCall":
@@ -95,7 +95,7 @@ class DenoiserCall:
         for part, more in zip(parts_of(raw), parts_of(change_of(raw, read, as_batch(guided, len(now)).to(now.dtype) - now)), strict=True):
             part.add_(more)
 
-    def told(self, embedding: Embedding) -> dict[str, Any]:
+    def with_embedding(self, embedding: Embedding) -> dict[str, Any]:
         """The arguments, with another embedding in place of theirs."""
         steered = self.drawing.family.conditioning(in_dtype(embedding, self.embedding.tokens.dtype))
         beside = {name: {**self.arguments[name], **new} for name, new in steered.items() if isinstance(new, Mapping)}
@@ -103,7 +103,7 @@ class DenoiserCall:
 
     def replaced(self, embedding: Embedding) -> Replaced:
         """The same, as a hook before the denoiser gives them."""
-        args, kwargs = as_called(self.drawing.family.traits, self.told(embedding))
+        args, kwargs = as_called(self.drawing.family.traits, self.with_embedding(embedding))
         return args, {**kwargs, **({"return_dict": self.arguments["return_dict"]} if "return_dict" in self.arguments else {})}
 
 

@@ -108,7 +108,7 @@ class LockstepRun:
         """A prediction was made from these outputs."""
         self._last = Answer(self._embedding(text), None if null is None else self._embedding(null))
 
-    def believed(self, output: Latents) -> None:
+    def with_output(self, output: Latents) -> None:
         """The method replaced the predicted clean estimate; this is the guided output that gives the new one."""
         assert self._place is not None
         assert self._last is not None

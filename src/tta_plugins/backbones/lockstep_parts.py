@@ -61,7 +61,7 @@ class LockstepScheduler:
         x = as_batch(place.x, state.x.shape[0]) + self.lockstep.moved(state.x)
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
-    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
+    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
         """The same for another clean estimate: the pipeline gets the output that gives this estimate, and samples from it.
 
         Where x was moved as well (the predicted noise is kept), it gets the clean estimate whose next x has the same mean. Raises
@@ -71,20 +71,20 @@ class LockstepScheduler:
         theirs = evolve(state, x=place.x)
         if not self.lockstep.moved(state.x).any():
             self._tell(theirs, x0, step)
-            return self.scheduler.believe(theirs, x0, step)
+            return self.scheduler.from_x0(theirs, x0, step)
         if any(other.order > 1 for other in self.steps):
             raise IncompatibleError(KEPT_NOISE)
-        wanted = self.scheduler.believe(state, x0, step)
-        apart = wanted.transition.mean - self.scheduler.believe(theirs, x0, step).transition.mean
+        wanted = self.scheduler.from_x0(state, x0, step)
+        apart = wanted.transition.mean - self.scheduler.from_x0(theirs, x0, step).transition.mean
         none, one = (torch.full_like(place.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
-        self._tell(theirs, x0 + apart / self.scheduler.believe(State(none), one, step).transition.mean, step)
+        self._tell(theirs, x0 + apart / self.scheduler.from_x0(State(none), one, step).transition.mean, step)
         return wanted
 
     def _tell(self, state: State, x0: Latents, step: Step) -> None:
         """Finds the output that gives this clean estimate, which is linear in x and the output."""
         none, one = (torch.full_like(state.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
         slope = self.scheduler.predict(State(none), one, step).x0
-        self.lockstep.believed((x0 - self.scheduler.predict(state, torch.zeros_like(x0), step).x0) / slope)
+        self.lockstep.with_output((x0 - self.scheduler.predict(state, torch.zeros_like(x0), step).x0) / slope)
 
 
 @attrs.frozen

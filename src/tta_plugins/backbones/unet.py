@@ -23,8 +23,8 @@ def guidance_embedding(pipeline: Pipeline, guidance: float) -> Tensor | None:
 
     Source: sinusoidal embedding of guidance - 1 (arXiv 2310.04378 section 4.1; the frequencies are those of diffusers' pipelines).
     """
-    told = getattr(inside(pipeline.unet).config, "get", None)
-    width = told("time_cond_proj_dim") if told is not None else None
+    config_get = getattr(inside(pipeline.unet).config, "get", None)
+    width = config_get("time_cond_proj_dim") if config_get is not None else None
     if width is None:
         return None
     half = width // 2

@@ -15,7 +15,7 @@ from tta_core.protocols.method import Snapshot
 from tta_core.running.out_of_memory import ran_out
 from tta_core.running.prepare import Prepared, prepare
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 from tta_core.values.images import to_pil
 from tta_core.values.ledger import Ledger
 from tta_core.values.provenance import describe
@@ -178,8 +178,8 @@ def _prices(prepared: Prepared) -> dict[str, float]:
         return dict(flops_per_row(prepared.setup))
     except Exception as error:
         warnings.warn(
-            f"FLOPs of {describe(prepared.method)} with {prepared.problem.reward!r} could not be counted ({told(error)}), so that its cost "
-            "is given in evaluations alone.",
+            f"FLOPs of {describe(prepared.method)} with {prepared.problem.reward!r} could not be counted ({error_text(error)}), so that "
+            "its cost is given in evaluations alone.",
             stacklevel=2,
         )
         return {}

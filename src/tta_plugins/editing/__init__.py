@@ -1,1 +1,1 @@
-"""Editing an image: inversion to noises or embeddings, then any method that works step by step."""
+"""Editing an image: inversion to noises or embeddings, and then sampling with any method that works step by step."""

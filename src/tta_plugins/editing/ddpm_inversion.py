@@ -22,18 +22,19 @@ CITATION = """@inproceedings{huberman2024ddpm,
 
 
 def ddpm_inversion(problem: Problem) -> GivenNoise:
-    """The noises of a problem that starts from an image: sampling with them, the same prompt and guidance reproduces the image.
+    """The noises of a problem that starts from an image: sampling with them and with the same prompt and guidance reproduces the image.
 
-    x at each step is the image with independent noise, and the step's noise leads from it to the next x: (x' - mean) / std.
-    They are not standard normal, and contain the image's structure; with another prompt they give an edit. Row 0 noises the image to the
-    first step, row i + 1 belongs to step i. The independent noise of x at step i is row 0 for the first step, else the direction (i,).
+    x at each step is the image with independent noise, and the step's noise is computed so that the step leads to the next x:
+    (x' - mean) / std. These noises are not standard normal, and contain the image's structure; with another prompt they give an edit. Row 0
+    is the noise of the image at the first step, row i + 1 belongs to step i. The independent noise of x at step i is row 0 for the first
+    step, else the direction (i,).
 
     Raises:
-        IncompatibleError: the problem starts from no image, or a step but the last draws no noise.
+        IncompatibleError: the problem does not start from an image, or a step other than the last adds no noise.
 
     Source: DDPM inversion (arXiv 2304.06140), section 4.
-    Differs: any sampler's transition serves; the last noise is kept, with which the image comes back to rounding, while the released
-    code sets it to zero; eta below 1 has its own std, which the released code does not.
+    Differs: it works with any sampler's transition. The last noise is kept, so that the image is reproduced up to rounding, while the
+    released code sets it to zero. With eta below 1, the std is that of this eta; in the released code it is not.
     """
     if problem.origin is None:
         raise IncompatibleError("Cannot invert a run that starts from noise. This is because there is no image. Give `image=`.")
@@ -46,8 +47,8 @@ def ddpm_inversion(problem: Problem) -> GivenNoise:
         transition = prediction.transition
         if transition.std == 0 and step.index + 1 < len(steps):
             raise IncompatibleError(
-                f"Cannot invert with a sampler whose step {step.index} draws no noise (std 0). This is because the noise is what leads to "
-                "the image. Use a stochastic sampler, eta=1."
+                f"Cannot invert with a sampler whose step {step.index} adds no noise (std 0). This is because the inversion stores the "
+                "image in the noises. Use a stochastic sampler, eta=1."
             )
         noise = torch.zeros_like(x0) if transition.std == 0 else (reached - transition.mean) / transition.std
         noises.append(noise)

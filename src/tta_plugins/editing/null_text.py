@@ -1,4 +1,4 @@
-"""Null-text inversion: x_T of an image by DDIM inversion, and a null embedding for each step with which guidance follows its path.
+"""Null-text inversion: x_T of an image by DDIM inversion, and a null embedding for each step so that guided sampling follows its path.
 
 Notation (name -> paper): path -> z*_T .. z*_0, null -> the optimised null embedding of a step, inner -> N.
 """
@@ -32,9 +32,9 @@ class NullTextInversion:
     """Controls with which a deterministic sampler reproduces an image under guidance: x_T, and one null embedding per step.
 
     Attributes:
-        inner: gradient steps at each step, at most.
-        lr: of Adam at the first step; it falls by 1 % of itself at each of the first 100.
-        tolerance: an inner loop ends when its mean square error was below tolerance (1 + 2 i) at step i; 0 never.
+        inner: most gradient steps at each step.
+        lr: Adam's learning rate at the first step; it falls by 1 % of this value at each of the first 100 steps.
+        tolerance: an inner loop ends when its mean square error is below tolerance (1 + 2 i) at step i; 0: never.
 
     Source: null-text inversion (arXiv 2211.09794), algorithm 1.
     Differs: errors are per sample, so that each sample of a batch is independent; the text branch is evaluated once per step.
@@ -48,8 +48,8 @@ class NullTextInversion:
         """The controls of these clean latents, for the prompt of the problem. Raises `IncompatibleError` without guidance."""
         if problem.controls.null is None or problem.guidance == 1:
             raise IncompatibleError(
-                "Cannot use null-text inversion without guidance. This is because the null embedding then does nothing. Use a guidance "
-                "above 1 and a backbone with a null embedding."
+                "Cannot use null-text inversion without guidance. This is because the null embedding then has no effect. Use a "
+                "guidance above 1 and a backbone with a null embedding."
             )
         path = ddim_inversion(problem, x0)
         state, controls, used = State(path[0]), problem.controls, problem.controls
@@ -81,9 +81,9 @@ class NullTextInversion:
 
 
 def ddim_inversion(problem: Problem, x0: Latents) -> list[Latents]:
-    """x_T .. x_0 along which a deterministic sampler without guidance would draw x0, the text branch alone.
+    """x_T .. x_0 of the trajectory on which a deterministic sampler without guidance reaches x0; it uses the text branch alone.
 
-    The network is given the time of arrival. Source: DDIM (arXiv 2010.02502), section 4.3.
+    The network gets the time of the noisier end of each step. Source: DDIM (arXiv 2010.02502), section 4.3.
     """
     plain, path = evolve(problem, guidance=1.0), [x0]
     for step in reversed(problem.steps):
@@ -95,7 +95,7 @@ def ddim_inversion(problem: Problem, x0: Latents) -> list[Latents]:
 
 
 def _arrival(problem: Problem, state: State, output: Latents, step: Step) -> Latents:
-    """a x0^ + s e, x0^ from x at the step's end, which is as noisy as the table says there."""
+    """a x0^ + s e at the step's start, with x0^ from x at the step's end and the noise level of that end."""
     start = evolve(step, a=step.a_next, s=step.s_next)
     if start.s == 0:
         return step.a * state.x + step.s * problem.scheduler.predict(state, output, step).eps
@@ -104,7 +104,7 @@ def _arrival(problem: Problem, state: State, output: Latents, step: Step) -> Lat
 
 
 def _keep(value: steering.Tensors, before: steering.Tensors, rows: Bool[Tensor, " b"]) -> None:
-    """Undo the update of the samples that had ended."""
+    """Undoes the update of the samples whose loop has ended."""
     with torch.no_grad():
         for tensor, old in zip(value, before, strict=True):
             tensor.copy_(torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), old, tensor))

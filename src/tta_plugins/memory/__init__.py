@@ -1,4 +1,4 @@
-"""Memory policies: what a run may give up or rearrange to fit a device. Each is a frozen value, applied with `memory=`."""
+"""Memory policies: changes by which a run needs less memory. Each is a frozen value, applied with `memory=`."""
 
 from tta_core.plugins.hookspecs import Register, hookimpl
 
@@ -16,14 +16,17 @@ _ENTRIES = {
     "checkpointing": ("memory.checkpointing:Checkpointing", "activations recomputed block by block; exact"),
     "frozen-convolutions": (
         "memory.frozen_convolutions:FrozenConvolutions",
-        "convolutions forget their inputs; exact, no extra work",
+        "convolutions do not keep their inputs for the backward pass; exact, no extra work",
     ),
     "segments": ("memory.segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
-    "chunked": ("memory.chunked:Chunked", "a few rows through a network at a time; exact"),
+    "chunked": ("memory.chunked:Chunked", "passes a few rows through a network at a time; exact"),
     "vae-slicing": ("memory.chunked:VAESlicing", "one image through the decoder at a time; exact"),
     "offload": ("memory.offload:Offload", "text encoders in host memory except while they encode; exact"),
     "channels-last": ("memory.channels_last:ChannelsLast", "convolutions' weights in channels-last order; exact, faster on tensor cores"),
-    "compile": ("memory.compiled:Compiled", "the blocks of denoiser and decoder through torch.compile; exact up to the order of sums"),
+    "compile": (
+        "memory.compiled:Compiled",
+        "compiles blocks of denoiser, decoder and reward; exact up to the order of sums",
+    ),
     "look-ahead": ("memory.look_ahead_decoder:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
     "update-fraction": ("memory.update_schedule:UpdateFraction", "update at a share of the steps; approximate"),
     "update-window": ("memory.update_schedule:UpdateWindow", "update only in a part of the run; approximate"),

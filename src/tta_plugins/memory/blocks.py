@@ -1,4 +1,4 @@
-"""The pieces of a network: its repeated blocks, at the finest grain at which one call is one layer's worth of work.
+"""The repeated blocks of a network, in the smallest units that are a whole layer.
 
 U-Nets and decoders: each residual block, transformer block, attention and resampling; transformers: each block.
 """
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:
-    """The innermost members of the network's lists of blocks, in the order in which they stand; the network itself if it has no list."""
+    """The innermost members of the network's lists of blocks, in their order; the network itself if it has no list."""
     return list(dict.fromkeys(_pieces(network))) or [network]
 
 

@@ -11,8 +11,8 @@ from tta_plugins.memory.components import chosen_networks, refusal
 
 @frozen
 class ChannelsLast:
-    """Convolutions of denoiser, decoder and reward in channels-last order, which tensor cores want; the user's own weights come back
-    afterwards. Exact up to the order of sums; it changes speed, hardly memory."""
+    """Convolutions of denoiser, decoder and reward in channels-last order, which is faster on tensor cores; the user's own weights are
+    restored afterwards. Exact up to the order of sums; it changes the speed, and hardly the memory."""
 
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
 

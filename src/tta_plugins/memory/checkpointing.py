@@ -1,4 +1,4 @@
-"""Activation checkpointing: what a block computed is forgotten, and computed again in the backward."""
+"""Activation checkpointing: activations inside a block are not kept, but computed again in the backward pass."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +19,10 @@ Forward = Callable[..., Any]
 
 @frozen
 class Checkpointing:
-    """Keep only what goes into each piece of a network; one more forward in every backward.
+    """Keep only the inputs of each block of a network; every backward pass includes one more forward pass.
 
-    Pieces are finer than diffusers' own checkpoints (a residual block, not a stage of them), so the decoder's peak is lower. It needs no
-    training mode, and works on any torch network; the networks' own checkpointing flags stay as they are.
+    Blocks are smaller than the units of diffusers' own checkpointing (a residual block, not a stage of them), so the decoder's peak is
+    lower. It needs no training mode, and works on any torch network; it does not change the networks' own checkpointing flags.
 
     Exact. Source: Chen et al. 2016 (arXiv 1604.06174).
     """
@@ -31,7 +31,7 @@ class Checkpointing:
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose networks recompute their pieces."""
+        """The setup whose networks recompute their blocks."""
         for network in chosen_networks(setup, self.components, self):
             for piece in blocks(network):
                 replace(setup.undo, piece, "forward", partial(_recomputed, piece.forward))
@@ -45,7 +45,8 @@ def _recomputed(forward: Forward, *args: Any, **kwargs: Any) -> Any:
 
 
 class _Repeatable:
-    """A call that may change lists among its arguments, as the caches of causal video decoders; again, it finds them as they were."""
+    """A call that may change lists among its arguments, such as the caches of causal video decoders. When it is called again, it gets
+    copies of the lists as they were before the first call."""
 
     def __init__(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.forward, self.called = forward, False

@@ -1,4 +1,4 @@
-"""A batch through a network a few rows at a time: the transient memory of a few rows instead of all."""
+"""Passes a batch through a network a few rows at a time, so that the transient memory is that of a few rows instead of all."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,7 +19,7 @@ from tta_core.values.typing import Images, Latents, Scores, evolve, frozen
 
 @frozen
 class Chunked:
-    """At most so many rows a call; None does not limit. Particles and batches need no more transient memory than a few rows.
+    """The most rows of each call; None: no limit. Particles and batches then need only the transient memory of a few rows.
 
     Exact, with and without gradients. With gradients every chunk's graph is kept, so combine it with checkpointing.
     """
@@ -31,39 +31,39 @@ class Chunked:
 
     def __attrs_post_init__(self) -> None:
         if any(rows is not None and rows < 1 for rows in (self.denoiser, self.decoder, self.reward)):
-            raise InputError(f"{self!r} cannot run: a call takes at least 1 row.")
+            raise InputError(f"{self!r} cannot run: a call needs at least 1 row. Give 1 or more.")
         if self.denoiser is self.decoder is self.reward is None:
             raise InputError(f"{self!r} cannot run: it limits nothing. Give a number of rows to one of them.")
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose backbone and reward see a few rows at a time."""
+        """The setup whose backbone and reward get a few rows at a time."""
         backbone, reward = setup.backbone, setup.reward
-        around = WrappedBackbone(
+        wrapped = WrappedBackbone(
             backbone,
             predicting=_Predict(backbone, self.denoiser) if self.denoiser else None,
             decoding=_Decode(backbone, self.decoder) if self.decoder else None,
         )
-        return evolve(setup, backbone=around, reward=_scoring(reward, self.reward) if self.reward else reward)
+        return evolve(setup, backbone=wrapped, reward=_scoring(reward, self.reward) if self.reward else reward)
 
 
 @frozen
 class VAESlicing:
-    """`rows` images through the decoder at a time, as diffusers' `enable_vae_slicing` does one. Exact, with and without gradients."""
+    """Decodes `rows` images at a time, as diffusers' `enable_vae_slicing` does with one. Exact, with and without gradients."""
 
     rows: int = 1
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.rows < 1:
-            raise InputError(f"{self!r} cannot run: a call takes at least 1 row.")
+            raise InputError(f"{self!r} cannot run: a call needs at least 1 row. Give 1 or more.")
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose decoder sees a few rows at a time."""
+        """The setup whose decoder gets a few rows at a time."""
         return Chunked(denoiser=None, decoder=self.rows, reward=None)(setup)
 
 
 def _scoring(reward: Reward, size: int) -> Reward:
-    """The reward, a few rows at a time; a mixture stays one, so that its parts are still in the trace."""
+    """The reward, a few rows at a time; a mixture stays a mixture, so that its parts are still in the trace."""
     if isinstance(reward, Mixed):
         return WrappedMixture(reward, _ScoreParts(reward, size), reward.mixed)
     return WrappedReward(reward, _Score(reward, size))

@@ -1,4 +1,4 @@
-"""The networks that a policy may touch, by component, and how it refuses a setup on which it would do nothing."""
+"""The networks that a policy can change, by component, and the error for a setup on which it would have no effect."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -23,7 +23,7 @@ def networks(setup: Setup, component: Component) -> list[nn.Module]:
 
 
 def chosen_networks(setup: Setup, components: Iterable[Component], policy: object) -> list[nn.Module]:
-    """The networks of these components. Raises `IncompatibleError` if there are none: the policy would do nothing."""
+    """The networks of these components. Raises `IncompatibleError` if there are none, because the policy would have no effect."""
     components = tuple(components)
     found = [network for component in components for network in networks(setup, component)]
     if not found:
@@ -32,7 +32,7 @@ def chosen_networks(setup: Setup, components: Iterable[Component], policy: objec
 
 
 def refusal(policy: object, setup: Setup, reason: str, remedy: str = "Leave the policy out.") -> IncompatibleError:
-    """The error of a policy that cannot work, or would do nothing, on a setup."""
+    """The error of a policy that cannot work, or would have no effect, on a setup."""
     return IncompatibleError(
         f"Cannot use {policy!r} with {name_of(setup.backbone)} and {name_of(setup.reward)}. This is because {reason}. {remedy}"
     )

@@ -1,4 +1,4 @@
-"""Convolutions that do not keep their input for a gradient of weights that nobody asks for."""
+"""Convolutions that do not keep their input for the gradient of their weights, since weights are frozen in a run."""
 
 from functools import partial
 from typing import Any, Literal
@@ -20,7 +20,7 @@ class FrozenConvolutions:
     """Convolutions keep their input's shape instead of their input.
 
     torch keeps the input of every convolution for the weights' gradient, also where the weights are frozen, as they are in a run. The
-    gradient with respect to the input needs its shape alone. A third of a decoder's activations go, and nothing is computed twice.
+    gradient with respect to the input needs only its shape. This saves a third of a decoder's activations, and nothing is computed twice.
 
     Exact: the same kernels on the same numbers.
     """
@@ -29,20 +29,20 @@ class FrozenConvolutions:
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose convolutions are frozen for good."""
+        """The setup whose convolutions do not keep their inputs."""
         networks = chosen_networks(setup, self.components, self)
         convolutions = [layer for network in networks for layer in network.modules() if isinstance(layer, nn.Conv2d)]
         layers = [layer for layer in convolutions if _is_plain(layer)]
         if not layers:
-            why = "each has a forward of its own (offloading hooks, a patch)" if convolutions else "the networks have none"
-            raise refusal(self, setup, f"it changes what convolutions keep, and {why}")
+            why = "each has its own forward (offloading hooks, a patch)" if convolutions else "the networks have none"
+            raise refusal(self, setup, f"it changes the forward of convolutions, and {why}")
         for layer in layers:
             replace(setup.undo, layer, "forward", partial(_forward, layer))
         return setup
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
-    """Whether this layer computes what torch's own does; one that is frozen already does too."""
+    """Whether this layer computes the same as torch's `nn.Conv2d`; also True if the policy was already applied to it."""
     own = vars(layer).get("forward")
     untouched = own is None or (isinstance(own, partial) and own.func is _forward)
     return type(layer) is nn.Conv2d and untouched and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)

@@ -1,4 +1,4 @@
-"""A cheaper decoder for the look-aheads inside an optimisation; candidates and results are always decoded in full."""
+"""A cheaper decoder for the look-aheads inside an optimisation; candidates and results are always decoded by the full decoder."""
 
 import attrs
 from torch import nn
@@ -19,13 +19,13 @@ class LookAhead:
     """Decode look-aheads from smaller latents: at 3/8 the decoder costs a seventh.
 
     Attributes:
-        scale: side of the smaller latents; 1 changes nothing.
-        autoencoder: decode full latents by a tiny autoencoder of the same latent space instead (TAESD: diffusers' `AutoencoderTiny`): the
-            network itself, or its folder or hub id ("madebyollin/taesd" for Stable Diffusion 1 and 2). The scale then applies to nothing
-            and must be left alone.
+        scale: side of the smaller latents as a share of the full side; 1 changes nothing.
+        autoencoder: instead, decode full latents by a tiny autoencoder of the same latent space (TAESD: diffusers' `AutoencoderTiny`): the
+            network itself, or its folder or hub id ("madebyollin/taesd" for Stable Diffusion 1 and 2). The scale then has no effect and
+            must not be given.
 
-    The latents are resized bicubically with antialiasing, decoded, and the image is resized back, so that a reward sees the size that
-    it will judge. Approximate: it changes which gradient is followed, never what is chosen or reported.
+    The latents are resized bicubically with antialiasing and decoded, and the image is resized back, so that the reward gets images of the
+    full size. Approximate: it changes the gradient of the optimisation, but not which candidates are chosen or which scores are reported.
     """
 
     scale: float = _SCALE
@@ -34,9 +34,9 @@ class LookAhead:
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.scale <= 1:
-            raise InputError(f"{self!r} cannot run: the scale is the share of the latents' side that is decoded, so in (0, 1].")
+            raise InputError(f"{self!r} cannot run: the scale is a share of the latents' side. Give a number above 0 and at most 1.")
         if self.autoencoder is not None and self.scale != _SCALE:
-            raise InputError(f"{self!r} cannot run: an autoencoder decodes full latents, so the scale would do nothing. Leave it out.")
+            raise InputError(f"{self!r} cannot run: an autoencoder decodes full latents, so the scale would have no effect. Leave it out.")
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup with this look-ahead decoder."""
@@ -49,17 +49,17 @@ class LookAhead:
         return evolve(setup, look_ahead=Tiny(network))
 
     def _check(self, network: nn.Module, setup: Setup) -> None:
-        """Raises `IncompatibleError` for an autoencoder of other latents, as far as its configuration says."""
+        """Raises `IncompatibleError` if the autoencoder's configuration has another number of latent channels."""
         channels = getattr(getattr(network, "config", None), "latent_channels", None)
-        wanted = setup.backbone.latent_shape(setup.backbone.defaults.height, setup.backbone.defaults.width)[0]
-        if channels is not None and channels != wanted:
-            reason = f"the autoencoder decodes latents of {channels} channels, and the backbone's have {wanted}"
+        expected = setup.backbone.latent_shape(setup.backbone.defaults.height, setup.backbone.defaults.width)[0]
+        if channels is not None and channels != expected:
+            reason = f"the autoencoder decodes latents of {channels} channels, and the backbone's have {expected}"
             raise refusal(self, setup, reason, "Give the tiny autoencoder of this model.")
 
 
 @frozen
 class Reduced:
-    """Decodes at a share of the size, and enlarges the image."""
+    """Decodes at a share of the size, then enlarges the image."""
 
     decode: Decoder = attrs.field(repr=False)
     scale: float

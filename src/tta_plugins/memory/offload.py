@@ -1,4 +1,4 @@
-"""Networks in host memory while nobody asks them anything."""
+"""Keeps text encoders in host memory while they are not used."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from tta_plugins.memory.components import chosen_networks, refusal
 
 @frozen
 class Offload:
-    """Text encoders go to the device to encode the prompts and live in host memory otherwise.
+    """Text encoders are on the device only while they encode the prompts, and in host memory otherwise.
 
     Exact. Saves their parameters: 0.2 GB for SD v1.5 in float16, 1.6 GB for SDXL, 11.2 GB for SD3 and 9.8 GB for FLUX (T5-XXL).
     Rewards keep their text towers in host memory by themselves.
@@ -25,7 +25,7 @@ class Offload:
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose text encoders visit the device."""
+        """The setup whose text encoders are on the device only during a call."""
         backbone, device = setup.backbone, setup.backbone.device
         encoders = chosen_networks(setup, ("text",), self)
         if device.type == "cpu":
@@ -33,22 +33,23 @@ class Offload:
         if device.type != "meta" and any(parameter.is_meta for encoder in encoders for parameter in encoder.parameters()):
             raise refusal(self, setup, "it moves the text encoders' weights, and accelerate's sequential offloading moves them already")
 
-        encode, encode_null = (_Visited(ask, encoders, device) for ask in (backbone.encode, backbone.encode_null))
-        around = WrappedBackbone(backbone, encoding=encode, encoding_null=encode_null)
+        encode, encode_null = (_OnDevice(call, encoders, device) for call in (backbone.encode, backbone.encode_null))
+        wrapped = WrappedBackbone(backbone, encoding=encode, encoding_null=encode_null)
         for encoder in encoders:
             setup.undo.callback(encoder.to, device)
             encoder.to("cpu")
-        return evolve(setup, backbone=around)
+        return evolve(setup, backbone=wrapped)
 
 
 @attrs.frozen(eq=False)
-class _Visited:
-    """A call during which the encoders are on the device; a value rather than a closure, so that a copy asks the copies."""
+class _OnDevice:
+    """A call during which the encoders are on the device. It is a value and not a closure, so that a deep copy calls the copied
+    encoders."""
 
-    ask: Callable[[Any, int, int], Any]
+    call: Callable[[Any, int, int], Any]
     encoders: Sequence[nn.Module]
     device: torch.device
 
     def __call__(self, prompts: Sequence[str | None], height: int, width: int) -> Any:
         with on_device(self.encoders, self.device):
-            return self.ask(prompts, height, width)
+            return self.call(prompts, height, width)

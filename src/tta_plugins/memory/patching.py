@@ -1,10 +1,10 @@
-"""An attribute of someone else's object, replaced for the length of a run."""
+"""Replaces an attribute of an object during a run."""
 
 from contextlib import ExitStack
 
 
 def replace(undo: ExitStack, owner: object, name: str, value: object) -> None:
-    """Set an instance attribute; `undo` puts back what was there, or removes it where only the class had one."""
+    """Set an instance attribute; `undo` restores the old value, or removes the attribute if only the class had one."""
     if name in vars(owner):
         undo.callback(setattr, owner, name, vars(owner)[name])
     else:

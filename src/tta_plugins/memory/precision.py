@@ -1,6 +1,6 @@
-"""Half precision: networks cast for a run, and the user's own float32 parameters back afterwards, bit for bit.
+"""Half precision: casts networks for a run, and restores the user's float32 parameters afterwards, bit for bit.
 
-Latents, embeddings, leaves, gradients and the sampler's kernel stay float32: backbones and rewards cast at their networks' doors.
+Latents, embeddings, leaves, gradients and the sampler's kernel stay float32: backbones and rewards cast the inputs and outputs of networks.
 """
 
 from collections.abc import Iterable
@@ -25,8 +25,9 @@ class FP16:
     """Networks in float16: half the memory of parameters and activations, and tensor cores.
 
     Attributes:
-        components: which networks are cast. Those that a backbone declares to overflow (`Defaults.float32`) stay float32.
-        loss_scale: multiplies the objective before its backward and is divided out of the gradient, which float16 would else lose.
+        components: the networks that are cast, except those that overflow in float16 (`Defaults.float32`).
+        loss_scale: the objective is multiplied by it before the backward pass, and the gradient divided by it, so that small gradients do
+            not become 0 in float16.
 
     Approximate: a prediction differs by about 0.1 to 1 %.
     """
@@ -37,7 +38,7 @@ class FP16:
 
     def __attrs_post_init__(self) -> None:
         if self.loss_scale <= 0:
-            raise InputError(f"{self!r} cannot run: the loss scale is a positive factor, such as 1024; 1 does not scale.")
+            raise InputError(f"{self!r} cannot run: the loss scale must be a positive factor, such as 1024; 1 does not scale.")
 
     def __call__(self, setup: Setup) -> Setup:
         """The setup with its networks cast, and the loss scaled."""
@@ -47,7 +48,8 @@ class FP16:
 
 @frozen
 class BF16:
-    """Networks in bfloat16: half the memory, float32's range, so no overflow and no loss scale; three digits instead of float16's four.
+    """Networks in bfloat16: half the memory, and float32's range, so there is no overflow and no loss scale; three digits, float16 has
+    four.
 
     Approximate: a prediction differs by about 1 %.
     """
@@ -62,8 +64,8 @@ class BF16:
 
 
 def _cast(setup: Setup, components: Iterable[Component], dtype: torch.dtype, policy: object) -> None:
-    wide = {id(setup.backbone.networks[role]) for role in setup.backbone.defaults.float32 if role in setup.backbone.networks}
-    cast = [network for network in chosen_networks(setup, components, policy) if dtype != torch.float16 or id(network) not in wide]
+    excluded = {id(setup.backbone.networks[role]) for role in setup.backbone.defaults.float32 if role in setup.backbone.networks}
+    cast = [network for network in chosen_networks(setup, components, policy) if dtype != torch.float16 or id(network) not in excluded]
     if any(tensor.is_meta for network in cast for tensor in network.parameters()):
         reason = "it keeps the parameters that it casts, but a network has none in memory (accelerate's offloading)"
         raise refusal(policy, setup, reason, "Load the pipeline without offloading, in the dtype that you want.")
@@ -80,12 +82,12 @@ def _cast(setup: Setup, components: Iterable[Component], dtype: torch.dtype, pol
 
 
 def _casts_itself(network: nn.Module) -> bool:
-    """Whether diffusers' layerwise casting gives its layers one dtype to compute in and another between their calls."""
+    """Whether diffusers' layerwise casting is enabled: layers then have another dtype between their calls than during them."""
     return any("layerwise_casting" in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}) for module in network.modules())
 
 
 def _cast_network(undo: ExitStack, network: nn.Module, dtype: torch.dtype) -> None:
-    """Floating parameters and buffers in another dtype. The originals are kept, in host memory where the network is on a device."""
+    """Casts floating-point parameters and buffers. The originals are kept, in host memory if the network is on a device."""
     kept = [name for name in _in_float32(network, dtype) if name]
     for prefix, module in network.named_modules():
         if any(part in kept for part in prefix.split(".")):
@@ -115,13 +117,13 @@ def _kept(data: Tensor) -> Tensor:
 
 
 def _restore_parameter(module: nn.Module, name: str, parameter: nn.Parameter, original: Tensor, device: torch.device) -> None:
-    """Its data, and its place in the module: a move between kinds of devices during the run may have put another object there."""
+    """Restores the data and the parameter itself: a move between devices of different types may have replaced the object in the module."""
     parameter.data = original.to(device)
     module._parameters[name] = parameter
 
 
 def _inputs_cast(network: nn.Module, args: tuple[Any, ...], kwargs: _Tensors) -> tuple[tuple[Any, ...], _Tensors]:
-    """Floating inputs in the dtype of the network's parameters, for a reward that feeds float32 images to its network as they are."""
+    """Casts floating-point inputs to the dtype of the network's parameters, for a reward that passes float32 images to its network."""
     dtype = next((parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()), None)
     return tuple(_to(value, dtype) for value in args), {name: _to(value, dtype) for name, value in kwargs.items()}
 

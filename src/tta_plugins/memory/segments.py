@@ -1,4 +1,4 @@
-"""How much of a differentiated sampling chain is kept: the memory of whole-chain methods."""
+"""Checkpoints of a differentiated sampling chain, for methods that differentiate the whole chain."""
 
 import math
 from typing import Literal
@@ -28,12 +28,12 @@ class Segments:
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.every, int) and self.every < 1:
-            raise InputError(f"{self!r} cannot run: a segment has at least 1 step.")
+            raise InputError(f"{self!r} cannot run: a segment needs at least 1 step. Give 1 or more.")
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose chain is cut in segments."""
+        """The setup whose chain is split into segments."""
         if not setup.method.needs.chain:
-            reason = f"it cuts a chain that is differentiated as a whole, and {name_of(setup.method)} declares none"
+            reason = f"it splits a chain that is differentiated as a whole, and {name_of(setup.method)} declares none"
             raise refusal(self, setup, reason, "Leave the policy out; a method that differentiates one declares Needs(chain=True).")
         total = len(setup.scheduler.steps)
         sizes = {"sqrt": math.ceil(math.sqrt(total)), "all": total, "none": None}

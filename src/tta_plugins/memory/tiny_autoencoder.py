@@ -13,13 +13,13 @@ from tta_core.values.typing import Images, Latents, frozen
 
 @frozen
 class Tiny:
-    """Decodes by a tiny autoencoder, whose `decode` gives pixels in [-1, 1] in a one-element tuple, as diffusers' `AutoencoderTiny`."""
+    """Decodes by a tiny autoencoder, whose `decode` returns pixels in [-1, 1] in a one-element tuple, as diffusers' `AutoencoderTiny`."""
 
     autoencoder: nn.Module = attrs.field(repr=False)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """The autoencoder."""
+        """The autoencoder, by its role."""
         return {"autoencoder": self.autoencoder}
 
     def __call__(self, x0: Latents, /) -> Images:
@@ -32,22 +32,22 @@ def read_tiny_autoencoder(source: str) -> nn.Module:
     """The autoencoder of a folder or a hub id ("owner/name", or "owner/name@revision"), on the CPU in float32.
 
     Raises:
-        LoadError: nothing there, another class of network, or weights that are not its own.
+        LoadError: it does not exist, is another class of network, or its weights do not fit its configuration.
     """
     from diffusers import AutoencoderTiny
 
     name, _, revision = (source, "", "") if Path(source).is_dir() else source.partition("@")
     try:
-        written = AutoencoderTiny.load_config(name, revision=revision or None).get("_class_name")
+        class_name = AutoencoderTiny.load_config(name, revision=revision or None).get("_class_name")
         options = {"revision": revision or None, "use_safetensors": True, "output_loading_info": True}
-        loaded, told = AutoencoderTiny.from_pretrained(name, **options)
+        loaded, info = AutoencoderTiny.from_pretrained(name, **options)
     except Exception as error:
         raise LoadError(
             f"{source!r} could not be loaded as a tiny autoencoder: {type(error).__name__}: {error}. Give a folder or hub id (owner/name) "
             "that diffusers' AutoencoderTiny reads, with its weights as safetensors."
         ) from error
-    strange = [*told["missing_keys"], *told["unexpected_keys"]]
-    if written != "AutoencoderTiny" or strange:
-        what = f"it is an {written}" if written != "AutoencoderTiny" else f"its weights are not those of its configuration ({strange[0]})"
-        raise LoadError(f"{source!r} is no tiny autoencoder: {what}. Give one, such as TAESD for Stable Diffusion.")
+    wrong = [*info["missing_keys"], *info["unexpected_keys"]]
+    if class_name != "AutoencoderTiny" or wrong:
+        what = f"it is an {class_name}" if class_name != "AutoencoderTiny" else f"its weights do not fit its configuration ({wrong[0]})"
+        raise LoadError(f"{source!r} is not a tiny autoencoder: {what}. Give one, such as TAESD for Stable Diffusion.")
     return cast(nn.Module, loaded.eval())

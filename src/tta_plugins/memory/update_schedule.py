@@ -1,4 +1,4 @@
-"""Fewer updates: a share of the steps, or a part of the run."""
+"""Fewer updates: at a share of the steps, or in a part of the run."""
 
 import attrs
 
@@ -37,7 +37,7 @@ class UpdateWindow:
     tolerance: float = attrs.field(default=float("inf"), init=False, repr=False)
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup whose method updates inside the window alone."""
+        """The setup whose method updates only inside the window."""
         return _rescheduled(setup, self, Window(self.start, self.stop), keep=True)
 
 

@@ -1,4 +1,4 @@
-"""The methods: each one file, read from top to bottom like the algorithm box of its paper."""
+"""The methods. Each is one file that reads from top to bottom, like the algorithm in its paper."""
 
 from tta_core.plugins.hookspecs import Register, hookimpl
 
@@ -22,11 +22,11 @@ def tta_register_methods(register: Register) -> None:
     register("lgd", f"{here}.lgd:LGD", "moves the next x along the gradient of a Monte Carlo expectation of exp(reward)")
     register("mpgd", f"{here}.mpgd:MPGD", "moves the clean estimate without differentiating the denoiser")
     register("tfg", f"{here}.tfg:TFG", "moves x and the clean estimate along a smoothed reward, with recurrence")
-    register("ebca", f"{here}.ebca:EBCA", "cross-attention layers move the text's context; no reward")
+    register("ebca", f"{here}.ebca:EBCA", "cross-attention layers change the text's context; no reward")
     register("das", f"{here}.das:DAS", "sequential Monte Carlo whose proposal follows the reward's gradient")
-    register("fk", f"{here}.fk:FK", "particles weighed by the rewards of their look-aheads, resampled at intervals")
-    register("svdd", f"{here}.svdd:SVDD", "the next x is drawn among children by the reward of their look-aheads")
-    register("rbf", f"{here}.rbf:RBF", "chains that move on when a child is better, and roll their budget over")
-    register("reno", f"{here}.reno:ReNO", "steers x_T of a few-step model, kept at the norm of noise")
+    register("fk", f"{here}.fk:FK", "particles weighted by the rewards of their look-aheads, resampled at intervals")
+    register("svdd", f"{here}.svdd:SVDD", "samples the next x among children by the reward of their look-aheads")
+    register("rbf", f"{here}.rbf:RBF", "chains that go to the next step when a child is better, and keep the budget that is left")
+    register("reno", f"{here}.reno:ReNO", "steers x_T of a few-step model, with a penalty on its norm")
     register("noise-search", f"{here}.noise_search:NoiseSearch", "searches x_T without gradient: at random or around the best")
     register("path-search", f"{here}.path_search:PathSearch", "goes back and forth along the best of several paths")

@@ -24,7 +24,7 @@ class _OneSample:
         return self.noises(row, child)[self.sample : self.sample + 1]
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
-        """The sample's own direction."""
+        """The direction of this sample."""
         return self.noises.like(tensor.expand(self.sample + 1, *tensor.shape[1:]), *key)[self.sample : self.sample + 1]
 
     def permutations(self, count: int, length: int, *key: int) -> Permutations:
@@ -49,16 +49,16 @@ def alone(problem: Problem, sample: int) -> Problem:
 
 
 def each_alone(run: Callable[[Problem], Iterator[Snapshot]], problem: Problem) -> Iterator[Snapshot]:
-    """A method's snapshots of all samples, each of which runs by itself; one that ends before the others stays as it is."""
+    """Runs a method for each sample separately and joins the snapshots; a sample that ends early keeps its last snapshot."""
     runs = [run(alone(problem, sample)) for sample in range(len(problem.prompts))]
-    found: list[Snapshot] = []
+    latest: list[Snapshot] = []
     for now in zip_longest(*runs):
-        found = [new or old for new, old in zip_longest(now, found)]
-        yield evolve(joined(found, problem.controls), index=min(snapshot.index for snapshot in found))
+        latest = [new or old for new, old in zip_longest(now, latest)]
+        yield evolve(joined(latest, problem.controls), index=min(snapshot.index for snapshot in latest))
 
 
 def joined(snapshots: Sequence[Snapshot], controls: Controls) -> Snapshot:
-    """The snapshots of single samples at the same place as one; embeddings are the problem's own."""
+    """The snapshots of single samples as one, with the index of the first; embeddings are those of `controls`."""
     first = snapshots[0]
     noise = torch.cat([snapshot.controls.noise for snapshot in snapshots], 1)
     images = [snapshot.images for snapshot in snapshots]

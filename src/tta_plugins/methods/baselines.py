@@ -24,7 +24,7 @@ class Fixed:
 
     @property
     def needs(self) -> Needs:
-        """Nothing."""
+        """No requirements."""
         return Needs()
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
@@ -41,7 +41,7 @@ class Fixed:
 
 @frozen
 class RandomDirection:
-    """DATE with a random unit direction instead of the gradient: the effect of moving the embedding alone.
+    """DATE with a random unit direction instead of the gradient: shows the effect of changing the embedding without the reward.
 
     Attributes are `DATE`'s: rho (relative to the variable's norm if `relative`), updates, start, variable.
     Source: DATE (arXiv 2510.23974), the random-direction rows of its tables.
@@ -57,7 +57,7 @@ class RandomDirection:
 
     @property
     def needs(self) -> Needs:
-        """Nothing of the reward, which it does not use."""
+        """The variable; the reward is not used."""
         return Needs(self.variable)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
@@ -81,10 +81,10 @@ class RandomDirection:
 
 @frozen
 class BestOfN:
-    """Draw n plain samples from different noises and keep the best; usually the strongest baseline at equal cost.
+    """Generates n plain samples from different noises and keeps the best; usually the strongest baseline at equal cost.
 
     Attributes:
-        n: samples per prompt; the first is the plain one, so the result is never worse than it.
+        n: samples per prompt; the first is the baseline's, so the result never scores lower than the baseline.
     """
 
     n: int = attrs.field(default=4, validator=at_least(1))
@@ -93,17 +93,17 @@ class BestOfN:
 
     @property
     def needs(self) -> Needs:
-        """Nothing: the reward may be anything."""
+        """No requirements; any reward works."""
         return Needs(one_trajectory=self.n == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Draw one whole sample after another, so that memory is that of one."""
+        """Generate one sample after another, so that the memory need is that of one."""
         problem.check(self.needs)
-        rows, kept = range(len(problem.steps) + 1), None
+        rows, best = range(len(problem.steps) + 1), None
         for child in range(self.n):
             noise = torch.stack([problem.noises(row, child) for row in rows]) if child else problem.controls.noise
             controls = evolve(problem.controls, noise=noise)
             with torch.no_grad():
-                drawn = evolve(problem.result(self.n, controls, problem.sample(controls)), index=child)
-            kept = kept.better(drawn) if kept else drawn
-            yield kept
+                sample = evolve(problem.result(self.n, controls, problem.sample(controls)), index=child)
+            best = best.better(sample) if best else sample
+            yield best

@@ -1,4 +1,4 @@
-"""The part of a sampling chain that steered noises reach; what comes before them is sampled once, and keeps no graph."""
+"""The part of a sampling chain that depends on steered noises; the steps before it are sampled once, without a graph."""
 
 import torch
 from einops import rearrange
@@ -11,7 +11,7 @@ from tta_core.values.typing import Latents, frozen
 
 @frozen
 class Chain:
-    """A problem's chain from its noise row `first` on; `before` is what is believed at the step that draws that row, None for x_T."""
+    """A problem's chain from its noise row `first` on; `before` is the prediction at the step that uses that row, None for x_T."""
 
     problem: Problem
     first: int
@@ -26,7 +26,7 @@ class Chain:
 
 
 def chain_from(problem: Problem, first: int) -> Chain:
-    """The chain from a noise row on: 0 is x_T, row i + 1 is drawn at step i."""
+    """The chain from a noise row on: row 0 is x_T, row i + 1 is used at step i."""
     state, before = problem.start(problem.controls), None
     with torch.no_grad():
         for step in problem.steps:

@@ -35,7 +35,7 @@ CITATION = """@inproceedings{kim2025das,
 
 @frozen
 class DAS:
-    """Draws K particles from N(mean + std^2 lambda' grad R / alpha, std^2 I), weights them exactly, and resamples them.
+    """Samples K particles from N(mean + std^2 lambda' grad R / alpha, std^2 I), weights them exactly, and resamples them.
 
     Attributes:
         particles: K for each prompt.
@@ -43,21 +43,23 @@ class DAS:
         proposal: "gradient", or "prior": the sampler's own transition, which needs no gradient.
         tempering: lambda at step i, counted from `start`: `Geometric(0.008)` ("exp"), `Power(0.01, 2)` (polynomial), `Constant(1)` (none).
         gradient_tempering: lambda' of the proposal; None uses lambda of the next step.
-        adaptive: raise lambda above `tempering` as far as the effective size stays at this share of K, by bisection; None: do not.
-        start: steps before it sample plainly, without reward, gradient or resampling.
-        threshold: resample where the effective size is below this share of K; above 1, at every step.
+        adaptive: raise lambda above `tempering` as long as the effective size stays at this share of K, by bisection; None: do not.
+        start: the first steered step; steps before it sample plainly, without reward, gradient or resampling.
+        threshold: resample if the effective size is below this share of K; with a value above 1, at every step.
         resampling: "ssp", "systematic", "stratified", "multinomial", or "independent" (unsorted multinomial).
         choose: the result is the particle of the largest "weight", of the best "reward", or a "draw" by weight.
-        lineage: "released" leaves the twist and the gradient of the other particles in place when particles are resampled.
+        lineage: "exact": resampled particles keep their own twist and gradient; "released": these are not resampled, as in the authors'
+            code.
 
-    Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) to draw.
+    Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) for
+    "draw".
 
     Cost: each step K denoiser rows of each branch, K decodes and K rewards, forward and backward (forward alone with "prior"); at the end K
     decodes and rewards. The paper takes 100 steps, guidance 5, K 4.
     Source: DAS (arXiv 2501.05803), algorithm 1.
-    Differs: a particle keeps its own twist and gradient, so the evidence is unbiased; the authors' code, which made their tables,
-    does not (`DAS.released()`). Its "adaptive" changes lambda by an optimiser that hardly moves. lambda_{i+1} of a
-    polynomial keeps its exponent in the proposal. The weights of transitions are exact where a step draws no noise.
+    Differs: a particle keeps its own twist and gradient, so the evidence is unbiased; in the authors' code, which made their tables, it
+    does not (`DAS.released()`). Their "adaptive" changes lambda by an optimiser that hardly changes it. lambda_{i+1} of a polynomial
+    keeps its exponent in the proposal. The weights of transitions are also exact at a step without noise.
     """
 
     particles: int = attrs.field(default=4, validator=at_least(1))
@@ -76,17 +78,18 @@ class DAS:
 
     @classmethod
     def released(cls) -> "DAS":
-        """The settings of the authors' code, including the error behind their tables; run it with 100 steps and guidance 5."""
+        """The settings of the authors' code, including the error with which their tables were made; run it with 100 steps and guidance
+        5."""
         return cls(lineage="released")
 
     @property
     def needs(self) -> Needs:
-        """DDIM with eta 1, whose particles differ."""
+        """DDIM with eta 1, so that particles differ."""
         gradient, many = self.proposal == "gradient", self.particles > 1
         return Needs(gradient=gradient, eta=1.0, children=many, moves_x=gradient, one_trajectory=not many)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """At each step weight, resample and propose; at the end weight the finished images."""
+        """At each step, weight and resample the particles and sample the next ones; at the end, weight the finished images."""
         problem = problem.check(self.needs)
         samples, total = len(problem.prompts), len(problem.steps)
         noises = problem.children(problem.controls, 0, self.particles)
@@ -96,7 +99,7 @@ class DAS:
         strength = twist[0]
 
         for step in problem.steps:
-            prediction, look, slope = self._seen(problem, state, step, controls)
+            prediction, look, slope = self._evaluated(problem, state, step, controls)
             rows = steering.best(population.log_weights.flatten(), samples)
             readings: dict[str, Tensor] = {}
             ancestors = resampling.unmoved(population)
@@ -129,7 +132,7 @@ class DAS:
         rows = resampling.chosen(problem, population, self.choose, look.scores, total)
         yield problem.result(total, controls, look, rows=rows, readings=resampling.readings(population, look.scores))
 
-    def _seen(self, problem: Problem, state: State, step: Step, controls: Controls) -> tuple[Prediction, Look | None, Latents]:
+    def _evaluated(self, problem: Problem, state: State, step: Step, controls: Controls) -> tuple[Prediction, Look | None, Latents]:
         """One evaluation of all particles: the prediction, its look, and grad_x R / alpha; before `start` only the prediction."""
         scored = step.index >= self.start
         x = state.x.detach().requires_grad_(scored and self.proposal == "gradient")
@@ -148,13 +151,13 @@ class DAS:
             return least
         low, high, size = torch.maximum(least, last), torch.ones_like(last), self.adaptive * self.particles
 
-        def kept(strength: Tensor) -> Tensor:
+        def large_enough(strength: Tensor) -> Tensor:
             return population.reweighted(before + strength * value).effective_size >= size
 
-        low = torch.where(kept(high), high, low)
+        low = torch.where(large_enough(high), high, low)
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = torch.where(kept(middle), middle, low), torch.where(kept(middle), high, middle)
+            low, high = torch.where(large_enough(middle), middle, low), torch.where(large_enough(middle), high, middle)
         return low
 
     def _following(self, strength: Tensor, index: int, total: int) -> Tensor:

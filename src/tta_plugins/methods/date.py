@@ -37,24 +37,24 @@ class DATE:
     """c <- c_start + rho * g / ||g||, g = grad_c [h(x0^(x_t, c)) - prior * mean (c - c_org)^2], at the steps in `updates`.
 
     Attributes:
-        rho: length of a step; in units of the embedding's own norm if `relative`, else absolute. The embedding of SD v1.5 has a norm
-            of about 250, so rho 0.5 is 0.002 of it.
+        rho: length of a step; a share of the embedding's norm if `relative`, else absolute. The embedding of SD v1.5 has a norm of about
+            250, so rho 0.5 is 0.002 of it.
         updates: the steps that update: by default the second half, because early look-aheads are inaccurate; the paper's tables use every
             tenth of 50.
-        start: "current" steps from the current embedding and can move far; "original" stays in the ball of radius rho.
+        start: "current" steps from the current embedding, so that changes add up; "original" stays within rho of the original one.
         iterations: gradient steps per update.
         prior: weight of the mean squared distance to the original embedding, subtracted from the reward.
         normalise: False uses rho * g itself, the baseline with the unnormalised gradient.
         look: "clean" scores the look-ahead x0^; "noisy" scores the decoded next x with its noise, a baseline of the paper.
         clamp: clamp look-aheads to [0, 1] before the reward.
         estimator: `Exact()`; `Hybrid1()`, `Hybrid2()` or `ZerothOrder()` for a reward without gradient.
-        variable: what is steered; any variable works.
+        variable: the steered variable; any variable works.
 
-    Cost: plain sampling, and at each update a row of the text branch, a decode and a reward, forward and backward, for each gradient step.
+    Cost: plain sampling; at each update, for each gradient step, a row of the text branch, a decode and a reward, forward and backward.
 
     Source: DATE (arXiv 2510.23974), algorithm 1.
     Differs: the released code does not clamp the decoded image (`DATE.released()` does not either). It divides by the gradient's norm
-    without a check: a zero gradient changes nothing here and gives NaN there.
+    without a check: a zero gradient gives NaN there, and changes nothing here.
     """
 
     rho: float = attrs.field(default=0.5, validator=at_least(0))
@@ -78,9 +78,9 @@ class DATE:
 
     @classmethod
     def fast(cls) -> "DATE":
-        """Every second step of the second half updates, in place of all of it: half the updates, of the same length.
+        """Updates at every second step of the second half instead of every step: half the updates, of the same length.
 
-        The embedding moves about half as far. What that costs in reward: see the page on performance.
+        The embedding changes about half as much. For the loss in reward, see the page on performance.
         """
         return cls(updates=Every(2) * Window(0.5, 1.0))
 
@@ -101,8 +101,8 @@ class DATE:
             objective = partial(self.objective, problem, here)
             for i in range(self.iterations if self.updates(step.index, total) else 0):
                 current = steering.detached(self.variable.read(controls))
-                seen, gradient = self.estimator(objective, current, problem, (step.index, i))
-                yield seen.snapshot(step.index, total, controls, gradient)
+                evaluation, gradient = self.estimator(objective, current, problem, (step.index, i))
+                yield evaluation.snapshot(step.index, total, controls, gradient)
                 change = steering.scaled(steering.unit(gradient) if self.normalise else gradient, length)
                 begin = original if self.start == "original" else current
                 controls = self.variable.write(controls, steering.added(begin, change))

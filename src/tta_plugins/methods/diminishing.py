@@ -9,9 +9,9 @@ from tta_core.values.typing import Scores
 
 @attrs.define
 class Diminishing:
-    """Follows an objective from update to update; a sample has ended once an update gained less than `share` of its gain so far.
+    """Compares an objective from update to update; a sample ends when an update gains less than `share` of its gain so far.
 
-    With a share of 0 no sample ends. Costs one wait for the device an update, where it is above 0.
+    With a share of 0 no sample ends. With a share above 0 the host waits for the device once per update.
     """
 
     share: float
@@ -20,7 +20,7 @@ class Diminishing:
     going: torch.Tensor | None = None
 
     def ended(self, totals: Scores) -> bool:
-        """Note the objective, one number a sample; whether every sample has ended."""
+        """Record the objective, one number per sample; returns whether every sample has ended."""
         if not self.share:
             return False
         if self.first is None or self.last is None or self.going is None:
@@ -31,7 +31,7 @@ class Diminishing:
         return not bool(self.going.any())
 
     def hold(self, value: Tensors, before: Tensors) -> None:
-        """Put the samples that have ended back to where they were, in place: each is optimised as if alone."""
+        """Undo the update of the samples that have ended, in place, so that each sample is optimised as if it were alone."""
         if self.going is None:
             return
         with torch.no_grad():

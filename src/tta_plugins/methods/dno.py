@@ -1,4 +1,4 @@
-"""DNO: optimises the noise of the whole chain by the reward of the finished image, with a regulariser that keeps it like white noise.
+"""DNO: optimises the noise of the whole chain by the reward of the finished image, with a regulariser for white noise.
 
 Notation (name -> paper): value -> z = (x_T, z_1 .. z_T), problem.sample -> M, regularisation -> gamma, opt_steps ->
 the released code's opt_time.
@@ -40,27 +40,27 @@ class DNO:
     """Maximises R(M(z)) - gamma Reg(z) over all noises of the chain; the best iterate is the result.
 
     Attributes:
-        iterations: updates; one more evaluation scores the last.
-        regularisation: gamma; with 0 the noise can leave the typical set, and images degrade.
-        opt_steps: n steers the noises of the last n + 1 steps, of which most samplers use n, since the last step has none. The chain
-            before them is sampled once, without a graph. None, or the number of steps: all, and x_T.
-        eta: of the sampler; at 0 the noises of the steps do nothing and x_T alone is steered. `DNO(eta=0)`, not `align(eta=0)`.
+        iterations: updates; one more evaluation scores the last iterate.
+        regularisation: gamma; with 0 the noise can become unlike white noise, and images degrade.
+        opt_steps: n steers the noises of the last n + 1 steps. Most samplers use n of them, since the last step adds no noise. The chain
+            before them is sampled once, without a graph. None, or the number of steps: all noises, and x_T.
+        eta: the sampler's eta; at 0 the steps use no noise, and only x_T is steered. Give `DNO(eta=0)`, not `align(eta=0)`.
         optimizer: the update rule; the released code uses `AdamW(weight_decay=0.01)`, which shrinks the noise itself.
-        clip: longest gradient, per sample.
-        project: after each step "norm" gives the noises their first norm back, "white" the spectrum and the blockwise norms of white noise,
-            which the regulariser, a sum over all of them, does not see.
-        shuffles, subsample: of the regulariser, see `probability_regulariser`.
+        clip: largest norm of the gradient, per sample.
+        project: after each step, "norm" restores the first norm of the noises; "white" sets the spectrum and the blockwise norms to those
+            of white noise, which the regulariser does not control, because it sums over all of the noise.
+        shuffles, subsample: settings of the regulariser, see `probability_regulariser`.
         estimator: `Hybrid2()` is the paper's best for a reward without gradient.
         stop_at: stop when every sample's reward has reached this value.
         clamp: clamp images to [0, 1] before the reward.
 
-    Cost: each iteration the whole chain, a decode and a reward, forward and backward; at the end once more forward.
+    Cost: each iteration the whole chain, a decode and a reward, forward and backward; at the end once more, forward only.
 
     Source: DNO (arXiv 2405.18881), algorithm 1 and section 4.
     Differs: gradients are clipped per sample, so that each sample of a batch is independent; weight decay is off by default; the last
-    transition draws noise as its sampler does; only the result of each iteration is decoded. `DNO.released()` draws no noise at the last
-    transition, decays the noise and does not clamp the reward's images, as in the authors' code; but noises that
-    `opt_steps` or eta 0 leave out are decayed there and not here.
+    transition adds noise as the sampler does; only the result of each iteration is decoded. `DNO.released()` adds no noise at the last
+    transition, uses weight decay and does not clamp the reward's images, as in the authors' code; but there the decay also applies to the
+    noises that `opt_steps` or eta 0 leave out.
     """
 
     iterations: int = attrs.field(default=100, validator=at_least(0))
@@ -85,15 +85,15 @@ class DNO:
 
     @classmethod
     def fast(cls) -> "DNO":
-        """Five updates of twenty times the length, in place of 100, with a regulariser of 20 permutations in place of 100.
+        """Five updates of twenty times the length instead of 100, and a regulariser with 20 permutations instead of 100.
 
-        A twentieth of the default's work; five updates cannot reach what 100 can. What that costs in reward: see the page on performance.
+        This is a twentieth of the default's work. For the loss in reward, see the page on performance.
         """
         return cls(iterations=5, optimizer=steering.AdamW(lr=0.2), shuffles=20)
 
     @property
     def needs(self) -> Needs:
-        """The whole chain is differentiated, unless by finite differences: see the policy "segments" for its memory."""
+        """The whole chain is differentiated, except by finite differences; for its memory, see the policy "segments"."""
         chain = not isinstance(self.estimator, ZerothOrder)
         return Needs(self.variable, gradient=self.estimator.needs_gradient, eta=self.eta, chain=chain, one_trajectory=False)
 
@@ -111,9 +111,9 @@ class DNO:
         value = steering.leaves(variable.read(problem.controls))
         start, optimizer = steering.detached(value), self.optimizer(value)
         for iteration in range(self.iterations):
-            seen, gradient = self.estimator(partial(self.objective, problem, chain, iteration), value, problem, (iteration,))
+            evaluation, gradient = self.estimator(partial(self.objective, problem, chain, iteration), value, problem, (iteration,))
             gradient = steering.clipped(gradient, self.clip)
-            now = seen.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
+            now = evaluation.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
             kept = kept.better(now) if kept else now
             yield evolve(now, x0=kept.x0)
             if self.stop_at is not None and kept.scores is not None and bool((kept.scores >= self.stop_at).all()):

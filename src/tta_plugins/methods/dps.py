@@ -1,4 +1,4 @@
-"""Diffusion Posterior Sampling: the next x is moved along the gradient of the residual's norm.
+"""Diffusion Posterior Sampling: moves the next x along the gradient of the residual's norm.
 
 Notation (name -> paper): strength -> zeta_i, here.x0 -> x0^, the reward -> minus the residual's norm ||y - A(x0^)||, or its square.
 """
@@ -33,18 +33,18 @@ class DPS:
     """x' = step(x) + strength dR(D(x0^)) / dx / divisor.
 
     Attributes:
-        strength: zeta; the paper takes 0.3 to 1 for its measurements.
-        divisor: "score": |R|, what TFG calls DPS for any reward; "norm": 2 sqrt|R|, the paper's own rule where R is minus a square;
-            "one": where R is minus a norm already.
-        smallest: |R| is taken no smaller than this, since the division explodes where the reward goes to 0.
+        strength: zeta; the paper uses 0.3 to 1 for its measurements.
+        divisor: "score": |R|, which TFG calls DPS for any reward; "norm": 2 sqrt|R|, the paper's rule if R is minus a square; "one": for an
+            R that is already minus a norm.
+        smallest: the lower bound of |R| in the division, which would grow without limit as the reward goes to 0.
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradient.
+        estimator: how the gradient is computed.
 
-    Noise keys: x' is drawn with row step + 1, child 0.
+    Noise keys: x' is sampled with row step + 1, child 0.
     Cost: each step 2 denoiser rows, 1 decode and 1 reward, forward and backward.
     Source: DPS (arXiv 2209.14687), algorithm 1; "score" is the reading of TFG (arXiv 2409.15761).
-    Differs: the authors' norm is over the batch, here it is each sample's; TFG evaluates the denoiser three times a step.
+    Differs: the authors' norm is over the batch, here it is per sample; TFG evaluates the denoiser three times per step.
     """
 
     strength: Strength = 1.0
@@ -70,9 +70,9 @@ class DPS:
             strength = strength_at(self.strength, step, problem.steps) if self.updates(step.index, total) else 0.0
             if strength:
                 objective = LookAhead(problem, here, of_x0(problem, self.clamp))
-                seen, gradient = self.estimator(objective, (state.x,), problem, (step.index, 0))
-                yield seen.snapshot(step.index, total, controls, gradient)
-                (change,) = steering.scaled(gradient, strength / self._divisor(seen.total))
+                evaluation, gradient = self.estimator(objective, (state.x,), problem, (step.index, 0))
+                yield evaluation.snapshot(step.index, total, controls, gradient)
+                (change,) = steering.scaled(gradient, strength / self._divisor(evaluation.total))
                 prediction = objective.prediction
                 prediction = evolve(prediction, transition=prediction.transition.shifted(change))
             else:

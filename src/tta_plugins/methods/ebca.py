@@ -1,4 +1,4 @@
-"""Energy-Based Cross Attention: each cross-attention layer moves the text's context along the gradient of an energy, without a reward.
+"""Energy-Based Cross Attention: each cross-attention layer changes the text's context along the gradient of an energy, without a reward.
 
 Notation (name -> paper): attention -> gamma_attn, norm -> gamma_reg, updates -> the steps i < int(tau T).
 """
@@ -31,11 +31,11 @@ class EBCA:
 
     Attributes:
         attention, norm: gamma_attn and gamma_norm, 0.01 to 0.02 in the authors' runs; a schedule gives each step its own.
-        updates: the steps at which layers move the context; the authors' tau of T steps is `Steps(tuple(range(int(tau * T))))`.
-        tokens: a factor of single tokens on the attention term, by their place in the prompt; in the text branch alone.
+        updates: the steps at which layers change the context; the authors' tau of T steps is `Steps(tuple(range(int(tau * T))))`.
+        tokens: factors of single tokens on the attention term, by their position in the prompt; in the text branch only.
 
-    Noise keys: x' is drawn with row step + 1, child 0.
-    Cost: plain sampling, and two matrix products a layer; no gradient, no reward.
+    Noise keys: x' is sampled with row step + 1, child 0.
+    Cost: plain sampling, and two matrix products per layer; no gradient, no reward.
     Source: Energy-Based Cross Attention (arXiv 2306.09869), algorithm 1.
     Differs: as in the released code, and unlike in the paper's energy, the norm has no 1/2; the last layer's update is not computed here,
     because it has no effect. Token factors apply to the text branch of every sample, also without guidance. Editing by several contexts is
@@ -51,11 +51,11 @@ class EBCA:
 
     @property
     def needs(self) -> Needs:
-        """Cross-attention layers."""
+        """Cross-attention layers, unless both weights are 0."""
         return Needs(attention=(self.attention, self.norm) != (0.0, 0.0))
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample; at the chosen steps the layers move the context."""
+        """Sample; at the chosen steps the layers change the context."""
         problem = problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
         used = controls
@@ -69,20 +69,20 @@ class EBCA:
         yield problem.result(total, used, state.x)
 
     def steered(self, controls: Controls, index: int, total: int) -> Controls:
-        """The controls of a step whose layers move the context; unchanged if both weights are 0."""
+        """The controls of a step at which layers change the context; unchanged if both weights are 0."""
         attention, norm = (at_step(weight, index, total) for weight in (self.attention, self.norm))
         if attention == norm == 0:
             return controls
 
-        def moving(embedding: Embedding, tokens: Mapping[int, float]) -> Embedding:
+        def with_energy(embedding: Embedding, tokens: Mapping[int, float]) -> Embedding:
             rows, length = embedding.tokens.shape[:2]
             if any(not 0 <= place < length for place in tokens):
-                raise InputError(f"EBCA.tokens names the places {sorted(tokens)}, but there are {length} tokens, from 0 on.")
+                raise InputError(f"EBCA.tokens has the positions {sorted(tokens)}, but the positions of the {length} tokens start at 0.")
             weight = torch.ones(rows).to(embedding.tokens)
             factors = torch.ones(rows, length).to(embedding.tokens)
             for place, factor in tokens.items():
                 factors[:, place] = factor
             return evolve(embedding, attention=AttentionEnergy(attention * weight, norm * weight, factors if self.tokens else None))
 
-        null = None if controls.null is None else moving(controls.null, {})
-        return evolve(controls, text=moving(controls.text, self.tokens), null=null)
+        null = None if controls.null is None else with_energy(controls.null, {})
+        return evolve(controls, text=with_energy(controls.text, self.tokens), null=null)

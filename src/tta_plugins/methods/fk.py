@@ -1,7 +1,7 @@
 """FK steering: particles of the plain sampler, weighted by the rewards of their look-aheads and resampled at intervals.
 
-Notation (name -> paper): particles -> k, strength -> lambda, potential -> G_t, memory -> what G_t remembers of a particle's past,
-drawn -> the log of the product of a particle's potentials.
+Notation (name -> paper): particles -> k, strength -> lambda, potential -> G_t, memory -> the part of G_t that depends on earlier steps,
+log_product -> the log of the product of a particle's potentials.
 """
 
 from collections.abc import Iterator
@@ -33,26 +33,27 @@ CITATION = """@inproceedings{singhal2025fk,
 
 @frozen
 class FK:
-    """Weighs K particles by G = exp(lambda (r - r_before)), or another potential of the look-ahead's reward r, and resamples them.
+    """Weights K particles by G = exp(lambda (r - r_before)), or another potential of the look-ahead's reward r, and resamples them.
 
     Attributes:
         particles: K for each prompt.
-        strength: lambda; the larger lambda times the reward's spread, the fewer particles survive.
+        strength: lambda; the larger lambda times the standard deviation of the reward, the fewer particles are kept.
         potential: of r and the memory m: "diff" exp(lambda (r - m)), "max" exp(lambda max(r, m)), "add" exp(lambda (r + m)), "rt"
             exp(lambda r). m becomes r, max(r, m) or r + m.
-        updates: the steps that weight and resample; the end always weights.
-        threshold: resample only where the effective size is below this share of K, else keep the weights; None: at every update.
-        initial: the memory's start; None: minus infinity for "max", which has no effect on the first potential, else 0.
-        resampling: "independent" draws as the authors do; "ssp" and "systematic" vary less.
+        updates: the steps that weight and resample; the finished images are always weighted.
+        threshold: resample only if the effective size is below this share of K, else keep the weights; None: at every update.
+        initial: the first value of m; None: minus infinity for "max", so that the first potential depends on r alone, else 0.
+        resampling: "independent" is the authors' scheme; "ssp" and "systematic" have less variance.
         choose: the result is the particle of the best "reward", of the largest "weight", or a "draw" by weight.
-        weights: "released" discards the weights where it does not resample, and ends with the last look-ahead instead of the image.
+        weights: "released" discards the weights if it does not resample, and ends with the last look-ahead instead of the image.
 
-    Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) to draw.
+    Noise keys: transition noise of particle c at step i is row i + 1, child c; uniforms (i,) to resample there, (number of steps,) for
+    "draw".
 
     Cost: each step K denoiser rows of each branch, without backward; each update K decodes and rewards, and K at the end. The authors
-    take 100 steps and ImageReward.
+    use 100 steps and ImageReward.
     Source: FK steering (arXiv 2501.06848), algorithm 1.
-    Differs: weights that do not resample are kept, in logarithms, and the last potential makes the product exp(lambda R(x0)), so that the
+    Differs: without resampling, weights are kept, as logarithms, and the last potential makes the product exp(lambda R(x0)), so that the
     weighted particles follow p(x0) exp(lambda R) and the evidence is unbiased. The authors' code (`weights="released"`) drops them. As
     there, step i weights by the look-ahead before the step and resamples after it.
     """
@@ -71,18 +72,18 @@ class FK:
 
     @property
     def needs(self) -> Needs:
-        """DDIM with eta 1, whose particles differ; any reward."""
+        """DDIM with eta 1, so that particles differ; any reward works."""
         return Needs(eta=1.0, children=self.particles > 1, one_trajectory=self.particles == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Step all particles plainly; at the updates weight and resample them; at the end weight the images."""
+        """Sample all particles plainly; at the updates weight and resample them; at the end weight the images."""
         problem = problem.check(self.needs)
         samples, total = len(problem.prompts), len(problem.steps)
         noises = problem.children(problem.controls, 0, self.particles)
         state, controls = problem.started(noises), problem.controls.branched(0, noises)
         population = resampling.population(self.particles, samples, state.x.device)
-        drawn = torch.zeros_like(population.log_weights)
-        memory = torch.full_like(drawn, self._initial)
+        log_product = torch.zeros_like(population.log_weights)
+        memory = torch.full_like(log_product, self._initial)
 
         for step in problem.steps:
             last, look, ancestors = step.index + 1 == total, None, resampling.unmoved(population)
@@ -96,24 +97,29 @@ class FK:
             state, controls = prediction.sample(noises.flatten(0, 1)), controls.branched(step.index + 1, noises)
             readings: dict[str, Tensor] = {}
             if look is not None:
-                potential, memory = self._potential(look.scores.double().view_as(drawn), memory)
+                potential, memory = self._potential(look.scores.double().view_as(log_product), memory)
                 corrected = last and self.weights == "released" and self.potential != "diff"
-                population = population.reweighted(potential - drawn if corrected else potential)
+                population = population.reweighted(potential - log_product if corrected else potential)
                 readings = resampling.readings(population, look.scores)
                 chosen = self._chosen(population, last)
-                drawn = torch.where(chosen | (self.weights == "kept"), drawn + potential, drawn)
+                log_product = torch.where(chosen | (self.weights == "kept"), log_product + potential, log_product)
                 population, ancestors = resampling.resampled(problem, population, self.resampling, chosen, step.index)
                 if self.weights == "released":
                     population = population.resampled(torch.ones_like(chosen))
                 rows = resampling.as_rows(ancestors)
-                state, controls, drawn, memory = state[rows], controls[rows], drawn.gather(0, ancestors), memory.gather(0, ancestors)
+                state, controls, log_product, memory = (
+                    state[rows],
+                    controls[rows],
+                    log_product.gather(0, ancestors),
+                    memory.gather(0, ancestors),
+                )
             scores, parts = (None, {}) if look is None else (look.scores[best], look[best].parts)
-            readings |= {"ancestors": ancestors, "log_product": drawn, "memory": memory}
+            readings |= {"ancestors": ancestors, "log_product": log_product, "memory": memory}
             yield Snapshot(step.index, total, before, prediction.x0[best], scores, parts, readings=readings)
 
         look = problem.look(state.x)
         if self.weights == "kept":
-            population = population.reweighted(self.strength * look.scores.double().view_as(drawn) - drawn)
+            population = population.reweighted(self.strength * look.scores.double().view_as(log_product) - log_product)
         rows = resampling.chosen(problem, population, self.choose, look.scores, total)
         yield problem.result(total, controls, look, rows=rows, readings=resampling.readings(population, look.scores))
 
@@ -129,7 +135,7 @@ class FK:
         return self.strength * (new - memory if self.potential == "diff" else new), new
 
     def _chosen(self, population: Population, last: bool) -> Chosen:
-        """Where to resample. The last step's weights belong to the result and are not resampled."""
+        """The samples whose particles are resampled. The weights of the last step belong to the result, so there is no resampling then."""
         if last and self.weights == "kept":
             return torch.zeros_like(population.log_evidence, dtype=torch.bool)
         threshold = 0.5 if last else self.threshold

@@ -38,26 +38,27 @@ CITATION = """@inproceedings{yu2023freedom,
 
 @frozen
 class FreeDoM:
-    """x' = step(x) + rho_t dR(D(x0^)) / dx; where time travel is on, x = back(x') and again.
+    """x' = step(x) + rho_t dR(D(x0^)) / dx; with time travel, x = back(x') and the step is repeated.
 
     Attributes:
-        strength: rho_t, in units of x per unit of the gradient, or as `relative` says.
-        relative: "no": rho_t as it is; "guidance": rho_t times w rms(e_text - e_null) / rms(gradient), each sample's own, so that the
-            step is a share of what guidance does, whatever the reward's scale; "noise": rho_t times c1 (s / a) rms(e) / rms(gradient),
-            with c1 the share of x0 in the posterior's mean.
+        strength: rho_t; its unit depends on `relative`.
+        relative: "no": rho_t, in units of x per unit of the gradient; "guidance": rho_t times w rms(e_text - e_null) / rms(gradient), per
+            sample, so that the step is a share of the change by guidance, for any scale of the reward; "noise": rho_t times
+            c1 (s / a) rms(e) / rms(gradient), with c1 the share of x0 in the posterior's mean.
         updates: the steps that are guided.
-        repetitions: times a step of `travel` is made; between two the next x is noised back.
+        repetitions: how often a step of `travel` is repeated; before each repetition noise is added to the next x.
         travel: the steps with time travel.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradient.
+        estimator: how the gradient is computed.
 
-    Noise keys: x' of repetition r is drawn with row step + 1, child r; the way back after it with `like(x, step, r)`, none after the last.
+    Noise keys: x' of repetition r is sampled with row step + 1, child r; the noise back after it is `like(x, step, r)`, except after the
+    last.
     Cost: each repetition 2 denoiser rows, 1 decode and 1 reward, forward and backward.
     Source: FreeDoM (arXiv 2303.09833), algorithm 2; the default schedule of rho is TFG's (arXiv 2409.15761). The authors' settings for
     faces, with 100 steps and none guided at the end, are 0.02 with "noise" for CLIP, and `OfSignal` of 0.2 (parsing maps), 20
     (sketches), 500 (landmarks) or 100 (face ids), where their sampler draws std s' / 2 (`Step.std`).
-    Differs: the released norms are over the whole batch and divide by a zero gradient; here they are each sample's, and a zero gradient
-    moves nothing. Their window is given by indices of 100 steps, here by shares of the run.
+    Differs: the released norms are over the whole batch and divide by a zero gradient; here they are per sample, and a zero gradient
+    changes nothing. Their window is given by indices of 100 steps, here by shares of the run.
     """
 
     strength: Strength = attrs.field(factory=lambda: Increasing(1.0))
@@ -93,8 +94,8 @@ class FreeDoM:
                 here = problem.at(state, step)
                 if rho:
                     objective = LookAhead(problem, here, of_x0(problem, self.clamp))
-                    seen, gradient = self.estimator(objective, (state.x,), problem, (step.index, r, 0))
-                    yield seen.snapshot(step.index, total, controls, gradient)
+                    evaluation, gradient = self.estimator(objective, (state.x,), problem, (step.index, r, 0))
+                    yield evaluation.snapshot(step.index, total, controls, gradient)
                     prediction = objective.prediction
                     if self.relative == "guidance":
                         gradient = steering.scaled(gradient, share_of_guidance(problem, here, prediction, gradient))

@@ -22,9 +22,9 @@ def of_x0(problem: Problem, clamp: bool) -> Evaluate:
 
 
 def smoothed(problem: Problem, clamp: bool, noises: Sequence[Latents], weight: float) -> Evaluate:
-    """log (1/n) sum_i exp(weight R(D(x0 + n_i))): an estimate of log E[exp(weight R)] around an uncertain x0; rows `(k b)`.
+    """log (1/n) sum_i exp(weight R(D(x0 + n_i))): an estimate of log E[exp(weight R)] around x0; rows `(k b)`.
 
-    The score of `look` is that logarithm; its images are those of the first noise.
+    The scores of the returned `look` are these logarithms; its images are those of the first noise.
     """
 
     def evaluate(value: steering.Tensors) -> Objective:
@@ -40,9 +40,10 @@ def smoothed(problem: Problem, clamp: bool, noises: Sequence[Latents], weight: f
 
 
 class LookAhead:
-    """The same of the look-ahead x0^(x), as a function of (x,), rows `(k b)`; both guidance branches are differentiated.
+    """An objective of clean latents as a function of (x,), rows `(k b)`, through the look-ahead x0^(x); both guidance branches are
+    differentiated.
 
-    `prediction` is the prediction at x itself, after a call; with `null_alone` the reward uses the null branch's estimate.
+    After a call, `prediction` is the prediction at x; with `null_alone` the reward uses the estimate of the null branch alone.
     """
 
     def __init__(self, problem: Problem, here: Position, clean: Evaluate, null_alone: bool = False) -> None:
@@ -69,42 +70,42 @@ class LookAhead:
 
 
 def transition_noise(problem: Problem, step: Step, repetition: int) -> Latents:
-    """The noise of one repetition of a step: the controls' own for the first, then that of child r of row step + 1."""
+    """The noise of one repetition of a step: that of the controls for the first, then that of child r of row step + 1."""
     row = step.index + 1
     return problem.controls.noise[row] if repetition == 0 else problem.noises(row, repetition)
 
 
 def back_noise(problem: Problem, step: Step, repetition: int, x: Latents) -> Latents:
-    """The noise of the way back after one repetition of a step."""
+    """The noise that is added to x after one repetition of a step, before the next one."""
     return problem.noises.like(x, step.index, repetition)
 
 
 def share_of_guidance(problem: Problem, here: Position, prediction: Prediction, gradient: steering.Tensors) -> Scores:
-    """w rms(e_text - e_null) / rms(gradient) per sample: makes a gradient as long as guidance; 0 for a zero gradient."""
+    """w rms(e_text - e_null) / rms(gradient) per sample: scales a gradient to the length of guidance; 0 for a zero gradient."""
     text, null = (problem.scheduler.predict(here.state, prediction.outputs[name], here.step).eps for name in ("text", "null"))
     return at_step(problem.guidance, here.step.index, len(problem.steps)) * _ratio(text - null, gradient)
 
 
 def share_of_noise(step: Step, prediction: Prediction, gradient: steering.Tensors) -> Scores:
-    """c1 (s / a) rms(e) / rms(gradient) per sample, c1 the share of x0 in the posterior's mean; 0 for a zero gradient, and where a is 0."""
+    """c1 (s / a) rms(e) / rms(gradient) per sample, with c1 the share of x0 in the posterior's mean; 0 for a zero gradient or if a is 0."""
     if step.a == 0:
         return torch.zeros_like(gradient[0][:, 0, 0, 0])
     share = step.a_next * (1 - (step.a * step.s_next / (step.a_next * step.s)) ** 2)
     return share * step.s / step.a * _ratio(prediction.eps, gradient)
 
 
-def _ratio(wanted: Latents, gradient: steering.Tensors) -> Scores:
-    """rms(wanted) / rms(gradient) per sample; 0 for a zero gradient."""
-    longest, length = (steering.mean_square(value).sqrt() for value in ((wanted,), gradient))
-    return torch.where(length > 0, longest / length.clamp_min(torch.finfo(length.dtype).tiny), torch.zeros_like(length))
+def _ratio(reference: Latents, gradient: steering.Tensors) -> Scores:
+    """rms(reference) / rms(gradient) per sample; 0 for a zero gradient."""
+    target, length = (steering.mean_square(value).sqrt() for value in ((reference,), gradient))
+    return torch.where(length > 0, target / length.clamp_min(torch.finfo(length.dtype).tiny), torch.zeros_like(length))
 
 
 def refuse_without_guidance(problem: Problem) -> None:
-    """Raises `IncompatibleError` if some step has no classifier-free guidance, by which a relative strength is measured."""
+    """Raises `IncompatibleError` if a step has no classifier-free guidance, to which the strength is relative."""
     total = len(problem.steps)
     lowest = min(at_step(problem.guidance, index, total) for index in range(total))
     if lowest <= 1 or problem.controls.null is None:
         raise IncompatibleError(
-            f"Cannot use relative='guidance' with guidance {lowest:g}. This is because the strength is measured by what classifier-free "
-            "guidance does, and up to 1 there is none. Use relative='no', or a guidance above 1 at every step."
+            f"Cannot use relative='guidance' with guidance {lowest:g}. This is because the strength is relative to classifier-free "
+            "guidance, and up to 1 there is none. Use relative='no', or a guidance above 1 at every step."
         )

@@ -1,4 +1,4 @@
-"""A budget of KL divergence instead of a weight: dual ascent finds the weight of each sample, and no step spends more than is left."""
+"""A budget of KL divergence instead of a weight: dual ascent adapts the weight of each sample, and no step exceeds its allowance."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ from tta_core.solving.position import Position
 from tta_core.values.typing import Scores
 from tta_plugins.methods.null_penalties import divergence
 
-RATE = 0.5  # of the dual ascent: how far log multiplier moves where the divergence is e times its allowance, or more
-TURNS = 12  # of drawing back
+RATE = 0.5  # of the dual ascent: the change of log multiplier if the divergence is e times its allowance, or more
+TURNS = 12  # most reductions of a change that exceeds its allowance
 
 
 @attrs.define
 class KLBudget:
-    """What each sample has left, in nats, and the multiplier m of its divergence: max R subject to KL <= allowance, as R - m KL.
+    """The budget that each sample has left, and the multiplier m of its divergence: max R subject to KL <= allowance, as R - m KL.
 
-    A step may spend an equal share of what is left; what it does not spend is there for the steps to come. The multiplier ascends the dual
-    problem in its logarithm, so that it stays positive and finds the reward's scale by itself. Without a budget nothing is spent.
+    A step may use an equal share of the nats that are left; unused nats remain for later steps. The multiplier ascends the dual problem in
+    its logarithm, so that it stays positive and adapts to the reward's scale. Without a budget nothing is limited.
 
     Attributes:
         left: nats, per sample.
-        multiplier: nats to units of the reward, per sample; None without a budget.
+        multiplier: units of the reward per nat, per sample; None without a budget.
     """
 
     problem: Problem
@@ -35,29 +35,30 @@ class KLBudget:
 
     @classmethod
     def of(cls, nats: float | int | None, problem: Problem) -> "KLBudget":
-        """A whole run's; None: no budget."""
+        """The budget of a whole run, in nats; None: no budget."""
         left = torch.full((len(problem.prompts),), float(nats or 0), device=problem.controls.noise.device)
         return cls(problem, left, None if nats is None else torch.ones_like(left))
 
     @property
     def readings(self) -> dict[str, torch.Tensor]:
-        """For snapshots: "nats_left" and "multiplier", `(b,)`; nothing without a budget."""
+        """Readings for snapshots: "nats_left" and "multiplier", `(b,)`; empty without a budget."""
         return {} if self.multiplier is None else {"nats_left": self.left, "multiplier": self.multiplier}
 
-    def inner(self, here: Position, wanted: int) -> int:
-        """How many inner steps a step has: none at a last step without noise, where every change costs infinitely much."""
-        return wanted if self.multiplier is None or self._is_noisy(here) else 0
+    def inner(self, here: Position, count: int) -> int:
+        """The number of inner steps: `count`, or none at a step without noise, where the divergence of every change is infinite."""
+        return count if self.multiplier is None or self._is_noisy(here) else 0
 
-    def follow(self, here: Position, seen: Objective) -> None:
+    def follow(self, here: Position, evaluation: Objective) -> None:
         """One step of dual ascent, after the divergence at an inner step."""
         if self.multiplier is not None:
-            excess = seen.penalties["divergence"] / self.multiplier / self._allowance(here).clamp_min(1e-30)
+            excess = evaluation.penalties["divergence"] / self.multiplier / self._allowance(here).clamp_min(1e-30)
             self.multiplier = (self.multiplier * (RATE * excess.clamp_min(1e-30).log().clamp(-1, 1)).exp()).clamp(1e-12, 1e12)
 
     def spend(self, here: Position, variable: ControllableVariable, controls: Controls) -> Controls:
-        """The controls, drawn back towards the problem's own as far as the allowance asks; what they cost is spent.
+        """The controls, moved back towards the problem's until their divergence is within the allowance; it is subtracted from the budget.
 
-        The divergence falls about as the square of the distance; where it does not fall in time, the problem's own are left.
+        The divergence falls about as the square of the distance. If it is still too large after the last reduction, the problem's controls
+        are used.
         """
         if self.multiplier is None:
             return controls
@@ -69,15 +70,15 @@ class KLBudget:
             above = cost > allowance * (1 + 1e-4)
             if not above.any():
                 break
-            nearer = share * (allowance / cost.clamp_min(1e-30)).sqrt().clamp_max(0.999)
-            share = torch.where(above, nearer if turn + 1 < TURNS else torch.zeros_like(share), share)
+            smaller = share * (allowance / cost.clamp_min(1e-30)).sqrt().clamp_max(0.999)
+            share = torch.where(above, smaller if turn + 1 < TURNS else torch.zeros_like(share), share)
             controls = variable.write(controls, steering.added(original, steering.scaled(change, share)))
             cost = self._cost(here, controls)
         self.left = self.left - cost
         return controls
 
     def _allowance(self, here: Position) -> Scores:
-        """A step's share of what is left, per sample. The last step draws no noise in most samplers, and has no share of its own."""
+        """A step's share of the nats that are left, per sample. The last step adds no noise in most samplers, so it is not counted."""
         return self.left.clamp_min(0) / max(1, len(self.problem.steps) - 1 - here.step.index)
 
     def _cost(self, here: Position, controls: Controls) -> Scores:
@@ -90,16 +91,16 @@ class KLBudget:
 
 
 def unless_budget(weight: float) -> Any:
-    """A default that a field `kl_budget` takes the place of."""
+    """A default weight, or None if the method has a `kl_budget`."""
     return attrs.Factory(lambda method: weight if method.kl_budget is None else None, takes_self=True)
 
 
 def refuse_weights(method: object, budget: float | int | None, **weights: float | int | None) -> None:
-    """Raises `InputError` for weights beside a budget, or for neither."""
+    """Raises `InputError` if both a budget and a weight are given, or neither."""
     for name, weight in weights.items():
         if (weight is None) == (budget is None):
-            who = type(method).__name__
+            cls = type(method).__name__
             raise InputError(
-                f"{who}.kl_budget is {budget} and {who}.{name} is {weight}, but a budget takes the place of the weights, which it finds by "
-                "itself: give the budget, or the weights."
+                f"{cls}.kl_budget is {budget} and {cls}.{name} is {weight}, but a budget replaces the weights, because it adapts them "
+                "itself. Give either the budget or the weights."
             )

@@ -35,16 +35,17 @@ class LGD:
     Attributes:
         strength: factor of the gradient.
         samples: n, Monte Carlo samples of each step.
-        weight: of the reward in the exponential, one over its temperature.
+        weight: the reward's weight in the exponential, 1 / temperature.
         radius: factor on r_t; 0 uses x0^ alone.
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradient; those that perturb images do not estimate the expectation.
+        estimator: how the gradient is computed; those that perturb images do not estimate the expectation.
 
-    Noise keys: x' is drawn with row step + 1, child 0; then n_i is `like(x0, step, 0, 1, i)`.
+    Noise keys: x' is sampled with row step + 1, child 0; then n_i is `like(x0, step, 0, 1, i)`.
     Cost: each step 2 denoiser rows, n decodes and n rewards, forward and backward.
     Source: Loss-Guided Diffusion Models for Plug-and-Play Controllable Generation (Song et al., ICML 2023), eq. 10 to 12.
-    Differs: TFG's code divides the gradient by n once more, though the logarithm's argument is a mean already; give strength / n for that.
+    Differs: TFG's code divides the gradient by n again, although the argument of the logarithm is already a mean; for that, give
+    strength / n.
     """
 
     strength: Strength = 1.0
@@ -73,8 +74,8 @@ class LGD:
                 radius = self.radius * step.s / math.hypot(step.a, step.s)
                 noises = [radius * problem.noises.like(state.x, step.index, 0, 1, i) for i in range(self.samples)]
                 objective = LookAhead(problem, here, smoothed(problem, self.clamp, noises, self.weight))
-                seen, gradient = self.estimator(objective, (state.x,), problem, (step.index, 0, 0))
-                yield seen.snapshot(step.index, total, controls, gradient)
+                evaluation, gradient = self.estimator(objective, (state.x,), problem, (step.index, 0, 0))
+                yield evaluation.snapshot(step.index, total, controls, gradient)
                 prediction = objective.prediction
                 prediction = evolve(prediction, transition=prediction.transition.shifted(strength * gradient[0]))
             else:

@@ -1,4 +1,4 @@
-"""L-BFGS with a line search, for methods whose objective is cheap enough to be evaluated several times an update."""
+"""L-BFGS with a line search, for methods whose objective is cheap enough for several evaluations per update."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,9 @@ class LBFGS:
     """L-BFGS with a strong Wolfe line search, ascending. It compares the objectives of one sample, so samples are optimised one by one.
 
     Attributes:
-        updates: most updates of an iteration; the line search of each evaluates the objective again, once or a few times.
-        history: earlier gradients from which the curvature is estimated.
-        lr: length of the first trial of a line search.
+        updates: most updates per iteration; the line search of each evaluates the objective one or several times.
+        history: the number of earlier gradients from which the curvature is estimated.
+        lr: length of the first step that a line search tries.
 
     Source: Liu and Nocedal (1989), algorithm 2.1; torch's implementation.
     """
@@ -28,19 +28,19 @@ class LBFGS:
     lr: float = attrs.field(default=1.0, validator=above(0))
 
     def optimizer(self, parameters: Tensors, evaluate: Callable[[], tuple[Scores, Tensors]]) -> Optimizer:
-        """The optimiser over these leaves; `evaluate` gives the objective and its gradient where they are."""
-        return _Climbing(self, parameters, evaluate)
+        """The optimiser over these leaves; `evaluate` returns the objective and its gradient at their current values."""
+        return _AscendingLBFGS(self, parameters, evaluate)
 
 
-class _Climbing(torch.optim.LBFGS):
-    """Its step needs no closure."""
+class _AscendingLBFGS(torch.optim.LBFGS):
+    """torch's L-BFGS that maximises, and whose `step` needs no closure."""
 
     def __init__(self, rule: LBFGS, parameters: Tensors, evaluate: Callable[[], tuple[Scores, Tensors]]) -> None:
         super().__init__(parameters, rule.lr, max_iter=rule.updates, history_size=rule.history, line_search_fn="strong_wolfe")
         self.leaves, self.evaluate = parameters, evaluate
 
     def step(self, closure: object = None) -> float:  # type: ignore[override]
-        """The updates of one iteration."""
+        """Makes the updates of one iteration."""
 
         def minus() -> float:
             total, gradient = self.evaluate()

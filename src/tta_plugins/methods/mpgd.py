@@ -34,19 +34,21 @@ class MPGD:
     """y = x0^ + strength dR(D(x0^)) / dx0^; x' = step from (x, y).
 
     Attributes:
-        strength: c_t, in units of x0 per unit of the gradient, or as `relative` says.
-        relative: "no": c_t as it is; "guidance": c_t times w rms(e_text - e_null) / rms(gradient), each sample's own.
-        noise: "kept": the predicted noise stays, as in the paper; "recomputed": x stays and the noise is what is left of it.
+        strength: c_t; its unit depends on `relative`.
+        relative: "no": c_t, in units of x0 per unit of the gradient; "guidance": c_t times w rms(e_text - e_null) / rms(gradient), per
+            sample.
+        noise: "kept": the predicted noise stays, as in the paper; "recomputed": x stays and the noise is computed from x and y.
         updates: the steps that are guided.
-        repetitions: times a guided step is made; between two the next x is noised back.
+        repetitions: how often a guided step is repeated; before each repetition noise is added to the next x.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradient.
+        estimator: how the gradient is computed.
 
-    Noise keys: x' of repetition r is drawn with row step + 1, child r; the way back after it with `like(x, step, r)`, none after the last.
+    Noise keys: x' of repetition r is sampled with row step + 1, child r; the noise back after it is `like(x, step, r)`, except after the
+    last.
     Cost: plain sampling, and each repetition 1 decode and 1 reward, forward and backward.
     Source: MPGD (arXiv 2311.16424), algorithm 1 without a manifold projection.
-    Differs: the authors' code for Stable Diffusion overwrites rho inside its loop of repetitions, so that the factor compounds; here it
-    does not. Norms are each sample's.
+    Differs: the authors' code for Stable Diffusion overwrites rho inside its loop of repetitions, so that the factor is applied again in
+    each; here it is not. Norms are per sample.
     """
 
     strength: Strength = 1.0
@@ -61,12 +63,12 @@ class MPGD:
 
     @classmethod
     def for_stable_diffusion(cls) -> "MPGD":
-        """The settings of the authors' code for Stable Diffusion, without the factor that compounds."""
+        """The settings of the authors' code for Stable Diffusion, without the repeated factor."""
         return cls(15.0, "guidance", "recomputed", Window(0.3, 0.7), clamp=False)
 
     @property
     def needs(self) -> Needs:
-        """A gradient of the reward; any sampler."""
+        """A gradient of the reward; any sampler works."""
         return Needs(gradient=self.estimator.needs_gradient, moves_x0=True, one_trajectory=self.repetitions == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
@@ -83,12 +85,12 @@ class MPGD:
                 with torch.no_grad():
                     prediction = here.predict(controls)
                 if strength:
-                    seen, gradient = self.estimator(of_x0(problem, self.clamp), (prediction.x0,), problem, (step.index, r, 0))
-                    yield seen.snapshot(step.index, total, controls, gradient)
+                    evaluation, gradient = self.estimator(of_x0(problem, self.clamp), (prediction.x0,), problem, (step.index, r, 0))
+                    yield evaluation.snapshot(step.index, total, controls, gradient)
                     if self.relative == "guidance":
                         gradient = steering.scaled(gradient, share_of_guidance(problem, here, prediction, gradient))
                     y = prediction.x0 + strength * gradient[0]
-                    prediction = here.believe(y, prediction.eps if self.noise == "kept" else None)
+                    prediction = here.from_x0(y, prediction.eps if self.noise == "kept" else None)
                 else:
                     yield Snapshot(step.index, total, controls, prediction.x0)
                 after = prediction.sample(transition_noise(problem, step, r))

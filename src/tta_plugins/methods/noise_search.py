@@ -1,4 +1,4 @@
-"""Noise search: x_T is searched by whole samples, without any gradient: at random, or around the best one so far.
+"""Noise search: searches x_T by generating whole samples, without a gradient: at random, or around the best one so far.
 
 Notation (name -> paper): base -> the pivot noise, neighbours -> N, similarity -> tau (their threshold), rounds -> search rounds.
 """
@@ -27,21 +27,21 @@ CITATION = """@inproceedings{ma2025scaling,
 
 @frozen
 class NoiseSearch:
-    """Samples from many x_T and keeps the best; "zero-order" draws them around the best so far, "random" afresh.
+    """Samples from many x_T and keeps the best; "zero-order" chooses them near the best so far, "random" independently.
 
     Attributes:
-        search: "random": round r = 1, 2 .. draws 2^r fresh noises. "zero-order": each round draws `neighbours` of the best noise so far.
-        rounds: how many; 0 is plain sampling.
-        neighbours: N of a round of "zero-order".
-        similarity: tau, the cosine of a neighbour with its base; its norm is the base's.
+        search: "random": round r = 1, 2 .. uses 2^r new noises. "zero-order": each round uses `neighbours` noises near the best so far.
+        rounds: the number of rounds; 0 is plain sampling.
+        neighbours: N, the number of noises in a round of "zero-order".
+        similarity: tau, the cosine between a neighbour and its base; both have the same norm.
 
-    Noise keys: fresh noises are row 0, children 0, 1 ..; the direction of neighbour j (from 0) in round r (from 0) is (r, j).
+    Noise keys: new noises are row 0, children 0, 1 ..; the direction of neighbour j (from 0) in round r (from 0) is (r, j).
 
     Cost: 2^(rounds + 1) - 2 whole samples ("random"), 1 + rounds * neighbours ("zero-order"); no backward.
     Source: inference-time scaling beyond denoising steps (arXiv 2501.09732), random search and zero-order search.
-    Differs: the base's score is kept, so that a round of "zero-order" costs N samples (the first one more); the best base is kept
-    where no neighbour beats it, as in the paper, while the released code (tt-scale-flux) goes on from fresh noise and may lose the best;
-    the first noise is the plain sample's, so that the result is never worse than it. "random" keeps the best of all rounds.
+    Differs: the base's score is kept, so that a round of "zero-order" costs N samples (the first one more). The base is kept if no
+    neighbour is better, as in the paper, while the released code (tt-scale-flux) continues from new noise and may lose the best. The first
+    noise is the baseline's, so that the result never scores lower than the baseline. "random" keeps the best of all rounds.
     """
 
     search: Literal["random", "zero-order"] = "zero-order"
@@ -53,18 +53,18 @@ class NoiseSearch:
 
     @property
     def needs(self) -> Needs:
-        """Nothing: the reward may be anything."""
+        """No requirements; any reward works."""
         return Needs(one_trajectory=self.rounds == 0)
 
     @property
     def samples(self) -> int:
-        """Whole samples of each prompt."""
+        """The number of whole samples of each prompt."""
         if self.rounds == 0:
             return 1
         return 2 ** (self.rounds + 1) - 2 if self.search == "random" else 1 + self.rounds * self.neighbours
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """One whole sample after another, so that memory is that of one; each snapshot is the best so far."""
+        """Generate one sample after another, so that the memory need is that of one; each snapshot is the best so far."""
         problem = problem.check(self.needs)
         best = self._sampled(problem, problem.controls.noise[0], 0)
         base = best.controls.noise[0]
@@ -80,7 +80,7 @@ class NoiseSearch:
             yield best
 
     def _sampled(self, problem: Problem, noise: Latents, place: int) -> Snapshot:
-        """The sample from an x_T; noises of the steps stay as they are."""
+        """The sample from an x_T, with the noises of the problem at the steps."""
         controls = problem.controls.branched(0, noise[None])
         with torch.no_grad():
             return evolve(problem.result(self.samples, controls, problem.sample(controls)), index=place)

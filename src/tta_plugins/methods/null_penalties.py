@@ -1,4 +1,4 @@
-"""The two penalties of Null-TTA: how far transitions have moved, and how far the steered embedding has.
+"""The two penalties of Null-TTA: the divergence of transitions, and the distance of the steered embedding from the original.
 
 Notation (name -> paper): step.alpha -> alpha_t, reference -> the prediction at the unsteered phi, s -> guidance.
 """
@@ -18,27 +18,28 @@ Kernel = Literal["training", "sampler"]
 
 
 def divergence(prediction: Prediction, reference: Prediction, step: Step, kernel: Kernel) -> Scores:
-    """How far a step's transition has moved, per sample; rows `(k b)`.
+    """The divergence of a step's transition from the reference, per sample; rows `(k b)`.
 
-    "sampler": the KL of the sampler's own transitions, in nats; 0 at a last step without noise, which has none. "training": the KL of one
+    "sampler": the KL of the sampler's own transitions, in nats; 0 at a step without noise, where it is undefined. "training": the KL of one
     training step, beta / (2 alpha (1 - abar)) ||e~' - e~||^2. Source: Null-TTA (arXiv 2511.20889) eq. 9 and 10.
     """
     rows = prediction.x0.shape[0]
     if kernel == "sampler":
-        quiet = prediction.transition.std == 0
-        return prediction.x0.new_zeros(rows) if quiet else prediction.transition.kl(reference.transition.repeated(rows))
+        deterministic = prediction.transition.std == 0
+        return prediction.x0.new_zeros(rows) if deterministic else prediction.transition.kl(reference.transition.repeated(rows))
     alpha = cast(float, step.alpha)
     coefficient = (1 - alpha) / (2 * alpha * (step.s**2 / (step.a**2 + step.s**2)))
     return coefficient * (prediction.eps - as_batch(reference.eps, rows)).square().flatten(1).sum(1)
 
 
 def released_factor(problem: Problem) -> float:
-    """s^2 / (s - 1)^2, by which the authors' code exceeds what guidance s implies. Raises `IncompatibleError` without one s above 1."""
+    """s^2 / (s - 1)^2, the factor by which the authors' penalty exceeds the exact one with guidance s. Raises `IncompatibleError` unless
+    guidance is one number above 1."""
     guidance = problem.guidance
     if isinstance(guidance, Schedule) or guidance == 1:
         raise IncompatibleError(
             f"Cannot use guidance_factor='released' with guidance {guidance}. This is because it multiplies the penalty by "
-            "s^2 / (s - 1)^2, for one s above 1. Use guidance_factor='exact', or such a guidance."
+            "s^2 / (s - 1)^2, which needs one number s above 1. Use guidance_factor='exact', or such a guidance."
         )
     return (guidance / (guidance - 1)) ** 2
 

@@ -41,35 +41,35 @@ class NullTTA:
     """Maximises J(phi') = l1 R(x0^) - decay l2 KL - decay l2 ||phi' - phi||^2 / (2 sigma^2) at each step; keeps the best of K children.
 
     Attributes:
-        particles: K, candidates at the start and children at each step; 1 selects nothing.
-        inner_min, inner_max: inner steps of the first and of the last time steps.
+        particles: K, the number of candidates at the start and of children at each step; with 1 there is no selection.
+        inner_min, inner_max: the number of inner steps at the first and at the last time steps.
         rate: how fast inner steps grow and penalties decay, per step; both depend on the step's index, so 50 steps reach half the range.
-        updates: the steps with an inner loop: all in the paper; children are drawn and chosen at every step.
-        reward_weight: l1, for rewards of the size of a cosine; use 1 for a reward of size 100.
+        updates: the steps with an inner loop, all in the paper; children are sampled and chosen at every step.
+        reward_weight: l1; the default suits rewards of the size of a cosine; use 1 for a reward of size 100.
         penalty_weight, variance: l2 and sigma^2.
-        kl_budget: nats by which the run may leave plain sampling, in place of l1, l2 and the prior; see below.
-        pooled_variance: sigma^2 of the pooled vector, whose prior is its own; None: as `variance`.
-        kernel: the KL of which transition: "training", one training step's, as in the paper; "sampler", the sampler's own transitions (in
-            nats).
+        kl_budget: the largest KL divergence of the run from plain sampling, in nats, instead of l1, l2 and the prior; see below.
+        pooled_variance: sigma^2 of the pooled vector, which has its own prior; None: as `variance`.
+        kernel: the transition of the KL: "training", that of one training step, as in the paper; "sampler", that of the sampler (in nats).
         guidance_factor: "exact" takes ||e~' - e~||^2; "released" multiplies it by s^2 / (s - 1)^2, as the authors' code does.
         estimator: `Exact()`, or `ZerothOrder()` and others for a reward without gradient.
         stop_gain: a sample's inner loop ends when an update gains less than this share of its gain so far; 0: never. Not with `kl_budget`.
-        optimizer: renewed at each time step; the variable is carried over in float32.
+        optimizer: the update rule; its state is reset at each time step. The variable is kept in float32 from step to step.
         variable: the null embedding; any other variable or a product works.
 
-    With `kl_budget`, each step ascends R - m KL, m of each sample by dual ascent, and phi' is drawn back to phi where it would spend more
-    than its share of the nats left. The KL of the chain is then at most the budget, whatever the reward's scale; choosing among
-    particles is not counted (at most log K a choice). A last step without noise, where any change costs infinitely much, stays plain.
+    With `kl_budget`, each step ascends R - m KL, with m of each sample from dual ascent, and phi' is moved back towards phi if its
+    divergence exceeds its share of the nats left. The KL of the chain is then at most the budget, for any scale of the reward; the choice
+    among particles is not counted (at most log K per choice). A last step without noise, where the KL of any change is infinite, is not
+    changed.
 
-    Cost: each step K rows of both branches, decodes and rewards, and for each inner step a row of the null branch, a decode and a reward,
+    Cost: each step K rows of both branches, K decodes and rewards, and for each inner step a row of the null branch, a decode and a reward,
     forward and backward.
 
-    Source: Null-TTA (arXiv 2511.20889), algorithm 1; the budget is ours, and answers what the paper leaves open: how to choose lambda_1.
+    Source: Null-TTA (arXiv 2511.20889), algorithm 1; the budget is this project's, a way to choose lambda_1, which the paper leaves open.
     Differs: the text branch is evaluated once per step instead of in each inner step, and the chosen child's evaluation is the next step's
-    first; the numbers are the same. Noise is keyed by (seed, sample, step) instead of by the time alone. The released code's penalty
-    is 33 % above what guidance implies (s = 7.5); `NullTTA.released()` copies that. A last step without noise has no "sampler" KL: only
-    the prior acts there. Not copied: the U-Net in half precision with decoder and reward in float32 (the policies "fp16" and "bf16" are
-    near), negative prompts that are not truncated, and the one that the authors' script for SDXL has by default: give your own.
+    first; the numbers are the same. Noise is keyed by (seed, sample, step) instead of by the time alone. The released code's penalty is
+    33 % above the exact one (s = 7.5); `NullTTA.released()` copies that. A last step without noise has no "sampler" KL: only the prior has
+    an effect there. Not copied: the U-Net in half precision with decoder and reward in float32 (the policies "fp16" and "bf16" are
+    similar), negative prompts that are not truncated, and the default negative prompt of the authors' script for SDXL: give your own.
     """
 
     particles: int = attrs.field(default=3, validator=at_least(1))
@@ -95,35 +95,35 @@ class NullTTA:
     def released(cls, *, pooled: bool = False) -> "NullTTA":
         """The settings of the authors' code; run it with 100 steps.
 
-        Their script for SDXL is `pooled=True`: the pooled null embedding is steered too, under a prior of its own and the same variance.
-        Its guidance is 5.
+        Their script for SDXL is `pooled=True`: the pooled null embedding is steered too, with its own prior of the same variance. Its
+        guidance is 5.
         """
         return cls(guidance_factor="released", variable=NullEmbedding(pooled=pooled))
 
     @classmethod
     def fast(cls) -> "NullTTA":
-        """Three inner steps of three times the length at every step, in place of 5 to 25. What that costs in reward: see the page on
+        """Three inner steps of three times the length at every step, instead of 5 to 25. For the loss in reward, see the page on
         performance."""
         return cls(inner_min=3, inner_max=3, optimizer=steering.Adam(lr=3e-2))
 
     def __attrs_post_init__(self) -> None:
         if self.inner_max < self.inner_min:
-            raise InputError(f"NullTTA.inner_max is {self.inner_max}, but inner steps grow from inner_min, {self.inner_min}: give no less.")
+            raise InputError(f"NullTTA.inner_max is {self.inner_max}, but it must be at least inner_min, {self.inner_min}.")
         refuse_weights(self, self.kl_budget, reward_weight=self.reward_weight, penalty_weight=self.penalty_weight)
         if self.kl_budget is not None and self.stop_gain:
             raise InputError(
                 f"NullTTA.stop_gain is {self.stop_gain}, but with kl_budget the objective's weight changes from update to update, so that "
-                "gains cannot be compared: leave one of them out."
+                "gains cannot be compared. Leave one of them out."
             )
         if self.kl_budget is not None and (self.kernel, self.guidance_factor) != ("sampler", "exact"):
             raise InputError(
                 f"NullTTA.kernel is {self.kernel!r} and guidance_factor {self.guidance_factor!r}, but kl_budget counts the nats of the "
-                'sampler\'s own transitions: leave both out, or give "sampler" and "exact".'
+                'sampler\'s own transitions. Leave both out, or give "sampler" and "exact".'
             )
 
     @property
     def needs(self) -> Needs:
-        """DDIM with eta 1, whose children differ."""
+        """DDIM with eta 1, so that children differ."""
         training, many, gradient = self.kernel == "training", self.particles > 1, self.estimator.needs_gradient
         return Needs(self.variable, gradient, training, eta=1.0, stochastic=not training, children=many, one_trajectory=not many)
 
@@ -134,7 +134,7 @@ class NullTTA:
         return round(self.inner_min + (self.inner_max - self.inner_min) * Geometric(self.rate)(index, total))
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Choose a start; at each step maximise J, draw K children, and keep the best."""
+        """Choose a start; at each step maximise J, sample K children, and keep the best."""
         problem = problem.check(self.needs)
         if self.guidance_factor == "released":
             released_factor(problem)
@@ -151,15 +151,15 @@ class NullTTA:
                 optimizer, diminishing = self.optimizer(value), Diminishing(self.stop_gain)
                 for k in range(inner):
                     objective = partial(self.objective, problem, here, reference, multiplier=budget.multiplier)
-                    seen, gradient = self.estimator(objective, value, problem, (step.index, k))
-                    snapshot = seen.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
+                    evaluation, gradient = self.estimator(objective, value, problem, (step.index, k))
+                    snapshot = evaluation.snapshot(step.index, total, self.variable.write(controls, steering.detached(value)), gradient)
                     yield evolve(snapshot, readings=budget.readings)
-                    if diminishing.ended(seen.total.detach()):
+                    if diminishing.ended(evaluation.total.detach()):
                         break
                     before = steering.detached(value)
                     steering.ascend(optimizer, value, gradient)
                     diminishing.hold(value, before)
-                    budget.follow(here, seen)
+                    budget.follow(here, evaluation)
                 controls = self.variable.write(controls, steering.detached(value))
             controls = budget.spend(here, self.variable, controls)
 
@@ -187,6 +187,6 @@ class NullTTA:
             return Objective(look, 1.0, {"divergence": as_batch(multiplier, len(moved)) * moved})
         factor = released_factor(problem) if self.guidance_factor == "released" else 1.0
         weight = (self.penalty_weight or 0.0) * GeometricDecay(self.rate)(here.step.index, len(problem.steps))
-        apart = steering.difference(value, as_rows(self.variable.read(problem.controls), value))
-        penalties = {"divergence": weight * factor * moved, "prior": weight * prior(apart, self.variance, self.pooled_variance)}
+        change = steering.difference(value, as_rows(self.variable.read(problem.controls), value))
+        penalties = {"divergence": weight * factor * moved, "prior": weight * prior(change, self.variance, self.pooled_variance)}
         return Objective(look, self.reward_weight or 0.0, penalties)

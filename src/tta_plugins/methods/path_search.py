@@ -1,4 +1,4 @@
-"""Search over paths: noises N partly denoised samples back M times each, denoises them further than before, and keeps the best N.
+"""Search over paths: adds noise to each of N partly denoised samples M times, denoises the copies further, and keeps the best N.
 
 Notation (name -> paper): paths -> N, children -> M, back -> Delta_f, forward -> Delta_b, both in steps here; look.scores -> the verifier.
 """
@@ -25,22 +25,22 @@ from tta_plugins.methods.noise_search import CITATION
 
 @frozen
 class PathSearch:
-    """Keeps N paths; at each level draws M noised copies of each, runs them `forward` steps, and keeps the best N of the N M.
+    """Keeps N paths; at each level makes M noised copies of each, runs them `forward` steps, and keeps the best N of the N M.
 
     Attributes:
         paths: N of each prompt.
         children: M of each path.
         start: the step to which the first N samples are run.
-        back: how many steps a copy is noised back.
-        forward: how many steps it is run then, more than `back`.
+        back: the number of steps that noise takes a copy back.
+        forward: the number of steps that the copy is then run, more than `back`.
 
-    Noise keys: x_T of path c is row 0, child c, noises of its steps rows i + 1, child c; what leads copy m of path c back at level l is
-    the direction (l, m, c).
+    Noise keys: x_T of path c is row 0, child c, noises of its steps rows i + 1, child c; the noise that takes copy m of path c back at
+    level l is the direction (l, m, c).
 
     Cost: N start rows, then at each level N M forward rows and N M decodes and rewards; no backward.
     Source: inference-time scaling beyond denoising steps (arXiv 2501.09732), search over paths.
     Differs: written from the paper, which released no code. The paper gives levels as noise levels; these are steps of the sampler's
-    table. Solver history starts anew where a copy is noised back.
+    table. The solver history of a copy starts empty after noise was added.
     """
 
     paths: int = attrs.field(default=2, validator=at_least(1))
@@ -54,17 +54,17 @@ class PathSearch:
     def __attrs_post_init__(self) -> None:
         if self.forward <= self.back or self.back > self.start:
             raise InputError(
-                f"PathSearch goes forward by {self.forward} and back by {self.back} from step {self.start}, which leads nowhere or before "
-                "the first step. Give forward > back, and back <= start."
+                f"PathSearch goes forward by {self.forward} and back by {self.back} from step {self.start}, so it makes no progress or "
+                "goes before the first step. Give forward > back, and back <= start."
             )
 
     @property
     def needs(self) -> Needs:
-        """It noises x back, which the controls cannot repeat."""
+        """It adds noise to x, so that the controls alone cannot repeat the run."""
         return Needs(moves_x=True, one_trajectory=False)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Run N samples to the first level; go back and forth, keeping the best, until they are clean."""
+        """Run N samples to the first level; then go back and forward, and keep the best, until they are clean."""
         problem = problem.check(self.needs)
         total, controls = len(problem.steps), problem.controls
         state, level, turn = problem.start(controls, self.paths), min(self.start, total - 1), 0

@@ -24,18 +24,18 @@ def probability_regulariser(
 ) -> Scores:
     """Reg(z) = -[q(z) + mean over permutations of q(z[perm])], in nats; at least 4 log 2 (2 log 2 without permutations).
 
-    White noise has the least value and no gradient, because the bounds are clamped where they are trivial. Shifted, scaled or correlated
-    noise has a far larger value. z is cut in m vectors of dimension k = 4^subsample. `permutations` are of shape `(b, n)`, or `(b, p, n)`
-    as one tensor; one at a time is read and differentiated, so that memory does not grow with their number.
+    White noise has the lowest value and no gradient, because the bounds are clamped where they are trivial. Shifted, scaled or correlated
+    noise has a far larger value. z is cut into m vectors of dimension k = 4^subsample. `permutations` are of shape `(b, n)`, or `(b, p, n)`
+    as one tensor; they are read and differentiated one at a time, so that memory does not grow with their number.
 
     Raises:
-        InputError: if k does not divide the length of z.
+        InputError: k does not divide the length of z.
 
     Source: DNO (arXiv 2405.18881), the probability regularisation: lemmas on the mean and the covariance of m Gaussian vectors.
     """
     k = 4**subsample
     if value.shape[1] % k:
-        raise InputError(f"Noise of {value.shape[1]} numbers cannot be cut in vectors of {k} = 4^{subsample}. Use a smaller subsample.")
+        raise InputError(f"Noise of {value.shape[1]} numbers cannot be cut into vectors of {k} = 4^{subsample}. Use a smaller subsample.")
     reg = -_log_probability(value, k)
     if permutations is not None:
         reg = reg - _mean_over(permutations.unbind(1) if isinstance(permutations, Tensor) else permutations, value, k)
@@ -43,7 +43,7 @@ def probability_regulariser(
 
 
 def _mean_over(permutations: Iterable[Permutation], value: Float[Tensor, "b n"], k: int) -> Scores:
-    """The mean of q over permutations. Its gradient is summed up while the mean is, so that no permutation is kept or drawn twice."""
+    """The mean of q over permutations. Its gradient is summed in the same loop, so that no permutation is kept or generated twice."""
     differentiated = torch.is_grad_enabled() and value.requires_grad
     total, slope, count = value.new_zeros(value.shape[0]), torch.zeros_like(value), 0
     for permutation in permutations:
@@ -53,7 +53,7 @@ def _mean_over(permutations: Iterable[Permutation], value: Float[Tensor, "b n"],
         if differentiated:
             slope.scatter_add_(1, index, torch.autograd.grad(likely.sum(), shuffled)[0])
         total, count = total + likely.detach(), count + 1
-    zero = ((value - value.detach()) * slope).sum(1)  # it has the gradient that the total has lost
+    zero = ((value - value.detach()) * slope).sum(1)  # its value is 0 and its gradient is that of the total, which was detached
     return (total + zero) / count
 
 

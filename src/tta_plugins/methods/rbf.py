@@ -1,7 +1,6 @@
-"""RBF: chains that go to the next step as soon as a child is better, and spend the saved budget there.
+"""RBF: chains that go to the next step as soon as a child is better, and use the saved budget there.
 
-Notation (name -> paper): evaluations -> N, chains -> C, quota -> the evaluations that a step may spend,
-standing -> a chain's x at its own step.
+Notation (name -> paper): evaluations -> N, chains -> C, quota -> the evaluations that a step may use.
 """
 
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ CITATION = """@inproceedings{kim2025rbf,
 
 
 @frozen
-class _Standing:
+class _Evaluated:
     """An evaluated state: the prediction at step `index`, its controls, and the look-ahead."""
 
     index: int
@@ -47,40 +46,41 @@ class _Standing:
 
 @attrs.define
 class _Chain:
-    """The state of a chain: its position, its budget and evaluations there, its best child there, and its best score so far."""
+    """The state of a chain: its current state, its budget and evaluations at this step, its best child, and its best score so far."""
 
-    standing: _Standing
+    current: _Evaluated
     budget: int
     used: int = 0
-    child: _Standing | None = None
+    child: _Evaluated | None = None
     best: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.best = self.standing.score
+        self.best = self.current.score
 
     def move(self, budget: int) -> None:
         """Go to the best child of this step."""
-        self.standing, self.child, self.used, self.budget = self.child or self.standing, None, 0, budget
+        self.current, self.child, self.used, self.budget = self.child or self.current, None, 0, budget
 
 
 @frozen
 class RBF:
-    """Draws children of a chain's x one by one; the chain moves to the first that beats all before, or to the best when the quota is spent.
+    """Samples children of a chain's x one by one. The chain moves to the first child that is better than all before, or to the best one
+    when the quota is used up.
 
     Attributes:
-        evaluations: N, denoiser evaluations for each prompt (guidance's two branches count as one).
+        evaluations: N, denoiser evaluations for each prompt (the two branches of guidance count as one).
         chains: C, independent searches for one prompt; the best is the result.
-        starts: candidates for x_T, of which each chain takes the one with the best look-ahead.
-        spend: "all"; the "released" code leaves up to C evaluations unspent.
+        starts: the number of candidates for x_T; each chain uses the one with the best look-ahead.
+        spend: "all"; the "released" code leaves up to C evaluations unused.
 
-    Noise keys: x_T of chain c, start j is row 0, child c * starts + j; draw n (from 0, anew at each step) of chain c at step i is row
-    i + 1, child n * chains + c.
+    Noise keys: x_T of chain c, start j is row 0, child c * starts + j; child n (from 0 at each step) of chain c at step i is row i + 1,
+    child n * chains + c.
 
-    Cost: `evaluations` denoiser rows of each branch, decodes and rewards; no backward. The paper takes 500 with FLUX-schnell in 10 steps.
+    Cost: `evaluations` denoiser rows of each branch, decodes and rewards; no backward. The paper uses 500 with FLUX-schnell in 10 steps.
     Source: rollover budget forcing (arXiv 2503.19385), algorithm 1.
-    Differs: the result is the best look-ahead at the last step, as there, which is what a last step to clean latents gives. Flow models
-    need a stochastic sampler ("flow-sde"); the paper's change of a flow's noise schedule is not implemented. Prompts and chains are
-    evaluated one row at a time, because each is at its own step.
+    Differs: the result is the best look-ahead at the last step, as there; this equals a last step to clean latents. Flow models need a
+    stochastic sampler ("flow-sde"); the paper's change of a flow's noise schedule is not implemented. Prompts and chains are evaluated one
+    row at a time, because each is at its own step.
     """
 
     evaluations: int = attrs.field(default=500, validator=at_least(1))
@@ -92,17 +92,19 @@ class RBF:
 
     @property
     def needs(self) -> Needs:
-        """DDIM with eta 1, whose children differ; any reward."""
+        """DDIM with eta 1, so that children differ; any reward works."""
         return Needs(eta=1.0, children=True, one_trajectory=False)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Search for each prompt separately; a snapshot has all of them after the same number of draws."""
+        """Search for each prompt separately; a snapshot has all of them after the same number of children."""
         problem = problem.check(self.needs)
         steps = len(problem.steps)
         quota = (self.evaluations - self.chains * self.starts) // (steps * self.chains)
         if quota < 1:
             least = self.chains * (self.starts + steps)
-            raise InputError(f"RBF.evaluations is {self.evaluations}, too few for one draw a step. Give at least {least}, or fewer starts.")
+            raise InputError(
+                f"RBF.evaluations is {self.evaluations}, too few for one child per step. Give at least {least}, or fewer starts."
+            )
         left = self.evaluations - self.chains * self.starts - (self.spend == "released")
         total = 1 + (left // self.chains if steps > 1 else 0)
         searches = [self._search(alone(problem, sample), quota, total) for sample in range(len(problem.prompts))]
@@ -110,14 +112,14 @@ class RBF:
             yield joined(found, problem.controls)
 
     def _search(self, problem: Problem, quota: int, total: int) -> Iterator[Snapshot]:
-        """The search for one prompt; each draw of each chain is one evaluation."""
+        """The search for one prompt; each child of each chain is one evaluation."""
         chains = [_Chain(self._start(problem, c), quota) for c in range(self.chains)]
         yield self._snapshot(problem, chains, 0, total)
         for draw in range(1, total):
             for c, chain in enumerate(chains):
-                here, row = chain.standing, chain.standing.index + 1
+                here, row = chain.current, chain.current.index + 1
                 noise = _noise(problem, row, chain.used * self.chains + c)
-                child = _seen(problem, here.prediction.sample(noise), row, here.controls.branched(row, noise[None]))
+                child = _evaluated(problem, here.prediction.sample(noise), row, here.controls.branched(row, noise[None]))
                 chain.used += 1
                 if chain.child is None or child.score > chain.child.score:
                     chain.child = child
@@ -129,28 +131,28 @@ class RBF:
                     chain.move(quota)
             yield self._snapshot(problem, chains, draw, total)
 
-    def _start(self, problem: Problem, c: int) -> _Standing:
+    def _start(self, problem: Problem, c: int) -> _Evaluated:
         """The best of a chain's starts."""
         noises = [_noise(problem, 0, c * self.starts + j)[None] for j in range(self.starts)]
-        seen = [_seen(problem, problem.started(noise), 0, problem.controls.branched(0, noise)) for noise in noises]
-        return max(seen, key=lambda start: start.score)
+        starts = [_evaluated(problem, problem.started(noise), 0, problem.controls.branched(0, noise)) for noise in noises]
+        return max(starts, key=lambda start: start.score)
 
     @staticmethod
     def _snapshot(problem: Problem, chains: list[_Chain], index: int, total: int) -> Snapshot:
-        best = max((chain.child or chain.standing for chain in chains), key=lambda standing: standing.score)
+        best = max((chain.child or chain.current for chain in chains), key=lambda state: state.score)
         counts = {name: [getattr(chain, name) for chain in chains] for name in ("used", "budget", "best")}
-        readings = counts | {"step": [chain.standing.index for chain in chains]}
+        readings = counts | {"step": [chain.current.index for chain in chains]}
         tensors = {name: torch.tensor(values)[:, None] for name, values in readings.items()}
         return evolve(problem.result(total, best.controls, best.look, readings=tensors), index=index)
 
 
-def _seen(problem: Problem, state: State, index: int, controls: Controls) -> _Standing:
+def _evaluated(problem: Problem, state: State, index: int, controls: Controls) -> _Evaluated:
     """One evaluation: the look-ahead at a step."""
     with torch.no_grad():
         prediction = problem.at(state, problem.steps[index]).predict(controls)
-        return _Standing(index, prediction, controls, problem.look(prediction.x0))
+        return _Evaluated(index, prediction, controls, problem.look(prediction.x0))
 
 
 def _noise(problem: Problem, row: int, child: int) -> Latents:
-    """A child's noise; that of child 0 is the controls' own."""
+    """A child's noise; for child 0 it is that of the controls."""
     return problem.noises(row, child) if child else problem.controls.noise[row]

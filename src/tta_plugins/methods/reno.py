@@ -38,22 +38,24 @@ class ReNO:
 
     Attributes:
         iterations: evaluations; the last one is not followed by an update.
-        regularisation: lambda_reg on minus the log-density of the norm of d standard normals, which is greatest at ||eps||^2 = d - 1.
-        optimizer: the update rule; the paper uses SGD with Nesterov's momentum. `LBFGS()` is the authors' alternative: up to 10 updates an
+        regularisation: lambda_reg, the weight of minus the log-density of the norm of d standard normals, which is highest at
+            ||eps||^2 = d - 1.
+        optimizer: the update rule; the paper uses SGD with Nesterov's momentum. `LBFGS()` is the authors' alternative: up to 10 updates per
             iteration, one sample after another.
-        clip: longest gradient, per sample.
-        project: after each step "norm" restores the first norm of eps, and "white" the spectrum and the blockwise norms of white noise.
+        clip: largest norm of the gradient, per sample.
+        project: after each step, "norm" restores the first norm of eps; "white" sets the spectrum and the blockwise norms to those of white
+            noise.
         estimator: `ZerothOrder()` or `Hybrid2()` for a reward without gradient.
         stop_at: stop when every sample's reward has reached this value.
 
-    If the sampler draws noises at its steps, these are not changed.
+    If the sampler adds noise at its steps, this noise is not changed.
 
-    Cost: each iteration T denoiser rows, a decode and a reward, forward and, but for the last, backward; with `LBFGS()` also as many as its
-    line searches evaluate, some 10 to 20 an iteration.
+    Cost: each iteration T denoiser rows, a decode and a reward, forward and, except in the last, backward. With `LBFGS()`, the line
+    searches add about 10 to 20 such evaluations per iteration.
     Source: ReNO (arXiv 2406.04312), algorithm 1; made for models of 1 to 4 steps (SD-Turbo, SDXL-Turbo, PixArt-DMD, FLUX-schnell). Its
     reward is 5 HPSv2 + ImageReward + 0.01 CLIP + 0.05 PickScore.
-    Differs: norms and clipping are per sample, so that each sample of a batch is independent, and in float32; DOODL (arXiv 2303.13703) is
-    near `ReNO(regularisation=0, project="norm")` with its sampler replaced.
+    Differs: norms and clipping are per sample, so that each sample of a batch is independent, and in float32. DOODL (arXiv 2303.13703) is
+    similar to `ReNO(regularisation=0, project="norm")` with another sampler.
     """
 
     iterations: int = attrs.field(default=50, validator=at_least(1))
@@ -68,7 +70,7 @@ class ReNO:
 
     @property
     def needs(self) -> Needs:
-        """The whole chain is differentiated, unless by finite differences."""
+        """The whole chain is differentiated, except by finite differences."""
         chain = not isinstance(self.estimator, ZerothOrder)
         return Needs(self.variable, gradient=self.estimator.needs_gradient, chain=chain, one_trajectory=self.iterations == 1)
 
@@ -89,10 +91,10 @@ class ReNO:
         for iteration in range(self.iterations):
             last = iteration + 1 == self.iterations
             with torch.set_grad_enabled(not last):
-                seen, gradient = (objective(value), ()) if last else self.estimator(objective, value, problem, (iteration,))
+                evaluation, gradient = (objective(value), ()) if last else self.estimator(objective, value, problem, (iteration,))
             gradient = steering.clipped(gradient, self.clip) if gradient else ()
-            now = seen.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
-            now = evolve(now, images=seen.look.images)
+            now = evaluation.snapshot(iteration, self.iterations, variable.write(problem.controls, steering.detached(value)), gradient)
+            now = evolve(now, images=evaluation.look.images)
             kept = kept.better(now) if kept else now
             if self._reached(kept.scores):
                 break
@@ -108,8 +110,8 @@ class ReNO:
             return self.optimizer(value)
 
         def evaluate() -> tuple[Scores, steering.Tensors]:
-            seen, gradient = self.estimator(partial(self.objective, problem), value, problem, (0,))
-            return seen.total, steering.clipped(gradient, self.clip)
+            evaluation, gradient = self.estimator(partial(self.objective, problem), value, problem, (0,))
+            return evaluation.total, steering.clipped(gradient, self.clip)
 
         return self.optimizer.optimizer(value, evaluate)
 

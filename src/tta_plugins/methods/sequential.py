@@ -12,13 +12,13 @@ from tta_core.values.typing import evolve, frozen
 
 @frozen
 class Sequential:
-    """Runs its methods in order; each starts from the controls at which the one before it ended.
+    """Runs its methods in order; each starts from the last controls of the previous one.
 
-    The controls that a method starts from are also its origin: a prior of the second method pulls towards the result of the first.
-    The result is the last method's; snapshots are numbered through all methods.
+    These controls are also the original ones for the method: a prior of the second method pulls towards the result of the first.
+    The result is that of the last method.
 
     Raises:
-        IncompatibleError: if two methods require different samplers.
+        IncompatibleError: two methods require different samplers.
     """
 
     methods: tuple[Method, ...]
@@ -57,7 +57,7 @@ class Sequential:
         )
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """One after another."""
+        """Run the methods one after another; each numbers its own snapshots."""
         for method in self.methods:
             problem.check(method.needs)
         controls = problem.controls

@@ -13,7 +13,7 @@ from tta_core.values.typing import frozen
 
 @runtime_checkable
 class TableRule(Protocol):
-    """A strength that depends on the step's place in the table."""
+    """A strength that depends on a step and on the whole table."""
 
     def at(self, step: Step, steps: Sequence[Step]) -> float:
         """The strength at one of the table's steps."""
@@ -32,7 +32,7 @@ def strength_at(strength: Strength, step: Step, steps: Sequence[Step]) -> float:
 
 @frozen
 class Increasing:
-    """strength * T w_t / sum_t w_t, w_t = abar_t / abar_t': more where less noise is taken away; the mean over the steps is `strength`.
+    """strength * T w_t / sum_t w_t, w_t = abar_t / abar_t': larger at steps that remove less noise; the mean over the steps is `strength`.
 
     Source: TFG (arXiv 2409.15761) section 4.2, "increase", with abar = a^2 / (a^2 + s^2) for any table.
     """
@@ -60,7 +60,8 @@ class Decreasing:
 
 @frozen
 class OfSignal:
-    """strength * sqrt(abar): less where x holds little of x0. Source: FreeDoM (arXiv 2303.09833), the authors' code for faces."""
+    """strength * sqrt(abar): smaller at steps where x contains little of x0. Source: FreeDoM (arXiv 2303.09833), the authors' code for
+    faces."""
 
     strength: float = attrs.field(validator=at_least(0))
 
@@ -71,14 +72,14 @@ class OfSignal:
 
 @frozen
 class Damped:
-    """lambda_t = lambda / (1 + 2 lambda v_t), v_t = 1 / (1 / variance + a^2 / s^2): weaker where the clean estimate is still uncertain.
+    """lambda_t = lambda / (1 + 2 lambda v_t), v_t = 1 / (1 / variance + a^2 / s^2): smaller while the clean estimate is uncertain.
 
     For x0 ~ N(mu, variance I) and R = -||x0 - y||^2 in latents, log E[exp(lambda R(x0)) | x] = lambda_t R(E[x0 | x]) + const, so that
     Universal Guidance with this strength has the exact clean estimate of the tilted density p(x0) exp(lambda R(x0)).
 
     Attributes:
         strength: lambda, weight of the reward in the tilted density.
-        variance: of each clean latent around its mean, given the prompt.
+        variance: the variance of each clean latent around its mean, given the prompt.
     """
 
     strength: float = attrs.field(validator=at_least(0))

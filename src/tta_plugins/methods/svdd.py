@@ -29,20 +29,21 @@ CITATION = """@misc{li2024svdd,
 
 @frozen
 class SVDD:
-    """x_{t-1} is drawn among M children of x_t with probability proportional to exp(v / alpha), v = R(x0^(x_{t-1})).
+    """x_{t-1} is sampled among M children of x_t with probability proportional to exp(v / alpha), v = R(x0^(x_{t-1})).
 
     Attributes:
-        children: M at each step but the last, which has one, not scored.
+        children: M at each step except the last, which has one child that is not scored.
         alpha: temperature, in units of the reward; a smaller one selects more strictly.
-        selection: "softmax", the paper's law, which tends to p(x0) exp(R / alpha) as M grows; "argmax" takes the best child, as the
-            released code does: it has no limit distribution, and the reward grows with M, without bound if the reward has none.
+        selection: "softmax", the paper's rule, whose distribution tends to p(x0) exp(R / alpha) as M grows; "argmax" uses the best child,
+        as
+            the released code does: it has no limit distribution, and the reward grows with M, without limit if the reward has no bound.
 
-    Noise keys: child c of step i is row i + 1, child c; the draw at step i takes the uniform (i,).
+    Noise keys: child c of step i is row i + 1, child c; the choice at step i uses the uniform (i,).
 
     Cost: M (T - 1) + 1 denoiser rows of each branch, M (T - 1) decodes and rewards, and the result; no backward.
     Source: SVDD (arXiv 2408.08252), algorithm 1, posterior-mean value.
-    Differs: a chosen child's evaluation is reused at the next step, so the cost is M (T - 1) + 1 evaluations; the released batched pipeline
-    pairs guidance branches and children wrongly, its unbatched one does not.
+    Differs: a chosen child's evaluation is reused at the next step, so the cost is M (T - 1) + 1 evaluations. The released batched pipeline
+    combines guidance branches and children wrongly; its unbatched one does not.
     """
 
     children: int = attrs.field(default=20, validator=at_least(1))
@@ -58,11 +59,11 @@ class SVDD:
 
     @property
     def needs(self) -> Needs:
-        """DDIM with eta 1, whose children differ; any reward."""
+        """DDIM with eta 1, so that children differ; any reward works."""
         return Needs(eta=1.0, children=self.children > 1, one_trajectory=self.children == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """At each step draw the children, score their look-aheads at the next step, and choose."""
+        """At each step, sample the children, score their look-aheads at the next step, and choose."""
         problem = problem.check(self.needs)
         controls, total = problem.controls, len(problem.steps)
         here = problem.at(problem.start(controls), problem.steps[0])

@@ -38,23 +38,23 @@ class TFG:
     Delta_0 = y - x0^ after `iterations` steps y <- y + mu_t d f~(y) / dy from x0^.
 
     Attributes:
-        rho, mu: strengths of the guidance through x and at the clean estimate; 0 leaves that part out.
-        sigma: standard deviation of n_i; 0 uses the estimate alone, once.
+        rho, mu: strengths of the guidance through x and at the clean estimate; 0 switches that part off.
+        sigma: standard deviation of n_i; with 0 there is one sample, the estimate itself.
         sigma_schedule: "decrease": sigma s / sqrt(a^2 + s^2); "constant": sigma.
-        samples: n, Monte Carlo samples, the same ones in both parts of a repetition.
+        samples: n, Monte Carlo samples, the same in both parts of a repetition.
         iterations: inner steps at the clean estimate.
-        repetitions: times a step is made; between two the next x is noised back.
-        weight: of the reward in the exponential, one over its temperature.
+        repetitions: how often a step is repeated; before each repetition noise is added to the next x.
+        weight: the reward's weight in the exponential, 1 / temperature.
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of the gradients; those that perturb images do not estimate the expectation.
+        estimator: how the gradients are computed; those that perturb images do not estimate the expectation.
 
-    Noise keys of repetition r, in the order of use: n_i is `like(x, step, r, 1, i)`; x' is drawn with row step + 1,
-    child r; the way back with `like(x, step, r)`, none after the last.
+    Noise keys of repetition r, in the order of use: n_i is `like(x, step, r, 1, i)`; x' is sampled with row step + 1,
+    child r; the noise back is `like(x, step, r)`, except after the last.
     Cost: each repetition 2 denoiser rows, forward and backward (forward alone with rho 0), and n (1 + iterations) decodes and rewards.
-    Source: TFG (arXiv 2409.15761), algorithm 1; the defaults are its style transfer's.
-    Differs: latents are never clamped, where the released code does so by default; its `clip_scale` does nothing for images. At a step
-    with a = 0, where x holds nothing of x0, rho is 0.
+    Source: TFG (arXiv 2409.15761), algorithm 1; the defaults are those of its style transfer.
+    Differs: latents are never clamped, which the released code does by default; its `clip_scale` has no effect for images. At a step
+    with a = 0, where x contains nothing of x0, rho is 0.
     """
 
     rho: Strength = attrs.field(factory=lambda: Increasing(0.25))
@@ -77,7 +77,7 @@ class TFG:
         return Needs(gradient=self.estimator.needs_gradient, eta=1.0, moves_x=True, one_trajectory=self.repetitions == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample; at each step guide through x and at the clean estimate, and go back to repeat it."""
+        """Sample; at each step guide through x and at the clean estimate, and repeat the step."""
         problem = problem.check(self.needs)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
         for step in problem.steps:
@@ -104,20 +104,24 @@ class TFG:
         mu = strength_at(self.mu, step, problem.steps)
         clean = smoothed(problem, self.clamp, self._noises(problem, step, r, x), self.weight)
         look_ahead = LookAhead(problem, here, clean)
-        seen: Objective | None = None
+        evaluation: Objective | None = None
         shift = torch.zeros_like(x)
         gradient: tuple[Latents, ...] = ()
         if rho:
-            seen, gradient = self.estimator(look_ahead, (x,), problem, (step.index, r, 0))
+            evaluation, gradient = self.estimator(look_ahead, (x,), problem, (step.index, r, 0))
             shift = step.a_next / step.a * rho * gradient[0]
         prediction = look_ahead.prediction
         y = prediction.x0
         for i in range(self.iterations if mu else 0):
             inner, change = self.estimator(clean, (y,), problem, (step.index, r, 2, i))
-            seen, gradient = (seen, gradient) if seen else (inner, change)
+            evaluation, gradient = (evaluation, gradient) if evaluation else (inner, change)
             y = y + mu * change[0]
         shift = shift + step.a_next * (y - prediction.x0)
-        snapshot = seen.snapshot(step.index, total, controls, gradient) if seen else Snapshot(step.index, total, controls, prediction.x0)
+        snapshot = (
+            evaluation.snapshot(step.index, total, controls, gradient)
+            if evaluation
+            else Snapshot(step.index, total, controls, prediction.x0)
+        )
         return snapshot, evolve(prediction, transition=prediction.transition.shifted(shift))
 
     def _noises(self, problem: Problem, step: Step, r: int, x: Latents) -> list[Latents]:

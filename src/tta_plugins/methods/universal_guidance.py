@@ -40,24 +40,26 @@ class UniversalGuidance:
     """y = x0^ + strength (s^2 / a) dR(D(x0^)) / dx + Delta, Delta from `backward_steps` of ascent on R(D(x0^ + Delta)); x' = step(x, y).
 
     Attributes:
-        strength: of the forward guidance; it multiplies the reward, so no value suits two rewards. 0 leaves it out. `Damped` is exact for
-            a quadratic reward on Gaussian data.
-        repetitions: times a step is made; between two the next x is noised back (self-recurrence).
-        backward_steps: of the backward guidance, none by default.
-        optimizer: of the backward guidance, new at each repetition; plain ascent, where the authors have `Adam(0.005)` on images.
-        space: of the backward guidance: "latents", or "pixels" (images in [0, 1], clamped, which are encoded again).
-        start: of the backward guidance: the "unguided" x0^ as in the paper, or the "guided" one, as in the authors' code.
-        branch: the estimate that the forward guidance uses: that of "both" branches, or of "null" alone (the authors' boxes).
+        strength: strength of the forward guidance; it multiplies the reward's gradient, so each reward needs its own value. 0 switches it
+            off. `Damped` is exact for a quadratic reward on Gaussian data.
+        repetitions: how often a step is repeated; before each repetition noise is added to the next x (self-recurrence).
+        backward_steps: the number of steps of the backward guidance; none by default.
+        optimizer: the update rule of the backward guidance, with a new state at each repetition; plain ascent by default, while the authors
+            use `Adam(0.005)` on images.
+        space: where the backward guidance works: "latents", or "pixels" (images in [0, 1], clamped, which are then encoded).
+        start: where the backward guidance starts: the "unguided" x0^ as in the paper, or the "guided" one, as in the authors' code.
+        branch: the estimate that the forward guidance uses: that of "both" branches, or of "null" alone (the authors' bounding boxes).
         updates: the steps that are guided.
         clamp: clamp look-aheads to [0, 1] before the reward.
-        estimator: of both gradients.
+        estimator: how both gradients are computed.
 
-    Noise keys: x' of repetition r is drawn with row step + 1, child r; the way back after it with `like(x, step, r)`, none after the last.
+    Noise keys: x' of repetition r is sampled with row step + 1, child r; the noise back after it is `like(x, step, r)`, except after the
+    last.
     Cost: each repetition 2 denoiser rows, 1 decode and 1 reward, forward and backward; each backward step 1 decode and reward more.
     Source: Universal Guidance (arXiv 2302.07121), algorithm 1.
-    Differs: at a step with a = 0, where x holds nothing of x0, there is no forward guidance. The released code's DDIM sampler has no
-    backward guidance; where it has, it runs without classifier-free guidance, samples the encoding, and stops a sample below a loss of
-    1e-5, which is every sample where the loss is minus a similarity. Losses of several prompts are not mixed here.
+    Differs: at a step with a = 0, where x contains nothing of x0, there is no forward guidance. The released code's DDIM sampler has no
+    backward guidance; its other sampler runs without classifier-free guidance, samples the encoding, and stops a sample below a loss of
+    1e-5, which is every sample if the loss is minus a similarity. Losses of several prompts are not mixed here.
     """
 
     strength: Strength = 5.0
@@ -75,11 +77,11 @@ class UniversalGuidance:
 
     @property
     def needs(self) -> Needs:
-        """A gradient of the reward; any sampler, the authors' is DDIM with eta 0."""
+        """A gradient of the reward; any sampler works, and the authors use DDIM with eta 0."""
         return Needs(gradient=self.estimator.needs_gradient, moves_x0=True, one_trajectory=self.repetitions == 1)
 
     def align(self, problem: Problem) -> Iterator[Snapshot]:
-        """Sample; at each step guide forward, then backward, and go back to repeat it."""
+        """Sample; at each step guide forward, then backward, and repeat the step."""
         problem = problem.check(self.needs)
         self._check(problem)
         controls, state, total = problem.controls, problem.start(problem.controls), len(problem.steps)
@@ -90,10 +92,10 @@ class UniversalGuidance:
                 here = problem.at(state, step)
                 if strength:
                     objective = LookAhead(problem, here, of_x0(problem, self.clamp), null_alone=self.branch == "null")
-                    seen, gradient = self.estimator(objective, (state.x,), problem, (step.index, r, 0))
+                    evaluation, gradient = self.estimator(objective, (state.x,), problem, (step.index, r, 0))
                     x0 = objective.prediction.x0
                     y = x0 + strength * step.s**2 / step.a * gradient[0]
-                    snapshot = seen.snapshot(step.index, total, controls, gradient)
+                    snapshot = evaluation.snapshot(step.index, total, controls, gradient)
                 else:
                     with torch.no_grad():
                         y = x0 = here.predict(controls).x0
@@ -102,7 +104,7 @@ class UniversalGuidance:
                     begin = x0 if self.start == "unguided" else y
                     y = y + self.backward(problem, begin, (step.index, r)) - begin
                 yield evolve(snapshot, readings={"shift": steering.norm((y - x0,))})
-                after = here.believe(y).sample(transition_noise(problem, step, r))
+                after = here.from_x0(y).sample(transition_noise(problem, step, r))
                 if r + 1 < self.repetitions:
                     state = evolve(state, x=step.back(after.x, back_noise(problem, step, r, after.x)))
             state = after
@@ -130,7 +132,7 @@ class UniversalGuidance:
             return cast(EncodesImages, _original(problem.backbone)).encode_image(value[0].detach().clamp(0, 1))
 
     def _check(self, problem: Problem) -> None:
-        """What `Needs` cannot say."""
+        """Checks a requirement that `Needs` cannot express."""
         if self.space == "pixels" and self.backward_steps and not isinstance(_original(problem.backbone), EncodesImages):
             raise IncompatibleError(
                 f"Cannot use space='pixels' with {name_of(problem.backbone)}. This is because images have to be encoded again, but it "
@@ -139,5 +141,5 @@ class UniversalGuidance:
 
 
 def _original(backbone: Backbone) -> Backbone:
-    """The backbone in the wrappers of memory policies, which wrap no encoder of images."""
+    """The backbone inside the wrappers of memory policies, which do not pass `encode_image` on."""
     return _original(backbone.backbone) if isinstance(backbone, WrappedBackbone) else backbone

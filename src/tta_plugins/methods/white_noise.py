@@ -18,7 +18,7 @@ _BLOCK = 4
 
 @torch.no_grad()
 def project(value: Tensors, start: Tensors, projection: Projection | None) -> None:
-    """Replace steered noises `(b, rows, c, h, w)` by their projections, in place; `start` is what they were at first. None leaves them."""
+    """Replaces steered noises `(b, rows, c, h, w)` by their projections, in place; `start` are the first noises. None changes nothing."""
     for tensor, first in zip(value, start, strict=True):
         tensor.copy_(projected(tensor.transpose(0, 1), first.transpose(0, 1), projection).transpose(0, 1))
 
@@ -49,7 +49,7 @@ def _flat_spectrum(noise: Noises) -> Noises:
 
 
 def _rings(height: int, width: int) -> Int[Tensor, "h w"]:
-    """The ring of each frequency. A single frequency has one value, so rings hold at least the four nearest ones."""
+    """The ring of each frequency. A single frequency has one value, so each ring has at least four frequencies."""
     rows, columns = (torch.fft.fftfreq(size).abs() * 2 for size in (height, width))
     rings = max(1, min(height, width) // 4)
     radius = torch.maximum(rows[:, None], columns[None])
@@ -57,7 +57,7 @@ def _rings(height: int, width: int) -> Int[Tensor, "h w"]:
 
 
 def _blockwise(noise: Noises) -> Noises:
-    """Blocks of 4 x 4, or of what divides the height and the width."""
+    """Scales each block of 4 x 4 pixels, or of the largest size that divides height and width, to its expected norm."""
     rows, columns = (math.gcd(size, _BLOCK) for size in noise.shape[-2:])
     blocks = rearrange(noise, "k b c (h p) (w q) -> k b h w (c p q)", p=rows, q=columns)
     length = blocks.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(noise.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Samplers of few steps for consistency models, x0 in one evaluation: LCM, and TCD, whose gamma says how far a step goes back in noise.
+"""Few-step samplers for consistency models, which predict x0 in one evaluation: LCM, and TCD, whose gamma sets how much noise a step adds.
 
 Source: Latent Consistency Models (arXiv 2310.04378) algorithm 3; Trajectory Consistency Distillation (arXiv 2402.19159) algorithm 2.
 """
@@ -16,7 +16,7 @@ _SIGMA_DATA = 0.5
 
 
 def lcm(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """LCM: every step noises x0 again, so it has no eta. The last step draws no noise."""
+    """LCM: every step adds new noise to x0, so it has no eta. The last step adds no noise."""
     read = Native.of(native)
     shares, times = read.alphas_cumprod, _times(read, steps, shape, "LCMScheduler")
     here = [_point(float(shares[int(time)])) for time in times]
@@ -28,7 +28,7 @@ def lcm(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler
 
 
 def tcd(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """TCD; its own eta is 0, as in the pipelines' calls. A step goes to (1 - eta) of the next time, and noises x from there up to it."""
+    """TCD; its own eta is 0, as in the pipelines' calls. A step goes to (1 - eta) of the next time, and adds noise to x up to that time."""
     read = Native.of(native)
     shares, times = read.alphas_cumprod, _times(read, steps, shape, "TCDScheduler")
     after = [*times[1:], 0.0]
@@ -43,7 +43,7 @@ def tcd(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler
 
 
 def _times(read: Native, steps: int, shape: Shape, own: str) -> list[float]:
-    """Every k-th of the times of the distillation (50 by default), latest first; or the user's own."""
+    """Every k-th of the distillation's times (50 by default), latest first; or the times that the user gave."""
     if read.is_a(own):
         return floats(read.timed(steps, shape).timesteps)
     if read.sampler.timesteps is not None or read.sampler.sigmas is not None:

@@ -12,8 +12,8 @@ _DDIM = ("DDIMScheduler", "DDIMParallelScheduler")
 
 
 def ddim(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """DDIM; its own eta is 0. A step ends T // N training times earlier (at the next of times of the user's own), and the last where
-    `set_alpha_to_one` says."""
+    """DDIM; its own eta is 0. A step ends T // N training times earlier, or at the user's next time; `set_alpha_to_one` decides where the
+    last one ends."""
     read = Native.of(native)
     shares, own = read.alphas_cumprod, read.is_a(*_DDIM)
     times = _times(read, steps, shape, *_DDIM)
@@ -28,7 +28,7 @@ def ddim(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedule
 
 
 def ddpm(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """DDPM with the posterior's variance ("fixed_small"); its own eta is 1. A step ends at the next one's time, the last at x0."""
+    """DDPM with the posterior's variance ("fixed_small"); its own eta is 1. A step ends at the next step's time, the last at x0."""
     read = Native.of(native)
     times = _times(read, steps, shape, "DDPMScheduler", "DDPMParallelScheduler")
     here = [_point(float(read.alphas_cumprod[int(time)])) for time in times]

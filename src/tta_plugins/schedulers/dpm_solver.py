@@ -1,6 +1,6 @@
-"""DPM-Solver++ of order 1 and 2 (midpoint), and their SDE.
+"""DPM-Solver++ of order 1 and 2 (midpoint), and their SDE forms.
 
-Source: DPM-Solver++ (arXiv 2211.01095) algorithm 2. The order drops to 1 at the first step, and where diffusers drops it at the last.
+Source: DPM-Solver++ (arXiv 2211.01095) algorithm 2. The order is 1 at the first step, and at the last if diffusers lowers it there.
 """
 
 import math
@@ -13,7 +13,7 @@ from tta_plugins.schedulers.reading import Eta, Native, Point, Shape, floats
 
 
 def dpm_solver(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """DPM-Solver++; its own eta is 0. A flow-matching model's own sigmas are taken at second order."""
+    """DPM-Solver++; its own eta is 0. For a flow-matching model it uses the model's sigmas at second order."""
     read = Native.of(native)
     if read.is_a("DPMSolverMultistepScheduler"):
         return _own(read, steps, eta, shape)
@@ -27,7 +27,7 @@ def dpm_solver(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSc
 
 
 def dpm_solver_sde(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """DPM-Solver++ that draws the posterior's noise: its own eta is 1."""
+    """DPM-Solver++ with the posterior's noise: its own eta is 1."""
     return dpm_solver(native, steps, 1.0 if eta is None else eta, shape)
 
 

@@ -1,4 +1,4 @@
-"""Euler in sigmas, x = x0 + sigma eps, and its ancestral form. The network is shown x / sqrt(1 + sigma^2).
+"""Euler in sigmas, x = x0 + sigma eps, and its ancestral form. The network's input is x / sqrt(1 + sigma^2).
 
 Source: Karras et al. (arXiv 2206.00364) algorithm 1; k-diffusion's `sample_euler_ancestral`.
 """
@@ -15,7 +15,7 @@ def euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedul
     if read.is_a("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"):
         timed = read.timed(steps, shape)
         times, initial_std = floats(timed.timesteps), float(timed.init_noise_sigma)
-        sigmas = floats(timed.sigmas)[: len(times) + 1]  # "log_linear" interpolation makes one more, which no step comes to
+        sigmas = floats(timed.sigmas)[: len(times) + 1]  # "log_linear" interpolation makes one more, which no step uses
     else:
         spacing = read.setting("timestep_spacing", "linspace")
         times = read.spaced(steps, spacing)
@@ -27,5 +27,5 @@ def euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedul
 
 
 def euler_ancestral(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """Euler that draws the posterior's noise: its own eta is 1."""
+    """Euler with the posterior's noise: its own eta is 1."""
     return euler(native, steps, 1.0 if eta is None else eta, shape)

@@ -1,4 +1,4 @@
-"""Flow matching, x = (1 - sigma) x0 + sigma eps: Euler, and its SDE by the posterior's noise.
+"""Flow matching, x = (1 - sigma) x0 + sigma eps: Euler, and its SDE with the posterior's noise.
 
 Source: flow matching (arXiv 2210.02747); the shift of time, Stable Diffusion 3 (arXiv 2403.03206) eq. 23.
 """
@@ -9,7 +9,7 @@ from tta_plugins.schedulers.reading import Eta, Native, Shape, floats
 
 
 def flow_euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """Flow Euler; its own eta is 0. With diffusers' `stochastic_sampling` each step noises x0 again and does not use x."""
+    """Flow Euler; its own eta is 0. With diffusers' `stochastic_sampling` each step adds new noise to x0 and does not use x."""
     read = Native.of(native)
     if not read.is_flow:
         raise IncompatibleError(
@@ -30,5 +30,5 @@ def flow_euler(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSc
 
 
 def flow_sde(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """Flow Euler that draws the posterior's noise: its own eta is 1."""
+    """Flow Euler with the posterior's noise: its own eta is 1."""
     return flow_euler(native, steps, 1.0 if eta is None else eta, shape)

@@ -1,4 +1,4 @@
-"""The pipeline's own sampler, if it is one of the family; otherwise DDIM or flow Euler instead of it, with a warning."""
+"""The pipeline's own sampler if its steps are Gaussian transitions of a table; otherwise DDIM or flow Euler, with a warning."""
 
 import warnings
 
@@ -24,16 +24,20 @@ _FAMILY = (
 
 
 class SamplerReplaced(UserWarning):
-    """The pipeline's own sampler is not used as it is; the message says what takes its place, and why."""
+    """The pipeline's own sampler is replaced or changed; the message says by what, and why."""
 
 
 def native(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianScheduler:
-    """The sampler that the pipeline came with. Warns with `SamplerReplaced` where it is outside the family, or clips x0."""
+    """The pipeline's own sampler. Warns with `SamplerReplaced` if it is replaced by another, or if it clips x0, which is left out.
+
+    Raises:
+        IncompatibleError: the sampler has learned variances.
+    """
     read = Native.of(native)
     if read.config.get("variance_type") in ("learned", "learned_range"):
         raise IncompatibleError(
             f"Cannot read {read.name} with variance_type={read.config['variance_type']!r}. This is because half of the "
-            "network's channels are variances for it, and the backbone returns only the other half. Give the pipeline a scheduler with "
+            "network's output channels are its variances, and the backbone returns only the other half. Give the pipeline a scheduler with "
             "fixed variances."
         )
     outside = _outside(read)
@@ -43,7 +47,7 @@ def native(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedu
         return instead(native, steps, eta, shape)
     clipping = [name for name in ("clip_sample", "thresholding") if read.config.get(name)]
     if clipping:
-        _warn(f"{read.name} is read without {' and '.join(clipping)}: latents have no range to be clipped to.")
+        _warn(f"{read.name} is read without {' and '.join(clipping)}: latents have no fixed range.")
     make = next(make for classes, make in _FAMILY if read.is_a(*classes))
     if make is dpm_solver and read.config["algorithm_type"] == "sde-dpmsolver++":
         make = dpm_solver_sde
@@ -51,7 +55,7 @@ def native(native: object, steps: int, eta: Eta, shape: Shape) -> GaussianSchedu
 
 
 def _outside(read: Native) -> str:
-    """Why a scheduler is not one Gaussian per step that a table gives; empty if it is."""
+    """Why a scheduler's steps are not Gaussian transitions that follow from a table; empty if they are."""
     config = read.config
     if not any(read.is_a(*classes) for classes, _ in _FAMILY):
         return "its step is not a Gaussian around a combination of the current x and the last two clean estimates"
@@ -62,7 +66,7 @@ def _outside(read: Native) -> str:
     if config.get("solver_type", "midpoint") != "midpoint":
         return f"solver_type={config['solver_type']!r} is another second-order formula"
     if config.get("variance_type", "fixed_small") not in (None, "fixed_small", "fixed_small_log"):
-        return f"variance_type={config['variance_type']!r} draws more noise than the posterior has has"
+        return f"variance_type={config['variance_type']!r} adds more noise than the posterior has"
     if config.get("scale_factors"):
         return "scale_factors change the size of x between steps"
     if config.get("invert_sigmas"):

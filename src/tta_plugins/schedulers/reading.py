@@ -1,4 +1,4 @@
-"""What is read from a diffusers scheduler object: class names, settings, the training table and the times. The object is never changed."""
+"""Reads a diffusers scheduler object: class names, settings, the training table and the times. The object is never changed."""
 
 import copy
 import inspect
@@ -21,7 +21,7 @@ from tta_core.values.trajectory import Step
 Table = Float[Tensor, " t"]
 Shape = tuple[int, int, int]
 Point = tuple[float, float]  # (a, s) of x = a x0 + s eps
-Eta = float | Schedule | None  # the share of the posterior's noise that is drawn; None: the sampler's own
+Eta = float | Schedule | None  # the share of the posterior's noise that a step adds; None: the sampler's own
 
 _OUTPUTS: Mapping[str, Output] = {
     "epsilon": "epsilon",
@@ -33,53 +33,53 @@ _OUTPUTS: Mapping[str, Output] = {
 
 @attrs.frozen
 class Native:
-    """A backbone's scheduler object, with its pipeline's timing and the user's own times."""
+    """A backbone's scheduler object, with its pipeline's timing and the times that the user gave."""
 
     scheduler: Any
     sampler: NativeSampler
 
     @classmethod
     def of(cls, sampler: object) -> "Native":
-        """From `backbone.sampler`. Raises `IncompatibleError` for what is not a diffusers scheduler."""
-        told = NativeSampler.of(sampler)
-        scheduler = told.scheduler
+        """From `backbone.sampler`. Raises `IncompatibleError` if it is not a diffusers scheduler."""
+        native = NativeSampler.of(sampler)
+        scheduler = native.scheduler
         if not isinstance(getattr(scheduler, "config", None), Mapping):
             raise IncompatibleError(
-                f"Cannot read a sampler from {type(scheduler).__name__}. This is because it has no config, as a diffusers scheduler has. "
-                "Pass a tta_core.Scheduler of your own as scheduler=, such as a tta_core.GaussianScheduler over a table."
+                f"Cannot read a sampler from {type(scheduler).__name__}. This is because it has no config, unlike a diffusers scheduler. "
+                "Pass your own tta_core.Scheduler as scheduler=, such as a tta_core.GaussianScheduler with a table."
             )
-        return cls(scheduler, told)
+        return cls(scheduler, native)
 
     @property
     def name(self) -> str:
-        """The scheduler's class."""
+        """The name of the scheduler's class."""
         return type(self.scheduler).__name__
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """All settings, its class's own defaults among them."""
+        """All settings, including the defaults of its class."""
         return cast(Mapping[str, Any], self.scheduler.config)
 
     def setting(self, name: str, default: Any) -> Any:
-        """A setting that somebody chose. A setting that the object took from its class's defaults gives `default`.
+        """The value of a setting that was chosen explicitly; `default` for a setting that the object took from its class's defaults.
 
-        So a sampler made from another's settings starts as diffusers' `from_config` would.
+        So a sampler that is made from another's settings starts with the same values as by diffusers' `from_config`.
         """
         return default if name in self.config.get("_use_default_values", ()) else self.config.get(name, default)
 
     def is_a(self, *classes: str) -> bool:
-        """Whether its class, or one it inherits from, has one of these names; diffusers need not be imported to know."""
+        """Whether its class, or a class that it inherits from, has one of these names; diffusers need not be imported for that."""
         return not {cls.__name__ for cls in type(self.scheduler).__mro__}.isdisjoint(classes)
 
     @property
     def is_flow(self) -> bool:
-        """Whether x = (1 - sigma) x0 + sigma eps: a flow-matching model."""
+        """Whether the sampler is for a flow-matching model, x = (1 - sigma) x0 + sigma eps."""
         named = any(cls.__name__.startswith("FlowMatch") for cls in type(self.scheduler).__mro__)
         return named or bool(self.config.get("use_flow_sigmas", False))
 
     @property
     def output(self) -> Output:
-        """What the network predicts."""
+        """The quantity that the network predicts. Raises `IncompatibleError` for an unknown prediction type."""
         kind = self.config.get("prediction_type", "flow_prediction" if self.is_flow else "epsilon")
         if kind not in _OUTPUTS:
             raise IncompatibleError(
@@ -99,10 +99,10 @@ class Native:
         return cast(Table, self.scheduler.alphas_cumprod.double().cpu())
 
     def timed(self, steps: int, shape: Shape) -> Any:
-        """A copy on which `set_timesteps` was called as the pipeline does. Raises `InputError` for what it refuses."""
+        """A copy on which `set_timesteps` was called as the pipeline does. Raises `InputError` if that call fails."""
         if self.sampler.is_set:
             return self.scheduler
-        # What a solver remembers of the last run may hold a graph, which cannot be copied, and is forgotten by set_timesteps anyway.
+        # A solver's outputs of the last run may hold a graph, which cannot be copied; set_timesteps removes them anyway.
         past: dict[int, Any] = {id(value): [] for name, value in vars(self.scheduler).items() if name == "model_outputs"}
         copied = copy.deepcopy(self.scheduler, past)
         arguments = {**self.sampler.timing(steps, shape), **self._given(copied)}
@@ -110,7 +110,7 @@ class Native:
         try:
             copied.set_timesteps(*count, device="cpu", **arguments)
         except (ValueError, TypeError) as error:
-            raise InputError(f"{self.name} cannot take {self._asked(steps)}: {error}") from error
+            raise InputError(f"{self.name} cannot use {self._requested(steps)}: {error}") from error
         return copied
 
     def _given(self, scheduler: Any) -> Mapping[str, object]:
@@ -119,23 +119,24 @@ class Native:
         for name in given:
             if name not in inspect.signature(scheduler.set_timesteps).parameters:
                 raise InputError(
-                    f"Cannot use {name} with {self.name}. This is because its `set_timesteps` takes none. Leave them out, or ask for "
+                    f"Cannot use {name} with {self.name}. This is because its `set_timesteps` takes none. Leave them out, or use "
                     "scheduler='euler', 'dpm++2m' or 'ddpm', which take timesteps."
                 )
         return {**({"sigmas": None} if "timesteps" in given and self.is_flow else {}), **given}
 
-    def _asked(self, steps: int) -> str:
+    def _requested(self, steps: int) -> str:
         own = {"timesteps": self.sampler.timesteps, "sigmas": self.sampler.sigmas}
         return next((f"the {name} {list(values)}" for name, values in own.items() if values), f"{steps} steps")
 
     def spaced(self, steps: int, spacing: str, *, beyond: int = 0) -> list[float]:
-        """The user's own training times; else latest first, as diffusers spaces them ("leading", "linspace" or "trailing").
+        """The user's training times; else latest first, spaced as by diffusers ("leading", "linspace" or "trailing").
 
-        `beyond` more are counted and left out at the end, where a sampler reserves its last time. Source: arXiv 2305.08891, table 2.
+        For a sampler that reserves its last times, `beyond` more times are spaced, and left out at the end. Source: arXiv 2305.08891,
+        table 2.
         """
         if self.sampler.sigmas is not None:
             raise InputError(
-                f"Cannot use sigmas with a sampler that takes the place of {self.name}. This is because it is made from training times. "
+                f"Cannot use sigmas with a sampler that replaces {self.name}. This is because it is made from training times. "
                 "Give timesteps, or leave scheduler='native'."
             )
         trained, offset, count = int(self.config["num_train_timesteps"]), int(self.setting("steps_offset", 0)), steps + beyond
@@ -152,11 +153,11 @@ class Native:
     def _own_times(self, trained: int) -> list[float]:
         times = [float(time) for time in self.sampler.timesteps or ()]
         if not all(0 <= time < trained for time in times) or any(one <= other for one, other in pairwise(times)):
-            raise InputError(f"timesteps are {times}, but training times fall from below {trained} to at least 0. Give them in that order.")
+            raise InputError(f"timesteps are {times}, but they must fall, from below {trained} to at least 0. Give falling times.")
         return times
 
     def sigmas_at(self, times: Sequence[float]) -> list[float]:
-        """Noise-to-signal ratios at training times, interpolated linearly between whole ones."""
+        """Noise-to-signal ratios at training times, interpolated linearly between whole times."""
         table = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
         at = torch.tensor(times, dtype=torch.float64, device="cpu")
         below = at.floor().long().clamp(0, len(table) - 2)
@@ -169,7 +170,7 @@ class Native:
         if not all(math.isfinite(number) for number in (*times, *chain(*here), *chain(*after))):
             raise InputError(
                 f"{self.name} has no times for {len(times)} steps: it gives {[float(time) for time in times]}. With `shift_terminal` it "
-                "divides by zero at one step. Take more steps."
+                "divides by zero at one step. Use more steps."
             )
         alphas = None if self.is_flow else self._training_alphas()
         return tuple(

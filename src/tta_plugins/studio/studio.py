@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tta_core.errors import TTAError
 from tta_core.running.folder import writable
-from tta_core.values.arguments import told
+from tta_core.values.arguments import error_text
 from tta_plugins.studio.asked import Asked, draw
 from tta_plugins.studio.job import Job, State
 from tta_plugins.studio.models import Models
@@ -72,7 +72,7 @@ class Studio:
                 traceback.print_exc()
                 ending = {
                     "phase": "failed",
-                    "message": f"{told(error)}. This is a defect; its traceback is where `tta studio` was started.",
+                    "message": f"{error_text(error)}. This is a defect; its traceback is where `tta studio` was started.",
                 }
         with self._lock:
             self._queue.remove(job)

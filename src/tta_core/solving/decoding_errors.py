@@ -1,0 +1,27 @@
+"""The error for decoded images that are not finite; it names the part that caused them."""
+
+from tta_core.errors import NotFiniteError
+from tta_core.protocols.backbone import Backbone
+from tta_core.values.provenance import name_of
+
+_HALF = ("torch.float16", "torch.bfloat16")
+
+
+def not_finite_images(backbone: Backbone) -> NotFiniteError:
+    """The error for images that are not finite: broken weights, half precision, or steering that went too far."""
+    what = f"{name_of(backbone)} decoded images that are not finite."
+    parameters = [(role, one) for role, network in backbone.networks.items() for one in network.parameters()]
+    broken = sorted({role for role, one in parameters if not one.is_meta and not one.isfinite().all()})
+    if broken:
+        return NotFiniteError(f"{what} The weights of its {' and '.join(broken)} hold a NaN or an infinity: load or download them again.")
+    half = sorted({role for role, one in parameters if str(one.dtype) in _HALF})
+    if half:
+        return NotFiniteError(
+            f"{what} Its {' and '.join(half)} compute in half precision, which may have overflowed: use float32 there, or memory='bf16' "
+            "for float16. Otherwise the steering left the range in which they work: use a smaller learning rate or rho, or a stronger "
+            "penalty."
+        )
+    return NotFiniteError(
+        f"{what} The steering left the range in which its networks work, or its decoder gives NaN by itself: try method='fixed'. Use a "
+        "smaller learning rate or rho, or a stronger penalty."
+    )
