@@ -5,6 +5,8 @@ inner step (Null-TTA), an image decoded and thrown away at every step and each s
 left out, which flatters them. Written from the counts in the papers' code, not copied from it.
 """
 
+from functools import cached_property
+
 import attrs
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -18,12 +20,17 @@ class Released:
     vae: object
     reward: object
 
+    @cached_property
+    def dtypes(self):
+        """Of the denoiser and of the decoder; read once, since diffusers looks through all modules for them."""
+        return self.unet.dtype, self.vae.dtype
+
     def denoise(self, x, embedding):
-        dtype = self.unet.dtype
+        dtype = self.dtypes[0]
         return self.unet(x.to(dtype), 500, encoder_hidden_states=embedding.to(dtype), return_dict=False)[0].float()
 
     def decode(self, x):
-        return self.vae.decode(x.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False)[0].float()
+        return self.vae.decode(x.to(self.dtypes[1]) / self.vae.config.scaling_factor, return_dict=False)[0].float()
 
     def look(self, x):
         return self.reward((self.decode(x) / 2 + 0.5).clamp(0, 1), ["a"] * x.shape[0])

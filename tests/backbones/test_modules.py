@@ -1,11 +1,11 @@
-"""What is read of a network's modules at each call is what diffusers and torch say of it."""
+"""What is read of a network's modules once a run is what diffusers and torch say of them."""
 
 import pytest
 import tiny_pipelines
 import torch
 from torch import nn
 
-from tta_plugins.backbones.modules import dtype_of, hooks_of, modules_of
+from tta_plugins.backbones.modules import Modules
 
 
 @pytest.fixture
@@ -13,32 +13,34 @@ def unet():
     return tiny_pipelines.unet()
 
 
-def test_every_module_is_walked(unet):
-    assert set(modules_of(unet)) == set(unet.modules())
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_dtype_is_that_of_diffusers(unet, dtype):
-    assert dtype_of(unet.to(dtype)) == unet.dtype == dtype
-
-
-def test_modules_kept_in_float32_do_not_decide(unet, monkeypatch):
-    first = next(name for name, _ in unet.named_parameters()).split(".")[0]
-    monkeypatch.setattr(type(unet), "_keep_in_fp32_modules", [first])
-    unet.to(torch.bfloat16).get_submodule(first).float()
-    assert dtype_of(unet) == unet.dtype == torch.bfloat16
+    assert Modules.of(unet.to(dtype)).dtype == unet.dtype == dtype
 
 
 def test_layerwise_casting_computes_in_its_own_dtype(unet):
     unet.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
-    assert "layerwise_casting" in hooks_of(unet)
-    assert dtype_of(unet) == unet.dtype == torch.float32
+    read = Modules.of(unet)
+    assert "layerwise_casting" in dict(read.hooks)
+    assert read.dtype == torch.float32
 
 
 def test_another_network_tells_its_own():
     class Engine(nn.Module):
         dtype = torch.float16
 
-    assert dtype_of(Engine()) == torch.float16
-    assert dtype_of(nn.DataParallel(Engine())) == torch.float16
-    assert dtype_of(nn.Identity()) == torch.float32
+    assert Modules.of(Engine()).dtype == Modules.of(nn.DataParallel(Engine())).dtype == torch.float16
+    assert Modules.of(nn.Identity()).dtype == torch.float32
+
+
+def test_they_hold_until_the_network_is_cast_or_replaced(unet):
+    read = Modules.of(unet)
+    assert read.hold(unet)
+    assert not read.hold(tiny_pipelines.unet())
+    assert not read.hold(unet.half())
+
+
+def test_layers_of_integers_are_quantised():
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(torch.ones(2, 2, dtype=torch.int8), requires_grad=False)
+    assert Modules.of(nn.Sequential(nn.Linear(2, 2), layer)).quantised == ("1",)

@@ -39,11 +39,11 @@ def channels_of(vae: VAE) -> int:
     return int(config.get("latent_channels") or config["z_dim"]) * (4 if _is_patched(vae) else 1)
 
 
-def decode(vae: VAE, x0: Latents) -> Images:
-    """Clean latents to RGB in [0, 1], not clamped, float32."""
+def decode(vae: VAE, x0: Latents, dtype: torch.dtype) -> Images:
+    """Clean latents to RGB in [0, 1], not clamped, float32; the VAE computes in `dtype`."""
     z = _unpatched(vae, x0) if _is_patched(vae) else _unscaled(vae.config, x0)
     video = _is_of_videos(vae)
-    images = vae.decode((z.unsqueeze(2) if video else z).to(dtype_of(vae)), return_dict=False)[0]
+    images = vae.decode((z.unsqueeze(2) if video else z).to(dtype), return_dict=False)[0]
     return (images[:, :, 0] if video else images).float() / 2 + 0.5
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tta_core.errors import IncompatibleError, InputError
 from tta_plugins.backbones.family import Pipeline, Traits
-from tta_plugins.backbones.modules import inside
+from tta_plugins.backbones.modules import Modules, inside
 from tta_plugins.backbones.offloading import is_offloaded, kept_for_backward
 from tta_plugins.backbones.quantised import gradients_pass
 
@@ -30,11 +30,15 @@ def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
-def called(network: nn.Module, traits: Traits, arguments: Mapping[str, Any]) -> Any:
+def called(modules: Modules, traits: Traits, arguments: Mapping[str, Any]) -> Any:
     """The denoiser's raw output. Raises `IncompatibleError` where its output should carry a graph and does not."""
+    network = modules.network
     args, kwargs = as_called(traits, arguments)
     is_differentiated = torch.is_grad_enabled() and carries_graph([*args, *kwargs.values()])
-    with kept_for_backward(network, is_differentiated), gradients_pass(network) if is_differentiated else nullcontext():
+    with (
+        kept_for_backward(modules) if is_differentiated else nullcontext(),
+        gradients_pass(modules) if is_differentiated else nullcontext(),
+    ):
         raw = network(*args, **kwargs, return_dict=False)[0]
     if is_differentiated and not carries_graph(raw):
         raise IncompatibleError(
@@ -59,9 +63,10 @@ def by_name(network: nn.Module, traits: Traits, args: tuple[Any, ...], kwargs: M
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-def check_repeatable(network: nn.Module, hooks: Mapping[str, Any]) -> None:
-    """Raises `IncompatibleError` for a denoiser whose output depends on its last calls, by its hooks."""
-    cached = next((name for name in hooks if any(word in name for word in _CACHES)), None)
+def check_repeatable(modules: Modules) -> None:
+    """Raises `IncompatibleError` for a denoiser whose output depends on its last calls."""
+    network = modules.network
+    cached = next((name for name, _ in modules.hooks if any(word in name for word in _CACHES)), None)
     if cached is None and getattr(inside(network), "is_cache_enabled", False):
         cached = "a feature cache"
     if cached is not None:

@@ -65,9 +65,9 @@ class DenoiserCall:
         mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
         again = DenoiserCall(self.drawing, mine)
         again = again if change is None else again.moved(change)
-        denoiser = self.drawing.networks["denoiser"]
-        with attention_moved(denoiser, embedding.attention):
-            raw = called(denoiser, self.drawing.family.traits, again.with_embedding(embedding))
+        modules = self.drawing.modules()
+        with attention_moved(modules.network, embedding.attention):
+            raw = called(modules, self.drawing.family.traits, again.with_embedding(embedding))
         return self.drawing.family.output(raw, again.x).float()
 
     def moved(self, change: Latents) -> "DenoiserCall":

@@ -1,13 +1,12 @@
 """Pipelines whose denoiser takes more than x, the time and the text; only their own call computes the rest."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from tta_core.errors import IncompatibleError
 from tta_plugins.backbones.autoencoder import channels_of
 from tta_plugins.backbones.denoiser import check_repeatable
 from tta_plugins.backbones.family import Family, Pipeline
-from tta_plugins.backbones.modules import inside
+from tta_plugins.backbones.modules import Modules, inside
 
 _PARTS = {
     "controlnet": ("a ControlNet", "its denoiser also takes the ControlNet's features of an image"),
@@ -16,11 +15,10 @@ _PARTS = {
 }
 
 
-def check(pipeline: Pipeline, family: Family, hooks: Mapping[str, Any]) -> None:
-    """Raises `IncompatibleError` for a pipeline that needs inputs which our own loop does not compute; `hooks` are the denoiser's."""
-    network = getattr(pipeline, family.traits.denoiser)
-    denoiser: Any = inside(network)
-    check_repeatable(network, hooks)
+def check(pipeline: Pipeline, family: Family, modules: Modules) -> None:
+    """Raises `IncompatibleError` for a pipeline that needs inputs which our own loop does not compute; `modules` are its denoiser's."""
+    denoiser: Any = inside(modules.network)
+    check_repeatable(modules)
     channels, told = denoiser.config.in_channels, channels_of(pipeline.vae) * family.traits.packing
     for part, (what, why) in _PARTS.items():
         if getattr(pipeline, part, None) is not None:

@@ -11,6 +11,7 @@ from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.native_sampler import Timing
 from tta_core.values.controls import Embedding
 from tta_core.values.typing import Latents, evolve, frozen
+from tta_plugins.backbones.modules import Modules
 
 Pipeline = Any
 Size = tuple[int, int]  # height and width in pixels
@@ -114,6 +115,10 @@ class FamilyBackbone(Backbone, Protocol):
     @property
     def channels(self) -> int:
         """Of the latents."""
+        ...
+
+    def modules(self, again: bool = False) -> Modules:
+        """What the denoiser's modules say; read `again` at the first step of a run, after which they are taken to stay as they are."""
         ...
 
 

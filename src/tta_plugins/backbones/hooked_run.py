@@ -22,7 +22,6 @@ from tta_plugins.backbones.denoiser_call import DenoiserCall
 from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 from tta_plugins.backbones.lockstep import Answer, LockstepRun, Place
 from tta_plugins.backbones.lockstep_parts import LockstepGuidance, LockstepScheduler, lockstep_backbone
-from tta_plugins.backbones.modules import hooks_of
 
 
 @attrs.frozen
@@ -71,8 +70,7 @@ class Steered:
 
     def begun(self, call: DenoiserCall, x: Latents, text: Embedding, null: Embedding | None) -> HookedRun:
         """The run of a call whose first step this is. Raises `IncompatibleError` for a denoiser whose output depends on its last calls."""
-        denoiser = self.drawing.networks["denoiser"]
-        check_repeatable(denoiser, hooks_of(denoiser))
+        check_repeatable(self.drawing.modules(again=True))
         scheduler = self._from(call, self._scheduler((x.shape[1], x.shape[2], x.shape[3])))
         guidance = guidance_of(self, null is not None)
         height, width = self._pixels(x)

@@ -1,11 +1,8 @@
-"""What the modules of a network say about it: its own class in wrappers, hooks, dtype.
-
-These are read at every call of a denoiser, whose modules can be thousands, so they walk the modules once without torch's `named_modules`,
-which takes some ten times as long.
-"""
+"""What the modules of a network say about it: its own class in wrappers, hooks, dtype, quantised layers."""
 
 from typing import Any, cast
 
+import attrs
 import torch
 from torch import nn
 
@@ -21,35 +18,53 @@ def inside(network: nn.Module) -> nn.Module:
         network = cast(nn.Module, within)
 
 
-def modules_of(network: nn.Module) -> list[nn.Module]:
-    """The network and all its modules; a module that is shared can be in it twice."""
-    modules: list[nn.Module] = [network]
-    for module in modules:  # grows while it is read
-        modules += filter(None, module._modules.values())
-    return modules
+@attrs.frozen(eq=False)
+class Modules:
+    """What was read of all modules of a network. A denoiser has thousands, and reading them takes milliseconds, so it is done once a run.
 
-
-def hooks_of(network: nn.Module) -> dict[str, Any]:
-    """The hooks of diffusers on the network and on its modules, by name; of several with one name, one."""
-    hooked = (vars(module)["_diffusers_hook"] for module in modules_of(network) if "_diffusers_hook" in vars(module))
-    return {name: hook for registry in hooked for name, hook in getattr(registry, "hooks", {}).items()}
-
-
-def dtype_of(network: nn.Module, hooks: dict[str, Any] | None = None) -> torch.dtype:
-    """What it computes in: that of its floating parameters, or what layerwise casting casts them to; of a network that is not diffusers',
-    its own `.dtype` if it has one. `hooks` are the network's, if they are known.
-
-    Differs: the same as diffusers' `.dtype`, which scans all modules for layerwise casting at each call.
+    Attributes:
+        dtype: what the network computes in: the model's `.dtype`, which differs from that of its parameters where they are quantised or
+            cast layer by layer.
+        hooks: diffusers' hooks on any module, with their names.
+        quantised: the layers, by name, with a weight of a quantiser's own class or of integers.
     """
-    from diffusers import ModelMixin  # here, since a pipeline's family is recognised without it
 
-    module = inside(network)
-    casting = (hooks_of(network) if hooks is None else hooks).get("layerwise_casting")
-    if casting is not None:
-        return cast(torch.dtype, casting.compute_dtype)
-    own = None if isinstance(module, ModelMixin) else getattr(module, "dtype", None)
-    if isinstance(own, torch.dtype):
-        return own
-    float32 = getattr(module, "_keep_in_fp32_modules", None) or ()
-    floating = (it.dtype for name, it in module.named_parameters() if it.is_floating_point() and not any(word in name for word in float32))
-    return next(floating, torch.float32)
+    network: nn.Module
+    dtype: torch.dtype
+    hooks: tuple[tuple[str, Any], ...]
+    quantised: tuple[str, ...]
+    _first: torch.dtype | None
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "Modules":
+        """Read them now."""
+        hooks: list[tuple[str, Any]] = []
+        quantised = []
+        for name, module in network.named_modules():
+            hooks += getattr(vars(module).get("_diffusers_hook"), "hooks", {}).items()
+            if any(_is_quantised(weight) for weight in module._parameters.values() if weight is not None):
+                quantised.append(name)
+        return cls(network, dtype_of(network), tuple(hooks), tuple(quantised), _first_dtype(network))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Modules":
+        """The same: a backbone's copy has another network, for which they do not hold."""
+        return self
+
+    def hold(self, network: nn.Module) -> bool:
+        """Whether they are of this network, which was not cast since."""
+        return network is self.network and _first_dtype(network) == self._first
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """What a network computes in; see `Modules`."""
+    told = getattr(inside(network), "dtype", None)
+    floating = (parameter.dtype for parameter in network.parameters() if parameter.dtype.is_floating_point)
+    return told if isinstance(told, torch.dtype) else next(floating, torch.float32)
+
+
+def _is_quantised(weight: nn.Parameter) -> bool:
+    return type(weight) is not nn.Parameter or not weight.dtype.is_floating_point
+
+
+def _first_dtype(network: nn.Module) -> torch.dtype | None:
+    return next((parameter.dtype for parameter in network.parameters()), None)

@@ -12,29 +12,26 @@ import torch
 from torch import nn
 
 from tta_core.errors import IncompatibleError
-from tta_plugins.backbones.modules import modules_of
+from tta_plugins.backbones.modules import Modules
 
 
 def is_offloaded(network: nn.Module) -> bool:
     """Whether hooks move its weights to the device for a call."""
     return any(
         vars(module).get("_hf_hook") is not None or ("_diffusers_hook" in vars(module) and _hook(module, "offload") is not None)
-        for module in modules_of(network)
+        for module in network.modules()  # of which a denoiser has thousands, and few have hooks
     )
 
 
 @contextmanager
-def kept_for_backward(network: nn.Module, is_differentiated: bool) -> Iterator[None]:
+def kept_for_backward(modules: Modules) -> Iterator[None]:
     """Inside, a call whose gradient will be asked for leaves the networks before it on the device.
 
     Raises `IncompatibleError` for weights that leave, or change, as soon as the call is over.
     """
-    if not is_differentiated:
-        yield
-        return
-    for module in modules_of(network):
-        if "_diffusers_hook" in vars(module):
-            _check_weights_stay(network, module)
+    network = modules.network
+    for name, registered in modules.hooks:
+        _check_weights_stay(network, name, registered)
     hook: Any = getattr(network, "_hf_hook", None)
     before = getattr(hook, "prev_module_hook", None)
     try:
@@ -46,15 +43,15 @@ def kept_for_backward(network: nn.Module, is_differentiated: bool) -> Iterator[N
             hook.prev_module_hook = before
 
 
-def _check_weights_stay(network: nn.Module, module: nn.Module) -> None:
-    group = getattr(_hook(module, "group_offload"), "group", None)
+def _check_weights_stay(network: nn.Module, name: str, hook: Any) -> None:
+    group = getattr(hook, "group", None) if "group_offload" in name else None
     if group is not None and torch.device(group.onload_device) != torch.device(group.offload_device):
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__} with group offloading. This is because its weights leave the device after each "
             "part of a call, and the backward needs them there. Use enable_model_cpu_offload or enable_sequential_cpu_offload, or a method "
             "without gradients (best-of-n)."
         )
-    if _hook(module, "layerwise_cast") is not None:
+    if "layerwise_cast" in name:
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__} with layerwise casting. This is because its weights are cast back after each "
             "layer's call, and the backward needs them as they were. Load it in bfloat16, or use a method without gradients (best-of-n)."

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import attrs
@@ -22,7 +22,7 @@ from tta_plugins.backbones.denoiser import called, device_of
 from tta_plugins.backbones.distilled import few_steps
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
-from tta_plugins.backbones.modules import dtype_of, hooks_of
+from tta_plugins.backbones.modules import Modules, dtype_of
 from tta_plugins.backbones.offloading import kept_for_backward
 from tta_plugins.backbones.steering_hook import steered
 
@@ -37,6 +37,7 @@ class PipelineBackbone:
     family: Family
     defaults: Defaults
     _float32: list[nn.Module] = attrs.field(factory=list, init=False, repr=False)
+    _modules: dict[str, Modules] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def __name__(self) -> str:
@@ -103,13 +104,25 @@ class PipelineBackbone:
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` where the denoiser needs more than text."""
-        hooks = hooks_of(self._denoiser)
-        check(self.pipeline, self.family, hooks)
-        dtype = dtype_of(self._denoiser, hooks)
+        modules = self.modules(again=step.index == 0)
+        check(self.pipeline, self.family, modules)
+        dtype = modules.dtype
         shown = self.family.shown((x * step.input_scale).to(dtype), step.time)
         told = self.family.conditioning(in_dtype(embedding, dtype))
-        with attention_moved(self._denoiser, embedding.attention):
-            return self.family.output(called(self._denoiser, self.family.traits, {**shown, **told}), x).float()
+        with attention_moved(modules.network, embedding.attention):
+            return self.family.output(called(modules, self.family.traits, {**shown, **told}), x).float()
+
+    def modules(self, again: bool = False) -> Modules:
+        """What the denoiser's modules say; read `again` at the first step of a run, after which they are taken to stay as they are."""
+        if again:
+            self._modules.clear()
+        return self._read("denoiser", self._denoiser)
+
+    def _read(self, role: str, network: nn.Module) -> Modules:
+        known = self._modules.get(role)
+        if known is None or not known.hold(network):
+            known = self._modules[role] = Modules.of(network)
+        return known
 
     @property
     def steers_attention(self) -> bool:
@@ -122,9 +135,9 @@ class PipelineBackbone:
 
     def decode(self, x0: Latents) -> Images:
         """Clean latents to RGB in [0, 1], not clamped."""
-        vae = self._autoencoder
-        with kept_for_backward(vae, torch.is_grad_enabled() and x0.requires_grad):
-            return autoencoder.decode(vae, x0)
+        modules = self._read("decoder", self._autoencoder)
+        with kept_for_backward(modules) if torch.is_grad_enabled() and x0.requires_grad else nullcontext():
+            return autoencoder.decode(modules.network, x0, modules.dtype)
 
     def encode_image(self, images: Images) -> Latents:
         """RGB in [0, 1] to clean latents."""

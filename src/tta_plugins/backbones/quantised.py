@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from tta_core.errors import IncompatibleError
-from tta_plugins.backbones.modules import modules_of
+from tta_plugins.backbones.modules import Modules
 
 
 @contextmanager
-def gradients_pass(network: nn.Module) -> Iterator[None]:
+def gradients_pass(modules: Modules) -> Iterator[None]:
     """Inside, a quantised layer whose output loses the graph of its input raises `IncompatibleError`."""
-    hooks = [layer.register_forward_hook(partial(_check, network)) for layer in modules_of(network) if _is_quantised(layer)]
+    network = modules.network
+    hooks = [network.get_submodule(name).register_forward_hook(partial(_check, network, name)) for name in modules.quantised]
     try:
         yield
     finally:
@@ -27,16 +28,9 @@ def gradients_pass(network: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-def _is_quantised(layer: nn.Module) -> bool:
-    """Whether a weight is of a quantiser's own class, or of integers."""
-    own = [weight for weight in layer._parameters.values() if weight is not None]
-    return any(type(weight) is not nn.Parameter or not weight.dtype.is_floating_point for weight in own)
-
-
-def _check(network: nn.Module, layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+def _check(network: nn.Module, name: str, layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
     told = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
     if told and torch.is_grad_enabled() and isinstance(output, Tensor) and not output.requires_grad:
-        name = next(name for name, module in network.named_modules() if module is layer)
         weight = next((type(weight).__name__ for weight in layer._parameters.values() if weight is not None), "")
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__}. This is because its layer {name} is quantised ({weight}) and has no "
