@@ -8,6 +8,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+import annotation_checks
+
+annotation_checks.install()
+
 FAULTS = Counter()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

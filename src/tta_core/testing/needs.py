@@ -29,8 +29,8 @@ class NeedsLaws(SnapshotLaws):
 
     def test_needs_variable_is_the_truth(self, method: Method) -> None:
         """Embeddings that the declared variable does not steer are not changed."""
-        problem = self.problem_for(method)
-        final, variable = solved(method, problem).controls, method.needs.variable
+        problem, final = self.recorded(method).problem, self.recorded(method).last.controls
+        variable = method.needs.variable
         allowed = variable.write(problem.controls, variable.read(final)) if variable else problem.controls
         assert torch.equal(allowed.text.tokens, final.text.tokens), "the text embedding changed, but needs.variable does not steer it"
         assert allowed.null is not None, "the mixture has a null embedding"
@@ -39,8 +39,7 @@ class NeedsLaws(SnapshotLaws):
 
     def test_needs_moves_x0_is_the_truth(self, method: Method) -> None:
         """Plain sampling from the last controls repeats the result exactly if the method changes neither x nor x0."""
-        problem = self.problem_for(method)
-        last = solved(method, problem)
+        problem, last = self.recorded(method).problem, self.recorded(method).last
         with torch.no_grad():
             difference = (problem.sample(last.controls) - last.x0).abs().max().item()
         if method.needs.moves_x or method.needs.moves_x0:

@@ -17,7 +17,7 @@ _CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors,
 
 settings.register_profile(
     "fast",
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     database=None,
     derandomize=True,

@@ -21,13 +21,14 @@ def device_of(network: nn.Module, pipeline: Pipeline) -> torch.device:
     """Where it computes; where hooks offload it, the device they move it to. Raises `InputError` for parameters on the meta device."""
     if is_offloaded(network):
         return torch.device(pipeline._execution_device)
-    left = next((name for name, parameter in network.named_parameters() if parameter.is_meta), None)
-    if left is not None:
+    parameters = list(network.parameters())
+    if any(parameter.is_meta for parameter in parameters):
+        left = next(name for name, parameter in network.named_parameters() if parameter.is_meta)
         raise InputError(
             f"The parameter {left} of {type(inside(network)).__name__} has no values: it is on the meta device, as a load that was "
             "interrupted or offloading hooks that were removed leave it. Load the pipeline again."
         )
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    return parameters[0].device if parameters else torch.device("cpu")
 
 
 def called(modules: Modules, traits: Traits, arguments: Mapping[str, Any]) -> Any:
