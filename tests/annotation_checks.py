@@ -10,7 +10,8 @@ from functools import partial, wraps
 from typing import Any, get_args
 
 import jaxtyping
-from jaxtyping import AbstractArray
+from beartype.roar import BeartypeCallHintViolation
+from jaxtyping import AbstractArray, TypeCheckError
 from jaxtyping._import_hook import Typechecker
 
 _whole = jaxtyping.jaxtyped
@@ -44,7 +45,10 @@ def _function(fn: Any, typechecker: Any) -> Any:
 def _switched(fn: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return (fn if jaxtyping.config.jaxtyping_disable else checked)(*args, **kwargs)
+        try:
+            return (fn if jaxtyping.config.jaxtyping_disable else checked)(*args, **kwargs)
+        except BeartypeCallHintViolation as error:
+            raise TypeCheckError(str(error)) from error  # a TypeError, as jaxtyping raises
 
     return call
 

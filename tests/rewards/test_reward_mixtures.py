@@ -6,7 +6,7 @@ from tiny_rewards import clip
 
 from tta_core.errors import IncompatibleError, InputError, RewardError
 from tta_core.protocols.reward import Card, Mixed, card_of, networks_of
-from tta_core.solving.scoring import checked, judged
+from tta_core.solving.scoring import checked, scored
 from tta_plugins.rewards.jpeg import Compressibility, Incompressibility
 from tta_plugins.rewards.mixtures import Minimum, Product, WeightedSum
 from tta_plugins.rewards.pixels import Brightness, Contrast, Darkness
@@ -52,7 +52,7 @@ def test_the_border_gets_the_parts_from_the_same_evaluation(mixture):
 
     reward = mixture({"bright": Brightness(), "counted": (counted, 0.5)})
     assert isinstance(reward, Mixed)
-    scores, parts = judged(reward, IMAGES, PROMPTS)
+    scores, parts = scored(reward, IMAGES, PROMPTS)
     assert list(parts) == ["bright", "counted"]
     assert len(calls) == 1
     torch.testing.assert_close(scores, reward(IMAGES, PROMPTS))
