@@ -516,10 +516,10 @@ def test_patched_denoisers_without_gradients_and_caches_are_refused(pipelines):
         tta_core.align(PROMPTS, backbone=pipe, method=DATE(rho=0.1), **options)
     flux_pipe = copy.deepcopy(pipelines("flux-dev"))
     flux_pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
-    with pytest.raises(IncompatibleError, match="depends on the calls before"):
+    with pytest.raises(IncompatibleError, match="depends on earlier calls"):
         tta_core.align(PROMPTS, backbone=backbone("flux-dev", flux_pipe), method="fixed", **options)
     with (
-        pytest.raises(IncompatibleError, match="depends on the calls before"),
+        pytest.raises(IncompatibleError, match="depends on earlier calls"),
         tta_core.steering_hook(backbone("flux-dev", flux_pipe), DATE(rho=0.1), brightness, prompts=PROMPTS),
     ):
         flux_pipe(PROMPTS, num_inference_steps=2, height=32, width=32, max_sequence_length=SHORT)

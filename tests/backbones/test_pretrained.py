@@ -26,7 +26,7 @@ def test_a_folder_is_loaded_in_the_dtype_and_onto_the_device_asked_for(folders):
     by_default = load_pipeline(str(folders("sd")))
     assert dtypes(by_default) == {torch.bfloat16 if has_gpu else torch.float32}
     assert resolved(by_default).device.type == ("cuda" if has_gpu else "cpu")
-    with pytest.raises(InputError, match="'cudda' is no device"):
+    with pytest.raises(InputError, match="'cudda' is not a device"):
         load_pipeline(str(folders("sd")), device="cudda")
 
 

@@ -392,12 +392,12 @@ def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
     )
     with torch.inference_mode():
         refused(pipe, DATE(), InputError, "inference_mode", lambda: stock("sd", pipe, 2))
-    refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe(["a"] * 3, num_inference_steps=2, height=32, width=32))
-    refused(pipe, DATE(), InputError, "one for each sample", lambda: pipe("a", guidance_scale=5.0, **SIZE))
+    refused(pipe, DATE(), InputError, "one prompt for each sample", lambda: pipe(["a"] * 3, num_inference_steps=2, height=32, width=32))
+    refused(pipe, DATE(), InputError, "one prompt for each sample", lambda: pipe("a", guidance_scale=5.0, **SIZE))
     refused(pipe, DATE(), InputError, "guidance 5, but the pipeline is called with 3", lambda: stock("sd", pipe, 2, guidance=3.0))
     pipe.scheduler = PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=True)
     with pytest.warns(SamplerReplaced):
-        refused(pipe, DATE(), IncompatibleError, "outside the family", lambda: stock("sd", pipe, 3))
+        refused(pipe, DATE(), IncompatibleError, "not Gaussian transitions", lambda: stock("sd", pipe, 3))
 
 
 @pytest.mark.parametrize("own", [{"timesteps": [900, 400, 10]}, {"sigmas": [9.0, 3.0, 0.5, 0.0]}])

@@ -122,7 +122,7 @@ def test_refusals_say_why():
         make("native", object())
     with pytest.raises(IncompatibleError, match="learned"):
         make("native", DDPMScheduler(**CURVE, variance_type="learned"))
-    with pytest.raises(InputError, match="cannot take 2000 steps"):
+    with pytest.raises(InputError, match="cannot use 2000 steps"):
         make("native", betas, steps=2000)
     with pytest.raises(InputError, match="more than the 1000"):
         make("ddim", PNDM, steps=2000)

@@ -1,6 +1,6 @@
-"""diffusers pipelines as backbones. A pipeline is recognised by the names of its classes; subclasses are too.
+"""diffusers pipelines as backbones. A pipeline is recognised by the names of its class and base classes.
 
-Those that draw with a ControlNet, an adapter or a mask are steered inside their own call: `tta_core.steering_hook`.
+Pipelines with a ControlNet, an adapter or a mask are steered inside their own call: `tta_core.steering_hook`.
 """
 
 from tta_core.plugins.hookspecs import Register, hookimpl
@@ -10,12 +10,12 @@ _HERE = "tta_plugins.backbones"
 
 @hookimpl
 def tta_register_backbones(register: Register) -> None:
-    """One family of pipelines each; "diffusers" loads a folder or a hub id, and the class it names decides the family."""
+    """One entry for each family of pipelines; "diffusers" loads a folder or a hub id, whose class decides the family."""
     register("diffusers", f"{_HERE}.pretrained:load_pipeline", "a folder or hub id in diffusers' layout")
     register(
         "stable-diffusion",
         f"{_HERE}.stable_diffusion:stable_diffusion",
-        "Stable Diffusion 1.x and 2.x, and what shares its pipeline",
+        "Stable Diffusion 1.x and 2.x, and models with the same pipeline",
         pipelines=(
             "StableDiffusionPipeline",
             "StableDiffusionImg2ImgPipeline",

@@ -1,7 +1,7 @@
-"""Energy-based cross-attention in a U-Net: each cross-attention layer moves the context that the next one is given.
+"""Energy-based cross-attention in a U-Net: each cross-attention layer changes the context that the next one gets.
 
-Hooks before the layers do it, for one call of the U-Net and in its thread alone, so that any attention processor serves. A layer's query q
-and keys k are those that it computes itself; W_k is its key projection.
+Hooks before the layers do this, for one call of the U-Net and only in its thread, so that it works with any attention processor. A layer's
+query q and keys k are those that it computes itself; W_k is its key projection.
 """
 
 import threading
@@ -19,7 +19,7 @@ Replaced = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def can_steer_attention(denoiser: nn.Module) -> bool:
-    """Whether every cross-attention layer is there to be hooked: eager, with plain projections, over one text context."""
+    """Whether every cross-attention layer can be hooked: not compiled, with plain projections, and with one text context."""
     compiled = inside(denoiser) is not denoiser or any(module._compiled_call_impl is not None for module in denoiser.modules())
     layers = _layers(denoiser)
     plain = all(type(layer.to_k) is nn.Linear and type(layer.to_q) is nn.Linear and layer.norm_cross is None for layer in layers)
@@ -27,30 +27,30 @@ def can_steer_attention(denoiser: nn.Module) -> bool:
 
 
 def _sees_images(denoiser: nn.Module) -> bool:
-    """Whether an IP-Adapter adds an image to the context; Kolors' projection of the text is no such."""
+    """Whether an IP-Adapter adds an image to the context; Kolors' projection of the text does not count."""
     held: Any = inside(denoiser)
     return getattr(denoiser, "encoder_hid_proj", None) is not None and held.config.get("encoder_hid_dim_type") != "text_proj"
 
 
 @contextmanager
 def attention_moved(denoiser: nn.Module, energy: AttentionEnergy | None) -> Iterator[None]:
-    """Inside, the U-Net's layers hand on c + C W_k; each call of it begins from the embedding that it is given."""
+    """Inside, each layer passes c + C W_k to the next; each call of the U-Net starts from its own embedding."""
     with ExitStack() as stack:
         if energy is not None:
             contexts = _Contexts(energy)
             stack.callback(denoiser.register_forward_pre_hook(contexts.begin).remove)
             for layer in _layers(denoiser):
-                stack.callback(layer.register_forward_pre_hook(contexts.hand_on, with_kwargs=True).remove)
+                stack.callback(layer.register_forward_pre_hook(contexts.update, with_kwargs=True).remove)
         yield
 
 
 def _layers(denoiser: nn.Module) -> list[Any]:
-    """The cross-attention layers, in any order: they are hooked, and run in the U-Net's own."""
+    """The cross-attention layers, in any order."""
     return [layer for name, layer in denoiser.named_modules() if name.endswith(".attn2") and hasattr(layer, "to_k")]
 
 
 class _Contexts:
-    """The context on its way through one call."""
+    """The context during one call of the U-Net, from layer to layer."""
 
     def __init__(self, energy: AttentionEnergy) -> None:
         self.energy, self.thread = energy, threading.get_ident()
@@ -61,8 +61,8 @@ class _Contexts:
         if threading.get_ident() == self.thread:
             self.context = None
 
-    def hand_on(self, layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Replaced | None:
-        """Before a layer: it is given the context so far, and the next layer's is made."""
+    def update(self, layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Replaced | None:
+        """Before a layer: replaces its context by the current one, and computes the next layer's."""
         if threading.get_ident() != self.thread:
             return None
         context = kwargs["encoder_hidden_states"] if self.context is None else self.context

@@ -1,4 +1,4 @@
-"""AuraFlow: T5's tokens, zeros behind a prompt's end, a transformer trained by flow matching.
+"""AuraFlow: T5's tokens, with zeros after the end of a prompt, and a transformer trained by flow matching.
 
 Source: the calls of diffusers' `AuraFlowPipeline`; there is no paper of AuraFlow.
 """
@@ -26,17 +26,17 @@ CITATION = """@misc{fal2024auraflow,
 
 @frozen
 class AuraFlow:
-    """The family of `AuraFlowPipeline`. The transformer attends to all tokens; those behind a prompt's end are zeros."""
+    """The family of `AuraFlowPipeline`. The transformer attends to all tokens; those after the end of a prompt are zeros."""
 
     max_sequence_length: int = 256
     traits: Traits = Traits(upcasts=True, steps=50, guidance=3.5, positional=("hidden_states",))
 
     def side(self, pipeline: Pipeline) -> int:
-        """1024 pixels, whatever the transformer's sample size is."""
+        """1024 pixels, for any sample size of the transformer."""
         return 1024
 
     def timing(self, pipeline: Pipeline) -> None:
-        """The number of steps alone."""
+        """None: the pipeline passes only the number of steps."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """T5's tokens."""
@@ -46,7 +46,7 @@ class AuraFlow:
         return Embedding(tokens)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding; no negative prompt is the empty text."""
+        """The negative prompt's embedding; without one, that of the empty text."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
@@ -57,16 +57,16 @@ class AuraFlow:
         """The tokens."""
         return Embedding(conditioning["encoder_hidden_states"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time, which is sigma."""
         return {"hidden_states": x, "timestep": (at_time(x, time) / 1000).to(x.dtype)}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["hidden_states"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity as it is."""
+        """The transformer's output, a velocity, unchanged."""
         return raw
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:

@@ -1,4 +1,4 @@
-"""The autoencoder: which sizes it can draw, clean latents to pixels and back. What a pipeline does around its VAE, differentiable."""
+"""The autoencoder: the sizes that it supports, and differentiable decoding and encoding as a pipeline does them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,13 +16,13 @@ Config = Mapping[str, Any]
 
 
 def latent_size(pipeline: Any, patch: int, height: int, width: int) -> tuple[int, int]:
-    """(h, w) of the latents. Raises `InputError` for sizes that are no whole number of latent pixels (and of patches of them)."""
+    """(h, w) of the latents. Raises `InputError` for sizes that are not a multiple of a latent pixel (and of a patch of them)."""
     side = pixels_of(pipeline)
     pixels = side * patch
     if height <= 0 or width <= 0 or height % pixels or width % pixels:
         nearest = tuple(max(pixels, round(side / pixels) * pixels) for side in (height, width))
         raise InputError(
-            f"Cannot draw {height} x {width} pixels with {type(pipeline).__name__}: height and width must be multiples of {pixels}. "
+            f"Cannot generate {height} x {width} pixels with {type(pipeline).__name__}: height and width must be multiples of {pixels}. "
             f"The nearest is {nearest[0]} x {nearest[1]}."
         )
     return height // side, width // side
@@ -34,7 +34,7 @@ def pixels_of(pipeline: Any) -> int:
 
 
 def channels_of(vae: VAE) -> int:
-    """Channels of the latents."""
+    """The number of channels of the latents."""
     config = vae.config
     return int(config.get("latent_channels") or config["z_dim"]) * (4 if _is_patched(vae) else 1)
 
@@ -48,7 +48,7 @@ def decode(vae: VAE, x0: Latents, dtype: torch.dtype) -> Images:
 
 
 def encode(vae: VAE, images: Images) -> Latents:
-    """RGB in [0, 1] to clean latents: the posterior's mode, where diffusers' image-to-image pipelines draw from it."""
+    """RGB in [0, 1] to clean latents: the posterior's mode, while diffusers' image-to-image pipelines sample from the posterior."""
     video = _is_of_videos(vae)
     pixels = (2 * images - 1).to(dtype_of(vae))
     encoded = vae.encode(pixels.unsqueeze(2) if video else pixels, return_dict=False)[0]
@@ -59,7 +59,7 @@ def encode(vae: VAE, images: Images) -> Latents:
 
 
 def _is_of_videos(vae: VAE) -> bool:
-    """Qwen-Image's, which has a time axis."""
+    """Whether it is Qwen-Image's autoencoder, whose inputs have a time axis."""
     return "temperal_downsample" in vae.config
 
 

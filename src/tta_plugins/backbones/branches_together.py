@@ -1,4 +1,4 @@
-"""Pipelines that call their denoiser once a step: with both guidance branches in one batch, or with the text alone."""
+"""Pipelines that call their denoiser once per step: with both guidance branches in one batch, or with the text branch alone."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -17,7 +17,7 @@ from tta_plugins.backbones.hooked_run import guidance_of
 
 @attrs.define
 class BranchesTogether:
-    """`attention` is open during a call whose cross-attention is steered; `output` is what the call is to give instead of its own."""
+    """`attention` is open during a call whose cross-attention is steered; `output` is the output that replaces the call's own."""
 
     calls: FollowedCalls
     attention: ExitStack = attrs.field(factory=ExitStack)
@@ -25,11 +25,11 @@ class BranchesTogether:
 
     def before(self, call: DenoiserCall) -> Replaced:
         """The arguments with the method's embeddings, in the order of the pipeline's branches."""
-        steered, told = self.calls.steered, call.embedding
-        count, rows = told.tokens.shape[0], len(steered.prompts)
+        steered, embedding = self.calls.steered, call.embedding
+        count, rows = embedding.tokens.shape[0], len(steered.prompts)
         self.calls.check_rows(count, steered.branches())
-        both, text_first = count > rows, steered.drawing.family.traits.branches == "text first"
-        text, null = (told[:rows], told[rows:]) if text_first else (told[-rows:], told[:rows])
+        both, text_first = count > rows, steered.backbone.family.traits.branches == "text first"
+        text, null = (embedding[:rows], embedding[rows:]) if text_first else (embedding[-rows:], embedding[:rows])
         answer = self.calls.answer(call, call.x[:rows].float(), text, null if both else None, guidance_of(steered, both))
         together = answer.text
         if both:
@@ -37,11 +37,11 @@ class BranchesTogether:
             together = in_one_batch(*branches)
         self.output = None if answer.output is None else (call, answer.output)
         self.attention.close()
-        self.attention.enter_context(attention_moved(steered.drawing.networks["denoiser"], together.attention))
+        self.attention.enter_context(attention_moved(steered.backbone.networks["denoiser"], together.attention))
         return call.replaced(together)
 
     def after(self, output: Any) -> None:
-        """Attention is the pipeline's own again, and the output is what the method made of it."""
+        """Restores the pipeline's own attention, and replaces the output by the method's, if there is one."""
         self.attention.close()
         if self.output is not None:
             (call, guided), self.output = self.output, None
@@ -54,7 +54,7 @@ class BranchesTogether:
 
 
 def in_one_batch(first: Embedding, second: Embedding) -> Embedding:
-    """Two branches as one batch, float32; one whose attention is not steered has weights of 0."""
+    """Two branches as one batch, float32; a branch whose attention is not steered gets weights of 0."""
     branches = [in_dtype(branch, torch.float32) for branch in (first, second)]
     if any(branch.attention is not None for branch in branches):
         branches = [evolve(branch, attention=_energy(branch)) for branch in branches]
@@ -64,5 +64,5 @@ def in_one_batch(first: Embedding, second: Embedding) -> Embedding:
 
 
 def _energy(branch: Embedding) -> AttentionEnergy:
-    told = branch.attention or AttentionEnergy(*[torch.zeros_like(branch.tokens[:, 0, 0])] * 2)
-    return told if told.tokens is not None else evolve(told, tokens=torch.ones_like(branch.tokens[..., 0]))
+    energy = branch.attention or AttentionEnergy(*[torch.zeros_like(branch.tokens[:, 0, 0])] * 2)
+    return energy if energy.tokens is not None else evolve(energy, tokens=torch.ones_like(branch.tokens[..., 0]))

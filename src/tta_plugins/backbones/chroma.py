@@ -1,4 +1,4 @@
-"""Chroma: FLUX.1 without the pooled vector and the embedded guidance, with T5's tokens under a mask and an unconditional branch.
+"""Chroma: FLUX.1 without the pooled vector and the embedded guidance, with a mask of T5's tokens and an unconditional branch.
 
 Source: the calls of diffusers' `ChromaPipeline`; there is no paper of Chroma.
 """
@@ -31,7 +31,7 @@ _IMAGE = "live tokens of the image"
 class Chroma:
     """The family of `ChromaPipeline`.
 
-    The transformer takes one mask for the text's and the image's tokens. The text's live tokens are those of the prompt and one of padding.
+    The transformer takes one mask for the tokens of text and image. It is 1 for the tokens of the prompt and for one token of padding.
     """
 
     max_sequence_length: int = 512
@@ -42,7 +42,7 @@ class Chroma:
         return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
 
     def timing(self, pipeline: Pipeline) -> Timing:
-        """As FLUX.1: even sigmas from 1 to 1 / steps, and the shift of time."""
+        """The same as for FLUX.1: even sigmas from 1 to 1 / steps, and the shift of time."""
         return Flux().timing(pipeline)
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
@@ -55,16 +55,16 @@ class Chroma:
         return Embedding(tokens, mask=mask.long(), extra={_IMAGE: image})
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding; no negative prompt is the empty text."""
+        """The negative prompt's embedding; without one, that of the empty text."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
-        """The tokens, which all stand at position 0, and the mask of all tokens."""
+        """The tokens, all at position 0, and the mask of all tokens."""
         tokens = embedding.tokens
-        told = {"encoder_hidden_states": tokens, "txt_ids": torch.zeros(tokens.shape[1], 3, device=tokens.device, dtype=tokens.dtype)}
+        inputs = {"encoder_hidden_states": tokens, "txt_ids": torch.zeros(tokens.shape[1], 3, device=tokens.device, dtype=tokens.dtype)}
         if embedding.mask is None:
-            return {**told, "attention_mask": None}
-        return {**told, "attention_mask": torch.cat([embedding.mask.to(tokens.dtype), embedding.extra[_IMAGE].to(tokens.dtype)], dim=1)}
+            return {**inputs, "attention_mask": None}
+        return {**inputs, "attention_mask": torch.cat([embedding.mask.to(tokens.dtype), embedding.extra[_IMAGE].to(tokens.dtype)], dim=1)}
 
     def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
         """The tokens and the two parts of the mask."""
@@ -73,16 +73,16 @@ class Chroma:
             return Embedding(tokens)
         return Embedding(tokens, mask=mask[:, : tokens.shape[1]].long(), extra={_IMAGE: mask[:, tokens.shape[1] :]})
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x as tokens and where they stand; the time is sigma."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x as tokens, their positions, and the time, which is sigma."""
         return {"hidden_states": packed(x), "timestep": at_time(x, time).to(x.dtype) / 1000, "img_ids": positions(x)}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x, its rows counted by the positions."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x; its height follows from the positions."""
         return unpacked(arguments["hidden_states"], int(arguments["img_ids"][:, 1].max()) + 1)
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity."""
+        """The transformer's output, a velocity, as latents."""
         return unpacked(raw, x.shape[2] // 2)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:

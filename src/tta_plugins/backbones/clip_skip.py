@@ -8,7 +8,8 @@ from tta_plugins.backbones.family import Pipeline
 
 
 def checked(clip_skip: int | None, pipeline: Pipeline, encoder: str, always: int = 0) -> int | None:
-    """The layers to leave out. Raises `InputError` for more than the text encoder has; its pipeline leaves out `always` by itself."""
+    """The number of layers to leave out. Raises `InputError` for more than the text encoder has; its pipeline always leaves out `always`
+    of them."""
     network = getattr(pipeline, encoder, None)
     if clip_skip is None or network is None:
         return clip_skip
@@ -22,19 +23,19 @@ def checked(clip_skip: int | None, pipeline: Pipeline, encoder: str, always: int
 
 
 def with_text_model(pipeline: Pipeline) -> Pipeline:
-    """The pipeline, whose `encode_prompt` looks for the last norm of its text encoder in `text_model`.
+    """A pipeline whose text encoder has the attribute `text_model`, where `encode_prompt` looks for the last norm.
 
-    transformers 5 keeps the norm in the encoder itself. A shallow copy of the pipeline then has an encoder with both.
+    transformers 5 keeps the norm in the encoder itself. Then this is a shallow copy of the pipeline, with a wrapped encoder.
     """
     if hasattr(pipeline.text_encoder, "text_model"):
         return pipeline
-    found = copy.copy(pipeline)
-    vars(found)["text_encoder"] = _WithTextModel(pipeline.text_encoder)
-    return found
+    wrapped = copy.copy(pipeline)
+    vars(wrapped)["text_encoder"] = _WithTextModel(pipeline.text_encoder)
+    return wrapped
 
 
 class _WithTextModel:
-    """The encoder, which is its own `text_model`. No copy: transformers would add its hooks for hidden states to the layers again."""
+    """The encoder, which is also its own `text_model`. It is not copied, because transformers would add its hooks to the layers again."""
 
     def __init__(self, encoder: Any) -> None:
         self.text_model = encoder

@@ -1,4 +1,4 @@
-"""A pipeline's own call of its denoiser, to be made again for one guidance branch and with another embedding.
+"""A pipeline's own call of its denoiser, which can be repeated for one guidance branch and with another embedding.
 
 All other inputs of the call (a ControlNet's residuals, an IP-Adapter's image, a mask) are passed again unchanged.
 """
@@ -19,7 +19,7 @@ from tta_plugins.backbones.family import FamilyBackbone, in_dtype
 from tta_plugins.backbones.rearranged import change_of, parts_of
 
 _ROWS = "rows of the pipeline's call"
-_WITHOUT_ROWS = ("img_ids", "txt_ids")  # FLUX's positions, one for all samples where they have no dimension of rows
+_WITHOUT_ROWS = ("img_ids", "txt_ids")  # FLUX's positions are shared by all samples if they have no row dimension
 Arguments = Mapping[str, Any]
 Replaced = tuple[tuple[Any, ...], dict[str, Any]]  # arguments by position and by name
 
@@ -28,13 +28,13 @@ Replaced = tuple[tuple[Any, ...], dict[str, Any]]  # arguments by position and b
 class DenoiserCall:
     """The arguments of a call, by name; its rows are the guidance branches one after another, null first."""
 
-    drawing: FamilyBackbone
+    backbone: FamilyBackbone
     arguments: Arguments
 
     @classmethod
-    def made(cls, drawing: FamilyBackbone, args: tuple[Any, ...], kwargs: Arguments) -> "DenoiserCall":
+    def made(cls, backbone: FamilyBackbone, args: tuple[Any, ...], kwargs: Arguments) -> "DenoiserCall":
         """From the arguments as they were given, by position or by name."""
-        return cls(drawing, by_name(drawing.networks["denoiser"], drawing.family.traits, args, kwargs))
+        return cls(backbone, by_name(backbone.networks["denoiser"], backbone.family.traits, args, kwargs))
 
     @property
     def time(self) -> float:
@@ -42,73 +42,75 @@ class DenoiserCall:
         return _first(self.arguments)
 
     def is_at(self, time: float) -> bool:
-        """Whether this is the denoiser's form of a time of the sampler's table, up to the rounding of float32."""
-        told = _first(self.drawing.family.shown(self.x, time))
-        return abs(self.time - told) <= 1e-5 * max(abs(told), 1e-3)
+        """Whether the call's time is this time of the sampler's table, in the denoiser's scale, up to the rounding of float32."""
+        expected = _first(self.backbone.family.inputs(self.x, time))
+        return abs(self.time - expected) <= 1e-5 * max(abs(expected), 1e-3)
 
     @property
     def x(self) -> Tensor:
-        """x as the denoiser receives it, in every row, without further channels (an image, a mask)."""
-        return self.drawing.family.seen(self.arguments)[:, : self.drawing.channels]
+        """x as the denoiser receives it, in every row, without other channels (an image, a mask)."""
+        return self.backbone.family.latents(self.arguments)[:, : self.backbone.channels]
 
     @property
     def embedding(self) -> Embedding:
         """The embedding of all rows; `extra` holds the index of each row in the call."""
-        told = self.drawing.family.embedding(self.arguments)
-        rows = torch.arange(told.tokens.shape[0], device=told.tokens.device)
-        return evolve(told, extra={**told.extra, _ROWS: rows})
+        embedding = self.backbone.family.embedding(self.arguments)
+        rows = torch.arange(embedding.tokens.shape[0], device=embedding.tokens.device)
+        return evolve(embedding, extra={**embedding.extra, _ROWS: rows})
 
     def output(self, embedding: Embedding, change: Latents | None = None) -> Latents:
-        """The denoiser's output, float32, in the call's rows that this embedding comes from, given this embedding; x changed, if asked."""
-        chosen, everyone = embedding.extra[_ROWS].long(), self.embedding.tokens.shape[0]
-        chosen = chosen % everyone  # where guidance has ended the call has the text's rows alone
-        mine = {name: told if _is_shared(name, told) else _taken(told, chosen, everyone) for name, told in self.arguments.items()}
-        again = DenoiserCall(self.drawing, mine)
+        """The denoiser's output with this embedding, float32, in those rows of the call from which the embedding comes; with `change`, this
+        is added to x."""
+        chosen, count = embedding.extra[_ROWS].long(), self.embedding.tokens.shape[0]
+        chosen = chosen % count  # after the end of guidance the call has only the text's rows
+        arguments = {name: value if _is_shared(name, value) else _rows_of(value, chosen, count) for name, value in self.arguments.items()}
+        again = DenoiserCall(self.backbone, arguments)
         again = again if change is None else again.moved(change)
-        modules = self.drawing.modules()
+        modules = self.backbone.modules()
         with attention_moved(modules.network, embedding.attention):
-            raw = called(modules, self.drawing.family.traits, again.with_embedding(embedding))
-        return self.drawing.family.output(raw, again.x).float()
+            raw = called(modules, self.backbone.family.traits, again.with_embedding(embedding))
+        return self.backbone.family.output(raw, again.x).float()
 
     def moved(self, change: Latents) -> "DenoiserCall":
-        """The call whose x, as the denoiser is shown it, is changed; differentiable in the change."""
+        """The call with a change added to its x, in the denoiser's scale; differentiable in the change."""
         name = next(
-            name for name, part in self.drawing.family.shown(change.detach().requires_grad_(), self.time).items() if carries_graph(part)
+            name for name, part in self.backbone.family.inputs(change.detach().requires_grad_(), self.time).items() if carries_graph(part)
         )
 
         def read(held: Any) -> Latents:
-            return self.drawing.family.seen({**self.arguments, name: held})[:, : self.drawing.channels]
+            return self.backbone.family.latents({**self.arguments, name: held})[:, : self.backbone.channels]
 
         held = self.arguments[name]
         added = change_of(held, read, change)
         new = held + added if isinstance(held, Tensor) else [part + more for part, more in zip(held, added, strict=True)]
-        return DenoiserCall(self.drawing, {**self.arguments, name: new})
+        return DenoiserCall(self.backbone, {**self.arguments, name: new})
 
     @torch.no_grad()
     def overwrite(self, raw: Any, guided: Latents) -> None:
-        """Changes what the denoiser gave in this call, in place, so that every branch gives the same output, and so does any guidance."""
+        """Changes the denoiser's output of this call in place, so that every branch has the guided output, and any guidance results in
+        it."""
 
         def read(held: Any) -> Latents:
-            return self.drawing.family.output(held, self.x)
+            return self.backbone.family.output(held, self.x)
 
         now = read(raw)
         for part, more in zip(parts_of(raw), parts_of(change_of(raw, read, as_batch(guided, len(now)).to(now.dtype) - now)), strict=True):
             part.add_(more)
 
     def with_embedding(self, embedding: Embedding) -> dict[str, Any]:
-        """The arguments, with another embedding in place of theirs."""
-        steered = self.drawing.family.conditioning(in_dtype(embedding, self.embedding.tokens.dtype))
-        beside = {name: {**self.arguments[name], **new} for name, new in steered.items() if isinstance(new, Mapping)}
-        return {**self.arguments, **steered, **beside}
+        """The arguments with another embedding."""
+        steered = self.backbone.family.conditioning(in_dtype(embedding, self.embedding.tokens.dtype))
+        nested = {name: {**self.arguments[name], **new} for name, new in steered.items() if isinstance(new, Mapping)}
+        return {**self.arguments, **steered, **nested}
 
     def replaced(self, embedding: Embedding) -> Replaced:
-        """The same, as a hook before the denoiser gives them."""
-        args, kwargs = as_called(self.drawing.family.traits, self.with_embedding(embedding))
+        """The arguments with another embedding, by position and by name, as a forward pre-hook returns them."""
+        args, kwargs = as_called(self.backbone.family.traits, self.with_embedding(embedding))
         return args, {**kwargs, **({"return_dict": self.arguments["return_dict"]} if "return_dict" in self.arguments else {})}
 
 
-def _is_shared(name: str, told: Any) -> bool:
-    return name == "image_rotary_emb" or (name in _WITHOUT_ROWS and told.dim() == 2)
+def _is_shared(name: str, value: Any) -> bool:
+    return name == "image_rotary_emb" or (name in _WITHOUT_ROWS and value.dim() == 2)
 
 
 def _first(arguments: Arguments) -> float:
@@ -116,14 +118,14 @@ def _first(arguments: Arguments) -> float:
     return float(time.flatten()[0] if isinstance(time, Tensor) else time)
 
 
-def _taken(value: Any, chosen: Tensor, everyone: int) -> Any:
-    """The chosen rows of every tensor in a value that has a row for everyone, and of a list of one thing for each row."""
+def _rows_of(value: Any, chosen: Tensor, count: int) -> Any:
+    """The chosen rows of every tensor in a nested value that has `count` rows, and of a list with one item for each row."""
     if isinstance(value, Tensor):
-        return value[chosen.to(value.device)] if value.dim() > 0 and value.shape[0] == everyone else value
+        return value[chosen.to(value.device)] if value.dim() > 0 and value.shape[0] == count else value
     if isinstance(value, Mapping):
-        return {name: _taken(part, chosen, everyone) for name, part in value.items()}
+        return {name: _rows_of(part, chosen, count) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        if len(value) == everyone and not any(isinstance(part, Tensor) and part.dim() > 0 and part.shape[0] == everyone for part in value):
+        if len(value) == count and not any(isinstance(part, Tensor) and part.dim() > 0 and part.shape[0] == count for part in value):
             return type(value)(value[row] for row in chosen.tolist())
-        return type(value)(_taken(part, chosen, everyone) for part in value)
+        return type(value)(_rows_of(part, chosen, count) for part in value)
     return value

@@ -1,7 +1,7 @@
-"""Pipelines that were distilled to few steps: how they are recognised, and how many steps they take.
+"""Recognises pipelines that were distilled to few steps, and chooses their number of steps.
 
-LCM and TCD schedulers are made for few steps. So are models whose published name says so (turbo, lightning, hyper, schnell, dmd). A less
-certain sign is an Euler sampler with "trailing" times on a model that predicts the noise, as in SD-Turbo, SDXL-Turbo and SDXL-Lightning.
+LCM and TCD schedulers are made for few steps, and so are models with certain names (turbo, lightning, hyper, schnell, dmd). A less certain
+sign is an Euler sampler with "trailing" times on a model that predicts the noise, as in SD-Turbo, SDXL-Turbo and SDXL-Lightning.
 """
 
 import re
@@ -13,7 +13,7 @@ _NAMES = re.compile(r"turbo|lightning|hyper-?sd|schnell|lcm|dmd|distilled", re.I
 
 
 def few_steps(pipeline: Pipeline) -> tuple[int, str] | None:
-    """(steps, what to say of them) of a distilled pipeline, drawn without guidance; None for any other."""
+    """(steps, a warning or "") of a distilled pipeline, which is run without guidance; None for any other pipeline."""
     scheduler = getattr(pipeline, "scheduler", None)
     kinds, config = {cls.__name__ for cls in type(scheduler).__mro__}, getattr(scheduler, "config", {})
     if kinds & {"LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler"}:
@@ -24,7 +24,7 @@ def few_steps(pipeline: Pipeline) -> tuple[int, str] | None:
     trailing = config.get("timestep_spacing") == "trailing" and config.get("prediction_type", "epsilon") == "epsilon"
     if kinds & {"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"} and trailing:
         return STEPS, (
-            f"{type(pipeline).__name__} looks distilled (an Euler sampler with trailing times): {STEPS} steps without guidance are taken. "
+            f"{type(pipeline).__name__} looks distilled (an Euler sampler with trailing times): it runs {STEPS} steps without guidance. "
             "Give steps and guidance to choose them yourself."
         )
     return None

@@ -1,4 +1,4 @@
-"""Pipelines whose denoiser takes more than x, the time and the text; only their own call computes the rest."""
+"""Refuses pipelines whose denoiser takes more than x, the time and the text; only their own call computes the other inputs."""
 
 from typing import Any
 
@@ -16,17 +16,18 @@ _PARTS = {
 
 
 def check(pipeline: Pipeline, family: Family, modules: Modules) -> None:
-    """Raises `IncompatibleError` for a pipeline that needs inputs which our own loop does not compute; `modules` are its denoiser's."""
+    """Raises `IncompatibleError` for a pipeline that needs inputs which the loop of `align` does not compute; `modules` are its
+    denoiser's."""
     denoiser: Any = inside(modules.network)
     check_repeatable(modules)
-    channels, told = denoiser.config.in_channels, channels_of(pipeline.vae) * family.traits.packing
+    channels, expected = denoiser.config.in_channels, channels_of(pipeline.vae) * family.traits.packing
     for part, (what, why) in _PARTS.items():
         if getattr(pipeline, part, None) is not None:
             raise _refusal(pipeline, what, why)
     if getattr(denoiser, "encoder_hid_proj", None) is not None and denoiser.config.get("encoder_hid_dim_type") != "text_proj":
         raise _refusal(pipeline, "an IP-Adapter", "its denoiser also takes an image's embedding, until pipeline.unload_ip_adapter()")
-    if channels != told:
-        raise _refusal(pipeline, f"{channels} input channels", f"it also takes an image or a mask besides {told} channels of latents")
+    if channels != expected:
+        raise _refusal(pipeline, f"{channels} input channels", f"it also takes an image or a mask besides {expected} channels of latents")
 
 
 def _refusal(pipeline: Pipeline, what: str, why: str) -> IncompatibleError:

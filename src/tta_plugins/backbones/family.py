@@ -1,4 +1,4 @@
-"""What differs between families of pipelines, and what steering a pipeline's own call needs. The rest is in `PipelineBackbone`."""
+"""The protocol for the differences between families of pipelines; `PipelineBackbone` has everything that they share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -22,15 +22,15 @@ class Traits:
     """Facts about a family.
 
     Attributes:
-        denoiser: the pipeline's attribute that holds the denoiser.
-        patch: side of the square of latent pixels that the denoiser takes for one token.
-        packing: input channels of the denoiser for one channel of the latents: 4 where a token is 2 x 2 latent pixels.
-        upcasts: its own pipeline decodes in float32 where the autoencoder's configuration says `force_upcast`.
-        steps, guidance: its own pipeline's defaults; guidance is 1 without an unconditional branch.
+        denoiser: the name of the pipeline's attribute that holds the denoiser.
+        patch: side of the square of latent pixels that is one token of the denoiser.
+        packing: input channels of the denoiser for one channel of the latents: 4 if a token is 2 x 2 latent pixels.
+        upcasts: whether the pipeline decodes in float32 if the autoencoder's configuration has `force_upcast`.
+        steps, guidance: the pipeline's defaults; guidance is 1 without an unconditional branch.
         has_null: whether there is an unconditional branch.
-        branches: how its own pipeline evaluates the branches of guidance: one batch with the null or the text first, or a call for each.
-        tells_guidance: whether the pipeline's `guidance_scale` is this guidance; FLUX's and Qwen-Image's is the embedded one.
-        positional: the denoiser's arguments that its own pipeline gives by position.
+        branches: how the pipeline evaluates the branches of guidance: one batch with the null or the text first, or a call for each.
+        tells_guidance: whether the pipeline's `guidance_scale` is this guidance; for FLUX and Qwen-Image it is the embedded one.
+        positional: the denoiser's arguments that the pipeline passes by position.
     """
 
     denoiser: str = "transformer"
@@ -49,20 +49,20 @@ class Traits:
 class Family(Protocol):
     """A family of pipelines: how its text is encoded, and how its denoiser is called.
 
-    Embeddings leave `encode` in any dtype, and come to the denoiser in the denoiser's.
+    `encode` may return embeddings in any dtype; the denoiser gets them in its own dtype.
     """
 
     @property
     def traits(self) -> Traits:
-        """Facts about it."""
+        """Facts about the family."""
         ...
 
     def side(self, pipeline: Pipeline) -> int:
-        """Pixels of the square that its own pipeline draws by default."""
+        """The side in pixels of the square image that the pipeline generates by default."""
         ...
 
     def timing(self, pipeline: Pipeline) -> Timing | None:
-        """What its own pipeline hands `set_timesteps`; None for the number of steps alone."""
+        """The arguments that the pipeline passes to `set_timesteps`; None: only the number of steps."""
         ...
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
@@ -70,7 +70,7 @@ class Family(Protocol):
         ...
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
-        """The null embedding; None stands for no negative prompt."""
+        """The null embedding, of a negative prompt or, for None, without one; returns None without an unconditional branch."""
         ...
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
@@ -81,20 +81,20 @@ class Family(Protocol):
         """The inverse of `conditioning`: the embedding in the keyword arguments of a call."""
         ...
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x (scaled for the denoiser, and in its dtype) and the time as the denoiser's keyword arguments."""
         ...
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """The inverse of `shown`: x in the keyword arguments of a call, with the channels of an image or a mask after its own, if any."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """The inverse of `inputs`: x in the keyword arguments of a call, with the channels of an image or a mask after its own, if any."""
         ...
 
     def output(self, raw: Any, x: Latents) -> Latents:
-        """What the denoiser gave at x, as latents."""
+        """The denoiser's raw output at x, as latents."""
         ...
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """The guided output, as its own pipeline makes it for this guidance above 1; at 1 the text branch."""
+        """The guided output, as the pipeline computes it for a guidance above 1; at 1 the text branch."""
         ...
 
 
@@ -109,12 +109,12 @@ class FamilyBackbone(Backbone, Protocol):
 
     @property
     def family(self) -> Family:
-        """How its text is encoded and its denoiser called."""
+        """The family, which encodes text and calls the denoiser."""
         ...
 
     @property
     def channels(self) -> int:
-        """Of the latents."""
+        """The number of channels of the latents."""
         ...
 
     def modules(self, again: bool = False) -> Modules:
@@ -123,7 +123,7 @@ class FamilyBackbone(Backbone, Protocol):
 
 
 def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
-    """Every tensor but the mask in a dtype; the same object when all are already."""
+    """Every tensor except the mask cast to a dtype; the same object if all have it already."""
     if all(tensor.dtype == dtype for tensor in (*embedding.leaves, *embedding.extra.values())):
         return embedding
     extra = {name: tensor.to(dtype) for name, tensor in embedding.extra.items()}
@@ -132,12 +132,12 @@ def in_dtype(embedding: Embedding, dtype: torch.dtype) -> Embedding:
 
 
 def at_time(x: Latents, time: float) -> Tensor:
-    """One time for each row of x, float32 whatever torch's default is, as a scheduler's timesteps are."""
+    """The time for each row of x, in float32 as a scheduler's timesteps, for any default dtype of torch."""
     return torch.full((x.shape[0],), time, dtype=torch.float32, device=x.device)
 
 
 def required(embedding: Embedding, fact: str) -> Tensor:
-    """A fact beside the tokens that the denoiser takes. Raises `InputError` where a given embedding lacks it."""
+    """An `extra` tensor that the denoiser takes. Raises `InputError` if a given embedding lacks it."""
     if fact not in embedding.extra:
         raise InputError(f"A given embedding has no extra[{fact!r}], which this denoiser takes. Make it by the backbone's encode.")
     return embedding.extra[fact]

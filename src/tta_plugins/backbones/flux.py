@@ -32,7 +32,7 @@ class Flux:
     """The family of `FluxPipeline`.
 
     Attributes:
-        embedded: the guidance that dev's network takes as an input; None for schnell's, which has no such input.
+        embedded: the guidance that is an input of dev's network; None for schnell, whose network has no such input.
     """
 
     embedded: float | None = 3.5
@@ -55,11 +55,11 @@ class Flux:
         return Embedding(tokens, pooled.to(tokens.dtype))
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
-        """The negative prompt's embedding, the empty text without one; None without an unconditional branch."""
+        """The embedding of the negative prompt, or of the empty text without one; None without an unconditional branch."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.traits.has_null else None
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
-        """The tokens, which all stand at position 0, and the pooled vector."""
+        """The tokens, all at position 0, and the pooled vector."""
         positions = torch.zeros(embedding.tokens.shape[1], 3, device=embedding.tokens.device, dtype=embedding.tokens.dtype)
         return {"encoder_hidden_states": embedding.tokens, "pooled_projections": embedding.pooled, "txt_ids": positions}
 
@@ -67,8 +67,8 @@ class Flux:
         """The tokens and the pooled vector."""
         return Embedding(conditioning["encoder_hidden_states"], conditioning["pooled_projections"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x as tokens and where they stand; the time is sigma; the embedded guidance, if there is one."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x as tokens, their positions, the time, which is sigma, and the embedded guidance, if there is one."""
         return {
             "hidden_states": packed(x),
             "timestep": at_time(x, time).to(x.dtype) / 1000,
@@ -76,12 +76,12 @@ class Flux:
             "img_ids": positions(x),
         }
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x, its rows counted by the positions."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x; its height follows from the positions."""
         return unpacked(arguments["hidden_states"], int(arguments["img_ids"][:, 1].max()) + 1)
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity."""
+        """The transformer's output, a velocity, as latents."""
         return unpacked(raw, x.shape[2] // 2)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -101,8 +101,8 @@ def flux(
 ) -> PipelineBackbone:
     """A `FluxPipeline`, or one that inherits from it.
 
-    `true_guidance` adds the unconditional branch that the distilled network lacks, so that `guidance` and null embeddings mean
-    something; dev's own guidance is `embedded_guidance` either way.
+    `true_guidance` adds an unconditional branch, which the distilled network does not need, so that `guidance` and null embeddings have an
+    effect; dev's own guidance is always `embedded_guidance`.
     """
     dev = pipeline.transformer.config.guidance_embeds
     own = {"steps": 28 if dev else 4, "has_null": true_guidance, "guidance": 4.0 if true_guidance else 1.0}

@@ -1,4 +1,4 @@
-"""FLUX.2 dev and Klein: a language model's tokens of several layers, latents of 2 x 2 pixels normalised by the autoencoder's statistics.
+"""FLUX.2 dev and Klein: hidden states of several layers of a language model, and latents normalised by the autoencoder's statistics.
 
 Source: the calls of diffusers' `Flux2Pipeline` and `Flux2KleinPipeline`; there is no paper of FLUX.2.
 """
@@ -31,8 +31,8 @@ class Flux2:
     """The family of `Flux2Pipeline` (dev) and `Flux2KleinPipeline`.
 
     Attributes:
-        embedded: the guidance that dev's network takes as an input; None for Klein's, which has no such input.
-        layers: whose hidden states of the language model are the tokens' features; empty: the pipeline's own choice.
+        embedded: the guidance that is an input of dev's network; None for Klein, whose network has no such input.
+        layers: the layers of the language model whose hidden states are the tokens' features; empty: the pipeline's default.
     """
 
     embedded: float | None = 4.0
@@ -49,17 +49,17 @@ class Flux2:
         return _timing
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """The language model's hidden states of some layers, side by side."""
+        """The hidden states of some layers of the language model, concatenated along the features."""
         layers = {"text_encoder_out_layers": self.layers} if self.layers else {}
         tokens, _ = pipeline.encode_prompt(list(prompts), device=device, max_sequence_length=self.max_sequence_length, **layers)
         return Embedding(tokens)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
-        """The negative prompt's embedding, the empty text without one; None without an unconditional branch."""
+        """The embedding of the negative prompt, or of the empty text without one; None without an unconditional branch."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.traits.has_null else None
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
-        """The tokens, and their places in the text."""
+        """The tokens, and their positions in the text."""
         rows, length = embedding.tokens.shape[:2]
         places = torch.zeros(rows, length, 4, dtype=torch.long, device=embedding.tokens.device)
         places[..., 3] = torch.arange(length, device=places.device)
@@ -69,8 +69,8 @@ class Flux2:
         """The tokens."""
         return Embedding(conditioning["encoder_hidden_states"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x as tokens and where they stand; the time is sigma; the embedded guidance, if there is one."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x as tokens, their positions, the time, which is sigma, and the embedded guidance, if there is one."""
         height, width = torch.arange(x.shape[2], device=x.device), torch.arange(x.shape[3], device=x.device)
         none = torch.zeros(1, dtype=torch.long, device=x.device)
         return {
@@ -80,12 +80,12 @@ class Flux2:
             "img_ids": torch.cartesian_prod(none, height, width, none).expand(x.shape[0], -1, -1),
         }
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x, its rows counted by the positions."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x; its height follows from the positions."""
         return rearrange(arguments["hidden_states"], "b (h w) c -> b c h w", h=int(arguments["img_ids"][0, :, 1].max()) + 1)
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity."""
+        """The transformer's output, a velocity, as latents."""
         return rearrange(raw, "b (h w) c -> b c h w", h=x.shape[2])
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -118,9 +118,9 @@ def _timing(steps: int, shape: tuple[int, int, int]) -> Mapping[str, object]:
 
 
 def _mu(tokens: int, steps: int) -> float:
-    """The logarithm of the shift: a line in the tokens at 10 steps and at 200, and between them a line in the steps.
+    """The logarithm of the shift: linear in the number of tokens at 10 steps and at 200, and in between linear in the number of steps.
 
-    Source: FLUX.2's own code, whose constants these are.
+    Source: the code of FLUX.2, with the same constants.
     """
     at_200 = 0.00016927 * tokens + 0.45666666
     if tokens > 4300:

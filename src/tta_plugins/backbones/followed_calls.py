@@ -1,4 +1,4 @@
-"""The pipeline's calls of its denoiser, one after another, and the method's run beside them."""
+"""Follows the pipeline's calls of its denoiser, one after another, together with the method's run."""
 
 import threading
 
@@ -33,18 +33,18 @@ class FollowedCalls:
         return self.run is None or self.index == len(self.run.steps)
 
     def check_rows(self, count: int, allowed: tuple[int, ...] = (1,)) -> None:
-        """Raises `InputError` for rows that are not the prompts', as often as one of the allowed numbers of branches."""
+        """Raises `InputError` if the number of rows is not the number of prompts times one of the allowed numbers of branches."""
         prompts = len(self.steered.prompts)
         if count not in [branches * prompts for branches in allowed]:
             raise InputError(
-                f"The denoiser is called with {count} rows, but steering_hook has {prompts} prompts. Give it one for each sample, and the "
-                "guidance of the call."
+                f"The denoiser is called with {count} rows, but steering_hook has {prompts} prompts. Give it one prompt for each sample, "
+                "and the guidance of the call."
             )
 
     def answer(self, call: DenoiserCall, x: Tensor, text: Embedding, null: Embedding | None, guidance: float) -> Answer:
-        """The method's answer for the step of this call, of a run that begins if this is the first.
+        """The method's answer for the step of this call; the first call starts the run.
 
-        Raises `InputError` for a call that is not the next step's, or embeddings that changed since the first.
+        Raises `InputError` if the call is not that of the next step, or if the embeddings changed since the first call.
         """
         if self.is_at_start:
             self.end()
@@ -53,27 +53,27 @@ class FollowedCalls:
         step = self.run.steps[self.index]
         if not call.is_at(step.time):
             raise InputError(
-                f"The denoiser is called at time {call.time:g}, where {step.time:g} comes next. Steering needs one call a step for "
-                "each guidance branch, and the guidance: give steering_hook the true guidance of FLUX or Qwen-Image. SD3's "
-                "skipped layers are a third branch. After an interrupted call, open a new hook."
+                f"The denoiser is called at time {call.time:g}, but the next time is {step.time:g}. Steering needs one call per step "
+                "for each guidance branch, and the guidance: give steering_hook the true guidance of FLUX or Qwen-Image. SD3's "
+                "skip-layer guidance is a third branch and cannot be used. After an interrupted call, open a new hook."
             )
         self.run.check_unchanged(text=text, null=null)
         self.index += 1
         return self.run.answer(call, x / step.input_scale, guidance)
 
     def repeated(self, call: DenoiserCall, embedding: Embedding) -> Tensor:
-        """The raw output of a call that is made again, given another embedding."""
+        """Repeats a call with another embedding; returns the raw output."""
         self._is_repeating = True
         try:
             args, kwargs = call.replaced(embedding)
             with torch.no_grad():
-                output: Tensor = self.steered.drawing.networks["denoiser"](*args, **kwargs)[0]
+                output: Tensor = self.steered.backbone.networks["denoiser"](*args, **kwargs)[0]
                 return output
         finally:
             self._is_repeating = False
 
     def end(self) -> None:
-        """Ends the run, and waits until it has handed everything back."""
+        """Ends the run, and waits until it has restored everything."""
         if self.run is not None:
             self.run.lockstep.abandon()
         self.run = None

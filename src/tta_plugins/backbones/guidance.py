@@ -1,4 +1,4 @@
-"""Guidance that is more than a weighted difference: rescaled to the size of the text branch's output."""
+"""Guidance whose output is rescaled to the standard deviation or the norm of the text branch."""
 
 import torch
 
@@ -6,7 +6,7 @@ from tta_core.values.typing import Latents
 
 
 def rescaled(guided: Latents, text: Latents, share: float) -> Latents:
-    """A share of the guided output is replaced by itself at the text branch's standard deviation; 0 leaves it.
+    """Mixes the guided output with itself rescaled to the text branch's standard deviation; `share` 0 changes nothing.
 
     Source: arXiv 2305.08891 section 3.4.
     """
@@ -17,6 +17,6 @@ def rescaled(guided: Latents, text: Latents, share: float) -> Latents:
 
 
 def renormalised(text: torch.Tensor, null: torch.Tensor, guidance: float) -> torch.Tensor:
-    """Classifier-free guidance at the norm of the text branch, vector by vector along the last axis (Qwen-Image, Lumina 2)."""
+    """Classifier-free guidance, rescaled to the norm of the text branch for each vector along the last axis (Qwen-Image, Lumina 2)."""
     guided = null + guidance * (text - null)
     return guided * (text.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))

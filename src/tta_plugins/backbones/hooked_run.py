@@ -1,4 +1,4 @@
-"""A method's run beside one call of the pipeline: begun at the call's first step, and asked for its answer at each."""
+"""A method's run during one call of the pipeline: it starts at the call's first step and answers at each step."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from tta_plugins.backbones.lockstep_parts import LockstepGuidance, LockstepSched
 
 @attrs.frozen
 class HookedRun:
-    """A run beside one call of the pipeline; `text` and `null` are the embeddings that the pipeline gives its denoiser."""
+    """A run during one call of the pipeline; `text` and `null` are the embeddings that the pipeline passes to its denoiser."""
 
     steps: tuple[Step, ...]
     text: Embedding
@@ -37,22 +37,22 @@ class HookedRun:
         """The method's answer at this call."""
         return self.lockstep.answer(Place(x, call, guidance))
 
-    def check_unchanged(self, **told: Embedding | None) -> None:
-        """Raises `InputError` if the pipeline gives its denoiser another embedding than at its first step."""
-        for name, now in told.items():
-            began: Embedding | None = getattr(self, name)
-            if now is not None and (began is None or not all(map(_equal, now.leaves, began.leaves))):
+    def check_unchanged(self, **embeddings: Embedding | None) -> None:
+        """Raises `InputError` if the pipeline passes another embedding to its denoiser than at the first step."""
+        for name, now in embeddings.items():
+            first: Embedding | None = getattr(self, name)
+            if now is not None and (first is None or not all(map(_equal, now.leaves, first.leaves))):
                 raise InputError(
-                    f"The pipeline's {name} embedding changed in the middle of its call. Steering began from the first one, and would "
-                    "discard the change. Leave `prompt_embeds` to the hook, or steer a loop of your own with tta_core.prepare."
+                    f"The pipeline's {name} embedding changed during its call. Steering started from the first embedding, and would "
+                    "discard the change. Do not change `prompt_embeds`, or steer your own loop with tta_core.prepare."
                 )
 
 
 @attrs.frozen
 class Steered:
-    """The pipeline, the method, the reward, and what the user said about the call."""
+    """The pipeline, the method, the reward, and the user's arguments about the call."""
 
-    drawing: FamilyBackbone
+    backbone: FamilyBackbone
     method: Method
     reward: object
     prompts: tuple[str, ...]
@@ -62,15 +62,15 @@ class Steered:
     snapshots: list[Snapshot] = attrs.field(factory=list)
 
     def branches(self) -> tuple[int, ...]:
-        """How many guidance branches a batched call may have, as far as the pipeline says."""
-        guided = getattr(self.drawing.pipeline, "do_classifier_free_guidance", None)
+        """The possible numbers of guidance branches in a batched call, as far as the pipeline shows them."""
+        guided = getattr(self.backbone.pipeline, "do_classifier_free_guidance", None)
         if guided is None and self.guidance is not None:
             guided = self.guidance > 1
         return (1, 2) if guided is None else (2,) if guided else (1,)
 
     def begun(self, call: DenoiserCall, x: Latents, text: Embedding, null: Embedding | None) -> HookedRun:
-        """The run of a call whose first step this is. Raises `IncompatibleError` for a denoiser whose output depends on its last calls."""
-        check_repeatable(self.drawing.modules(again=True))
+        """The run that starts at this call, the first of the pipeline. Raises `IncompatibleError` for a denoiser with a cache."""
+        check_repeatable(self.backbone.modules(again=True))
         scheduler = self._from(call, self._scheduler((x.shape[1], x.shape[2], x.shape[3])))
         guidance = guidance_of(self, null is not None)
         height, width = self._pixels(x)
@@ -78,7 +78,7 @@ class Steered:
         def run(lockstep: LockstepRun) -> None:
             with prepare(
                 self.prompts,
-                backbone=lockstep_backbone(self.drawing, lockstep),
+                backbone=lockstep_backbone(self.backbone, lockstep),
                 scheduler=LockstepScheduler(scheduler, lockstep),
                 method=self.method,
                 reward=self.reward,
@@ -93,57 +93,57 @@ class Steered:
                     if snapshot.images is None:  # the end of the method's own chain is not the pipeline's
                         self.snapshots.append(snapshot)
 
-        return HookedRun(scheduler.steps, text, null, LockstepRun(run, self.drawing.device))
+        return HookedRun(scheduler.steps, text, null, LockstepRun(run, self.backbone.device))
 
     def _pixels(self, x: Latents) -> tuple[int, int]:
-        """The size whose latents are x's."""
-        side = pixels_of(self.drawing.pipeline)
+        """The image size that belongs to x, in pixels."""
+        side = pixels_of(self.backbone.pipeline)
         return x.shape[2] * side, x.shape[3] * side
 
     def _scheduler(self, shape: tuple[int, int, int]) -> Scheduler:
-        """The pipeline's sampler as a table, as the pipeline has set it."""
-        native = self.drawing.pipeline.scheduler
+        """The pipeline's sampler as a table, with the times that the pipeline has set."""
+        native = self.backbone.pipeline.scheduler
         times = [float(time) for time in native.timesteps]
         make: Any = plugins().registry.find("schedulers", "native").load()
-        sampler = evolve(NativeSampler.of(self.drawing.sampler), is_set=True)
+        sampler = evolve(NativeSampler.of(self.backbone.sampler), is_set=True)
         scheduler: Scheduler = make(sampler, len(times), self.eta, shape)
         if [step.time for step in scheduler.steps] != times:
             raise IncompatibleError(
-                f"Cannot steer {type(native).__name__} inside the pipeline's call. This is because it is outside the family of one "
-                "Gaussian a step, and our loop would replace it, but not the pipeline. Give the pipeline a DDIM, Euler, DPM-Solver++ "
-                "2M, LCM, TCD or flow Euler scheduler."
+                f"Cannot steer {type(native).__name__} inside the pipeline's call. This is because its steps are not Gaussian "
+                "transitions of a table; align would replace it, but the pipeline would not. Give the pipeline a DDIM, Euler, "
+                "DPM-Solver++ 2M, LCM, TCD or flow Euler scheduler."
             )
         return scheduler
 
     def _from(self, call: DenoiserCall, scheduler: Scheduler) -> LastSteps:
-        """The steps from a call on: all of them, or those that an image-to-image pipeline takes."""
+        """The steps from a call on: all of them, or those that an image-to-image pipeline runs."""
         skipped = next((step.index for step in scheduler.steps if call.is_at(step.time)), None)
         if skipped is None:
             raise IncompatibleError(
-                f"Cannot steer a denoiser that is called at time {call.time:g}. This is because it is none of the sampler's times. Use a "
-                "pipeline that passes its scheduler's times to its denoiser."
+                f"Cannot steer a denoiser that is called at time {call.time:g}. This is because it is not one of the sampler's times. Use "
+                "a pipeline that passes its scheduler's times to its denoiser."
             )
         return LastSteps(scheduler, len(scheduler.steps) - skipped)
 
 
 def guidance_of(steered: Steered, both: bool | None) -> float:
-    """The guidance of the pipeline's call now; `both`: whether the call has both branches, None where each has its own call.
+    """The current guidance of the pipeline's call. `both`: whether the call has both branches; None: each branch has its own call.
 
     Raises:
-        InputError: if neither the pipeline nor the user gives it, or if they give different ones.
+        InputError: neither the pipeline nor the user gives it, or they give different values.
     """
-    pipeline, given = steered.drawing.pipeline, steered.guidance
-    tells = steered.drawing.family.traits.tells_guidance
-    told = getattr(pipeline, "guidance_scale", None) if tells else None
+    pipeline, given = steered.backbone.pipeline, steered.guidance
+    tells = steered.backbone.family.traits.tells_guidance
+    own = getattr(pipeline, "guidance_scale", None) if tells else None
     if both is None:
         both = bool(pipeline.do_classifier_free_guidance) if tells else given is not None and given > 1
     if not both:
         return 1.0
-    guidance = told if given is None else given
+    guidance = own if given is None else given
     if guidance is None:
-        raise InputError(f"{name_of(steered.drawing)} has no `guidance_scale` to read. Give steering_hook the guidance of the call.")
-    if told not in (None, guidance):
-        raise InputError(f"steering_hook was given guidance {given:g}, but the pipeline is called with {told:g}. Leave it out.")
+        raise InputError(f"{name_of(steered.backbone)} has no `guidance_scale` to read. Give steering_hook the guidance of the call.")
+    if own not in (None, guidance):
+        raise InputError(f"steering_hook was given guidance {given:g}, but the pipeline is called with {own:g}. Leave it out.")
     return float(guidance)
 
 

@@ -1,4 +1,4 @@
-"""HunyuanDiT: a bilingual CLIP's tokens and T5's under masks, and a transformer that predicts v (and variances, left aside).
+"""HunyuanDiT: masked tokens of a bilingual CLIP and of T5, and a transformer that predicts v (and variances, which are not used).
 
 Source: Hunyuan-DiT (arXiv 2405.08748); the calls of diffusers' `HunyuanDiTPipeline`.
 """
@@ -29,7 +29,7 @@ CITATION = """@misc{li2024hunyuandit,
 
 @frozen
 class Encoder:
-    """A text encoder's tokens: how many, and how many features each has."""
+    """The number of tokens of a text encoder (`length`), and of their features (`width`)."""
 
     length: int
     width: int
@@ -37,15 +37,15 @@ class Encoder:
 
 @frozen
 class HunyuanDiT:
-    """The family of `HunyuanDiTPipeline`. Sizes are not moved to the pipeline's bins.
+    """The family of `HunyuanDiTPipeline`. Sizes are not changed to the nearest of the pipeline's bins.
 
-    The tokens of an embedding are CLIP's and T5's behind one another. The narrower ones are padded with zeros, which the transformer does
-    not see. The transformer replaces dead tokens by learned ones. Its pooled vector is of all of T5's, dead or live.
+    The tokens of an embedding are those of CLIP followed by those of T5. The narrower ones are padded with zeros, which are removed before
+    the transformer. The transformer replaces masked tokens by learned ones. It pools all of T5's tokens, also the masked ones.
 
     Attributes:
         clip, t5: the two encoders.
-        head: features of an attention head, for the rotary positions.
-        rescale, null_mask: as of `StableDiffusion` and of `PixArt`.
+        head: the number of features of an attention head, for the rotary positions.
+        rescale, null_mask: as for `StableDiffusion` and for `PixArt`.
     """
 
     clip: Encoder = Encoder(77, 1024)
@@ -60,20 +60,20 @@ class HunyuanDiT:
         return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
 
     def timing(self, pipeline: Pipeline) -> None:
-        """The number of steps alone."""
+        """None: the pipeline passes only the number of steps."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """Both encoders' tokens and masks, and the size."""
+        """The tokens and masks of both encoders, and the size."""
         dtype = dtype_of(pipeline.transformer)
-        told = [
+        encoded = [
             pipeline.encode_prompt(list(prompts), device, dtype, 1, False, max_sequence_length=encoder.length, text_encoder_index=row)
             for row, encoder in enumerate((self.clip, self.t5))
         ]
-        sizes = torch.tensor([[1024, 1024, *size, 0, 0]], dtype=dtype, device=told[0][0].device).repeat(len(prompts), 1)
-        return self._joined([tokens for tokens, *_ in told], [mask for _, _, mask, _ in told], sizes)
+        sizes = torch.tensor([[1024, 1024, *size, 0, 0]], dtype=dtype, device=encoded[0][0].device).repeat(len(prompts), 1)
+        return self._joined([tokens for tokens, *_ in encoded], [mask for _, _, mask, _ in encoded], sizes)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding under the mask that was chosen; no negative prompt is the empty text."""
+        """The negative prompt's embedding, with the mask of `null_mask`; without one, that of the empty text."""
         null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
         return null if null.mask is None or self.null_mask == "keep" else evolve(null, mask=torch.ones_like(null.mask))
 
@@ -93,8 +93,8 @@ class HunyuanDiT:
         tokens, masks = ([conditioning[f"{name}{t5}"] for t5 in ("", "_t5")] for name in ("encoder_hidden_states", "text_embedding_mask"))
         return self._joined(tokens, masks, conditioning["image_meta_size"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x, the time, the positions of x, and the one style that there is."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x, the time, the positions of x, and the style, of which there is only one."""
         return {
             "hidden_states": x,
             "timestep": at_time(x, time).to(x.dtype),
@@ -102,12 +102,12 @@ class HunyuanDiT:
             "image_rotary_emb": self._positions(x),
         }
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["hidden_states"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """What the scheduler takes; the second half of its channels, a learned variance, is left aside."""
+        """The first half of the output's channels; the second half, a learned variance, is not used."""
         return raw[:, : x.shape[1]]
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -120,7 +120,7 @@ class HunyuanDiT:
         return Embedding(torch.cat(widened, dim=1), mask=torch.cat(list(masks), dim=1), extra={"image_meta_size": size})
 
     def _positions(self, x: Latents) -> tuple[Tensor, Tensor]:
-        """Rotary positions of x's patches, stretched to those of a square of 512 pixels, as the pipeline makes them."""
+        """Rotary positions of x's patches, stretched to those of a square of 512 pixels, as in the pipeline."""
         from diffusers.models.embeddings import get_2d_rotary_pos_embed
         from diffusers.pipelines.hunyuandit.pipeline_hunyuandit import get_resize_crop_region_for_grid
 

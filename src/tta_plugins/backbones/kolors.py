@@ -27,7 +27,7 @@ def kolors(
     embedded_guidance: float = 5.0,
     max_sequence_length: int = 256,
 ) -> PipelineBackbone:
-    """A `KolorsPipeline`, or one that inherits from it. `embedded_guidance` is an input of an LCM's U-Net.
+    """A `KolorsPipeline`, or one that inherits from it. `embedded_guidance` is the guidance input of an LCM's U-Net.
 
     The U-Net attends to all tokens of a prompt, padding included, and projects them from ChatGLM3's features to its own.
     """

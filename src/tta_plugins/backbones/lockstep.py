@@ -1,8 +1,8 @@
 """A method that follows a trajectory which the pipeline samples: its networks and its sampler get the pipeline's x at every step.
 
-The method runs its own loop in its own thread. When it first asks for a prediction at a step, it waits until the pipeline is at that
-step, and gets the pipeline's call of the denoiser. It evaluates that call again with other embeddings. Those of its last prediction at
-the step are its answer. A method that moves the clean estimate answers with the output that says so.
+The method runs its own loop in its own thread. Its first prediction at a step waits until the pipeline is at that step, and uses the
+pipeline's call of the denoiser, which it repeats with other embeddings. The embeddings of its last prediction at the step are its answer to
+the pipeline. The answer of a method that changes the clean estimate is the denoiser output that leads to that estimate.
 """
 
 import threading
@@ -23,7 +23,7 @@ from tta_plugins.backbones.hook_refusals import ONE_PASS, PARTICLES
 
 @attrs.frozen(eq=False)
 class Answer:
-    """The embeddings of a step, and the guided output in place of what the denoiser makes of them, if the clean estimate was moved."""
+    """The embeddings of a step; if the clean estimate was changed, also the guided output that replaces the denoiser's."""
 
     text: Embedding
     null: Embedding | None
@@ -31,12 +31,12 @@ class Answer:
 
 
 class Abandoned(BaseException):
-    """Ends the method's thread when no further answer is needed. No `Exception`, so that no method swallows it."""
+    """Ends the method's thread when no further answer is needed. It is not an `Exception`, so that a method does not catch it."""
 
 
 @attrs.frozen(eq=False)
 class Place:
-    """Where the pipeline is: its x, its call of the denoiser, and its guidance; up to 1 there is none."""
+    """The state of the pipeline at a step: its x, its call of the denoiser, and its guidance; up to 1 there is none."""
 
     x: Latents
     call: DenoiserCall
@@ -48,68 +48,68 @@ class LockstepRun:
 
     def __init__(self, run: Callable[["LockstepRun"], None], device: torch.device) -> None:
         self._run, self._device = run, device
-        self._asked: SimpleQueue[Place | None] = SimpleQueue()
-        self._answered: SimpleQueue[Answer | BaseException] = SimpleQueue()
+        self._places: SimpleQueue[Place | None] = SimpleQueue()
+        self._answers: SimpleQueue[Answer | BaseException] = SimpleQueue()
         self._step = -1
         self._place: Place | None = None
-        self._said: list[tuple[Latents, Embedding]] = []
+        self._outputs: list[tuple[Latents, Embedding]] = []
         self._last: Answer | None = None
         self._own: Latents | None = None
         self.thread = threading.Thread(target=self._work, name="tta-lockstep", daemon=True)
         self.thread.start()
 
     def answer(self, place: Place) -> Answer:
-        """What the method uses there. Re-raises what the method raises."""
-        self._asked.put(place)
-        answer = self._answered.get()
+        """The method's answer at this step. Re-raises an exception of the method."""
+        self._places.put(place)
+        answer = self._answers.get()
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def abandon(self) -> None:
-        """End the run at whatever step it is, and wait until it has restored the networks."""
-        self._asked.put(None)
+        """End the run at its current step, and wait until it has restored the networks."""
+        self._places.put(None)
         self.thread.join()
 
     @property
     def has_begun(self) -> bool:
-        """Whether the method has asked for a prediction."""
+        """Whether the method has made a prediction."""
         return self._step >= 0
 
     def arrived(self, index: int) -> Place:
-        """Where the pipeline is; the first call at a step gives the answer of the one before and waits.
+        """The state of the pipeline at a step; the first call at a step sends the answer of the previous step and waits.
 
-        Raises `IncompatibleError` for a step that lies behind: the method samples its chain again.
+        Raises `IncompatibleError` for an earlier step: the method samples its chain again.
         """
         if index < self._step:
             raise IncompatibleError(ONE_PASS)
         if index > self._step:
             if self._step >= 0:
-                self._answered.put(self._answer())
-            self._place = self._asked.get()
+                self._answers.put(self._answer())
+            self._place = self._places.get()
             if self._place is None:
                 raise Abandoned
-            self._step, self._said, self._last, self._own = index, [], None, None
+            self._step, self._outputs, self._last, self._own = index, [], None, None
         assert self._place is not None
         return self._place
 
     def moved(self, x: Latents) -> Latents:
-        """The difference of x from the first x that the method asked about at this step."""
+        """The difference of x from the first x of the method at this step."""
         assert self._place is not None
         if self._own is None:
             self._own = x[: self._place.x.shape[0]].detach()
         return x - as_batch(self._own, x.shape[0])
 
-    def said(self, output: Latents, embedding: Embedding) -> None:
-        """A branch was evaluated: stores which embedding an output came from."""
-        self._said.append((output, embedding))
+    def evaluated(self, output: Latents, embedding: Embedding) -> None:
+        """Records the output of a branch and its embedding."""
+        self._outputs.append((output, embedding))
 
     def predicted(self, text: Latents, null: Latents | None) -> None:
-        """A prediction was made from these outputs."""
+        """Records that a prediction was made from these outputs."""
         self._last = Answer(self._embedding(text), None if null is None else self._embedding(null))
 
     def with_output(self, output: Latents) -> None:
-        """The method replaced the predicted clean estimate; this is the guided output that gives the new one."""
+        """Records that the method replaced the clean estimate; `output` is the guided output that leads to the new one."""
         assert self._place is not None
         assert self._last is not None
         rows = self._place.x.shape[0]
@@ -118,14 +118,14 @@ class LockstepRun:
         self._last = Answer(self._last.text[:rows], self._last.null and self._last.null[:rows], output.detach())
 
     def _embedding(self, output: Latents) -> Embedding:
-        """Of an output, or of the rows of a call that two branches shared."""
-        for known, embedding in self._said:
+        """The embedding of an output, or of its rows in a call that two branches shared."""
+        for known, embedding in self._outputs:
             if known is output:
                 return embedding
             if _root(known) is _root(output):
                 first = (output.storage_offset() - known.storage_offset()) // known.stride(0)
                 return embedding[first : first + len(output)]
-        raise AssertionError("a prediction was made from an output of no call")
+        raise AssertionError("a prediction was made from an output that no call returned")
 
     def _answer(self) -> Answer:
         assert self._place is not None
@@ -139,11 +139,11 @@ class LockstepRun:
             if self._device.type == "cuda":
                 torch.cuda.set_device(self._device)
             self._run(self)
-            self._answered.put(self._answer())
+            self._answers.put(self._answer())
         except Abandoned:
             pass
         except BaseException as error:
-            self._answered.put(error)
+            self._answers.put(error)
 
 
 def _root(tensor: Tensor) -> Tensor:

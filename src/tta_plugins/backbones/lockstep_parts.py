@@ -19,21 +19,21 @@ from tta_plugins.backbones.hook_refusals import KEPT_NOISE
 from tta_plugins.backbones.lockstep import LockstepRun
 
 
-def lockstep_backbone(drawing: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
-    """A backbone that evaluates its branches in the pipeline's calls."""
+def lockstep_backbone(backbone: FamilyBackbone, lockstep: LockstepRun) -> WrappedBackbone:
+    """A backbone that evaluates its branches by repeating the pipeline's calls."""
 
     def predict(x: Latents, step: Step, embedding: Embedding) -> Latents:
         place = lockstep.arrived(step.index)
         change = lockstep.moved(x) * step.input_scale
         output = place.call.output(embedding, change if change.requires_grad or change.any() else None)
-        lockstep.said(output, embedding)
+        lockstep.evaluated(output, embedding)
         return output
 
     def combine(text: Latents, null: Latents, guidance: float) -> Latents:
         lockstep.predicted(text, null)
-        return rescaled(drawing.combine(text, null, guidance), text, getattr(drawing.pipeline, "guidance_rescale", None) or 0.0)
+        return rescaled(backbone.combine(text, null, guidance), text, getattr(backbone.pipeline, "guidance_rescale", None) or 0.0)
 
-    return WrappedBackbone(drawing, predicting=predict, combining=combine)
+    return WrappedBackbone(backbone, predicting=predict, combining=combine)
 
 
 @attrs.frozen
@@ -45,16 +45,16 @@ class LockstepScheduler:
 
     @property
     def steps(self) -> Sequence[Step]:
-        """The original's."""
+        """Same as the wrapped scheduler's."""
         return self.scheduler.steps
 
     @property
     def initial_std(self) -> float:
-        """The original's."""
+        """Same as the wrapped scheduler's."""
         return self.scheduler.initial_std
 
     def predict(self, state: State, output: Latents, step: Step) -> Prediction:
-        """The prediction at the pipeline's x; the history is the method's own, which was made there."""
+        """The prediction at the pipeline's x; the history is the method's own."""
         place = self.lockstep.arrived(step.index)
         if place.guidance <= 1:
             self.lockstep.predicted(output, None)
@@ -62,26 +62,26 @@ class LockstepScheduler:
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
     def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
-        """The same for another clean estimate: the pipeline gets the output that gives this estimate, and samples from it.
+        """The prediction for another clean estimate: the pipeline gets the denoiser output that leads to this estimate.
 
-        Where x was moved as well (the predicted noise is kept), it gets the clean estimate whose next x has the same mean. Raises
-        `IncompatibleError` for that with a sampler of the second order, which remembers the estimate that it got.
+        If x was changed as well (the predicted noise is kept), the pipeline gets the clean estimate whose next x has the same mean. With a
+        sampler of the second order, which stores the estimate, this raises `IncompatibleError`.
         """
         place = self.lockstep.arrived(step.index)
-        theirs = evolve(state, x=place.x)
+        there = evolve(state, x=place.x)
         if not self.lockstep.moved(state.x).any():
-            self._tell(theirs, x0, step)
-            return self.scheduler.from_x0(theirs, x0, step)
+            self._replace_output(there, x0, step)
+            return self.scheduler.from_x0(there, x0, step)
         if any(other.order > 1 for other in self.steps):
             raise IncompatibleError(KEPT_NOISE)
-        wanted = self.scheduler.from_x0(state, x0, step)
-        apart = wanted.transition.mean - self.scheduler.from_x0(theirs, x0, step).transition.mean
+        prediction = self.scheduler.from_x0(state, x0, step)
+        difference = prediction.transition.mean - self.scheduler.from_x0(there, x0, step).transition.mean
         none, one = (torch.full_like(place.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
-        self._tell(theirs, x0 + apart / self.scheduler.from_x0(State(none), one, step).transition.mean, step)
-        return wanted
+        self._replace_output(there, x0 + difference / self.scheduler.from_x0(State(none), one, step).transition.mean, step)
+        return prediction
 
-    def _tell(self, state: State, x0: Latents, step: Step) -> None:
-        """Finds the output that gives this clean estimate, which is linear in x and the output."""
+    def _replace_output(self, state: State, x0: Latents, step: Step) -> None:
+        """Computes the denoiser output that leads to this clean estimate, which is linear in x and the output."""
         none, one = (torch.full_like(state.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
         slope = self.scheduler.predict(State(none), one, step).x0
         self.lockstep.with_output((x0 - self.scheduler.predict(state, torch.zeros_like(x0), step).x0) / slope)
@@ -95,7 +95,7 @@ class LockstepGuidance:
     first: float
 
     def __call__(self, index: int, total: int) -> float:
-        """Of this step: waits until the pipeline is there."""
+        """The guidance of this step; waits until the pipeline is there."""
         return self.lockstep.arrived(index).guidance if self.lockstep.has_begun else self.first
 
     def __mul__(self, other: Schedule) -> Schedule:

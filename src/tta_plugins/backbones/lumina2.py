@@ -1,4 +1,4 @@
-"""Lumina-Image 2.0: Gemma's tokens under a mask, time that runs from 0 to 1, guidance at the text branch's norm.
+"""Lumina-Image 2.0: Gemma's tokens with a mask, time from 0 to 1, and guidance rescaled to the text branch's norm.
 
 Source: Lumina-Image 2.0 (arXiv 2503.21758); the calls of diffusers' `Lumina2Pipeline`.
 """
@@ -33,8 +33,8 @@ class Lumina2:
     """The family of `Lumina2Pipeline`.
 
     Attributes:
-        normalise: whether guidance keeps the norm of the text branch, row by row of pixels; the pipeline's `cfg_normalization`.
-        null_mask: as of `PixArt`: "keep", or "full" for gradients in every row of the null embedding.
+        normalise: whether guidance keeps the norm of the text branch, for each row of pixels; the pipeline's `cfg_normalization`.
+        null_mask: as for `PixArt`: "keep", or "full" for gradients in every row of the null embedding.
     """
 
     max_sequence_length: int = 256
@@ -51,12 +51,12 @@ class Lumina2:
         return partial(_timing, pipeline)
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """Gemma's last hidden state but one behind the pipeline's system prompt, and its mask."""
+        """Gemma's second-to-last hidden state for the pipeline's system prompt and the prompt, and its mask."""
         tokens, mask, _, _ = pipeline.encode_prompt(list(prompts), False, device=device, max_sequence_length=self.max_sequence_length)
         return Embedding(tokens, mask=mask)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding, without the system prompt; no negative prompt is the empty text."""
+        """The negative prompt's embedding, without the system prompt; without one, that of the empty text."""
         negatives = [prompt or "" for prompt in prompts]
         _, _, tokens, mask = pipeline.encode_prompt(negatives, True, negatives, device=device, max_sequence_length=self.max_sequence_length)
         return Embedding(tokens, mask=mask if self.null_mask == "keep" else torch.ones_like(mask))
@@ -69,20 +69,20 @@ class Lumina2:
         """The tokens and their mask."""
         return Embedding(conditioning["encoder_hidden_states"], mask=conditioning["encoder_attention_mask"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time, which is 1 - sigma."""
         return {"hidden_states": x, "timestep": 1 - at_time(x, time) / 1000}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["hidden_states"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The velocity from clean latents to noise, which the transformer gives the other way round."""
+        """The velocity from clean latents to noise; the transformer's output has the opposite sign."""
         return -raw
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """Classifier-free guidance, at the norm of the text branch where that is asked for."""
+        """Classifier-free guidance, rescaled to the norm of the text branch if `normalise`."""
         return (renormalised if self.normalise else classifier_free)(text, null, guidance)
 
 

@@ -1,4 +1,4 @@
-"""What the modules of a network say about it: its own class in wrappers, hooks, dtype, quantised layers."""
+"""Facts about a network that its modules show: the module inside wrappers, hooks, dtype, quantised layers."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def inside(network: nn.Module) -> nn.Module:
-    """The module in the wrappers of `torch.compile` and of (distributed) data parallelism."""
+    """The module inside the wrappers of `torch.compile` and of (distributed) data parallelism."""
     while True:
         within = getattr(network, "_orig_mod", None)
         if within is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -20,13 +20,13 @@ def inside(network: nn.Module) -> nn.Module:
 
 @attrs.frozen(eq=False)
 class Modules:
-    """What was read of all modules of a network. A denoiser has thousands, and reading them takes milliseconds, so it is done once a run.
+    """Facts about a network, read from all its modules. A denoiser has thousands, so they are read once per run, not at each call.
 
     Attributes:
-        dtype: what the network computes in: the model's `.dtype`, which differs from that of its parameters where they are quantised or
-            cast layer by layer.
+        dtype: the dtype in which the network computes: the model's `.dtype`, which differs from that of its parameters if they are
+            quantised or cast layer by layer.
         hooks: diffusers' hooks on any module, with their names.
-        quantised: the layers, by name, with a weight of a quantiser's own class or of integers.
+        quantised: names of the layers with a weight that has a quantiser's class or an integer dtype.
     """
 
     network: nn.Module
@@ -37,7 +37,7 @@ class Modules:
 
     @classmethod
     def of(cls, network: nn.Module) -> "Modules":
-        """Read them now."""
+        """Read the facts about a network."""
         hooks: list[tuple[str, Any]] = []
         quantised = []
         for name, module in network.named_modules():
@@ -47,19 +47,19 @@ class Modules:
         return cls(network, dtype_of(network), tuple(hooks), tuple(quantised), _first_dtype(network))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Modules":
-        """The same: a backbone's copy has another network, for which they do not hold."""
+        """The same object: a copied backbone has another network, so `hold` is False for it."""
         return self
 
     def hold(self, network: nn.Module) -> bool:
-        """Whether they are of this network, which was not cast since."""
+        """Whether the facts are of this network, and it was not cast since."""
         return network is self.network and _first_dtype(network) == self._first
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
-    """What a network computes in; see `Modules`."""
-    told = getattr(inside(network), "dtype", None)
+    """The dtype in which a network computes; see `Modules`."""
+    own = getattr(inside(network), "dtype", None)
     floating = (parameter.dtype for parameter in network.parameters() if parameter.dtype.is_floating_point)
-    return told if isinstance(told, torch.dtype) else next(floating, torch.float32)
+    return own if isinstance(own, torch.dtype) else next(floating, torch.float32)
 
 
 def _is_quantised(weight: nn.Parameter) -> bool:

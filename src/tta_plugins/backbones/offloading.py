@@ -1,7 +1,7 @@
-"""Pipelines that move or cast their weights, and for which of them a backward pass works.
+"""Pipelines that move or cast their weights, and whether a backward pass works with them.
 
-`enable_sequential_cpu_offload` gives every call new parameters, which a graph keeps. `enable_model_cpu_offload` moves a network when the
-next one is called. Group offloading and layerwise casting change the data of parameters under the graph.
+`enable_sequential_cpu_offload` creates new parameters for every call, which the graph keeps. `enable_model_cpu_offload` moves a network
+when the next one is called. Group offloading and layerwise casting change the data of parameters that the graph uses.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ def is_offloaded(network: nn.Module) -> bool:
 
 @contextmanager
 def kept_for_backward(modules: Modules) -> Iterator[None]:
-    """Inside, a call whose gradient will be asked for leaves the networks before it on the device.
+    """Inside, a differentiated call does not move the previously called network off the device.
 
-    Raises `IncompatibleError` for weights that leave, or change, as soon as the call is over.
+    Raises `IncompatibleError` for weights that are moved or changed as soon as the call has ended.
     """
     network = modules.network
     for name, registered in modules.hooks:
@@ -48,17 +48,18 @@ def _check_weights_stay(network: nn.Module, name: str, hook: Any) -> None:
     if group is not None and torch.device(group.onload_device) != torch.device(group.offload_device):
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__} with group offloading. This is because its weights leave the device after each "
-            "part of a call, and the backward needs them there. Use enable_model_cpu_offload or enable_sequential_cpu_offload, or a method "
-            "without gradients (best-of-n)."
+            "part of a call, and the backward pass needs them there. Use enable_model_cpu_offload or enable_sequential_cpu_offload, or a "
+            "method without gradients (best-of-n)."
         )
     if "layerwise_cast" in name:
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__} with layerwise casting. This is because its weights are cast back after each "
-            "layer's call, and the backward needs them as they were. Load it in bfloat16, or use a method without gradients (best-of-n)."
+            "layer's call, and the backward pass needs them as they were. Load it in bfloat16, or use a method without gradients "
+            "(best-of-n)."
         )
 
 
 def _hook(module: nn.Module, named: str) -> Any:
-    """A module's diffusers hook whose name has these letters; None without one."""
+    """A module's diffusers hook whose name contains this text; None without one."""
     hooks = getattr(getattr(module, "_diffusers_hook", None), "hooks", {})
     return next((hook for name, hook in hooks.items() if named in name), None)

@@ -31,7 +31,7 @@ _TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 @attrs.frozen(eq=False)
 class PipelineBackbone:
-    """A pipeline of some family. float32 goes in and comes out; the networks compute in the dtype they have when they are called."""
+    """A pipeline and its family. Inputs and outputs are float32; the networks compute in the dtype that they have when they are called."""
 
     pipeline: Pipeline = attrs.field(repr=lambda pipeline: _named(pipeline))
     family: Family
@@ -41,7 +41,7 @@ class PipelineBackbone:
 
     @property
     def __name__(self) -> str:
-        """The pipeline's class, so that messages name what the user gave."""
+        """The pipeline's class, so that messages use the name of the user's object."""
         return type(self.pipeline).__name__
 
     @property
@@ -58,39 +58,39 @@ class PipelineBackbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser computes: with offloading hooks, where they will bring it."""
+        """The device on which the denoiser computes; with offloading hooks, the one to which they move it."""
         return device_of(self._denoiser, self.pipeline)
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the denoiser computes in."""
+        """The dtype in which the denoiser computes."""
         return dtype_of(self._denoiser)
 
     @property
     def sampler(self) -> object:
-        """The pipeline's scheduler, with the pipeline's timing where it has one."""
+        """The pipeline's scheduler, with the pipeline's timing if it has one."""
         timing = self.family.timing(self.pipeline)
         return self.pipeline.scheduler if timing is None else NativeSampler(self.pipeline.scheduler, timing)
 
     @property
     def channels(self) -> int:
-        """Of the latents."""
+        """The number of channels of the latents."""
         return autoencoder.channels_of(self.pipeline.vae)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(c, h, w) of the latents. Raises `InputError` for a size that the networks cannot draw."""
+        """(c, h, w) of the latents. Raises `InputError` for a size that the networks do not support."""
         return self.channels, *autoencoder.latent_size(self.pipeline, self.family.traits.patch, height, width)
 
     def encode(self, prompts: Sequence[str], height: int, width: int) -> Embedding:
-        """The text embedding of each prompt, as the pipeline's own `encode_prompt` gives it.
+        """The text embedding of each prompt, as by the pipeline's own `encode_prompt`.
 
-        Raises `IncompatibleError` where the pipeline was loaded without its text encoders.
+        Raises `IncompatibleError` if the pipeline was loaded without its text encoders.
         """
         self._check_encoders()
         return in_dtype(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
-        """The null embedding of each sample, as the pipeline makes it from a negative prompt or from none; raises as `encode` does."""
+        """The null embedding of each sample, as the pipeline makes it with or without a negative prompt; raises as `encode` does."""
         self._check_encoders()
         null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
         return null and in_dtype(null, torch.float32)
@@ -98,22 +98,22 @@ class PipelineBackbone:
     def _check_encoders(self) -> None:
         if all(getattr(self.pipeline, role, None) is None for role in _TEXT_ENCODERS):
             raise IncompatibleError(
-                f"Cannot encode prompts with this {type(self.pipeline).__name__}. It was loaded without its text encoders."
-                " Give text= and null= as tta_core.Embedding, made by the encode and encode_null of a backbone that has them; or load them."
+                f"Cannot encode prompts with this {type(self.pipeline).__name__}. This is because it was loaded without its text encoders. "
+                "Give text= and null= as tta_core.Embedding, made by the encode and encode_null of a backbone that has them; or load them."
             )
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
-        """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` where the denoiser needs more than text."""
+        """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` if the denoiser needs other inputs than text."""
         modules = self.modules(again=step.index == 0)
         check(self.pipeline, self.family, modules)
         dtype = modules.dtype
-        shown = self.family.shown((x * step.input_scale).to(dtype), step.time)
-        told = self.family.conditioning(in_dtype(embedding, dtype))
+        inputs = self.family.inputs((x * step.input_scale).to(dtype), step.time)
+        conditioning = self.family.conditioning(in_dtype(embedding, dtype))
         with attention_moved(modules.network, embedding.attention):
-            return self.family.output(called(modules, self.family.traits, {**shown, **told}), x).float()
+            return self.family.output(called(modules, self.family.traits, {**inputs, **conditioning}), x).float()
 
     def modules(self, again: bool = False) -> Modules:
-        """What the denoiser's modules say; read `again` at the first step of a run, after which they are taken to stay as they are."""
+        """Facts about the denoiser's modules. They are read `again` at the first step of a run, and do not change during it."""
         if again:
             self._modules.clear()
         return self._read("denoiser", self._denoiser)
@@ -126,7 +126,7 @@ class PipelineBackbone:
 
     @property
     def steers_attention(self) -> bool:
-        """Whether the denoiser is a U-Net whose cross-attention layers can be reached."""
+        """Whether the denoiser is a U-Net whose cross-attention layers can be hooked."""
         return can_steer_attention(self._denoiser)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -146,12 +146,13 @@ class PipelineBackbone:
     def steered(
         self, method: Method, reward: object, *, prompts: Sequence[str] | str, guidance: float | None, eta: float | None, seed: int
     ) -> AbstractContextManager[list[Snapshot]]:
-        """The method inside the pipeline's own call; see `tta_core.steering_hook`."""
+        """Steers the pipeline's own call by a method; see `tta_core.steering_hook`."""
         return steered(self, method, reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)
 
     @property
     def _autoencoder(self) -> nn.Module:
-        """The pipeline's; of one that overflows in float16 a float32 copy, made once, so that the pipeline's own stays as it is."""
+        """The pipeline's autoencoder, or, if it overflows in float16, a float32 copy, made once, so that the pipeline's own is
+        unchanged."""
         own: nn.Module = self.pipeline.vae
         if not self.defaults.float32 or dtype_of(own) != torch.float16:
             return own
@@ -167,7 +168,7 @@ class PipelineBackbone:
 def backbone(
     pipeline: Pipeline, family: Family, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
 ) -> PipelineBackbone:
-    """A pipeline as a backbone, with the family's own defaults where none are given, or those of a distilled pipeline."""
+    """A pipeline as a backbone. Without `steps` or `guidance`, the defaults are those of the family or of a distilled pipeline."""
     side, few = family.side(pipeline), few_steps(pipeline)
     own = (family.traits.steps, family.traits.guidance) if few is None else (few[0], 1.0)
     defaults = Defaults(
@@ -183,6 +184,6 @@ def backbone(
 
 
 def _named(pipeline: Pipeline) -> str:
-    """The class, and the folder or hub id that it was loaded from, if it was."""
+    """The class, and the folder or hub id from which the pipeline was loaded, if it is known."""
     source = pipeline.config.get("_name_or_path")
     return f"{type(pipeline).__name__} from {source}" if source else type(pipeline).__name__

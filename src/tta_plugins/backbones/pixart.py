@@ -1,4 +1,4 @@
-"""PixArt-alpha and PixArt-Sigma: T5 tokens under a mask, a transformer that predicts the noise (and variances, left aside).
+"""PixArt-alpha and PixArt-Sigma: T5's tokens with a mask, and a transformer that predicts the noise (and variances, which are not used).
 
 Source: PixArt-alpha (arXiv 2310.00426), PixArt-Sigma (arXiv 2403.04692); the calls of diffusers' `PixArtAlphaPipeline`.
 """
@@ -42,9 +42,9 @@ class PixArt:
     """The family of `PixArtAlphaPipeline` and `PixArtSigmaPipeline`.
 
     Attributes:
-        max_sequence_length: T5's tokens: 120 of alpha, 300 of Sigma.
-        null_mask: "keep": the empty text has one live token, and gradients reach only that row of the null embedding; "full": all
-            rows live, which steers better and changes what the unconditional branch says.
+        max_sequence_length: the number of T5's tokens: 120 for alpha, 300 for Sigma.
+        null_mask: "keep": the mask of the empty text has one token, so that only this token of the null embedding has a gradient; "full":
+            all tokens are used, which steers better and changes the output of the unconditional branch.
     """
 
     max_sequence_length: int = 120
@@ -56,7 +56,7 @@ class PixArt:
         return int(pipeline.transformer.config.sample_size * pipeline.vae_scale_factor)
 
     def timing(self, pipeline: Pipeline) -> None:
-        """The number of steps alone."""
+        """None: the pipeline passes only the number of steps."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """T5's tokens and their mask; for a network that takes them, the size and the aspect ratio."""
@@ -68,7 +68,7 @@ class PixArt:
         return Embedding(tokens, mask=mask, extra=extra)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding under the mask that was chosen; no negative prompt is the empty text."""
+        """The negative prompt's embedding, with the mask of `null_mask`; without one, that of the empty text."""
         null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
         return null if null.mask is None or self.null_mask == "keep" else evolve(null, mask=torch.ones_like(null.mask))
 
@@ -85,16 +85,16 @@ class PixArt:
         extra = {name: tensor for name, tensor in conditioning["added_cond_kwargs"].items() if tensor is not None}
         return Embedding(conditioning["encoder_hidden_states"], mask=conditioning["encoder_attention_mask"], extra=extra)
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time."""
         return {"hidden_states": x, "timestep": at_time(x, time)}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["hidden_states"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's noise; the second half of its channels, a learned variance, is left aside."""
+        """The predicted noise; the second half of the channels, a learned variance, is not used."""
         return raw[:, : x.shape[1]]
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:

@@ -1,4 +1,4 @@
-"""A pipeline from a folder in diffusers' layout, or from the hub."""
+"""Loads a pipeline from a folder in diffusers' layout, or from the hub."""
 
 import logging
 import re
@@ -13,23 +13,23 @@ from tta_core.errors import InputError, LoadError
 from tta_plugins.backbones.versions import installed
 from tta_plugins.backbones.vetting import check_files, index_of, parts_of
 
-_DERIVED = ("position_ids", "inv_freq")  # of older checkpoints, computed anew
+_DERIVED = ("position_ids", "inv_freq")  # buffers of older checkpoints, which newer versions compute
 _WEIGHTS = re.compile(r"[\w-]+?(?:\.(?P<variant>[a-z]\w*))?(?:-\d+-of-\d+)?(?:\.(?P<last>[a-z]\w*))?\.(?:safetensors|bin)")
 
 
 def load_pipeline(
     source: str, dtype: torch.dtype | None = None, device: torch.device | str | None = None, revision: str | None = None
 ) -> object:
-    """The diffusers pipeline of a folder or hub id, every network in one dtype and in evaluation mode, without a safety checker.
+    """The diffusers pipeline of a folder or hub id, with every network in one dtype and in evaluation mode, without a safety checker.
 
-    `device` None: "cuda" where torch finds one, else "cpu". `dtype` None: bfloat16 on CUDA, float32 elsewhere. A folder whose weights are
-    of one variant ("fp16") and of no other is read as that variant; it is cast to `dtype` like any. `revision` is a branch, tag or commit
-    of a hub repository, which "owner/name@revision" gives too.
+    `device` None: "cuda" if torch finds one, else "cpu". `dtype` None: bfloat16 on CUDA, float32 elsewhere. A folder that has weights of
+    only one variant ("fp16") is read as that variant, and cast to `dtype`. `revision` is a branch, tag or commit of a hub repository; it
+    can also be given as "owner/name@revision".
 
     Raises:
-        LoadError: no such folder, no pipeline in it, damaged weights or such that are not the model's, code of its own, no access to the
-            hub, or no room on the device; names the folder or id.
-        InputError: no such device.
+        LoadError: the folder does not exist or has no pipeline, the weights are damaged or belong to another model, the pipeline contains
+            code, the hub cannot be reached, or the device has too little memory; the message names the folder or id.
+        InputError: the device does not exist.
     """
     from diffusers import DiffusionPipeline
 
@@ -62,7 +62,7 @@ def load_pipeline(
 
 
 def _folder(source: str, revision: str | None) -> tuple[Path, str]:
-    """The folder, downloaded if it is on the hub, and what it is called in a record: with the commit, where there is one."""
+    """The folder, downloaded if it is on the hub, and its name for records: the source, for the hub with the commit."""
     folder = Path(source)
     if folder.exists():
         return folder, source
@@ -77,40 +77,40 @@ def _folder(source: str, revision: str | None) -> tuple[Path, str]:
         raise
     except Exception as error:
         raise LoadError(
-            f"{source!r} is no folder, and as a hub id it could not be loaded. Check the spelling, the network, and for a gated model "
+            f"{source!r} is not a folder, and it could not be loaded as a hub id. Check the spelling, the network, and for a gated model "
             f"`hf auth login`; or download it elsewhere and give its folder: {type(error).__name__}: {error}"
         ) from error
     return downloaded, f"{name}@{downloaded.name}"
 
 
 def _network(folder: Path, part: str, cls: Any, dtype: torch.dtype) -> torch.nn.Module:
-    """A network whose weights are all there and all its own; what is left over from elsewhere, or missing, is named."""
+    """A network. Raises `LoadError`, which names the keys, if weights are missing or if there are weights of another model."""
     kind = _in_dtype(dtype) if cls.__module__.startswith("diffusers") else {"dtype": dtype}
-    network, told = cls.from_pretrained(folder / part, variant=_variant(folder), output_loading_info=True, **kind)
-    missing = sorted(told["missing_keys"])
-    unexpected = sorted(key for key in told["unexpected_keys"] if not key.endswith(_DERIVED))
+    network, info = cls.from_pretrained(folder / part, variant=_variant(folder), output_loading_info=True, **kind)
+    missing = sorted(info["missing_keys"])
+    unexpected = sorted(key for key in info["unexpected_keys"] if not key.endswith(_DERIVED))
     for keys, what in ((missing, "lack"), (unexpected, "have, but the model does not,")):
         if keys:
             raise LoadError(
-                f"The weights of {part} in {folder} {what} {_some(keys)}. They are not those of this {cls.__name__}, and it "
-                "would draw at random. Copy the folder again, or load the pipeline yourself and give the object."
+                f"The weights of {part} in {folder} {what} {_some(keys)}. They are not those of this {cls.__name__}, so its "
+                "images would be random. Copy the folder again, or load the pipeline yourself and give the object."
             )
     return cast(torch.nn.Module, network)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without diffusers' word on parts of another class than its own annotation names: AutoencoderTiny, which is meant."""
+    """Hides diffusers' log messages about parts of another class than in its annotations, such as AutoencoderTiny."""
     logger = logging.getLogger("diffusers.pipelines.pipeline_utils")
 
-    def said(record: logging.LogRecord) -> bool:
+    def is_shown(record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("Expected types for")
 
-    logger.addFilter(said)
+    logger.addFilter(is_shown)
     try:
         yield
     finally:
-        logger.removeFilter(said)
+        logger.removeFilter(is_shown)
 
 
 def _some(keys: Sequence[str]) -> str:
@@ -118,26 +118,26 @@ def _some(keys: Sequence[str]) -> str:
 
 
 def _check_words(pipeline: Any, folder: Path) -> None:
-    """Raises `LoadError` for a tokenizer that knows no word: every prompt would be the same."""
+    """Raises `LoadError` for a tokenizer whose vocabulary has no word, with which all prompts would be equal."""
     for name, part in pipeline.components.items():
         if name.startswith("tokenizer") and hasattr(part, "get_vocab") and set(part.get_vocab()) <= set(part.all_special_tokens):
-            raise LoadError(f"The {name} in {folder} knows no word: its vocabulary is empty or damaged. Copy the folder again.")
+            raise LoadError(f"The {name} in {folder} has no words: its vocabulary is empty or damaged. Copy the folder again.")
 
 
 def _place(device: torch.device | str) -> torch.device:
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # no device's name; none of that number; a torch that was built without it
-        raise InputError(f"{str(device)!r} is no device that torch can use here: {error}. Give cpu, cuda, cuda:1 or another.") from error
+    except (RuntimeError, AssertionError) as error:  # no such name, no such number, or a torch without it
+        raise InputError(f"{str(device)!r} is not a device that torch can use here: {error}. Give cpu, cuda, cuda:1 or another.") from error
 
 
 def _variant(folder: Path) -> str | None:
-    """The one variant that a folder's weights are of, None where there are plain ones too, or several variants."""
-    found = [_WEIGHTS.fullmatch(file.name) for file in folder.glob("*/*")]
-    variants = {match["variant"] or match["last"] for match in found if match}
+    """The variant of a folder's weights; None if there are also weights without a variant, or several variants."""
+    matches = [_WEIGHTS.fullmatch(file.name) for file in folder.glob("*/*")]
+    variants = {match["variant"] or match["last"] for match in matches if match}
     return variants.pop() if len(variants) == 1 else None
 
 
 def _in_dtype(dtype: torch.dtype) -> dict[str, Any]:
-    """One dtype for all networks: left to themselves diffusers takes float32, and transformers 5 the checkpoint's."""
+    """The argument that sets one dtype for all networks: by default diffusers uses float32, and transformers 5 the checkpoint's dtype."""
     return {"dtype" if installed() >= (0, 40) else "torch_dtype": dtype}

@@ -1,7 +1,7 @@
-"""Quantised layers of a denoiser: whether a gradient passes through each of them.
+"""Checks that gradients pass through the quantised layers of a denoiser.
 
-Their weights are packed, so their forward is an engine of its own. An engine without a backward gives an output without a graph. Where a
-residual connection goes around the layer, the denoiser's output keeps a graph, and its gradient would be wrong without a word.
+Quantised weights are packed, so a special kernel computes the layer. A kernel without a backward pass returns an output without a graph.
+If a residual connection bypasses the layer, the denoiser's output still has a graph, and its gradient would be wrong without an error.
 """
 
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ def gradients_pass(modules: Modules) -> Iterator[None]:
 
 
 def _check(network: nn.Module, name: str, layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-    told = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
-    if told and torch.is_grad_enabled() and isinstance(output, Tensor) and not output.requires_grad:
+    needs_gradient = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
+    if needs_gradient and torch.is_grad_enabled() and isinstance(output, Tensor) and not output.requires_grad:
         weight = next((type(weight).__name__ for weight in layer._parameters.values() if weight is not None), "")
         raise IncompatibleError(
             f"Cannot differentiate {type(network).__name__}. This is because its layer {name} is quantised ({weight}) and has no "
-            "backward. Quantise the weights alone and leave the activations as they are, or use a method without gradients (best-of-n)."
+            "backward pass. Quantise only the weights and not the activations, or use a method without gradients (best-of-n)."
         )

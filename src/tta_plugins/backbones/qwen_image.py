@@ -1,4 +1,4 @@
-"""Qwen-Image: tokens of a vision-language model under a mask, latents packed into tokens of 2 x 2, guidance at the text branch's norm.
+"""Qwen-Image: masked tokens of a vision-language model, latents packed into tokens of 2 x 2, guidance rescaled to the text branch's norm.
 
 Source: Qwen-Image (arXiv 2508.02324); the calls of diffusers' `QwenImagePipeline`.
 """
@@ -19,7 +19,7 @@ from tta_plugins.backbones.guidance import renormalised
 from tta_plugins.backbones.pipeline import PipelineBackbone, backbone
 from tta_plugins.backbones.time_shift import even_sigmas, mu
 from tta_plugins.backbones.token_lists import lengthened, trimmed
-from tta_plugins.backbones.versions import check_masks_are_heard
+from tta_plugins.backbones.versions import check_masks_are_used
 
 CITATION = """@misc{wu2025qwenimage,
   title = {{Qwen-Image} Technical Report},
@@ -46,16 +46,16 @@ class QwenImage:
         return partial(_timing, pipeline)
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """The language model's last hidden state behind its instruction, padded to one length."""
+        """The language model's last hidden state after its instruction, padded to one length."""
         tokens, mask = pipeline.encode_prompt(list(prompts), device=device, max_sequence_length=self.max_sequence_length)
         return lengthened(tokens, mask, self.max_sequence_length)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding; no negative prompt is a blank, as in the model's own examples."""
+        """The negative prompt's embedding; without one, that of a blank, as in the model's own examples."""
         return self.encode(pipeline, [prompt or " " for prompt in prompts], size, device)
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
-        """The live tokens, and their mask where rows differ in length."""
+        """The tokens without common padding, and their mask if rows differ in length."""
         tokens, mask = trimmed(embedding)
         return {"encoder_hidden_states": tokens, "encoder_hidden_states_mask": mask}
 
@@ -64,7 +64,7 @@ class QwenImage:
         tokens, mask = conditioning["encoder_hidden_states"], conditioning["encoder_hidden_states_mask"]
         return lengthened(tokens, mask, self.max_sequence_length)
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x as tokens, and its size in tokens; the time is sigma."""
         return {
             "hidden_states": packed(x),
@@ -73,16 +73,16 @@ class QwenImage:
             "img_shapes": [[(1, x.shape[2] // 2, x.shape[3] // 2)]] * x.shape[0],
         }
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return unpacked(arguments["hidden_states"], arguments["img_shapes"][0][0][1])
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity."""
+        """The transformer's output, a velocity, as latents."""
         return unpacked(raw, x.shape[2] // 2)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """Classifier-free guidance at the norm of the text branch, token by token."""
+        """Classifier-free guidance, rescaled to the norm of the text branch for each token."""
         return unpacked(renormalised(packed(text), packed(null), guidance), text.shape[2] // 2)
 
 
@@ -95,7 +95,7 @@ def qwen_image(
     max_sequence_length: int = 512,
 ) -> PipelineBackbone:
     """A `QwenImagePipeline`, or one that inherits from it."""
-    check_masks_are_heard(pipeline)
+    check_masks_are_used(pipeline)
     return backbone(pipeline, QwenImage(max_sequence_length), steps, guidance, rewards)
 
 

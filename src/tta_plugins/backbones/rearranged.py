@@ -1,6 +1,6 @@
-"""Changes a family's latents where they lie in the denoiser's arguments and outputs: as tokens, in a list, negated, beside other channels.
+"""Changes latents inside the denoiser's arguments and outputs, where they can be tokens, list items, negated, or next to other channels.
 
-A family reads them from there (`seen`, `output`) by moving numbers and changing signs. The transpose of such a map is its inverse.
+A family reads them (`latents`, `output`) by rearranging numbers and changing signs. The transpose of such a linear map is its inverse.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ Held = Tensor | Sequence[Tensor]
 
 
 def change_of(held: Held, read: Callable[[Any], Latents], change: Latents) -> Any:
-    """What is to be added to what is held, so that `read` of it changes by `change`; differentiable in `change`."""
+    """The tensors to add to `held`, so that `read(held)` changes by `change`; differentiable in `change`."""
     parts = [part.detach().requires_grad_() for part in parts_of(held)]
     with torch.enable_grad():
-        seen = read(parts[0] if isinstance(held, Tensor) else parts)
-        added = torch.autograd.grad(seen, parts, change.to(seen.dtype), create_graph=True)
+        latents = read(parts[0] if isinstance(held, Tensor) else parts)
+        added = torch.autograd.grad(latents, parts, change.to(latents.dtype), create_graph=True)
     return added[0] if isinstance(held, Tensor) else list(added)
 
 
 def parts_of(held: Held) -> list[Tensor]:
-    """The tensors."""
+    """The tensors of a tensor or a list, as a list."""
     return [held] if isinstance(held, Tensor) else list(held)

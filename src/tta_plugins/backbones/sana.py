@@ -1,4 +1,4 @@
-"""Sana: Gemma's tokens under a mask, a linear transformer over latents of an autoencoder that shrinks 32 times.
+"""Sana: Gemma's tokens with a mask, and a linear transformer over latents of an autoencoder that downsamples by 32.
 
 Source: Sana (arXiv 2410.10629); the calls of diffusers' `SanaPipeline`.
 """
@@ -30,11 +30,11 @@ CITATION = """@inproceedings{xie2025sana,
 
 @frozen
 class Sana:
-    """The family of `SanaPipeline`. Sizes are not moved to the pipeline's bins, and captions are not cleaned.
+    """The family of `SanaPipeline`. Sizes are not changed to the nearest of the pipeline's bins, and captions are not cleaned.
 
     Attributes:
-        time_scale: what the transformer's configuration multiplies times by.
-        null_mask: as of `PixArt`: "keep", or "full" for gradients in every row of the null embedding.
+        time_scale: the factor on times from the transformer's configuration.
+        null_mask: as for `PixArt`: "keep", or "full" for gradients in every row of the null embedding.
     """
 
     max_sequence_length: int = 300
@@ -48,15 +48,15 @@ class Sana:
         return int(denoiser.config.sample_size * pipeline.vae_scale_factor)
 
     def timing(self, pipeline: Pipeline) -> None:
-        """The number of steps alone."""
+        """None: the pipeline passes only the number of steps."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """Gemma's tokens behind the instruction that the pipeline puts before every prompt, and their mask."""
+        """Gemma's tokens of the pipeline's instruction followed by the prompt, and their mask."""
         instruction = inspect.signature(type(pipeline).__call__).parameters["complex_human_instruction"].default
         return self._encoded(pipeline, prompts, device, instruction)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding, without the instruction; no negative prompt is the empty text."""
+        """The negative prompt's embedding, without the instruction; without one, that of the empty text."""
         null = self._encoded(pipeline, [prompt or "" for prompt in prompts], device, None)
         return null if null.mask is None or self.null_mask == "keep" else evolve(null, mask=torch.ones_like(null.mask))
 
@@ -68,16 +68,16 @@ class Sana:
         """The tokens and their mask."""
         return Embedding(conditioning["encoder_hidden_states"], mask=conditioning["encoder_attention_mask"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
         """x and the time, in the transformer's scale."""
         return {"hidden_states": x, "timestep": at_time(x, time) * self.time_scale}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["hidden_states"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity; a learned variance after it, if there is one, is left aside."""
+        """The predicted velocity; a learned variance in further channels, if there is one, is not used."""
         return raw[:, : x.shape[1]]
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:

@@ -35,8 +35,8 @@ class StableDiffusion:
 
     Attributes:
         rescale: the share of the guided output that is rescaled to the text branch's size; the pipeline's `guidance_rescale`.
-        embedded: the guidance that a distilled U-Net (LCM) is given, as numbers in `(1, d)`; None for one that has no such input.
-        skip: layers of the text encoder that are left out at its end; the pipeline's `clip_skip`.
+        embedded: the embedding `(1, d)` of the guidance for a distilled U-Net (LCM); None for a U-Net without such an input.
+        skip: the number of last layers of the text encoder that are left out; the pipeline's `clip_skip`.
     """
 
     rescale: float = 0.0
@@ -49,7 +49,7 @@ class StableDiffusion:
         return unet.side(pipeline)
 
     def timing(self, pipeline: Pipeline) -> None:
-        """The number of steps alone."""
+        """None: the pipeline passes only the number of steps."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
         """The last hidden state of the text encoder."""
@@ -58,7 +58,7 @@ class StableDiffusion:
         return Embedding(tokens)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
-        """The negative prompt's embedding; no negative prompt is the empty text."""
+        """The negative prompt's embedding; without one, that of the empty text."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device) if self.traits.has_null else None
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
@@ -69,16 +69,16 @@ class StableDiffusion:
         """The tokens."""
         return Embedding(conditioning["encoder_hidden_states"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x and the time, and the embedded guidance, if there is one."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x, the time, and the embedded guidance, if there is one."""
         return {"sample": x, "timestep": at_time(x, time), **unet.embedded(self.embedded, x)}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["sample"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The U-Net's output as it is."""
+        """The U-Net's output, unchanged."""
         return raw
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -96,7 +96,7 @@ def stable_diffusion(
     embedded_guidance: float = 7.5,
     clip_skip: int | None = None,
 ) -> PipelineBackbone:
-    """A `StableDiffusionPipeline`, or one that inherits from it. `embedded_guidance` is what an LCM's U-Net is given."""
+    """A `StableDiffusionPipeline`, or one that inherits from it. `embedded_guidance` is the guidance input of an LCM's U-Net."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusion().traits, embedded)
     skip = checked(clip_skip, pipeline, "text_encoder")

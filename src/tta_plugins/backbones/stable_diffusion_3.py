@@ -32,7 +32,7 @@ CITATION = r"""@inproceedings{esser2024sd3,
 
 @frozen
 class StableDiffusion3:
-    """The family of `StableDiffusion3Pipeline`. `max_sequence_length` tokens are T5's."""
+    """The family of `StableDiffusion3Pipeline`. `max_sequence_length` is the number of T5's tokens."""
 
     max_sequence_length: int = 256
     traits: Traits = Traits(steps=28, guidance=7.0)
@@ -42,11 +42,11 @@ class StableDiffusion3:
         return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
 
     def timing(self, pipeline: Pipeline) -> Timing:
-        """The shift of time, where the scheduler asks for one."""
+        """The shift of time, if the scheduler takes one."""
         return partial(_timing, pipeline, self.traits.patch)
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """The encoders' tokens one after another, and both pooled vectors."""
+        """The concatenated tokens of the encoders, and both pooled vectors."""
         tokens, _, pooled, _ = pipeline.encode_prompt(
             list(prompts),
             None,
@@ -58,7 +58,7 @@ class StableDiffusion3:
         return Embedding(tokens, pooled.to(tokens.dtype))
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding; no negative prompt is the empty text."""
+        """The negative prompt's embedding; without one, that of the empty text."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
@@ -69,16 +69,16 @@ class StableDiffusion3:
         """The tokens and the pooled vector."""
         return Embedding(conditioning["encoder_hidden_states"], conditioning["pooled_projections"])
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x and the time, that of the scheduler: 1000 sigma."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x and the scheduler's time, 1000 sigma."""
         return {"hidden_states": x, "timestep": at_time(x, time)}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["hidden_states"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The transformer's velocity as it is."""
+        """The transformer's output, a velocity, unchanged."""
         return raw
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:

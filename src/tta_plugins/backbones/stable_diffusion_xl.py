@@ -32,10 +32,10 @@ CITATION = r"""@inproceedings{podell2024sdxl,
 
 @frozen
 class StableDiffusionXL:
-    """The family of `StableDiffusionXLPipeline`. The fields are those of `StableDiffusion`, with one exception.
+    """The family of `StableDiffusionXLPipeline`. The fields are those of `StableDiffusion`, except for `encoding`.
 
     Attributes:
-        encoding: further arguments of the pipeline's `encode_prompt`, such as `clip_skip`.
+        encoding: other arguments of the pipeline's `encode_prompt`, such as `clip_skip`.
     """
 
     rescale: float = 0.0
@@ -48,21 +48,21 @@ class StableDiffusionXL:
         return unet.side(pipeline)
 
     def timing(self, pipeline: Pipeline) -> None:
-        """The number of steps alone."""
+        """None: the pipeline passes only the number of steps."""
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """The encoders' last hidden states but one, the second's pooled vector, and the size."""
+        """The second-to-last hidden states of the encoders, the pooled vector of the second encoder, and the size."""
         tokens, _, pooled, _ = pipeline.encode_prompt(
             list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False, **self.encoding
         )
-        return Embedding(tokens, pooled.to(tokens.dtype), extra=_told(pipeline, size, 6.0, tokens))
+        return Embedding(tokens, pooled.to(tokens.dtype), extra=_time_ids(pipeline, size, 6.0, tokens))
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding | None:
-        """The negative prompt's embedding; without one zeros, unless the pipeline is set to encode the empty text."""
+        """The negative prompt's embedding; without one, zeros, or that of the empty text if the pipeline is set so."""
         if not self.traits.has_null:
             return None
         null = self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
-        null = evolve(null, extra=_told(pipeline, size, 2.5, null.tokens))
+        null = evolve(null, extra=_time_ids(pipeline, size, 2.5, null.tokens))
         if not pipeline.config.force_zeros_for_empty_prompt or null.pooled is None:
             return null
         given = torch.tensor([prompt is not None for prompt in prompts], device=null.tokens.device)
@@ -80,16 +80,16 @@ class StableDiffusionXL:
         added = conditioning["added_cond_kwargs"]
         return Embedding(conditioning["encoder_hidden_states"], added["text_embeds"], extra={"time_ids": added["time_ids"]})
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """x and the time, and the embedded guidance, if there is one."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """x, the time, and the embedded guidance, if there is one."""
         return {"sample": x, "timestep": at_time(x, time), **unet.embedded(self.embedded, x)}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return arguments["sample"]
 
     def output(self, raw: Tensor, x: Latents) -> Latents:
-        """The U-Net's output as it is."""
+        """The U-Net's output, unchanged."""
         return raw
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
@@ -107,19 +107,20 @@ def stable_diffusion_xl(
     embedded_guidance: float = 5.0,
     clip_skip: int | None = None,
 ) -> PipelineBackbone:
-    """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is an input of an LCM's U-Net."""
+    """A `StableDiffusionXLPipeline`, or one that inherits from it. `embedded_guidance` is the guidance input of an LCM's U-Net."""
     embedded = unet.guidance_embedding(pipeline, embedded_guidance)
     traits = unet.without_null(StableDiffusionXL().traits, embedded)
     family = StableDiffusionXL(guidance_rescale, embedded, {"clip_skip": checked(clip_skip, pipeline, "text_encoder_2", 1)}, traits)
     return backbone(pipeline, family, steps, guidance, rewards)
 
 
-def _told(pipeline: Pipeline, size: Size, aesthetics: float, tokens: Tensor) -> Mapping[str, Tensor]:
-    """The size: original, crop, target. The refiner takes an aesthetic score in place of the target: its own pipeline's default."""
+def _time_ids(pipeline: Pipeline, size: Size, aesthetics: float, tokens: Tensor) -> Mapping[str, Tensor]:
+    """The size inputs: original size, crop, target size. The refiner takes an aesthetic score, the pipeline's default, instead of the
+    target."""
     last = (aesthetics,) if pipeline.config.get("requires_aesthetics_score") else size
     return {"time_ids": torch.tensor([[*size, 0, 0, *last]], dtype=tokens.dtype, device=tokens.device).repeat(tokens.shape[0], 1)}
 
 
 def _zeroed(tensor: Tensor, kept: Tensor) -> Tensor:
-    """Zeros in the rows that are not kept."""
+    """The tensor with zeros in the rows that are not kept."""
     return tensor * kept.view(-1, *[1] * (tensor.dim() - 1)).to(tensor.dtype)

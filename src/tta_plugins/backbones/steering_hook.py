@@ -1,9 +1,9 @@
-"""A per-step method inside the user's own `pipeline(...)` call, by a hook before the denoiser.
+"""Runs a per-step method inside the user's own `pipeline(...)` call, by hooks before and after the denoiser.
 
-The pipeline keeps its loop, its scheduler and its noise, and what else it passes to its denoiser; the method sees x at every
-step, the first included, and the denoiser is called with the embeddings that the method arrives at; where it moves the clean estimate, the
-denoiser's output becomes the one that says so. Methods that move x, whole-chain methods (DNO, best-of-n) and particles need a loop of
-their own: `align`.
+The pipeline keeps its loop, its scheduler, its noise and all other inputs of its denoiser. The method gets x at every step, and the
+denoiser is called with the embeddings that the method has computed. If the method changes the clean estimate, the denoiser's output is
+replaced by the one that leads to this estimate. Methods that change x, whole-chain methods (DNO, best-of-n) and particles need the loop of
+`align`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from tta_plugins.backbones.hooked_run import Steered
 
 @contextmanager
 def steered(
-    drawing: FamilyBackbone,
+    backbone: FamilyBackbone,
     method: Method,
     reward: object,
     *,
@@ -41,16 +41,16 @@ def steered(
     """`tta_core.steering_hook` for every family.
 
     Raises:
-        IncompatibleError: for a whole-chain method, particles, a sampler outside the family.
-        InputError: in the pipeline's call, under `torch.inference_mode()`, or if the prompts are not as many as its samples.
+        IncompatibleError: a whole-chain method, particles, or a sampler that cannot be read as a table.
+        InputError: raised in the pipeline's call: under `torch.inference_mode()`, or for another number of samples than prompts.
     """
     refuse(method.needs)
-    calls = FollowedCalls(Steered(drawing, method, reward, as_prompts(prompts), guidance, eta, seed))
-    apart = drawing.family.traits.branches == "apart"
+    calls = FollowedCalls(Steered(backbone, method, reward, as_prompts(prompts), guidance, eta, seed))
+    apart = backbone.family.traits.branches == "apart"
     steering = _Steering(calls, BranchesApart(calls) if apart else BranchesTogether(calls))
-    denoiser = drawing.networks["denoiser"]
-    compiled, denoiser._compiled_call_impl = denoiser._compiled_call_impl, None  # compiled in place: a hook cannot be traced
-    hooks = [  # which are not traced where the denoiser is compiled from here on
+    denoiser = backbone.networks["denoiser"]
+    compiled, denoiser._compiled_call_impl = denoiser._compiled_call_impl, None  # if compiled in place: hooks cannot be traced
+    hooks = [  # they are not traced if the denoiser is compiled later
         denoiser.register_forward_pre_hook(torch.compiler.disable(steering.before), with_kwargs=True),
         denoiser.register_forward_hook(torch.compiler.disable(steering.after)),
     ]
@@ -64,13 +64,13 @@ def steered(
 
 
 def refuse(needs: Needs) -> None:
-    """Raises `IncompatibleError` for a method that a pipeline's own call cannot serve, with the reason."""
+    """Raises `IncompatibleError`, with the reason, for a method that cannot run inside a pipeline's own call."""
     parts = needs.variable.parts if isinstance(needs.variable, Product) else (needs.variable,)
     if needs.moves_x:
         raise IncompatibleError(MOVES_X)
     if needs.image:
         raise IncompatibleError(
-            "Cannot use a method that edits an image inside a pipeline's own call. This is because the call starts where it likes. Use "
+            "Cannot use a method that edits an image inside a pipeline's own call. This is because the call chooses its own start. Use "
             "tta_core.align with `image=`."
         )
     if needs.chain or any(isinstance(part, Noise) for part in parts):
@@ -81,7 +81,7 @@ def refuse(needs: Needs) -> None:
 
 @attrs.frozen
 class _Steering:
-    """The hooks before and after the denoiser. What the method itself evaluates is left as it is."""
+    """The hooks before and after the denoiser. Calls by the method itself are not changed."""
 
     calls: FollowedCalls
     branches: BranchesApart | BranchesTogether
@@ -92,17 +92,17 @@ class _Steering:
             return None
         if torch.is_inference_mode_enabled():
             raise InputError(
-                "Cannot steer under torch.inference_mode(). This is because its tensors never get gradients. Use torch.no_grad(), which "
-                "the pipeline's call brings by itself."
+                "Cannot steer under torch.inference_mode(). This is because its tensors cannot have gradients. Use torch.no_grad(), which "
+                "the pipeline's call already uses."
             )
-        return self.branches.before(DenoiserCall.made(self.calls.steered.drawing, args, kwargs))
+        return self.branches.before(DenoiserCall.made(self.calls.steered.backbone, args, kwargs))
 
     def after(self, denoiser: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """The output, changed in place where the method moved the clean estimate."""
+        """Changes the output in place if the method changed the clean estimate."""
         if not self.calls.is_own:
             self.branches.after(output)
 
     def end(self) -> None:
-        """Ends the run, and waits until it has handed everything back."""
+        """Ends the run, and waits until it has restored everything."""
         self.branches.end()
         self.calls.end()

@@ -1,4 +1,4 @@
-"""Texts of different lengths as the rows of one tensor, and back: padded under a mask, so that a row does not depend on others."""
+"""Converts lists of token tensors of different lengths to one padded tensor with a mask, and back; a row does not depend on others."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from tta_core.values.controls import Embedding
 
 
 def lengthened(tokens: Tensor, mask: Tensor | None, length: int) -> Embedding:
-    """Tokens `(b, l, d)` padded with zeros to a length, under a mask that is 0 there; None is a mask of ones."""
+    """Tokens `(b, l, d)` padded with zeros to a length, with a mask that is 0 at the padding; `mask` None is a mask of ones."""
     live = torch.ones(tokens.shape[:2], dtype=torch.long, device=tokens.device) if mask is None else mask.long()
     missing = max(0, length - tokens.shape[1])
     return Embedding(pad(tokens, (0, 0, 0, missing)), mask=pad(live, (0, missing)))
 
 
 def trimmed(embedding: Embedding) -> tuple[Tensor, Tensor | None]:
-    """Tokens without the columns that are dead in every row, and the mask; None where all that is left lives."""
+    """Tokens without the columns that are padding in every row, and the mask; None if no padding is left."""
     if embedding.mask is None or embedding.mask.all():
         return embedding.tokens, None
     longest = max(1, int(embedding.mask.sum(1).max()))
@@ -26,7 +26,7 @@ def trimmed(embedding: Embedding) -> tuple[Tensor, Tensor | None]:
 
 
 def listed(embedding: Embedding) -> list[Tensor]:
-    """The live tokens of each row."""
+    """The tokens of each row without padding."""
     if embedding.mask is None or embedding.mask.all():
         return list(embedding.tokens)
     return [row[: int(mask.sum())] for row, mask in zip(embedding.tokens, embedding.mask, strict=True)]

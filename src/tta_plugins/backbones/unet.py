@@ -1,4 +1,4 @@
-"""What the families with a U-Net share: the size it was made for, and the guidance that a distilled one (LCM) takes as an input."""
+"""Functions for the families with a U-Net: its image size, and the guidance input of a distilled U-Net (LCM)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,14 @@ from tta_plugins.backbones.modules import inside
 
 
 def side(pipeline: Pipeline) -> int:
-    """Pixels of the square that the U-Net was made for."""
+    """The side in pixels of the square images of the U-Net's training."""
     denoiser: Any = inside(pipeline.unet)
     size = denoiser.config.sample_size
     return int(size if isinstance(size, int) else size[0]) * int(pipeline.vae_scale_factor)
 
 
 def guidance_embedding(pipeline: Pipeline, guidance: float) -> Tensor | None:
-    """A guidance as a distilled U-Net takes it, `(1, d)`; None for a U-Net without such an input.
+    """The embedding `(1, d)` of a guidance for a distilled U-Net; None for a U-Net without such an input.
 
     Source: sinusoidal embedding of guidance - 1 (arXiv 2310.04378 section 4.1; the frequencies are those of diffusers' pipelines).
     """
@@ -34,10 +34,10 @@ def guidance_embedding(pipeline: Pipeline, guidance: float) -> Tensor | None:
 
 
 def embedded(embedding: Tensor | None, x: Latents) -> Mapping[str, Tensor]:
-    """The embedded guidance as the U-Net's argument, one row for each of x; nothing where there is none."""
+    """The embedded guidance as the U-Net's argument, one row for each of x; empty if there is none."""
     return {} if embedding is None else {"timestep_cond": embedding.to(x).expand(x.shape[0], -1)}
 
 
 def without_null(traits: Traits, embedding: Tensor | None) -> Traits:
-    """The family's traits; a U-Net that takes its guidance as an input has no unconditional branch."""
+    """The family's traits, without an unconditional branch if the U-Net has a guidance input."""
     return traits if embedding is None else evolve(traits, has_null=False, guidance=1.0, steps=4)

@@ -1,4 +1,4 @@
-"""The version of diffusers that a pipeline needs: older ones lack its class, or call its networks otherwise."""
+"""The version of diffusers that a pipeline needs: older versions lack its class, or call its networks differently."""
 
 from tta_core.errors import IncompatibleError
 from tta_plugins.backbones.family import Pipeline
@@ -20,18 +20,18 @@ def installed() -> tuple[int, int]:
 
 
 def remedy(named: str) -> str:
-    """What to do about a class of pipelines that the installed diffusers lacks."""
+    """The advice for a class of pipelines that the installed diffusers does not have."""
     if named not in _NEEDED:
         return "Install a newer one, or check the name."
     return "Install diffusers {}.{} or later.".format(*_NEEDED[named])
 
 
-def check_masks_are_heard(pipeline: Pipeline) -> None:
+def check_masks_are_used(pipeline: Pipeline) -> None:
     """Raises `IncompatibleError` for a Qwen-Image transformer that attends to padding, as diffusers' did before 0.37."""
     import diffusers
 
     if installed() < (0, 37):
         raise IncompatibleError(
             f"Cannot use {type(pipeline).__name__} with diffusers {diffusers.__version__}. This is because its transformer attends to "
-            "padding there, so that a sample depends on the other prompts of its batch. Install diffusers 0.37 or later."
+            "padding in this version, so that a sample depends on the other prompts of its batch. Install diffusers 0.37 or later."
         )

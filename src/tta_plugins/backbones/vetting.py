@@ -1,4 +1,4 @@
-"""What a pipeline's folder names, read before anything of it is imported: classes of diffusers and transformers, and no code of its own."""
+"""Checks a pipeline's folder before anything in it is imported: only classes of diffusers and transformers are allowed, and no code."""
 
 import inspect
 import json
@@ -18,13 +18,13 @@ def parts_of(index: Mapping[str, Any], source: str) -> Parts:
     """The classes of a pipeline's parts, by name, from its model_index.json.
 
     Raises:
-        LoadError: if it names a class from elsewhere, or one that the installed libraries do not have.
+        LoadError: it names a class of another library, or one that the installed libraries do not have.
     """
     import diffusers
 
     named = index.get("_class_name")
     if not isinstance(named, str) or not named.isidentifier():
-        raise LoadError(f"{source} names {named!r} as its pipeline's class, which is code of its own. {_TRUST}")
+        raise LoadError(f"{source} names {named!r} as its pipeline's class, which is not a class of diffusers. {_TRUST}")
     pipeline = getattr(diffusers, named, None)
     if not (isinstance(pipeline, type) and issubclass(pipeline, diffusers.DiffusionPipeline)):
         raise LoadError(f"{source} is a {named}, but diffusers {diffusers.__version__} has no such pipeline. {remedy(named)}")
@@ -40,19 +40,19 @@ def check_files(folder: Path, parts: Parts) -> None:
             raise LoadError(f"{folder} has no folder {name!r}, although its model_index.json names a {cls.__name__} there. Copy it again.")
         for config in (*part.glob("config.json"), *part.glob("tokenizer_config.json")):
             if "auto_map" in _json(config):
-                raise LoadError(f"{config} names code of its own (auto_map). {_TRUST}")
+                raise LoadError(f"{config} refers to its own code (auto_map). {_TRUST}")
         files: Mapping[str, str] = getattr(cls, "vocab_files_names", {}) or {}
         whole = files.get("tokenizer_file", "tokenizer.json")
         missing = [file for kind, file in files.items() if kind != "tokenizer_file" and not (part / file).is_file()]
         if files and missing and not (part / whole).is_file():
             raise LoadError(
-                f"The {name} in {folder} has no vocabulary: neither {whole} nor {' and '.join(missing)}. Every prompt would be the same. "
+                f"The {name} in {folder} has no vocabulary: neither {whole} nor {' and '.join(missing)}. All prompts would be equal. "
                 "Copy the folder again."
             )
 
 
 def index_of(folder: Path) -> Mapping[str, Any]:
-    """A folder's model_index.json. Raises `LoadError` where there is none, or no mapping in it."""
+    """A folder's model_index.json. Raises `LoadError` if there is none, or if it is not a JSON object."""
     if not (folder / "model_index.json").is_file():
         raise LoadError(
             f"{folder} is not a diffusers pipeline: it has no model_index.json. Give the folder that `pipeline.save_pretrained` wrote."
@@ -72,12 +72,12 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 def _class(source: str, name: str, library: object = None, cls: object = None, *more: object) -> type:
     if more or not isinstance(library, str) or not isinstance(cls, str) or not cls.isidentifier() or not name.isidentifier():
-        raise LoadError(f"{source} names {[library, cls, *more]} as its {name}, which is no class of a library. {_TRUST}")
+        raise LoadError(f"{source} names {[library, cls, *more]} as its {name}, which is not a class of a library. {_TRUST}")
     found = getattr(_library(library), cls, None)
     if not isinstance(found, type):
         raise LoadError(
-            f"{source} names {library}.{cls} as its {name}. It is no class of the installed diffusers or transformers: it is code from "
-            f"elsewhere, or of a newer version. {_TRUST}"
+            f"{source} names {library}.{cls} as its {name}. The installed diffusers and transformers have no such class: it is code "
+            f"of another library, or of a newer version. {_TRUST}"
         )
     return found
 
@@ -88,7 +88,7 @@ def _library(name: str) -> Any:
 
     if name in _LIBRARIES:
         return {"diffusers": diffusers, "transformers": transformers}[name]
-    module = getattr(diffusers.pipelines, name, None)  # such as kolors, whose text encoder diffusers brings itself
+    module = getattr(diffusers.pipelines, name, None)  # such as kolors, whose text encoder is part of diffusers
     return module if inspect.ismodule(module) and module.__name__.startswith("diffusers.pipelines.") else None
 
 

@@ -1,4 +1,4 @@
-"""Z-Image and Z-Image-Turbo: a language model's tokens in lists, time that runs from 0 to 1, the velocity with its sign turned.
+"""Z-Image and Z-Image-Turbo: lists of a language model's tokens, time from 0 to 1, and a velocity of the opposite sign.
 
 Source: Z-Image (arXiv 2511.22699); the calls of diffusers' `ZImagePipeline`.
 """
@@ -31,11 +31,12 @@ CITATION = """@misc{zimage2025,
 class ZImage:
     """The family of `ZImagePipeline`.
 
-    Its `guidance` is the pipeline's number g in text + g (text - null), weight g + 1 of other families. Up to 1 there is none, as with
-    every family, where the pipeline has some above 0.
+    Its `guidance` is the pipeline's number g in text + g (text - null), which is weight g + 1 for other families. As for every family,
+    there is no guidance up to 1, while the pipeline has guidance above 0.
 
     Attributes:
-        normalise: the longest norm of the guided output, in norms of the text branch's; the pipeline's `cfg_normalization`, 0 is none.
+        normalise: the largest norm of the guided output, relative to that of the text branch; the pipeline's `cfg_normalization`; 0: no
+            limit.
     """
 
     max_sequence_length: int = 512
@@ -51,36 +52,36 @@ class ZImage:
         return partial(_timing, pipeline)
 
     def encode(self, pipeline: Pipeline, prompts: Sequence[str], size: Size, device: torch.device) -> Embedding:
-        """The language model's last hidden state but one, live tokens padded to one length."""
+        """The language model's second-to-last hidden state, padded to one length."""
         rows, _ = pipeline.encode_prompt(list(prompts), device, False, max_sequence_length=self.max_sequence_length)
         return unlisted(rows, self.max_sequence_length)
 
     def encode_null(self, pipeline: Pipeline, prompts: Sequence[str | None], size: Size, device: torch.device) -> Embedding:
-        """The negative prompt's embedding; no negative prompt is the empty text."""
+        """The negative prompt's embedding; without one, that of the empty text."""
         return self.encode(pipeline, [prompt or "" for prompt in prompts], size, device)
 
     def conditioning(self, embedding: Embedding) -> Mapping[str, Any]:
-        """The live tokens of each row."""
+        """The tokens of each row without padding."""
         return {"cap_feats": listed(embedding)}
 
     def embedding(self, conditioning: Mapping[str, Any]) -> Embedding:
-        """The tokens of each row, padded as `encode` pads them."""
+        """The tokens of each row, padded as by `encode`."""
         return unlisted(conditioning["cap_feats"], self.max_sequence_length)
 
-    def shown(self, x: Latents, time: float) -> Mapping[str, Any]:
-        """Each row of x as one frame; the time is 1 - sigma."""
+    def inputs(self, x: Latents, time: float) -> Mapping[str, Any]:
+        """A list with each row of x as one frame, and the time, 1 - sigma."""
         return {"x": list(x.unsqueeze(2).unbind(0)), "t": (1000 - at_time(x, time)) / 1000}
 
-    def seen(self, arguments: Mapping[str, Any]) -> Tensor:
-        """x."""
+    def latents(self, arguments: Mapping[str, Any]) -> Tensor:
+        """x from the arguments."""
         return torch.stack(list(arguments["x"])).squeeze(2)
 
     def output(self, raw: Sequence[Tensor], x: Latents) -> Latents:
-        """The velocity from clean latents to noise, which the transformer gives the other way round."""
+        """The velocity from clean latents to noise; the transformer's output has the opposite sign."""
         return -torch.stack(list(raw)).squeeze(2)
 
     def combine(self, text: Latents, null: Latents, guidance: float) -> Latents:
-        """text + guidance (text - null), at most `normalise` times as long as the text branch where that is set."""
+        """text + guidance (text - null), with at most `normalise` times the norm of the text branch, if that is set."""
         if guidance <= 1:
             return text
         guided = text + guidance * (text - null)
