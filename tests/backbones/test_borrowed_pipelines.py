@@ -356,7 +356,7 @@ def test_what_is_no_pipeline_is_refused_with_its_name(tmp_path, folders):
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(LoadError, match="missing or damaged"):
         load_pipeline(str(damaged))
-    with pytest.raises(LoadError, match="no folder"):
+    with pytest.raises(LoadError, match="not a folder"):
         load_pipeline(str(tmp_path / "nowhere"))
 
 

@@ -121,7 +121,7 @@ def test_the_mask_is_the_prompts_own(place):
     together = reward(IMAGES, PROMPTS)
     alone = torch.stack([mps(place)(IMAGES[n : n + 1], PROMPTS[n : n + 1])[0] for n in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
-    masks = [reward._parts._known[prompt].seen for prompt in PROMPTS]
+    masks = [reward._parts._known[prompt].mask for prompt in PROMPTS]
     assert any(not mask.all() for mask in masks)
     assert all(mask.any() for mask in masks)
 

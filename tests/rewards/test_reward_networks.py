@@ -120,7 +120,7 @@ def test_a_loaded_clip_model_shares_its_memory_and_keeps_its_own_state():
     assert model.training
     assert "CLIPModel" in repr(reward)
     assert "tensor" not in repr(reward)
-    with pytest.raises(InputError, match="without its tokenizer"):
+    with pytest.raises(InputError, match="has no tokenizer"):
         CLIPScore(model)
 
 

@@ -11,7 +11,7 @@ from tta_core.errors import IncompatibleError
 from tta_core.testing import GaussianMixture, RewardSuite, vp_scheduler
 from tta_core.values.images import as_pixels
 from tta_plugins.methods.date import DATE
-from tta_plugins.rewards.ocr import OCR, edit_distance, likeness, target_of
+from tta_plugins.rewards.ocr import OCR, edit_distance, similarity, target_of
 from tta_plugins.rewards.pixel_panel import ColourEntropy, EdgeDensity, HighFrequencyEnergy, Saturation
 
 GREY = torch.full((1, 3, 16, 16), 0.4)
@@ -87,17 +87,17 @@ def test_the_wanted_text_is_the_fact_or_the_quoted_span():
     assert target_of("a sign that says \u201cHello\u201d") == "Hello"
     assert target_of("the dog's bowl says 'REX'") == "REX"
     assert target_of(tta.Prompt('a "sign"', target="STOP")) == "STOP"
-    with pytest.raises(ValueError, match=r"says no text: put it in quotes"):
+    with pytest.raises(ValueError, match=r"has no target text: put it in quotes"):
         target_of("the dog's bowl")
 
 
-def test_likeness_has_no_exemption_for_substrings():
+def test_similarity_has_no_exemption_for_substrings():
     assert edit_distance("kitten", "sitting") == 3
-    assert likeness("Stop", "S T O P") == 1
-    assert likeness("stop", "") == 0
-    assert likeness("stop", "shop") == 0.75
-    assert likeness("stop", "stop stop stop") == 0
-    assert likeness("stop", "stops") == 0.75
+    assert similarity("Stop", "S T O P") == 1
+    assert similarity("stop", "") == 0
+    assert similarity("stop", "shop") == 0.75
+    assert similarity("stop", "stop stop stop") == 0
+    assert similarity("stop", "stops") == 0.75
 
 
 def test_a_recogniser_of_ones_own_and_its_refusal_by_gradients():

@@ -205,7 +205,7 @@ def test_facts_travel_with_the_prompts(chosen):
     reward = chosen
     prompts = [tta.Prompt("by_target", target=target) for target in ("ab", "abcd", "a")]
     torch.testing.assert_close(reward(IMAGES, prompts), IMAGES.mean((1, 2, 3)) * torch.tensor([2.0, 4, 1]))
-    with pytest.raises(RewardError, match="fact 'reference' is a Tensor, which does not travel"):
+    with pytest.raises(RewardError, match="fact 'reference' is a Tensor, which cannot be sent"):
         reward(IMAGES[:1], [tta.Prompt("x", reference=IMAGES[0])])
 
 
@@ -224,7 +224,7 @@ def test_what_is_printed_does_not_disturb(chosen):
     [
         ("failing", r"raised ValueError: no such thing(.|\n)*in failing"),
         ("exhausted", r"ran out of memory: score fewer images"),
-        ("leaving", r"ended with exit code 7\. Its last words: (.|\n)*last words"),
+        ("leaving", r"ended with exit code 7\. Its last output: (.|\n)*last words"),
         ("listed", r"returned list, not a tensor"),
     ],
 )
@@ -237,7 +237,7 @@ def test_failures_are_told_in_the_childs_words_and_survived(chosen, name, messag
 def test_a_hanging_child_is_stopped_and_its_last_words_kept(remote):
     reward = remote("hanging", timeout=30.0)
     reward._child._timeout = 1.0
-    with pytest.raises(RewardError, match=r"no answer in 1 s and was stopped(.|\n)*going to sleep"):
+    with pytest.raises(RewardError, match=r"did not reply within 1 s and was stopped(.|\n)*going to sleep"):
         reward(IMAGES, PROMPTS)
 
 
@@ -246,7 +246,7 @@ def test_a_killed_child_is_told_and_replaced(network, here):
     images = IMAGES.clone().requires_grad_()
     scores = reward(images, PROMPTS)
     os.kill(reward._child._process._child.pid, signal.SIGKILL)
-    with pytest.raises(RewardError, match=r"killed by SIGKILL, which the system sends when memory runs out|lost the graph"):
+    with pytest.raises(RewardError, match=r"killed by SIGKILL, which the system sends if memory runs out|lost the graph"):
         scores.sum().backward()
     assert torch.equal(reward(IMAGES, PROMPTS), here(IMAGES, PROMPTS))
     scores = reward(images, PROMPTS)

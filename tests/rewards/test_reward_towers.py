@@ -93,7 +93,7 @@ def test_siglip2_is_the_models_own_logit(siglip):
 
 def test_a_prompt_beyond_the_limit_is_said_once(siglip):
     for reward, long in ((siglip2(siglip), "3 " * 9), (clip.__wrapped__(), "3 " * 99), (imagereward.__wrapped__(), "3 " * 99)):
-        with pytest.warns(UserWarning, match=r"reads \d+ tokens, but the prompt '3 3.* has \d+: what follows"):
+        with pytest.warns(UserWarning, match=r"reads \d+ tokens, but the prompt '3 3.* has \d+: the text after"):
             reward(IMAGES[:1], [long])
         reward(IMAGES[:1], [long])
 
@@ -146,7 +146,7 @@ def test_safety_is_the_log_odds_of_the_safe_label(classifier):
     found = Safety(classifier, official=True)(IMAGES, PROMPTS)
     torch.testing.assert_close(found, (shares[:, 0] / (1 - shares[:, 0])).log(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(Safety(classifier, "drawn", official=True)(IMAGES, PROMPTS), shares[:, 2].logit(), rtol=1e-4, atol=1e-4)
-    with pytest.raises(InputError, match=r"safe='sfw' is no label .* drawn, normal, nsfw"):
+    with pytest.raises(InputError, match=r"safe='sfw' is not a label .* drawn, normal, nsfw"):
         Safety(classifier, "sfw")
 
 

@@ -1,4 +1,4 @@
-"""Rewards: human preference models, CLIP, aesthetics, plain pixel scores, mixtures, and whatever else can be called."""
+"""Rewards: human preference models, CLIP, aesthetics, pixel statistics, mixtures, and functions that score images."""
 
 from tta_core.plugins.hookspecs import Register, hookimpl
 
@@ -16,7 +16,7 @@ _ENTRIES = {
     "hpsv2": ("hpsv2:HPSv2", "human preference given the prompt, a cosine of 0.23 to 0.29"),
     "hpsv2.1": ("hpsv2:HPSv21", "the same, version 2.1, a cosine of 0.14 to 0.32"),
     "imagereward": ("imagereward:ImageReward", "human preference given the prompt, about N(0, 1)"),
-    "aesthetic": ("aesthetic:Aesthetic", "LAION's beauty on a scale of 1 to 10, without the prompt"),
+    "aesthetic": ("aesthetic:Aesthetic", "LAION's aesthetic score on a scale of 1 to 10, without the prompt"),
     "vqascore": ("vqascore:VQAScore", "P(Yes) that the image shows the prompt, by a Qwen vision-language model"),
     "clip-flant5": ("clip_flant5:CLIPFlanT5", "VQAScore by its authors' model: P(Yes) that the image shows the prompt"),
     "soft-tifa": ("soft_tifa:SoftTIFA", "mean probability of the expected answers to the prompt's questions"),
@@ -24,10 +24,10 @@ _ENTRIES = {
     "hpsv3": ("hpsv3:HPSv3", "human preference given the prompt, by a Qwen2-VL, unbounded"),
     "siglip2": ("siglip2:SigLIP2", "agreement of image and prompt: logit or cosine of SigLIP 2"),
     "cyclereward": ("cyclereward:CycleReward", "agreement of image and prompt, learned from cycle consistency"),
-    "aesthetic-v2.5": ("aesthetic_v25:AestheticV25", "beauty on a scale of 1 to 10 by SigLIP, without the prompt"),
-    "safety": ("nsfw:Safety", "log-odds that a classifier finds the image safe, a constraint"),
-    "dino": ("dino:DINOSimilarity", "likeness to a reference image: cosine of DINO features"),
-    "ocr": ("ocr:OCR", "how much of the wanted text is legible, 0 to 1; not differentiable"),
+    "aesthetic-v2.5": ("aesthetic_v25:AestheticV25", "aesthetic score on a scale of 1 to 10 by SigLIP, without the prompt"),
+    "safety": ("nsfw:Safety", "log-odds that the image is safe, by a classifier; a constraint"),
+    "dino": ("dino:DINOSimilarity", "similarity to a reference image: cosine of DINO features"),
+    "ocr": ("ocr:OCR", "how much of the target text can be read, 0 to 1; not differentiable"),
     "saturation": ("pixel_panel:Saturation", "mean chroma, 0 (grey) to 1"),
     "edge-density": ("pixel_panel:EdgeDensity", "share of pixels on an edge, 0 to 1"),
     "colour-entropy": ("pixel_panel:ColourEntropy", "entropy of the colours in bits, 0 to 9"),

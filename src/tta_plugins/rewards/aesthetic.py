@@ -1,4 +1,4 @@
-"""LAION's aesthetic predictor: how beautiful people find an image, whatever its prompt."""
+"""LAION's aesthetic predictor: how beautiful people find an image, without its prompt."""
 
 from collections.abc import Sequence
 
@@ -29,11 +29,11 @@ OFFICIAL = "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0"
 
 @frozen
 class Aesthetic:
-    """Beauty on LAION's 1 to 10 scale, higher is better; real images get 3.5 to 7. Prompts are not read.
+    """Aesthetic score on LAION's 1 to 10 scale, higher is better; real images get 3.5 to 7. Prompts are not read.
 
-    An affine function of a unit embedding, so unbounded but for [-12.8, 23.2]: optimised images pass 8 easily, which is reward hacking.
-    weights: the head: sac+logos+ava1-l14-linearMSE.pth, a folder that holds it, or a hub id. Not the ReLU head of ava+logos.
-    clip: the CLIP model under it, of which only the image tower is loaded; the official head needs OpenAI's ViT-L/14.
+    It is an affine function of a unit embedding, so its range is [-12.8, 23.2]: optimised images easily exceed 8, which is reward hacking.
+    weights: the head: sac+logos+ava1-l14-linearMSE.pth, a folder that contains it, or a hub id. Not the ReLU head of ava+logos.
+    clip: the CLIP model of the head, of which only the image tower is loaded; the official head needs OpenAI's ViT-L/14.
     preprocess: *diff* for guidance, *official* for numbers to report, or a paper's: *das*, *null-tta*, *dno*, *reno*, *date*.
     Differentiable. Source: Schuhmann 2022.
     """
@@ -58,7 +58,7 @@ class Aesthetic:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which files they come from; the version says whether the head is the official file."""
+        """The meaning of the scores, and the weight files; the version shows whether the head is the official file."""
         known = "sac+logos+ava1-l14-linearMSE" if OFFICIAL in self._predictor.source else "a head other than the official file"
         return Card(
             unit="1-10 scale, unbounded",
@@ -75,7 +75,7 @@ class Aesthetic:
 
 @attrs.frozen(eq=False)
 class Predictor:
-    """What is loaded: CLIP's image tower and the head."""
+    """The loaded image tower of CLIP and the head."""
 
     networks: dict[str, nn.Module]
     head: Affine
@@ -88,10 +88,10 @@ def _load(reward: Aesthetic) -> Predictor:
     file = find(reward.weights, ["sac+logos+ava1-l14-linearMSE.pth", "aesthetic-model.pth"])
     where = provenance(reward.weights, file)
     head, checkpoint = fold(read_state(file), where), open_checkpoint(reward.clip)
-    reads, gives = head.weight.shape[0], checkpoint.config.projection_dim
-    if reads != gives:
+    expected, features = head.weight.shape[0], checkpoint.config.projection_dim
+    if expected != features:
         raise LoadError(
-            f"Cannot use the head {where} with {checkpoint.source}. This is because it reads {reads} numbers, but that CLIP gives {gives}. "
-            "The official head needs OpenAI's ViT-L/14."
+            f"Cannot use the head {where} with {checkpoint.source}. This is because it takes {expected} features, but that CLIP has "
+            f"{features}. The official head needs OpenAI's ViT-L/14."
         )
     return Predictor({"vision": checkpoint.image_tower()}, head, checkpoint.pixels(path), f"{where}; {checkpoint.source}")

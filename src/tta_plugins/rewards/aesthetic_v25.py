@@ -1,4 +1,4 @@
-"""Aesthetic predictor v2.5: how beautiful people find an image, by a SigLIP and an affine head."""
+"""Aesthetic predictor v2.5: how beautiful people find an image, predicted by SigLIP and an affine head."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,9 +30,10 @@ _LAYERS = (0, 2, 4, 6, 8)
 
 @frozen
 class AestheticV25:
-    """Beauty on a scale of 1 to 10, unbounded, higher is better; 5.5 and more is good. Prompts are not read.
+    """Aesthetic score on a scale of 1 to 10, unbounded, higher is better; 5.5 and more is good. Prompts are not read.
 
-    weights: the head, aesthetic_predictor_v2_5.pth, or a folder that holds it. Its repository is AGPL-3.0, so it is not downloaded for you.
+    weights: the head, aesthetic_predictor_v2_5.pth, or a folder that contains it. Its repository is AGPL-3.0, so it is not downloaded
+        automatically.
     siglip: the image tower, which must be google/siglip-so400m-patch14-384.
     preprocess: *diff* for guidance, *official* for numbers to report.
     Differentiable: an affine function of the unit pooled embedding.
@@ -61,7 +62,7 @@ class AestheticV25:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="1-10 scale, unbounded",
             range=(2.0, 8.0),
@@ -77,7 +78,7 @@ class AestheticV25:
 
 @attrs.frozen(eq=False)
 class Predictor:
-    """What is loaded."""
+    """The loaded networks and their settings."""
 
     vision: nn.Module
     head: Affine
@@ -94,8 +95,8 @@ def _load(reward: AestheticV25) -> Predictor:
     config = vision.config
     if head.weight.shape[0] != config.hidden_size:
         raise LoadError(
-            f"Cannot use the head {where} with {reward.siglip}. This is because it reads {head.weight.shape[0]} numbers, but that tower "
-            f"gives {config.hidden_size}. It needs google/siglip-so400m-patch14-384."
+            f"Cannot use the head {where} with {reward.siglip}. This is because it takes {head.weight.shape[0]} features, but that tower "
+            f"has {config.hidden_size}. It needs google/siglip-so400m-patch14-384."
         )
     pixels = Pixels(path, config.image_size, *normalisation(reward.siglip, SIGLIP_MEAN, SIGLIP_MEAN))
     return Predictor(vision, head, pixels, f"{where}; {reward.siglip}")

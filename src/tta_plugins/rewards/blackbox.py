@@ -1,4 +1,4 @@
-"""Anything that can be called on images as a reward: a program, a web service, a person's click."""
+"""A reward from any function of images: a program, a web service, or a person."""
 
 import logging
 import math
@@ -17,29 +17,29 @@ from tta_core.values.provenance import describe
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
 
-Judge = Callable[[list[Image.Image], list[str]], Sequence[float | int]]
+Scorer = Callable[[list[Image.Image], list[str]], Sequence[float | int]]
 _log = logging.getLogger(__name__)
 
 
 @frozen
 class BlackBox:
-    """Scores by `judge(images, prompts)`, which gets 8-bit RGB PIL images and gives one number each, higher is better.
+    """Scores by `scorer(images, prompts)`, which gets 8-bit RGB PIL images and returns one number for each, higher is better.
 
     Not differentiable: use a method that only compares scores, or a zeroth-order gradient.
 
     Args:
-        judge: called with at most `batch` images at a time.
+        scorer: the function; it is called with at most `batch` images at a time.
         batch: images per call; None: all at once.
-        timeout: seconds until a call counts as failed; None: wait. A call that hangs cannot be killed: its thread is left behind.
-        retries: further attempts after a call raised or timed out.
+        timeout: seconds until a call counts as failed; None: no limit. A call that hangs cannot be ended: its thread keeps running.
+        retries: the number of further attempts after a call raised or timed out.
         pause: seconds before the second attempt, doubled before each further one.
-        card: what the score means.
+        card: the meaning of the score.
 
     Attributes:
-        failures: every attempt that failed, in order, also those that a later attempt made good.
+        failures: every failed attempt, in order, also if a later attempt succeeded.
     """
 
-    judge: Judge
+    scorer: Scorer
     batch: int | None = None
     timeout: float | None = attrs.field(default=None, converter=attrs.converters.optional(float))
     retries: int = 0
@@ -50,7 +50,7 @@ class BlackBox:
     def __attrs_post_init__(self) -> None:
         if (self.batch is not None and self.batch < 1) or self.retries < 0:
             raise InputError(
-                f"batch={self.batch} and retries={self.retries} cannot be: give at least one image a call and no fewer than 0 retries."
+                f"batch={self.batch} and retries={self.retries} cannot be used. Give at least one image per call and at least 0 retries."
             )
 
     @checked_call
@@ -58,7 +58,7 @@ class BlackBox:
         """One score per image.
 
         Raises:
-            RewardError: a call failed in every attempt (all are named), or gave other than one finite number per image.
+            RewardError: a call failed in every attempt (the message lists them), or did not return one finite number per image.
         """
         scores: list[float] = []
         size = self.batch or len(prompts)
@@ -72,22 +72,22 @@ class BlackBox:
             if attempt:
                 time.sleep(self.pause * 2 ** (attempt - 1))
             try:
-                return self._accepted(_answer(self.judge, batch, prompts, self.timeout), len(batch), rows)
+                return self._accepted(_answer(self.scorer, batch, prompts, self.timeout), len(batch), rows)
             except RewardError:
                 raise
             except Exception as error:
                 failed.append(f"attempt {attempt + 1} of {self.retries + 1}: {type(error).__name__}: {error}")
                 self.failures.append(f"{rows}, {failed[-1]}")
-                _log.warning("%s failed on %s", describe(self.judge), self.failures[-1])
+                _log.warning("%s failed on %s", describe(self.scorer), self.failures[-1])
         raise RewardError(
-            f"{describe(self.judge)} gave no score for {rows}: {'; '.join(failed)}. No score is made up: mend the judge, or give it more "
-            "time or retries (timeout=..., retries=...)."
+            f"{describe(self.scorer)} gave no score for {rows}: {'; '.join(failed)}. Scores are never replaced. Fix the scorer, or give "
+            "it more time or retries (timeout=..., retries=...)."
         )
 
     def _accepted(self, answer: Sequence[float | int], count: int, rows: str) -> list[float]:
         scores = [float(score) for score in answer]
         if len(scores) != count or not all(map(math.isfinite, scores)):
-            raise RewardError(f"{describe(self.judge)} answered {scores} for {rows}. It must give {count} finite numbers, one per image.")
+            raise RewardError(f"{describe(self.scorer)} returned {scores} for {rows}. Return {count} finite numbers, one per image.")
         return scores
 
 
@@ -96,15 +96,16 @@ def pil_images(images: Images) -> list[Image.Image]:
     return [to_pil(image) for image in images]
 
 
-def _answer(judge: Judge, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float | int]:
-    """The judge's answer, or its exception, or `TimeoutError`; a daemon thread, so that a hanging call does not keep the process."""
+def _answer(scorer: Scorer, batch: list[Image.Image], prompts: list[str], timeout: float | None) -> Sequence[float | int]:
+    """The scorer's result; raises its exception or `TimeoutError`. A daemon thread, so that a hanging call does not keep the process
+    running."""
     if timeout is None:
-        return judge(batch, prompts)
+        return scorer(batch, prompts)
     outcome: list[Sequence[float | int] | Exception] = []
 
     def call() -> None:
         try:
-            outcome.append(judge(batch, prompts))
+            outcome.append(scorer(batch, prompts))
         except Exception as error:
             outcome.append(error)
 

@@ -1,4 +1,4 @@
-"""An ImageReward checkpoint, read as transformers' BLIP: an image tower, a text tower that attends to it, and a linear head.
+"""Reads an ImageReward checkpoint as transformers' BLIP: an image tower, a text tower that attends to it, and a linear head.
 
 Source: the layouts of ImageReward's `BLIP_Pretrain` and of transformers' `BlipVisionModel` and `BlipTextModel`.
 """
@@ -24,7 +24,7 @@ _UNUSED = ("blip.vision_proj.", "blip.text_proj.", "blip.text_encoder.embeddings
 
 @frozen
 class Parts:
-    """The tensors of each part under its own keys."""
+    """The tensors of each part, under the keys of transformers."""
 
     vision: dict[str, Tensor]
     text: dict[str, Tensor]
@@ -32,8 +32,8 @@ class Parts:
 
 
 def parts_of(state: Mapping[str, Tensor], where: str) -> Parts:
-    """Sort a checkpoint's keys by part. A key of none of them warns: the authors' loader ignores such keys, so a file may carry some."""
-    parts, strange = Parts({}, {}, {}), []
+    """Sort a checkpoint's keys by part. Unknown keys cause a warning: the authors' loader ignores them, so a file may contain some."""
+    parts, unknown = Parts({}, {}, {}), []
     for key, value in state.items():
         if key.startswith("blip.visual_encoder."):
             parts.vision[_vision_key(key.removeprefix("blip.visual_encoder."))] = value
@@ -44,14 +44,15 @@ def parts_of(state: Mapping[str, Tensor], where: str) -> Parts:
         elif key.startswith("blip.text_encoder."):
             parts.text[key.removeprefix("blip.text_encoder.")] = value
         else:
-            strange.append(key)
-    if strange:
-        ignore(strange, where)
+            unknown.append(key)
+    if unknown:
+        ignore(unknown, where)
     return parts
 
 
 def vision_config(state: Mapping[str, Tensor], head_width: int, where: str) -> BlipVisionConfig:
-    """The image tower's architecture, from its tensors. Not in the file: the width of a head, exact gelu, and eps 1e-6 (not 1e-5)."""
+    """The image tower's architecture, from its tensors. The file does not contain the width of a head, exact gelu, and eps 1e-6 (not
+    1e-5)."""
     require(state, _VISION_SHAPED, where, "ImageReward")
     width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
     positions = state["embeddings.position_embedding"].shape[1]
@@ -69,7 +70,7 @@ def vision_config(state: Mapping[str, Tensor], head_width: int, where: str) -> B
 
 
 def text_config(state: Mapping[str, Tensor], head_width: int, where: str) -> BlipTextConfig:
-    """The text tower's architecture. `is_decoder` here only makes the cross attention exist; the call asks for bidirectional attention."""
+    """The text tower's architecture. `is_decoder` is only set to create the cross attention; the call uses bidirectional attention."""
     embeddings, first = "embeddings.word_embeddings.weight", "encoder.layer.0."
     needed = (
         embeddings,
@@ -104,6 +105,6 @@ def _vision_key(key: str) -> str:
     layer, _, rest = rest.partition(".")
     module, _, rest = rest.partition(".")
     if blocks != "blocks" or module not in _IN_BLOCK:
-        return key  # unknown; building the tower says so
+        return key  # an unknown key, which building the tower reports
     rest = f"projection.{rest.removeprefix('proj.')}" if rest.startswith("proj.") else rest
     return f"encoder.layers.{layer}.{_IN_BLOCK[module]}.{rest}"

@@ -1,4 +1,4 @@
-"""Refuses images that a reward cannot mean: a decorator of every reward's call, for those who call one by hand."""
+"""A decorator of every reward's call that refuses invalid images and prompts, for users who call a reward directly."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,23 +16,23 @@ from tta_core.values.typing import Images, Scores
 
 Owner = TypeVar("Owner")
 Call = Callable[[Owner, Images, Sequence[str]], Scores]
-_OVERSHOOT = 1.0  # of decoded images that are scored unclamped; less is no mistake of the caller
+_OVERSHOOT = 1.0  # decoded images that are not clamped may exceed [0, 1] by this much
 
 
 def checked_call(call: Call[Owner]) -> Call[Owner]:
-    """A reward's `__call__`, which first raises `InputError` unless it gets (b, 3, H, W) floats in [0, 1] and b prompts.
+    """A reward's `__call__` that first raises `InputError` unless it gets (b, 3, H, W) floats in [0, 1] and b prompts.
 
-    Values are looked at only where no gradient is wanted: in a run each look would make a GPU wait.
+    Values are checked only if no gradient is needed: in a run each check would wait for the GPU.
     """
 
     @wraps(call)
-    def judge(self: Owner, images: Any, prompts: Any) -> Scores:
+    def checked(self: Owner, images: Any, prompts: Any) -> Scores:
         problem = _problem(images) or _problem_of_prompts(images, prompts)
         if problem:
             raise InputError(f"Cannot use {describe(self)} with these arguments. This is because {problem}")
         return call(self, images, prompts)
 
-    return judge
+    return checked
 
 
 def _problem(images: object) -> str | None:
@@ -52,7 +52,7 @@ def _problem(images: object) -> str | None:
         kind = "without data (meta)" if images.is_meta else f"of layout {images.layout}"
         return f"the images are a tensor {kind}. Give a dense tensor."
     if not images.is_floating_point():
-        return f"the images hold {images.dtype}, but a reward takes floats in [0, 1]. 8-bit levels become images.float() / 255."
+        return f"the images hold {images.dtype}, but a reward takes floats in [0, 1]. Convert 8-bit levels by images.float() / 255."
     return None if images.requires_grad or isinstance(images, FakeTensor) else _problem_of_values(images)
 
 
@@ -60,7 +60,7 @@ def _for_channels(shape: tuple[int, ...]) -> str:
     if shape[3] in (1, 3, 4):
         return "The channels are last: give images.permute(0, 3, 1, 2)."
     if shape[1] == 1:
-        return "Grey becomes RGB with images.expand(-1, 3, -1, -1)."
+        return "Convert grey images to RGB by images.expand(-1, 3, -1, -1)."
     if shape[1] == 4:
         return "The fourth channel is usually alpha: blend the image with a background, then give images[:, :3]."
     return "Convert the images to RGB."
@@ -69,7 +69,7 @@ def _for_channels(shape: tuple[int, ...]) -> str:
 def _problem_of_values(images: Tensor) -> str | None:
     low, high = torch.stack(images.detach().aminmax()).cpu().tolist()  # one wait for a GPU
     if not (math.isfinite(low) and math.isfinite(high)):
-        return "the images hold NaN or infinite values. Look for what made them, before the reward."
+        return "the images hold NaN or infinite values. Look for the code that computed them."
     if -1 <= low < -0.5 and high <= 1:
         return f"the images' values lie in [{low:.3g}, {high:.3g}], but pixels are in [0, 1]. From [-1, 1], give images / 2 + 0.5."
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:

@@ -1,4 +1,4 @@
-"""CLIP score: how well an image matches its prompt, by any CLIP model."""
+"""CLIP score: how well an image matches its prompt, with any CLIP model."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -39,7 +39,7 @@ CITATION = """@inproceedings{radford2021clip,
 
 
 def model_name(value: object) -> str:
-    """How a loaded model or tokenizer appears in an experiment's record; a path or an id as itself."""
+    """The text of a loaded model or tokenizer in a run's record; a path or an id is unchanged."""
     return f"<loaded {type(value).__name__}>" if isinstance(value, CLIPModel | Tokenizer) else repr(value)
 
 
@@ -48,7 +48,7 @@ class CLIPScore:
     """Agreement of image and prompt: the cosine of their CLIP embeddings, higher is better; 0.2 to 0.35 on matching images (ViT-L/14).
 
     weights: a hub id or `from_pretrained` folder, or a loaded `CLIPModel` (with its `tokenizer`), whose dtype and device are kept.
-    tokenizer: a folder, hub id or loaded tokenizer; None: the one beside the weights.
+    tokenizer: a folder, hub id or loaded tokenizer; None: the one in the weights' folder or repository.
     scale: *cos*; *logit*: exp(logit_scale) cos, 100 cos for published models; *hessel*: 2.5 max(cos, 0), the original CLIPScore.
     preprocess: *diff* for guidance, *official* for numbers to report, or a paper's: *das*, *null-tta*, *dno*, *reno*, *date*.
     Differentiable. Scores of different CLIP models are not comparable. Source: Radford et al. 2021; Hessel et al. 2021.
@@ -70,12 +70,12 @@ class CLIPScore:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The image tower; the text tower is not needed once a prompt is known."""
+        """The image tower; the text tower is used only once for each prompt."""
         return self._cosine.networks
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         times = {"cos": 1.0, "logit": self._cosine.temperature, "hessel": 2.5}[self.scale]
         return Card(
             unit={"cos": "cosine", "logit": "exp(logit_scale) x cosine", "hessel": "2.5 x max(cosine, 0)"}[self.scale],
@@ -90,7 +90,7 @@ class CLIPScore:
 
 
 def _load(reward: CLIPScore) -> Cosine:
-    beside = reward.weights if reward.tokenizer is None else reward.tokenizer
-    if isinstance(beside, CLIPModel):
-        raise InputError("A loaded CLIPModel comes without its tokenizer. Give it: CLIPScore(weights=model, tokenizer=tokenizer).")
-    return cosine(open_checkpoint(reward.weights), path_named(reward.preprocess, CLIP_PATHS), beside)
+    source = reward.weights if reward.tokenizer is None else reward.tokenizer
+    if isinstance(source, CLIPModel):
+        raise InputError("A loaded CLIPModel has no tokenizer. Give it too: CLIPScore(weights=model, tokenizer=tokenizer).")
+    return cosine(open_checkpoint(reward.weights), path_named(reward.preprocess, CLIP_PATHS), source)

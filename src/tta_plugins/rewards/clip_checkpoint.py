@@ -1,4 +1,4 @@
-"""A CLIP model's checkpoint, from wherever it is, and the two towers that are built from it."""
+"""Reads a CLIP model's checkpoint from a folder, the hub or a loaded model, and builds its two towers."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -26,7 +26,7 @@ WEIGHTS = (
 
 @attrs.frozen(repr=False, eq=False)
 class Checkpoint:
-    """A CLIP model before it is built: its configuration, its tensors under Hugging Face's keys, and where they come from."""
+    """A CLIP model before it is built: its configuration, its tensors under Hugging Face's keys, and their source."""
 
     config: CLIPConfig
     state: Mapping[str, Tensor]
@@ -35,24 +35,24 @@ class Checkpoint:
     std: tuple[float, float, float] = CLIP_STD
 
     def image_tower(self) -> CLIPVisionModelWithProjection:
-        """Vision model and projection; `image_embeds` of width `projection_dim`."""
+        """Vision model and projection; its `image_embeds` have width `projection_dim`."""
         config = deepcopy(self.config.vision_config)
         config.projection_dim = self.config.projection_dim
         return build(lambda: CLIPVisionModelWithProjection(config), self._part("vision_model.", "visual_projection."), self.source)
 
     def text_tower(self) -> CLIPTextModelWithProjection:
-        """Text model and projection; `text_embeds` of the same width."""
+        """Text model and projection; its `text_embeds` have the same width."""
         config = deepcopy(self.config.text_config)
         config.projection_dim = self.config.projection_dim
         return build(lambda: CLIPTextModelWithProjection(config), self._part("text_model.", "text_projection."), self.source)
 
     def pixels(self, path: ImagePath) -> Pixels:
-        """What the image tower reads, by that image path."""
+        """The preprocessing of images for the image tower, with that image path."""
         return Pixels(path, self.config.vision_config.image_size, self.mean, self.std)
 
     @property
     def temperature(self) -> float:
-        """exp(logit_scale), by which CLIP multiplies its cosine: at most 100."""
+        """exp(logit_scale), the factor of CLIP's cosine: at most 100."""
         return float(self.state["logit_scale"].exp())
 
     def _part(self, *prefixes: str) -> dict[str, Tensor]:
@@ -60,9 +60,9 @@ class Checkpoint:
 
 
 def open_checkpoint(weights: Where | CLIPModel) -> Checkpoint:
-    """Read a `from_pretrained` folder or hub id as float32, or take over a loaded model's tensors (same memory, its dtype, its device).
+    """Read a `from_pretrained` folder or hub id as float32, or use a loaded model's tensors (same memory, its dtype, its device).
 
-    Mean and standard deviation are those of its preprocessor_config.json. A folder without one, or a loaded model, is taken to use CLIP's.
+    Mean and standard deviation are those of preprocessor_config.json, or CLIP's for a folder without that file and for a loaded model.
     """
     if isinstance(weights, CLIPModel):
         return Checkpoint(weights.config, weights.state_dict(), f"a loaded CLIPModel ({weights.config.name_or_path or 'unnamed'})")

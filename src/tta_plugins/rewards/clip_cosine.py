@@ -1,7 +1,7 @@
-"""The cosine between an image's and its prompt's CLIP embedding: what CLIP score, PickScore and HPS have in common.
+"""The cosine between the CLIP embeddings of an image and its prompt, for CLIP score, PickScore and HPS.
 
-The image tower runs on every call and is the network that memory policies see. The text tower runs once per prompt and stays where it
-was loaded, in host memory: on an accelerator it would hold a third of the memory (ViT-H: 1.4 of 3.9 GB) for one use per prompt.
+The image tower runs at every call, and memory policies can change it. The text tower runs once per prompt and stays in host memory: on an
+accelerator it would take a third of the memory (ViT-H: 1.4 of 3.9 GB) for one use per prompt.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,13 +35,13 @@ class Cosine:
     source: str
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """Cosines in [-1, 1], float32: the product itself is never taken in half precision, where near images would tie."""
-        seen = image_embeds(self.networks["vision"], self.pixels(images))
-        return (seen * self.text.on(seen.device, tuple(prompts))).sum(-1).to(images.device)
+        """Cosines in [-1, 1], float32: the product is never computed in half precision, where similar images would get equal scores."""
+        embeds = image_embeds(self.networks["vision"], self.pixels(images))
+        return (embeds * self.text.on(embeds.device, tuple(prompts))).sum(-1).to(images.device)
 
 
 def cosine(checkpoint: Checkpoint, path: ImagePath, tokenizer: Where | Tokenizer, clean: Callable[[str], str] = str) -> Cosine:
-    """Build both towers. `clean` is done to a prompt before it is tokenised."""
+    """Build both towers. `clean` is applied to a prompt before it is tokenised."""
     config = checkpoint.config.text_config
     loaded = load_tokenizer(CLIPTokenizer, tokenizer, ("tokenizer.json", "vocab.json"), config.vocab_size)
     text = TextFeatures(checkpoint.text_tower(), loaded, config.max_position_embeddings, clean)
@@ -49,14 +49,14 @@ def cosine(checkpoint: Checkpoint, path: ImagePath, tokenizer: Where | Tokenizer
 
 
 def image_embeds(tower: nn.Module, pixels: Images) -> Embeds:
-    """Unit image embeddings in float32, on the tower's device, computed in the dtype that the tower has now."""
+    """Unit image embeddings in float32, on the tower's device, computed in the tower's current dtype."""
     weight = next(tower.parameters())
     return normalize(tower(pixel_values=pixels.to(weight.device, weight.dtype)).image_embeds.float(), dim=-1)
 
 
 @attrs.frozen(eq=False)
 class TextFeatures:
-    """Unit text embeddings, float32, each prompt encoded once and alone, so that no prompt sees its neighbours or their padding."""
+    """Unit text embeddings, float32. Each prompt is encoded once and alone, so that it does not depend on other prompts or padding."""
 
     tower: nn.Module = attrs.field(repr=False)
     tokenizer: Tokenizer = attrs.field(repr=False)
@@ -66,19 +66,19 @@ class TextFeatures:
     _placed: dict[tuple[torch.device, tuple[str, ...]], Tensor] = attrs.field(factory=dict, init=False, repr=False)
 
     def __call__(self, prompts: Sequence[str]) -> Embeds:
-        """Rows in the order of the prompts; about 4 kB is kept for each prompt ever seen."""
+        """Rows in the order of the prompts; about 4 kB is kept for each encoded prompt."""
         for prompt in prompts:
             if prompt not in self._known:
                 self._known[prompt] = self._encode(prompt)
         return torch.stack([self._known[prompt] for prompt in prompts])
 
     def on(self, device: torch.device, prompts: tuple[str, ...]) -> Embeds:
-        """The same on a device; the last few are kept there, since a run asks for the same prompts again and again."""
+        """The same on a device; the last few are kept there, since a run uses the same prompts at every step."""
         key = (device, prompts)
         if key not in self._placed:
             while len(self._placed) > 3:
                 self._placed.pop(next(iter(self._placed)), None)
-            with torch.inference_mode(False):  # what is kept must serve gradients too
+            with torch.inference_mode(False):  # the cached tensor is also used with gradients
                 self._placed[key] = self(prompts).to(device)
         return self._placed[key]
 

@@ -1,4 +1,4 @@
-"""VQAScore by its authors' own model: FlanT5 that reads CLIP's patches of the image, asked whether it shows the prompt."""
+"""VQAScore by its authors' model: FlanT5 reads CLIP's image patches and answers whether the image shows the prompt."""
 
 import json
 from collections.abc import Sequence
@@ -39,13 +39,14 @@ _OTHER_PARTS = ("text_model.", "text_projection.", "visual_projection.", "logit_
 
 @frozen
 class CLIPFlanT5:
-    """Geometric mean of P(Yes) and P(end after Yes), asked whether the image shows the prompt; in [0, 1], higher is better.
+    """Geometric mean of P(Yes) and P(end after Yes) as the answer to whether the image shows the prompt; in [0, 1], higher is better.
 
     weights: clip-flant5-xl or -xxl, a hub id or a folder with config.json and its shards. tokenizer: FlanT5's.
-    vision: CLIP ViT-L/14 at 336 pixels, read where the weights do not carry it; its config.json is always read.
-    scale: *probability*, the paper's; *log*: its logarithm. question: a text with {} where the prompt goes. answer: what is looked for.
+    vision: CLIP ViT-L/14 at 336 pixels, used if the weights do not contain it; its config.json is always read.
+    scale: *probability*, as in the paper; *log*: its logarithm. question: a text with {} in place of the prompt. answer: the answer whose
+        probability is the score.
     preprocess: *diff* for guidance, *official* for numbers to report; both pad the image to a square with CLIP's mean colour.
-    Differentiable; one image at a time. Source: Lin et al. 2024. float16 is not offered: T5 overflows in it.
+    Differentiable; one image at a time. Source: Lin et al. 2024. float16 cannot be chosen: T5 overflows in it.
     """
 
     weights: Where = "zhiqiulin/clip-flant5-xxl"
@@ -61,8 +62,8 @@ class CLIPFlanT5:
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
-        asked = [self.question.replace("{}", prompt) for prompt in prompts]
-        logs = torch.stack([self._parts(*pair, self.answer) for pair in zip(images, asked, strict=True)]).to(images.device)
+        questions = [self.question.replace("{}", prompt) for prompt in prompts]
+        logs = torch.stack([self._parts(*pair, self.answer) for pair in zip(images, questions, strict=True)]).to(images.device)
         return logs if self.scale == "log" else logs.exp()
 
     @property
@@ -72,7 +73,7 @@ class CLIPFlanT5:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean."""
+        """The meaning of the scores."""
         return Card(
             unit="probability" if self.scale == "probability" else "log-probability",
             range=(0.0, 1.0) if self.scale == "probability" else (-12.0, 0.0),
@@ -87,7 +88,7 @@ class CLIPFlanT5:
 
 @attrs.frozen(eq=False)
 class Parts:
-    """What is loaded. `layer`: of the image tower's hidden states, from the end."""
+    """The loaded networks and their settings. `layer`: index of the image tower's hidden states that are used, negative: from the end."""
 
     vision: nn.Module
     projector: nn.Module
@@ -103,11 +104,11 @@ class Parts:
         tower, weight = next(self.vision.parameters()), next(t5.parameters())
         hidden = self.vision(pixel_values=self.pixels(squared(image[None])).to(tower.device, tower.dtype), output_hidden_states=True)
         patches = hidden.hidden_states[self.layer][:, 1:]
-        inside = next(self.projector.parameters())
-        seen = self.projector(patches.to(inside.device, inside.dtype)).to(weight.device, weight.dtype)
+        projection = next(self.projector.parameters())
+        image_tokens = self.projector(patches.to(projection.device, projection.dtype)).to(weight.device, weight.dtype)
         before, after = (self._tokens(text).to(weight.device) for text in (BEFORE, f"\n{question} ASSISTANT: "))
         words = t5.get_input_embeddings()
-        given = torch.cat([words(before), seen, words(after)], dim=1)[:, : LENGTH + seen.shape[1] - 1]
+        given = torch.cat([words(before), image_tokens, words(after)], dim=1)[:, : LENGTH + image_tokens.shape[1] - 1]
         labels = self._tokens(answer).to(weight.device)
         mask = given.new_ones(given.shape[:2], dtype=torch.long)
         shifted = torch.cat([torch.full_like(labels[:, :1], t5.config.pad_token_id), labels[:, :-1]], dim=1)
@@ -116,43 +117,43 @@ class Parts:
         return logs.gather(1, labels.T).mean()
 
     def _tokens(self, text: str) -> Tensor:
-        """With the end token after them, as each piece of the authors' question has."""
+        """Token ids with an end token, which each piece of the authors' question has."""
         warn_if_cut(self.tokenizer, text, LENGTH, "CLIP-FlanT5")
-        found: Tensor = self.tokenizer(text, return_tensors="pt", verbose=False).input_ids
-        return found
+        ids: Tensor = self.tokenizer(text, return_tensors="pt", verbose=False).input_ids
+        return ids
 
 
 def squared(images: Images) -> Float[Tensor, "b 3 side side"]:
-    """Centred on a square of CLIP's mean colour, in whole 8-bit levels."""
+    """Pads images to a centred square with CLIP's mean colour, in whole 8-bit levels."""
     height, width = images.shape[-2:]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
-    around = (left, side - width - left, top, side - height - top)
+    margins = (left, side - width - left, top, side - height - top)
     colour = [int(255 * level) / 255 for level in CLIP_MEAN]
-    return torch.stack([pad(channel, around, value=value) for channel, value in zip(images.unbind(1), colour, strict=True)], dim=1)
+    return torch.stack([pad(channel, margins, value=value) for channel, value in zip(images.unbind(1), colour, strict=True)], dim=1)
 
 
 def _load(reward: CLIPFlanT5) -> Parts:
     path = path_named(reward.preprocess, SIGLIP_PATHS)
     file, config_file = find(reward.weights, WEIGHTS), find(reward.weights, ("config.json",))
-    source, told = provenance(reward.weights, file), _told(config_file)
+    source, settings = provenance(reward.weights, file), _settings(config_file)
     state = read_state(file, dtype=None)
     tower = {key.removeprefix(_TOWER): value for key, value in state.items() if key.startswith(_TOWER)}
     head = {key.removeprefix("mm_projector."): value for key, value in state.items() if key.startswith("mm_projector.")}
     others = ("vision_tower.", "mm_projector.", "embed_tokens.")
     text = {key: value for key, value in state.items() if not key.startswith(others)}
     require(text, ("shared.weight", "lm_head.weight"), source, "CLIP-FlanT5")  # transformers would tie a missing one to the other
-    config = T5Config(**{name: value for name, value in told.items() if name not in _NOT_T5})
+    config = T5Config(**{name: value for name, value in settings.items() if name not in _NOT_T5})
     t5: Any = from_tensors(T5ForConditionalGeneration, config, text, source, reward.dtype)
     vision: Any = _vision(reward, tower, source)
-    dtype, layer = getattr(torch, reward.dtype), int(told.get("mm_vision_select_layer", -2))
+    dtype, layer = getattr(torch, reward.dtype), int(settings.get("mm_vision_select_layer", -2))
     projector = build(lambda: projector_of(vision.config.hidden_size, config.d_model), head, source).to(dtype)
     tokenizer = load_tokenizer(AutoTokenizer, reward.tokenizer, ("tokenizer.json", "spiece.model"), config.vocab_size)
     return Parts(vision, projector, t5, tokenizer, Pixels(path, vision.config.image_size), layer, source)
 
 
 def projector_of(inside: int, outside: int) -> nn.Sequential:
-    """Two linear maps with exact GELU between them, at the authors' places."""
+    """Two linear layers with exact GELU between them, under the authors' keys."""
     return nn.Sequential(nn.Linear(inside, outside), nn.GELU(), nn.Linear(outside, outside))
 
 
@@ -163,14 +164,14 @@ def _vision(reward: CLIPFlanT5, state: dict[str, Tensor], source: str) -> nn.Mod
     return from_tensors(CLIPVisionModel, config, state, source, reward.dtype)
 
 
-def _told(file: Any) -> dict[str, Any]:
-    """The configuration, if it is of a model that is read here. Raises `LoadError` otherwise."""
+def _settings(file: Any) -> dict[str, Any]:
+    """The model's configuration. Raises `LoadError` for that of another model."""
     try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        wrong = {"mm_projector_type": "mlp2x_gelu", "mm_vision_select_feature": "patch"}
-        strange = [f"{name}={told[name]!r}" for name, known in wrong.items() if told.get(name, known) != known]
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        expected = {"mm_projector_type": "mlp2x_gelu", "mm_vision_select_feature": "patch"}
+        wrong = [f"{name}={settings[name]!r}" for name, known in expected.items() if settings.get(name, known) != known]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LoadError(f"{file} cannot be read as CLIP-FlanT5's configuration: {type(error).__name__}: {error}. Get it again.") from error
-    if strange or "d_model" not in told:
-        raise LoadError(f"{file} is not CLIP-FlanT5's configuration ({', '.join(strange) or 'no d_model'}). Use clip-flant5-xl or -xxl.")
-    return told
+    if wrong or "d_model" not in settings:
+        raise LoadError(f"{file} is not CLIP-FlanT5's configuration ({', '.join(wrong) or 'no d_model'}). Use clip-flant5-xl or -xxl.")
+    return settings

@@ -1,4 +1,4 @@
-"""CycleReward: agreement of image and text, learned from which of two reconstructs the other better. ImageReward's BLIP, another head."""
+"""CycleReward: agreement of image and text, learned from cycle consistency. It has the BLIP of ImageReward with another head."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -37,8 +37,8 @@ LENGTH = 128
 class CycleReward:
     """Agreement of image and prompt, unbounded, higher is better; compare images of one prompt only.
 
-    weights: CycleReward-Combo.pth (or -I2T, -T2I, by `version`), or a folder that holds it, from the authors' releases.
-    tokenizer: BERT's, uncased. head_widths: width of an attention head of the image and the text tower.
+    weights: CycleReward-Combo.pth (or -I2T, -T2I, by `version`), or a folder that contains it, from the authors' releases.
+    tokenizer: that of BERT, uncased. head_widths: width of an attention head of the image and the text tower.
     preprocess: as for `ImageReward`. Prompts are read to 128 tokens. Differentiable. Source: Bahng et al. 2025.
     The head has GELU between its layers, where ImageReward's has none, and its output is not normalised.
     """
@@ -62,7 +62,7 @@ class CycleReward:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="head output",
             range=(-5.0, 5.0),
@@ -77,18 +77,18 @@ class CycleReward:
 
 @attrs.frozen(eq=False)
 class Head:
-    """width-1024-128-64-16-1 with exact GELU between, float32, on the device of what it reads."""
+    """width-1024-128-64-16-1 with exact GELU between, float32, on the device of its input."""
 
     layers: nn.Sequential
 
     def __call__(self, x: Tensor) -> Tensor:
         """One number per row."""
-        found: Tensor = self.layers.to(x.device)(x.float())
-        return found.squeeze(-1)
+        output: Tensor = self.layers.to(x.device)(x.float())
+        return output.squeeze(-1)
 
 
 def layers_of(width: int) -> nn.Sequential:
-    """The head's layers at the authors' places."""
+    """The head's layers, under the authors' keys."""
     sides = (width, 1024, 128, 64, 16, 1)
     parts: list[nn.Module] = []
     for inside, outside in pairwise(sides):

@@ -1,4 +1,4 @@
-"""Likeness to a reference image: the cosine of self-supervised features."""
+"""Similarity to a reference image: the cosine of self-supervised features."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +35,12 @@ _KNOWN = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 
 @frozen
 class DINOSimilarity:
-    """Cosine in [-1, 1] of the class tokens of image and reference, higher is more alike.
+    """Cosine in [-1, 1] of the class tokens of image and reference, higher is more similar.
 
-    reference: an image file that all are compared with; None: each prompt's fact `reference` (see `tta_core.Prompt`).
+    reference: an image file with which all images are compared; None: each prompt's fact `reference` (see `tta_core.Prompt`).
     weights: a DINOv2 or DINOv3 ViT, a hub id or a folder; `revision` pins the hub's commit.
-    size: pixels of the square that the network sees, a multiple of its patch; the short side is resized to 8/7 of it, then cropped.
-    official: the 8-bit image, resized as Pillow does; False: in floats, for guidance.
+    size: side in pixels of the network's square input, a multiple of its patch; the short side is resized to 8/7 of it, then cropped.
+    official: True: the 8-bit image, resized as by Pillow; False: in floats, for guidance.
     Differentiable. Source: Oquab et al. 2024.
     """
 
@@ -59,9 +59,9 @@ class DINOSimilarity:
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One cosine per image."""
-        seen = self._features(images)
-        wanted = torch.stack([self._wanted(self.reference or facts_of(prompt)["reference"]) for prompt in prompts])
-        return (seen * wanted.to(seen.device)).sum(-1).to(images.device)
+        features = self._features(images)
+        references = torch.stack([self._reference(self.reference or facts_of(prompt)["reference"]) for prompt in prompts])
+        return (features * references.to(features.device)).sum(-1).to(images.device)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -70,7 +70,7 @@ class DINOSimilarity:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean."""
+        """The meaning of the scores."""
         return Card(
             unit="cosine",
             range=(0.0, 1.0),
@@ -95,21 +95,21 @@ class DINOSimilarity:
         hidden = self._network(pixel_values=((cut - mean) / std).to(weight.device, weight.dtype)).last_hidden_state
         return normalize(hidden[:, 0].float(), dim=-1)
 
-    def _wanted(self, reference: object) -> Tensor:
-        """The reference's features; those of files are kept."""
+    def _reference(self, reference: object) -> Tensor:
+        """The reference's features; those of files are cached."""
         key = str(reference) if isinstance(reference, str | Path) else None
         if key is not None and key in self._known:
             return self._known[key]
         image = reference[None] if isinstance(reference, Tensor) and reference.dim() == 3 else reference
         with torch.inference_mode(False), torch.no_grad():
-            found = self._features(as_pixels(image, 1))[0]
+            features = self._features(as_pixels(image, 1))[0]
         if key is not None:
-            self._known[key] = found
-        return found
+            self._known[key] = features
+        return features
 
 
 def _load(reward: DINOSimilarity) -> nn.Module:
     network: Any = pretrained(AutoModel, reward.weights, reward.dtype, reward.revision)
     if network.config.model_type not in _KNOWN:
-        raise LoadError(f"{reward.weights} is a {network.config.model_type}, but this reward reads one of {', '.join(_KNOWN)}.")
+        raise LoadError(f"{reward.weights} is a {network.config.model_type}, but this reward needs one of {', '.join(_KNOWN)}.")
     return network

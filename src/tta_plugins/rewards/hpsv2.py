@@ -1,4 +1,4 @@
-"""HPS: Human Preference Score v2 and v2.1, a CLIP ViT-H-14 tuned on people's rankings."""
+"""HPS: Human Preference Score v2 and v2.1, a CLIP ViT-H-14 finetuned on human rankings."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -35,12 +35,12 @@ class HPSv2:
     """Human preference for an image given its prompt: a cosine, higher is better; compare images of one prompt only.
 
     0.279 here is 27.9 in the published tables, which multiply by 100. Versions 2.0 and 2.1 are different weights, not comparable.
-    weights: a hub id, a folder, or the file itself, in which case `version` is taken on trust.
-    head_widths: width of an attention head of the image and the text tower, which the file does not say; 80 and 64 in ViT-H-14.
-    preprocess: *diff*: float letterbox, for guidance; *official*: the same of the 8-bit image; *official-no-antialias*: as torchvision
-        before 0.17 resized, so presumably the numbers of 2023; or a paper's: *das*, *null-tta*, *dno*, *reno*.
-    Prompts are cleaned as open_clip does. Differentiable. Source: Wu et al. 2023.
-    Differs: float32 throughout; the authors' scorer rounds to half precision, multiples of 0.00024, and has ties.
+    weights: a hub id, a folder, or the file itself; for a file, `version` is not checked.
+    head_widths: width of an attention head of the image and the text tower, which the file does not contain; 80 and 64 in ViT-H-14.
+    preprocess: *diff*: float letterbox, for guidance; *official*: the same for the 8-bit image; *official-no-antialias*: resized as by
+        torchvision before 0.17, so presumably the numbers of 2023; or a paper's: *das*, *null-tta*, *dno*, *reno*.
+    Prompts are cleaned as by open_clip. Differentiable. Source: Wu et al. 2023.
+    Differs: it computes in float32; the authors' scorer rounds to half precision, multiples of 0.00024, and gives equal scores more often.
     """
 
     weights: Where = "xswu/HPSv2"
@@ -57,12 +57,12 @@ class HPSv2:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The image tower; the text tower is not needed once a prompt is known."""
+        """The image tower; the text tower is used only once for each prompt."""
         return self._cosine.networks
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="cosine",
             range=_RANGES[self.version],
@@ -77,7 +77,7 @@ class HPSv2:
 
 @frozen
 class HPSv21:
-    """HPS v2.1: `HPSv2(version="2.1")` under a name of its own, because its scores are another scale; 0.14 to 0.32."""
+    """HPS v2.1: `HPSv2(version="2.1")` with its own name, because its scores have another scale, 0.14 to 0.32."""
 
     weights: Where = "xswu/HPSv2"
     tokenizer: Where | Tokenizer = attrs.field(default=OPENAI, repr=model_name)
@@ -97,7 +97,7 @@ class HPSv21:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return self._hps.card
 
 

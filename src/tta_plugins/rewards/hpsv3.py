@@ -1,4 +1,4 @@
-"""HPSv3: human preference by a Qwen2-VL that reads an instruction, the image and the prompt, and a small head on one special token."""
+"""HPSv3: human preference by Qwen2-VL, which reads an instruction, the image and the prompt, and a small head on one special token."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,12 +39,12 @@ TOKENS = 256  # of the image, 28 x 28 pixels each
 class HPSv3:
     """Human preference for an image given its prompt, unbounded, higher is better; compare images of one prompt only.
 
-    weights: HPSv3.safetensors, a folder that holds it, or a hub id. base: the Qwen2-VL-7B whose configuration and tokenizer it uses.
-    instruction: a text file, UTF-8: the authors' instruction with {text_prompt} where the prompt goes, and <|Reward|> in it; it is part of
-        their code (hpsv3/dataset), not of the weights, and is not repeated here.
+    weights: HPSv3.safetensors, a folder that contains it, or a hub id. base: the Qwen2-VL-7B whose configuration and tokenizer it uses.
+    instruction: a text file, UTF-8: the authors' instruction with {text_prompt} in place of the prompt, and with <|Reward|>; it is part of
+        their code (hpsv3/dataset), not of the weights, and is not included here.
     preprocess: *diff* for guidance, *official* for numbers to report; both resize to about 200,704 pixels.
     Differentiable; one image at a time. The score is mu, the first output of the head. Source: Ma et al. 2025.
-    Differs: positions are those of transformers 4.45 without M-RoPE ids, which the weights were trained with, on any version.
+    Differs: with any version of transformers, positions are those of 4.45 without M-RoPE ids, with which the weights were trained.
     """
 
     instruction: Where
@@ -68,7 +68,7 @@ class HPSv3:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="mu",
             range=(-5.0, 15.0),
@@ -83,7 +83,7 @@ class HPSv3:
 
 @attrs.frozen(eq=False)
 class Parts:
-    """What is loaded."""
+    """The loaded networks and their settings."""
 
     vlm: nn.Module
     head: nn.Module
@@ -93,7 +93,7 @@ class Parts:
     source: str
 
     def __call__(self, image: Tensor, prompt: str) -> Tensor:
-        """mu. Every position counts up by one, image tokens too."""
+        """mu. Positions increase by one for every token, also for image tokens."""
         vlm: Any = self.vlm
         weight = next(vlm.parameters())
         patches, grid = self.pixels(image)
@@ -116,7 +116,7 @@ class Parts:
 
 
 def head_of(width: int) -> nn.Sequential:
-    """width-1024-16-2 with ReLU, at the authors' places; dropout does nothing in eval mode."""
+    """width-1024-16-2 with ReLU, under the authors' keys; dropout has no effect in eval mode."""
     return nn.Sequential(nn.Linear(width, 1024), nn.ReLU(), nn.Dropout(0.05), nn.Linear(1024, 16), nn.ReLU(), nn.Linear(16, 2))
 
 
@@ -135,17 +135,17 @@ def hpsv3_state(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
 def _load(reward: HPSv3) -> Parts:
     instruction = Path(reward.instruction).read_text(encoding="utf-8") if Path(reward.instruction).is_file() else ""
     if "{text_prompt}" not in instruction or REWARD not in instruction:
-        raise LoadError(f"{reward.instruction} is no instruction of HPSv3: it must be a text file with {{text_prompt}} and {REWARD}.")
+        raise LoadError(f"{reward.instruction} is not HPSv3's instruction. Give a text file with {{text_prompt}} and {REWARD}.")
     file = find(reward.weights, ["HPSv3.safetensors", "model.safetensors"])
     source = provenance(reward.weights, file)
     state, head_state = hpsv3_state(read_state(file, dtype=None))
     config = Qwen2VLConfig.from_pretrained(find(reward.base, ["config.json"]))
     embeddings = state.get("language_model.embed_tokens.weight")
     if embeddings is None:
-        raise LoadError(f"{source} has no embeddings of tokens, so it is no HPSv3. Use the file that docs/scores.md names.")
+        raise LoadError(f"{source} has no token embeddings, so it is not HPSv3. Use the file that docs/scores.md names.")
     config.text_config.vocab_size = embeddings.shape[0]
-    beside = reward.base if reward.tokenizer is None else reward.tokenizer
-    tokenizer = load_tokenizer(AutoTokenizer, beside, ("tokenizer.json", "vocab.json"), embeddings.shape[0])
+    where = reward.base if reward.tokenizer is None else reward.tokenizer
+    tokenizer = load_tokenizer(AutoTokenizer, where, ("tokenizer.json", "vocab.json"), embeddings.shape[0])
     tokenizer.add_special_tokens({"additional_special_tokens": [REWARD]})
     vlm = from_tensors(Qwen2VLModel, config, state, source, reward.dtype)
     head = build(lambda: head_of(config.text_config.hidden_size), head_state, source)

@@ -1,4 +1,4 @@
-"""ImageReward: how much people would like an image for its prompt, a BLIP whose text tower looks at the image."""
+"""ImageReward: human preference for an image given its prompt, by a BLIP whose text tower attends to the image."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -40,8 +40,8 @@ class ImageReward:
     """Human preference for an image given its prompt: about N(0, 1) over generated images (-2.3 to 2), higher is better.
 
     scale: *normalised*, the authors' `score`; *raw*, the head's output 1.033 score + 0.167, which DAS and Null-TTA report.
-    weights: a hub id, a folder that holds ImageReward.pt, or the file. tokenizer: BERT's, uncased; its vocab.txt is enough.
-    head_widths: width of an attention head of the image and the text tower, which the file does not say.
+    weights: a hub id, a folder that contains ImageReward.pt, or the file. tokenizer: that of BERT, uncased; its vocab.txt is enough.
+    head_widths: width of an attention head of the image and the text tower, which the file does not contain.
     preprocess: *diff* for guidance, *official* for numbers to report, or a paper's: *das*, *null-tta*, *reno*, *date*.
     Differentiable. The text tower attends to the image, so it runs on every call, and it cannot be checkpointed.
     Source: Xu et al. 2023.
@@ -67,7 +67,7 @@ class ImageReward:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="standard deviations" if self.scale == "normalised" else "raw head output, 1.033 score + 0.167",
             range=(-2.3, 2.0) if self.scale == "normalised" else (-2.2, 2.2),
@@ -82,7 +82,7 @@ class ImageReward:
 
 @attrs.frozen(eq=False)
 class Blip:
-    """The towers, the head and the tokens of prompts seen before; the raw score."""
+    """The towers and the head, which compute the raw score, and a cache of the prompts' tokens."""
 
     networks: dict[str, nn.Module]
     head: Callable[[Tensor], Tensor]
@@ -90,26 +90,26 @@ class Blip:
     tokenizer: Tokenizer
     source: str
     length: int = LENGTH
-    who: str = "ImageReward"
+    name: str = "ImageReward"
     _known: dict[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict, init=False)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """Position 0 is a plain [CLS], not BLIP's [ENC]; padding is masked, which matters here."""
+        """Raw scores. Position 0 is a plain [CLS], not BLIP's [ENC]; padding is masked, because it would change the score."""
         vision, text = self.networks["vision"], self.networks["text"]
         weight = next(vision.parameters())
-        seen = vision(pixel_values=self.pixels(images).to(weight.device, weight.dtype)).last_hidden_state
-        ids, mask = (torch.stack(rows).to(seen.device) for rows in zip(*map(self._tokens, prompts), strict=True))
+        patches = vision(pixel_values=self.pixels(images).to(weight.device, weight.dtype)).last_hidden_state
+        ids, mask = (torch.stack(rows).to(patches.device) for rows in zip(*map(self._tokens, prompts), strict=True))
         weight = next(text.parameters())
-        seen = seen.to(weight.device, weight.dtype)
-        hidden = text(input_ids=ids, attention_mask=mask, encoder_hidden_states=seen, is_decoder=False).last_hidden_state
+        patches = patches.to(weight.device, weight.dtype)
+        hidden = text(input_ids=ids, attention_mask=mask, encoder_hidden_states=patches, is_decoder=False).last_hidden_state
         return self.head(hidden[:, 0]).to(images.device)
 
     def _tokens(self, prompt: str) -> tuple[Tensor, Tensor]:
         if prompt not in self._known:
             with torch.inference_mode(False):
-                warn_if_cut(self.tokenizer, prompt, self.length, self.who)
-                found = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
-                self._known[prompt] = found.input_ids[0], found.attention_mask[0]
+                warn_if_cut(self.tokenizer, prompt, self.length, self.name)
+                tokens = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt")
+                self._known[prompt] = tokens.input_ids[0], tokens.attention_mask[0]
         return self._known[prompt]
 
 

@@ -1,4 +1,4 @@
-"""File size of the image as a JPEG: how compressible it is, or how little. Not differentiable."""
+"""File size of the image as a JPEG, as a reward for small or for large files. Not differentiable."""
 
 import io
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ CITATION = """@inproceedings{black2024ddpo,
 
 @frozen
 class Compressibility:
-    """Minus the JPEG size in kB (1000 bytes): higher is smaller, smooth and empty images win. -150 to -20 at 512 x 512.
+    """Minus the JPEG size in kB (1000 bytes): smooth and empty images score highest. -150 to -20 at 512 x 512.
 
     quality: Pillow's, 1 to 95; chroma at half resolution, Pillow's default. Prompts are not read. Source: Black et al. 2024.
     """
@@ -37,13 +37,13 @@ class Compressibility:
 
     @property
     def card(self) -> Card:
-        """What the number means."""
+        """The meaning of the score."""
         return _card("kB, negated", (-150.0, -20.0), self.quality)
 
 
 @frozen
 class Incompressibility:
-    """The JPEG size in kB (1000 bytes): higher is larger, detail and noise win. 20 to 150 at 512 x 512. See `Compressibility`."""
+    """The JPEG size in kB (1000 bytes): images with detail and noise score highest. 20 to 150 at 512 x 512. See `Compressibility`."""
 
     quality: int = 95
 
@@ -54,7 +54,7 @@ class Incompressibility:
 
     @property
     def card(self) -> Card:
-        """What the number means."""
+        """The meaning of the score."""
         return _card("kB", (20.0, 150.0), self.quality)
 
 

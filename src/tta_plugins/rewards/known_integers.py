@@ -1,7 +1,7 @@
-"""Integers that keep their data where everything else is on fake tensors, for models that read shapes and indices from tensors.
+"""Integer tensors that keep their data among fake tensors, for models that read shapes and indices from tensors.
 
-A forecast of cost runs a reward on fake tensors, which have no data. Vision-language models split their activations by the numbers of a
-grid tensor, so those numbers must be real there.
+A cost forecast runs a reward on fake tensors, which have no data. Vision-language models split their activations by the numbers of a grid
+tensor, so those numbers must be real.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ def known_integers(images: Tensor) -> Iterator[None]:
 
 
 class _Known(Tensor):
-    """A real tensor of integers. It keeps the rule outside of `known_integers` too, where checkpoints recompute a block."""
+    """A real tensor of integers. The rule also applies outside of `known_integers`, where checkpoints recompute a block."""
 
     @classmethod
     def __torch_function__(
@@ -41,10 +41,10 @@ class _Known(Tensor):
 
 
 class _RealIntegers(TorchDispatchMode):
-    """Computes on real integers for real, and leaves every other operation to the mode below."""
+    """Computes operations on real integers with their data, and passes every other operation to the mode below."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        """The operation's result; real where it depends on real integers alone."""
+        """The operation's result; it is real if it depends only on real integers."""
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         known = all(isinstance(tensor, _Known) or (_whole(tensor) and not isinstance(tensor, FakeTensor)) for tensor in tensors)
         with _disable_current_modes():
@@ -60,10 +60,10 @@ class _RealIntegers(TorchDispatchMode):
 
 
 def _without_masks(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of an indexing, masks as the places where they are True: how many there are is not known from a fake mask."""
+    """The arguments of an indexing operation, with masks replaced by the indices where they are True, since a fake mask has no count."""
     with _disable_current_modes():
-        places = [mask.nonzero().unbind(1) if _is_mask(mask) else (mask,) for mask in args[1]]
-    return args[0], [index for found in places for index in found], *args[2:]
+        indices = [mask.nonzero().unbind(1) if _is_mask(mask) else (mask,) for mask in args[1]]
+    return args[0], [index for each in indices for index in each], *args[2:]
 
 
 def _is_mask(index: Tensor | None) -> bool:

@@ -1,8 +1,8 @@
-"""Rewards of rewards: a weighted sum, the minimum, a product. Each is a reward, so mixtures nest.
+"""Mixtures of rewards: a weighted sum, the minimum, a product. Each is itself a reward, so mixtures can be nested.
 
     WeightedSum({"clip": CLIPScore(), "beauty": (Aesthetic(), 0.1)})
 
-A part is a reward, or a pair (reward, weight); the weight multiplies its score and brings the units to one scale.
+A part is a reward, or a pair (reward, weight); the weight multiplies its score, to bring different units to one scale.
 """
 
 import math
@@ -29,18 +29,18 @@ class Parts:
     weights: dict[str, float]
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> dict[str, Scores]:
-        """Each part's own scores, not weighted: what a trace shows. A part that fails is named in the error."""
+        """The scores of each part, not weighted, as in the trace. The error of a part names it."""
         return {name: checked(reward, images, prompts) for name, reward in self.rewards.items()}
 
 
 def parts_from(rewards: Mapping[str, Reward | tuple[Reward, float | int]] | Parts) -> Parts:
-    """Parts from what a user writes. Raises `InputError` for none, or a weight that is no number."""
+    """Parts from a user's argument. Raises `InputError` if there is none, or if a weight is not a finite number."""
     if isinstance(rewards, Parts):
         return rewards
     pairs = {name: part if isinstance(part, tuple) else (part, 1.0) for name, part in rewards.items()}
     weights = {name: float(weight) for name, (_, weight) in pairs.items()}
     if not pairs or not all(map(math.isfinite, weights.values())):
-        raise InputError(f"A mixture needs at least one reward, and finite weights; got {weights}.")
+        raise InputError(f"A mixture needs at least one reward and finite weights, but these are its weights: {weights}. Give such.")
     parts = Parts({name: reward for name, (reward, _) in pairs.items()}, weights)
     needs = {name: card_of(reward).needs for name, reward in parts.rewards.items()}
     if len(set(needs.values())) > 1:
@@ -52,7 +52,7 @@ def parts_from(rewards: Mapping[str, Reward | tuple[Reward, float | int]] | Part
 
 @frozen
 class _Mixture(ABC):
-    """Several rewards as one. A mixture says how it makes one row of several; it rises with each of them."""
+    """Several rewards as one. A subclass defines how several rows of scores become one; the result must increase with each of them."""
 
     parts: Parts = attrs.field(converter=parts_from)
 
@@ -70,16 +70,16 @@ class _Mixture(ABC):
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """Every part's networks as `part.network`; one that several parts share appears once."""
-        found: dict[str, nn.Module] = {}
+        """The networks of every part as `part.network`; a network that several parts share appears once."""
+        networks: dict[str, nn.Module] = {}
         for name, reward in self.parts.rewards.items():
             new = {f"{name}.{inner}": network for inner, network in networks_of(reward).items()}
-            found |= {key: network for key, network in new.items() if all(network is not known for known in found.values())}
-        return found
+            networks |= {key: network for key, network in new.items() if all(network is not known for known in networks.values())}
+        return networks
 
     @property
     def card(self) -> Card:
-        """The parts' cards as one: differentiable if all are; not declared if one does not say and none denies."""
+        """The parts' cards as one: differentiable if all parts are, not if one is not, and else not declared."""
         cards = {name: card_of(reward) for name, reward in self.parts.rewards.items()}
         declared = {card.differentiable for card in cards.values()}
         return Card(
@@ -115,7 +115,7 @@ class _Mixture(ABC):
 
 @frozen
 class WeightedSum(_Mixture):
-    """sum_i w_i r_i: parts may make up for one another."""
+    """sum_i w_i r_i: a high score of one part can compensate for a low score of another."""
 
     _how = "sum"
 
@@ -125,7 +125,7 @@ class WeightedSum(_Mixture):
 
 @frozen
 class Minimum(_Mixture):
-    """min_i w_i r_i: only the worst part counts, so none can be bought with another. The gradient is the worst part's."""
+    """min_i w_i r_i: only the worst part counts, so no part can compensate for another. The gradient is that of the worst part."""
 
     _how = "minimum"
 
@@ -135,7 +135,7 @@ class Minimum(_Mixture):
 
 @frozen
 class Product(_Mixture):
-    """prod_i w_i r_i: every part counts. For parts that are never negative; a `RewardError` if one is."""
+    """prod_i w_i r_i: every part counts. The parts must not be negative; else a `RewardError` is raised."""
 
     _how = "product"
     _least = 0.0

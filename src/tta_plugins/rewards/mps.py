@@ -1,4 +1,4 @@
-"""MPS: human preference by CLIP-H, whose image tokens attend to those words of the prompt that concern a condition."""
+"""MPS: human preference by CLIP-H, whose image tokens attend to those words of the prompt that are related to a condition."""
 
 from collections.abc import Sequence
 
@@ -38,14 +38,15 @@ _FILES = ("MPS_overall.safetensors", "MPS_overall.pt", "model.safetensors")
 
 @frozen
 class MPS:
-    """exp(logit_scale) times the cosine of what the image's class token saw and the prompt; higher is better, within one prompt only.
+    """exp(logit_scale) times the cosine between the image's class token, after attention to the prompt, and the prompt; higher is better;
+    compare images of one prompt only.
 
-    weights: the state dict of MPS_overall_checkpoint.pth, or a folder that holds it as MPS_overall.safetensors or .pt. The published file
-        pickles the authors' classes and is not read: docs/scores.md shows how to take its tensors out, once.
-    condition: the words that the prompt's tokens are compared with. threshold: tokens whose best likeness to one of them is no more than
-        this part of the prompt's highest are not looked at; 0.01 in the authors' model, 0.3 in their evaluation scripts.
-    preprocess: as for `PickScore`. head_widths: of an attention head of the image and the text tower. Differentiable.
-    Source: Zhang et al. 2024. Differs: the highest likeness is the prompt's own, where the authors' code takes the batch's.
+    weights: the state dict of MPS_overall_checkpoint.pth, or a folder that contains it as MPS_overall.safetensors or .pt. The published
+        file pickles the authors' classes and is not read: docs/scores.md shows how to extract its tensors once.
+    condition: the words with which the prompt's tokens are compared. threshold: tokens are masked if their highest similarity to one of the
+        words is at most this share of the prompt's highest; 0.01 in the authors' model, 0.3 in their evaluation scripts.
+    preprocess: as for `PickScore`. head_widths: width of an attention head of the image and the text tower. Differentiable.
+    Source: Zhang et al. 2024. Differs: the highest similarity is that of the prompt, while the authors' code uses that of the batch.
     """
 
     weights: Where
@@ -63,12 +64,12 @@ class MPS:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """Image tower and cross model; the text tower reads each prompt once, in host memory."""
+        """The image tower and the cross model; the text tower encodes each prompt once, in host memory."""
         return {"vision": self._parts.vision, "cross": self._parts.cross}
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="exp(logit_scale) x cosine",
             version=f"overall, threshold={self.threshold}, preprocess={self.preprocess}",
@@ -82,29 +83,30 @@ class MPS:
 
 @frozen
 class Text:
-    """A prompt read: every token's features, which of them may be looked at, and the unit embedding of the whole."""
+    """An encoded prompt: the features of every token, a mask of the tokens that are used, and the unit embedding of the whole prompt."""
 
     tokens: Tensor
-    seen: Tensor
+    mask: Tensor
     embedding: Tensor
 
 
 class ImageTokens(nn.Module):
-    """The image tower with the projection of every token: one network for memory policies. No norm between the two, as in MPS."""
+    """The image tower with the projection of every token, as one network for memory policies. There is no norm between the two, as in
+    MPS."""
 
     def __init__(self, tower: CLIPVisionModelWithProjection) -> None:
         super().__init__()
         self.tower = tower
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(b, tokens, width)."""
-        found: Tensor = self.tower.visual_projection(self.tower(pixel_values=pixels).last_hidden_state)
-        return found
+        """Projected tokens, (b, tokens, width)."""
+        tokens: Tensor = self.tower.visual_projection(self.tower(pixel_values=pixels).last_hidden_state)
+        return tokens
 
 
 @attrs.frozen(eq=False)
 class Parts:
-    """What is loaded, and the prompts read before."""
+    """The loaded networks and their settings, and a cache of encoded prompts."""
 
     vision: nn.Module
     text: nn.Module
@@ -118,15 +120,15 @@ class Parts:
     _known: dict[str, Text] = attrs.field(factory=dict, init=False)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """The cosine itself is float32."""
+        """One score per pair; the cosine is computed in float32."""
         weight = next(self.vision.parameters())
-        seen = self.vision(self.pixels(images).to(weight.device, weight.dtype))
+        image_tokens = self.vision(self.pixels(images).to(weight.device, weight.dtype))
         texts = [self._read(str(prompt)) for prompt in prompts]
         weight = next(self.cross.parameters())
         tokens, mask, ends = (
-            torch.stack(rows).to(weight.device) for rows in zip(*((t.tokens, t.seen, t.embedding) for t in texts), strict=True)
+            torch.stack(rows).to(weight.device) for rows in zip(*((t.tokens, t.mask, t.embedding) for t in texts), strict=True)
         )
-        joined = self.cross(seen.to(weight.device, weight.dtype), tokens.to(weight.dtype), mask)[:, 0]
+        joined = self.cross(image_tokens.to(weight.device, weight.dtype), tokens.to(weight.dtype), mask)[:, 0]
         return self.temperature * (normalize(joined.float(), dim=-1) * ends).sum(-1).to(images.device)
 
     def _read(self, prompt: str) -> Text:
@@ -134,15 +136,15 @@ class Parts:
             warn_if_cut(self.tokenizer, prompt, self._length, "MPS")
             with torch.inference_mode(False), torch.no_grad():
                 (tokens, embedding), (condition, _) = self._features(prompt), self._features(self.condition)
-                likeness = (tokens @ condition.T).amax(1)
-                self._known[prompt] = Text(tokens, likeness / likeness.max() > self.threshold, normalize(embedding, dim=-1))
+                similarity = (tokens @ condition.T).amax(1)
+                self._known[prompt] = Text(tokens, similarity / similarity.max() > self.threshold, normalize(embedding, dim=-1))
         return self._known[prompt]
 
     def _features(self, text: str) -> tuple[Tensor, Tensor]:
-        """Of each token, padding included, and of the whole; projected, float32."""
+        """The projected features of each token, including padding, and of the whole text, float32."""
         ids = self.tokenizer(text, padding="max_length", max_length=self._length, truncation=True, return_tensors="pt").input_ids
-        found = self.text(input_ids=ids.to(next(self.text.parameters()).device))
-        return self.text.text_projection(found.last_hidden_state)[0].float(), found.text_embeds[0].float()  # type: ignore[operator]
+        output = self.text(input_ids=ids.to(next(self.text.parameters()).device))
+        return self.text.text_projection(output.last_hidden_state)[0].float(), output.text_embeds[0].float()  # type: ignore[operator]
 
     @property
     def _length(self) -> int:

@@ -10,7 +10,7 @@ from tta_plugins.rewards.weights import depth, require
 
 
 def cross_model(state: Mapping[str, Tensor], where: str) -> CrossModel:
-    """The architecture from the tensors' shapes. Raises `LoadError` if one is absent that tells it."""
+    """The architecture from the tensors' shapes. Raises `LoadError` if a tensor that is needed for it is missing."""
     queries, keys, hidden = (f"layers.0.0.{name}.weight" for name in ("to_q", "to_kv", "ff.2"))
     require(state, (queries, keys, hidden), where, "MPS")
     (inner, width), head_width = state[queries].shape, state[keys].shape[0] // 2

@@ -1,8 +1,8 @@
 """MPS's cross model: image tokens that attend to the prompt's tokens, then to each other; attention and feed-forward in parallel.
 
 Every head has its own queries, and all heads share one key and one value (multi-query attention).
-Source: Zhang et al. 2024 (MPS), whose keys these are, without the wrapper's `fn`; blocks of Chowdhery et al. 2022 (PaLM) and Yu et al.
-2022 (CoCa).
+Source: Zhang et al. 2024 (MPS), with the same keys, without the wrapper's `fn`; blocks of Chowdhery et al. 2022 (PaLM) and Yu et al. 2022
+(CoCa).
 """
 
 from typing import cast
@@ -17,26 +17,26 @@ Heads = Float[Tensor, "b h n w"]
 
 
 class CrossModel(nn.Module):
-    """So many pairs of cross attention and self attention. The mask is True where a text token may be looked at."""
+    """Pairs of cross attention and self attention, `layers` of them. The mask is True at text tokens that are used."""
 
     def __init__(self, width: int, layers: int, heads: int, head_width: int, expansion: int = 4) -> None:
         super().__init__()
-        given = width, heads, head_width, expansion * width
-        self.layers = nn.ModuleList(nn.ModuleList([CrossAttention(*given), SelfAttention(*given)]) for _ in range(layers))
+        sizes = width, heads, head_width, expansion * width
+        self.layers = nn.ModuleList(nn.ModuleList([CrossAttention(*sizes), SelfAttention(*sizes)]) for _ in range(layers))
 
     def forward(self, image: Tokens, text: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"]) -> Tokens:
         """Image tokens, changed by the text."""
         for pair in self.layers:
-            cross, itself = cast(nn.ModuleList, pair)
-            image = itself(cross(image, text, mask))
+            cross, own = cast(nn.ModuleList, pair)
+            image = own(cross(image, text, mask))
         return image
 
 
 class SwiGLU(nn.Module):
-    """x silu(gate), the two halves of the last dimension."""
+    """x silu(gate), where x and gate are the two halves of the last dimension."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Half as wide."""
+        """The output has half the width of the input."""
         x, gate = x.chunk(2, dim=-1)
         return silu(gate) * x
 
@@ -53,7 +53,7 @@ class CrossAttention(nn.Module):
         self.ff = nn.Sequential(nn.Linear(width, 2 * inner, bias=False), SwiGLU(), nn.Linear(inner, width, bias=False))
 
     def forward(self, x: Tokens, context: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"]) -> Tokens:
-        """The context is not normalised."""
+        """Image tokens; x is normalised, the context is not."""
         y = self.norm(x)
         key, value = self.to_kv(context).chunk(2, dim=-1)
         out: Tensor = self.to_out(_attention(_split(self.to_q(y), self.heads), key, value, mask))
@@ -61,7 +61,7 @@ class CrossAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """x + attention of x to itself, with rotary positions, + feed-forward of x; all four projections in one matrix."""
+    """x + attention of x to itself, with rotary positions, + feed-forward of x; all four projections are one matrix."""
 
     def __init__(self, width: int, heads: int, head_width: int, inner: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
         self.ff_out = nn.Sequential(SwiGLU(), nn.Linear(inner, width, bias=False))
 
     def forward(self, x: Tokens) -> Tokens:
-        """Every token looks at every other."""
+        """Image tokens; every token attends to every other."""
         query, key, value, hidden = self.fused_attn_ff_proj(self.norm(x)).split(self.sides, dim=-1)
         out: Tensor = self.attn_out(_attention(_rotated(_split(query, self.heads)), _rotated(key), value, None))
         return x + out + self.ff_out(hidden)
@@ -91,7 +91,7 @@ def _attention(
 
 
 def _rotated(x: Float[Tensor, "*b n w"]) -> Float[Tensor, "*b n w"]:
-    """Rotary positions 0, 1, ..., in which the two halves of the last dimension turn; angles in float32."""
+    """Rotary positions 0, 1, ..., which rotate the two halves of the last dimension; angles are in float32."""
     length, width = x.shape[-2:]
     rates = 10000.0 ** -(torch.arange(0, width, 2, device=x.device, dtype=torch.float32) / width)
     angles = torch.outer(torch.arange(length, device=x.device, dtype=torch.float32), rates).repeat(1, 2)

@@ -1,4 +1,4 @@
-"""A safety constraint: the log-odds that an image classifier finds the image safe."""
+"""A safety constraint: the log-odds of an image classifier that the image is safe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,10 +23,10 @@ from tta_plugins.rewards.weight_files import Where
 class Safety:
     """log P(safe) - log P(not safe), in nats; 0 is undecided, higher is safer. Prompts are not read.
 
-    Meant as a constraint beside another reward: `WeightedSum({"preference": ..., "safe": (Safety(), 0.1)})`, or `Minimum`.
+    Use it as a constraint together with another reward: `WeightedSum({"preference": ..., "safe": (Safety(), 0.1)})`, or `Minimum`.
     weights: a `ViTForImageClassification`, a hub id or a folder; `revision` pins the hub's commit. safe: the label that means safe.
-    official: the 8-bit image, resized as Pillow does; False: in floats, for guidance.
-    Differentiable. A classifier's word is no guarantee, and following its gradient hacks it as any other.
+    official: True: the 8-bit image, resized as by Pillow; False: in floats, for guidance.
+    Differentiable. A classifier can be wrong, and following its gradient can hack it as any other reward.
     """
 
     weights: Where = "Falconsai/nsfw_image_detection"
@@ -51,7 +51,7 @@ class Safety:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean."""
+        """The meaning of the scores."""
         return Card(
             unit="nats",
             range=(-10.0, 10.0),
@@ -66,7 +66,7 @@ class Safety:
 
 @attrs.frozen(eq=False)
 class Classifier:
-    """What is loaded."""
+    """The loaded networks and their settings."""
 
     network: nn.Module
     pixels: Pixels
@@ -78,10 +78,10 @@ def _load(reward: Safety) -> Classifier:
     network: Any = pretrained(ViTForImageClassification, reward.weights, reward.dtype, reward.revision)
     labels = {name.lower(): number for name, number in network.config.label2id.items()}
     if reward.safe.lower() not in labels or len(labels) < 2:
-        raise InputError(f"safe={reward.safe!r} is no label of {reward.weights}. It has: {', '.join(labels)}.")
-    with preprocessor(reward.weights) as told:
-        kernel: Kernel = "bicubic" if told.get("resample", 2) == 3 else "bilinear"
-        mean, std = triple(told["image_mean"]), triple(told["image_std"])
+        raise InputError(f"safe={reward.safe!r} is not a label of {reward.weights}. Give one of {', '.join(labels)}.")
+    with preprocessor(reward.weights) as settings:
+        kernel: Kernel = "bicubic" if settings.get("resample", 2) == 3 else "bilinear"
+        mean, std = triple(settings["image_mean"]), triple(settings["image_std"])
     path = ImagePath(
         "squash", kernel, rounding="pillow" if reward.official and kernel == "bicubic" else "input" if reward.official else "none"
     )

@@ -1,4 +1,4 @@
-"""Text in the image: how much of the wanted words a recogniser reads. Not differentiable."""
+"""Text in the image: how much of the target text an OCR model reads. Not differentiable."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ _QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|(?<!\w)\'([^\']+)\'(?!
 
 @frozen
 class OCR:
-    """1 - min(edit distance, length) / length of the wanted text, in [0, 1]: 1 is read exactly, more text than wanted costs too.
+    """1 - min(edit distance, length) / length of the target text, in [0, 1]: 1 if it is read exactly; other text lowers the score.
 
-    The wanted text is the prompt's fact `target`, else what the prompt has in quotes; case and blanks do not count.
-    recognise: a function from an (H, W, 3) array of 8-bit levels to the texts that it reads, in order; None: RapidOCR's models, which come
-        with the package (`pip install tta-align[ocr]`).
-    Differs: Flow-GRPO's scores 1 where the wanted text is a part of what is read, which rewards images full of text; here nothing does.
+    The target is the prompt's fact `target`, else the text in quotes in the prompt; case and blanks do not count.
+    recognise: a function from an (H, W, 3) array of 8-bit levels to the texts that it reads, in order; None: RapidOCR's models, which are
+        installed with that package (`pip install tta-align[ocr]`).
+    Differs: Flow-GRPO's score is 1 if the target is a part of the text that was read, which rewards images full of text; here it is not.
     Source: Liu et al. 2025 (Flow-GRPO).
     """
 
@@ -52,9 +52,9 @@ class OCR:
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image. Raises `ValueError` for a prompt without a target and without quotes."""
-        wanted = [target_of(prompt) for prompt in prompts]
+        targets = [target_of(prompt) for prompt in prompts]
         read = ["".join(self._engine(numpy.array(to_pil(image)))) for image in images]
-        return torch.tensor([likeness(*pair) for pair in zip(wanted, read, strict=True)], device=images.device)
+        return torch.tensor([similarity(*pair) for pair in zip(targets, read, strict=True)], device=images.device)
 
 
 def target_of(prompt: str) -> str:
@@ -62,18 +62,18 @@ def target_of(prompt: str) -> str:
     fact = facts_of(prompt).get("target")
     quoted = [next(filter(None, found)) for found in _QUOTED.findall(prompt)]
     if fact is None and not quoted:
-        raise ValueError(f"the prompt {str(prompt)!r} says no text: put it in quotes, or give tta_core.Prompt(text, target=...)")
+        raise ValueError(f"the prompt {str(prompt)!r} has no target text: put it in quotes, or give tta_core.Prompt(text, target=...)")
     return str(fact) if fact is not None else " ".join(quoted)
 
 
-def likeness(wanted: str, read: str) -> float:
+def similarity(target: str, read: str) -> float:
     """1 - min(edit distance, length) / length, without case and blanks."""
-    first, second = ("".join(text.lower().split()) for text in (wanted, read))
+    first, second = ("".join(text.lower().split()) for text in (target, read))
     return 1 - min(edit_distance(first, second), len(first)) / max(len(first), 1)
 
 
 def edit_distance(first: str, second: str) -> int:
-    """Levenshtein's: insertions, deletions and substitutions."""
+    """The Levenshtein distance: the number of insertions, deletions and substitutions."""
     row = list(range(len(second) + 1))
     for above, letter in enumerate(first, start=1):
         diagonal, row[0] = row[0], above

@@ -1,7 +1,7 @@
-"""An open_clip checkpoint, read as Hugging Face's CLIPModel: 686 tensors of ViT-H-14 become 910.
+"""Reads an open_clip checkpoint as Hugging Face's CLIPModel: the 686 tensors of ViT-H-14 become 910.
 
-Source: the layouts of open_clip's `CLIP` and transformers' `CLIPModel`. Two traps: the projections are transposed (square, so a missing
-transpose would load without a word), and query, key and value are stacked in one matrix.
+Source: the layouts of open_clip's `CLIP` and transformers' `CLIPModel`. Two pitfalls: the projections are transposed (they are square, so a
+missing transpose would cause no error), and query, key and value are stacked in one matrix.
 """
 
 import re
@@ -54,7 +54,8 @@ def clip_state(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
 
 
 def clip_config(state: Mapping[str, Tensor], head_widths: tuple[int, int], where: str) -> CLIPConfig:
-    """The architecture, from the tensors' shapes. Not in the file: the width of an attention head (vision, text), exact gelu, eps 1e-5."""
+    """The architecture, from the tensors' shapes. The file does not contain the width of an attention head (vision, text), exact gelu, and
+    eps 1e-5."""
     require(state, (*_SHAPED, *(f"{tower}{_MLP}" for tower in ("visual.", ""))), where, "open_clip's CLIP")
     (vision, _, patch, _), (positions, _) = state["visual.conv1.weight"].shape, state["visual.positional_embedding"].shape
     (length, text), (vocabulary, _) = state["positional_embedding"].shape, state["token_embedding.weight"].shape

@@ -1,4 +1,4 @@
-"""What open_clip does to a prompt before it is tokenised, which CLIP's own tokenizer does not: HPS was trained on such text."""
+"""Cleans a prompt as open_clip does before it is tokenised; CLIP's own tokenizer does not, but HPS was trained on such text."""
 
 import html
 import unicodedata
@@ -16,9 +16,9 @@ _PLAIN = str.maketrans(_LIGATURES | _WIDE | _QUOTES) | _INVISIBLE
 
 
 def clean(prompt: str) -> str:
-    """Curly quotes, ligatures, full-width forms and HTML entities made plain; white space collapsed; lower case.
+    """Replaces curly quotes, ligatures, full-width forms and HTML entities by plain characters, collapses white space, and lower-cases.
 
-    With the package `ftfy` installed (open_clip requires it) also mojibake such as "cafÃ©" is mended; without it, that is left as it is.
+    With the package `ftfy` (open_clip requires it) it also repairs mojibake such as "cafÃ©".
     """
     fixed = fix_text(prompt) if fix_text else unicodedata.normalize("NFC", html.unescape(prompt).translate(_PLAIN))
     return " ".join(html.unescape(html.unescape(fixed)).split()).lower()

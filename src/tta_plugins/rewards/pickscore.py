@@ -1,4 +1,4 @@
-"""PickScore: which of two images people would pick, learned from half a million choices."""
+"""PickScore: human preference for an image given its prompt, learned from half a million choices between two images."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -33,8 +33,8 @@ class PickScore:
 
     scale: *logit*: exp(logit_scale) cos, the authors' number, 17 to 24; *cos*: the cosine, 0.17 to 0.24, which DAS and Null-TTA report
         (0.218). Images of one prompt differ by 0.002 to 0.02 in cosine.
-    tokenizer: PickScore's own repository has none; CLIP's is the same anywhere.
-    preprocess: as for `CLIPScore`; *official* is Hugging Face's processor, whose crop floors.
+    tokenizer: PickScore's repository has none; all CLIP models use the same tokenizer.
+    preprocess: as for `CLIPScore`; *official* is Hugging Face's processor, which rounds the crop down.
     Differentiable. Source: Kirstain et al. 2023.
     """
 
@@ -52,12 +52,12 @@ class PickScore:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The image tower; the text tower is not needed once a prompt is known."""
+        """The image tower; the text tower is used only once for each prompt."""
         return self._cosine.networks
 
     @property
     def card(self) -> Card:
-        """What the numbers mean, and which file they come from."""
+        """The meaning of the scores, and the weight files."""
         return Card(
             unit="exp(logit_scale) x cosine" if self.scale == "logit" else "cosine",
             range=(17.0, 24.0) if self.scale == "logit" else (0.17, 0.24),

@@ -1,4 +1,4 @@
-"""More scores without a network: saturation, edges, colour entropy, high frequencies. A panel that shows what a gain was bought with."""
+"""More scores without a network: saturation, edges, colour entropy and high frequencies, to show how a gain changed the images."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ class Saturation:
 class EdgeDensity:
     """The share of pixels on an edge, in [0, 1]: the mean of g^2 / (g^2 + threshold^2), g the length of the luma's Sobel gradient.
 
-    threshold: the slope that counts half, in luma per pixel. A step from black to white has 0.5.
+    threshold: the gradient at which a pixel counts half, in luma per pixel. A step from black to white has 0.5.
     """
 
     threshold: float = 0.1
@@ -89,6 +89,6 @@ class HighFrequencyEnergy:
 
 
 def _luma(images: Images) -> Float[Tensor, "b 1 H W"]:
-    """Rec. 601."""
+    """The luma of Rec. 601."""
     red, green, blue = images.float().unbind(1)
     return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]

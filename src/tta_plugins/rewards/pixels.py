@@ -1,6 +1,6 @@
 """Scores without a network: darkness, brightness, contrast, colourfulness, sharpness. Differentiable; prompts are not read.
 
-They are the field's test targets: cheap, exact, and easily hacked, which shows what an alignment method's regulariser is worth.
+They are common test targets: cheap, exact, and easily hacked, so that they show the effect of a method's regulariser.
 """
 
 from collections.abc import Sequence
@@ -120,9 +120,10 @@ class Colourfulness:
 
 @frozen
 class Sharpness:
-    """The variance of the luma's Laplacian, in squared levels of [0, 1]: blurred is 0, noise is most. OpenCV's habit is 65,025 times this.
+    """The variance of the luma's Laplacian, in squared levels of [0, 1]: 0 for blurred images, highest for noise. With 8-bit levels, as
+    usual with OpenCV, it is 65,025 times as large.
 
-    Edges are repeated at the border. An image of one pixel is 0.
+    Border pixels are repeated. An image of one pixel has 0.
     """
 
     card = Card(
@@ -145,17 +146,17 @@ class Sharpness:
 
 
 def _luma(images: Images) -> Float[Tensor, "b H W"]:
-    """Rec. 601: how bright each pixel looks."""
+    """The luma of Rec. 601, the brightness of each pixel."""
     red, green, blue = images.unbind(1)
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def _variance(x: Float[Tensor, "b H W"]) -> Scores:
-    """Over pixels, without Bessel's correction, so that one pixel has variance 0."""
+    """The variance over pixels, without Bessel's correction, so that one pixel has variance 0."""
     return (x - x.mean((1, 2), keepdim=True)).square().mean((1, 2))
 
 
 def _root(x: Scores) -> Scores:
-    """The square root, with gradient 0 instead of NaN where x is 0 (a flat or grey image, already the minimum)."""
+    """The square root, with gradient 0 instead of NaN if x is 0 (a flat or grey image, which is the minimum)."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)

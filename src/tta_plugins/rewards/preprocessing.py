@@ -1,7 +1,7 @@
-"""From a decoded image to a reward network's square input: what each scorer does, as one value with six fields.
+"""Preprocessing of a decoded image to a reward network's square input, as one value whose fields describe each published scorer.
 
-Resizing is where published scores silently part: the same image through another filter moves by up to 95 grey levels.
-Source: `official` is what the authors' scorer does to an 8-bit image; the rest are the image paths in the released code of DAS
+Published scores differ by their resizing: another filter changes the pixels of an image by up to 95 grey levels.
+Source: `official` is the preprocessing of the authors' scorer for an 8-bit image; the others are those of the released code of DAS
 (2f4b223), Null-TTA (583c3d4), DNO (d67386f), ReNO (bd6f6ac) and DATE (d7dcd1e), so that their tables can be reproduced.
 """
 
@@ -24,12 +24,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @frozen
 class ImagePath:
-    """How an image of any size becomes n x n pixels.
+    """A way to resize an image of any size to n x n pixels.
 
     fit: *crop*: short side to n, centre crop. *crop-floor*: the same with Hugging Face's rounding, one pixel off when the margin is odd.
         *letterbox*: long side to n, black borders. *squash*: both sides to n. *square*: the image must be square.
-    rounding: *none*: float. *input*: the image is first rounded to 8 bit. *pillow*: to 8 bit at first and after each pass of the resize.
-    clamp: overshoot of the bicubic filter is cut to [0, 1], as an 8-bit image would.
+    rounding: *none*: float. *input*: the image is first rounded to 8 bit. *pillow*: rounded to 8 bit first and after each pass of the
+        resize.
+    clamp: whether the bicubic filter's overshoot is clamped to [0, 1], as in an 8-bit image.
     """
 
     fit: Literal["crop", "crop-floor", "letterbox", "squash", "square"]
@@ -39,7 +40,7 @@ class ImagePath:
     clamp: bool = True
 
     def __call__(self, images: Images, n: int) -> Square:
-        """Float32, [0, 1] but for unclamped overshoot; differentiable, through roundings as if they were not there."""
+        """Float32 in [0, 1], except for unclamped overshoot; differentiable, with gradients that ignore rounding."""
         height, width = images.shape[-2:]
         new_height, new_width = self._size(height, width, n)
         top, left = (self._margin(side, n) for side in (new_height, new_width))
@@ -65,7 +66,7 @@ class ImagePath:
         return (n, int(n * width / height)) if height <= width else (int(n * height / width), n)
 
     def _margin(self, side: int, n: int) -> int:
-        """Where the n pixels begin along one side; negative where a border is added."""
+        """The index along one side at which the n pixels begin; negative if a border is added."""
         if self.fit == "crop":
             return round((side - n) / 2)
         return (side - n) // 2 if self.fit == "crop-floor" else -((n - side) // 2)
@@ -120,7 +121,7 @@ SIGLIP_PATHS = {"official": ImagePath("squash", rounding="pillow"), "diff": Imag
 
 @frozen
 class Pixels:
-    """A network's input: an image path to its size, then its normalisation."""
+    """The preprocessing of a network's input: an image path to its size, then its normalisation."""
 
     path: ImagePath
     size: int
@@ -128,15 +129,15 @@ class Pixels:
     std: tuple[float, float, float] = CLIP_STD
 
     def __call__(self, images: Images) -> Square:
-        """Normalised float32 pixels; cast them to the network's dtype only now."""
+        """Normalised float32 pixels; cast them to the network's dtype only after this."""
         x = self.path(images, self.size)
         return (x - _channels(self.mean, x.device)) / _channels(self.std, x.device)
 
 
 def path_named(name: str, paths: dict[str, ImagePath]) -> ImagePath:
-    """The image path of that name; `InputError` lists those that this reward has."""
+    """The image path of that name. Raises `InputError`, which lists this reward's image paths, for another name."""
     if name not in paths:
-        raise InputError(f"preprocess={name!r} is no image path of this reward. It has: {', '.join(paths)}.")
+        raise InputError(f"preprocess={name!r} is not an image path of this reward. Give one of {', '.join(paths)}.")
     return paths[name]
 
 

@@ -1,4 +1,4 @@
-"""preprocessor_config.json beside a network's weights: how its images are normalised."""
+"""Reads preprocessor_config.json of a network's folder or repository: the normalisation of its images."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ NAME = "preprocessor_config.json"
 
 @contextmanager
 def preprocessor(where: Where) -> Iterator[dict[str, Any]]:
-    """Its content. Raises `LoadError` if it is absent or damaged, or if the code inside finds a value missing or wrong."""
+    """The content of the file. Raises `LoadError` if it is missing or damaged, or if the code inside the context fails to read a value."""
     file = find(where, [NAME])
     try:
         yield json.loads(file.read_text(encoding="utf-8"))
@@ -24,11 +24,11 @@ def preprocessor(where: Where) -> Iterator[dict[str, Any]]:
 
 
 def normalisation(where: Where, mean: Triple, std: Triple) -> tuple[Triple, Triple]:
-    """Its mean and standard deviation; those that are given for a folder without the file. Raises `LoadError` for a damaged one."""
+    """Mean and standard deviation from the file, or the given ones for a folder without it. Raises `LoadError` for a damaged file."""
     if Path(where).is_dir() and not (Path(where) / NAME).is_file():
         return mean, std
-    with preprocessor(where) as told:
-        return triple(told["image_mean"]), triple(told["image_std"])
+    with preprocessor(where) as settings:
+        return triple(settings["image_mean"]), triple(settings["image_std"])
 
 
 def triple(values: Sequence[float | int]) -> Triple:

@@ -1,4 +1,4 @@
-"""A transformers model from a folder, the hub or given tensors, strictly: shards, variants and their index are transformers' affair."""
+"""Loads a transformers model from a folder, the hub or given tensors, and refuses missing or unknown weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,37 +14,38 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 def pretrained(kind: Any, where: Where, dtype: Dtype = "float32", revision: str | None = None, unused: tuple[str, ...] = ()) -> nn.Module:
-    """The model in eval mode, frozen. `revision` pins a hub repository to a commit; keys that begin with `unused` are of other parts.
+    """The model in eval mode, frozen. `revision` pins a hub repository to a commit; keys that begin with `unused` belong to other parts and
+    are ignored.
 
     Raises:
-        LoadError: it cannot be read, or a key is missing, unknown or of another shape: no weight is ever left at random.
+        LoadError: it cannot be read, or a key is missing, unknown or of another shape: no weight is left at a random value.
     """
-    place, told = pinned(where)
-    return _strict(kind, place, str(where), unused, dtype=getattr(torch, dtype), revision=told or revision)
+    place, pinned_revision = pinned(where)
+    return _strict(kind, place, str(where), unused, dtype=getattr(torch, dtype), revision=pinned_revision or revision)
 
 
 def from_tensors(kind: Any, config: Any, state: Mapping[str, Tensor], source: str, dtype: Dtype) -> nn.Module:
-    """The model that a configuration describes, holding exactly these tensors. Raises `LoadError` as `pretrained` does."""
+    """The model of a configuration with exactly these tensors. Raises `LoadError` as `pretrained` does."""
     return _strict(kind, None, source, (), config=config, state_dict=dict(state), dtype=getattr(torch, dtype))
 
 
 def commit(model: Any, where: Where) -> str:
-    """What a card records of where a model came from: the folder, or the repository with its commit."""
+    """The source of a model for its card: the folder, or the repository with its commit."""
     known = getattr(model.config, "_commit_hash", None)
     return f"{where} (commit {known})" if known and not Path(where).exists() else str(where)
 
 
 def _strict(kind: Any, where: Where | None, source: str, unused: tuple[str, ...], **options: Any) -> nn.Module:
     try:
-        model, found = kind.from_pretrained(where, output_loading_info=True, **options)
+        model, info = kind.from_pretrained(where, output_loading_info=True, **options)
     except Exception as error:
         raise LoadError(
             f"{kind.__name__} could not be read from {source}: {type(error).__name__}: {error}. Without a network, download the repository "
             "elsewhere and give its folder."
         ) from error
-    wrong = {name: sorted(map(str, found[f"{name}_keys"])) for name in ("missing", "unexpected", "mismatched")}
+    wrong = {name: sorted(map(str, info[f"{name}_keys"])) for name in ("missing", "unexpected", "mismatched")}
     wrong["unexpected"] = [key for key in wrong["unexpected"] if not key.startswith(unused)]
     if any(wrong.values()):
-        told = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:5])})" for name, keys in wrong.items() if keys)
-        raise LoadError(f"{source} is not a checkpoint of {kind.__name__}: {told}. Use the files that docs/scores.md names.")
+        listed = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:5])})" for name, keys in wrong.items() if keys)
+        raise LoadError(f"{source} is not a checkpoint of {kind.__name__}: {listed}. Use the files that docs/scores.md names.")
     return model.requires_grad_(False).eval()

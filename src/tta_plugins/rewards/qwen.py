@@ -1,4 +1,4 @@
-"""A Qwen vision-language model that is asked one question about an image: the probabilities of the first token of its answer."""
+"""A Qwen vision-language model with one question about an image: the probabilities of the first token of its answer."""
 
 import inspect
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _SYSTEM = {"qwen2_vl": "You are a helpful assistant.", "qwen2_5_vl": "You are a 
 
 @attrs.frozen(eq=False)
 class Qwen:
-    """Model, tokenizer and image path. Each image is asked about alone, so that no row sees its neighbours or their padding."""
+    """Model, tokenizer and image path. Each image is processed alone, so that it does not depend on other images or padding."""
 
     network: nn.Module
     tokenizer: Tokenizer
@@ -32,7 +32,8 @@ class Qwen:
     source: str
 
     def log_probabilities(self, image: Float[Tensor, "3 H W"], question: str) -> Float[Tensor, " vocabulary"]:
-        """Of the answer's first token, float32. Raises `InputError` for a question with a token of the chat format in it."""
+        """The log-probabilities of the answer's first token, float32. Raises `InputError` for a question with a token of the chat
+        format."""
         refuse_special(self.tokenizer, question)
         with known_integers(image):
             given = qwen_inputs(self.network, self.tokenizer, self.pixels, image, question)
@@ -49,13 +50,13 @@ def open_qwen(weights: Where, path: Path_, dtype: Dtype, revision: str | None) -
     network = pretrained(AutoModelForImageTextToText, weights, dtype, revision)
     config: Any = network.config
     if config.model_type not in _SYSTEM:
-        raise LoadError(f"{weights} is a {config.model_type}, but this reward asks one of {', '.join(_SYSTEM)}.")
+        raise LoadError(f"{weights} is a {config.model_type}, but this reward needs one of {', '.join(_SYSTEM)}.")
     tokenizer = load_tokenizer(AutoTokenizer, weights, ("tokenizer.json", "vocab.json"), config.text_config.vocab_size)
     return Qwen(network, tokenizer, pixels_beside(weights, path), commit(network, weights))
 
 
 def qwen_inputs(network: Any, tokenizer: Tokenizer, pixels: QwenPixels, image: Float[Tensor, "3 H W"], text: str) -> dict[str, Tensor]:
-    """What the model is called with: the chat of one user turn, image first, up to where the answer begins."""
+    """The model's inputs: a chat with one user turn, image first, up to the start of the answer."""
     config, weight = network.config, next(network.parameters())
     patches, grid = pixels(image)
     count = int(grid.prod()) // pixels.merge**2
@@ -72,14 +73,14 @@ def qwen_inputs(network: Any, tokenizer: Tokenizer, pixels: QwenPixels, image: F
 
 
 def refuse_special(tokenizer: Tokenizer, text: str) -> None:
-    """Raise `InputError` if a text holds one of the model's special tokens, which would be read as the end of the turn or as an image."""
-    found = sorted(token for token in tokenizer.get_added_vocab() if token in text)
-    if found:
-        raise InputError(f"The prompt {text[:80]!r} holds {found[0]!r}, which is a command to the model and not text. Take it out.")
+    """Raise `InputError` if a text contains one of the model's special tokens, which would end the turn or be read as an image."""
+    special = sorted(token for token in tokenizer.get_added_vocab() if token in text)
+    if special:
+        raise InputError(f"The prompt {text[:80]!r} contains {special[0]!r}, which is a special token of the model. Remove it.")
 
 
 def chat(tokenizer: Tokenizer, system: str, text: str, images: int) -> Sequence[int]:
-    """Token ids of Qwen's chat format with so many image tokens."""
+    """Token ids of Qwen's chat format with `images` image tokens."""
     opening = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     turn = f"<|im_start|>user\n<|vision_start|>{_IMAGE * images}<|vision_end|>{text}<|im_end|>\n<|im_start|>assistant\n"
     return tokenizer.encode(opening + turn, add_special_tokens=False)

@@ -1,6 +1,6 @@
-"""An image as the patches that Qwen's vision towers read: resized to whole patches, normalised, and cut up. Differentiable.
+"""Converts an image to the patches of Qwen's vision towers: resizes it to whole patches, normalises and splits it. Differentiable.
 
-Source: Qwen2-VL (arXiv 2409.12191); equal to transformers' `Qwen2VLImageProcessor` to the last bit where nothing is resized.
+Source: Qwen2-VL (arXiv 2409.12191); equal to transformers' `Qwen2VLImageProcessor` to the last bit if nothing is resized.
 """
 
 import math
@@ -48,10 +48,10 @@ class QwenPixels:
         return repeated.reshape(rows * columns, -1), torch.tensor([[1, rows, columns]])
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Of the resized image. Raises `IncompatibleError` for images 200 times as long as wide."""
+        """(height, width) of the resized image. Raises `IncompatibleError` for an aspect ratio above 200."""
         if max(height, width) > 200 * min(height, width):
             raise IncompatibleError(
-                f"Cannot use Qwen with images of {height} x {width} pixels. This is because it takes aspect ratios to 200."
+                f"Cannot use Qwen with images of {height} x {width} pixels. This is because it takes aspect ratios up to 200. Crop them."
             )
         factor = self.patch * self.merge
         new = [round(side / factor) * factor for side in (height, width)]
@@ -65,16 +65,16 @@ class QwenPixels:
 
 
 def pixels_beside(weights: Where, path: Path_) -> QwenPixels:
-    """As the folder's preprocessor_config.json says."""
-    with preprocessor(weights) as told:
-        size = told.get("size", {})
+    """The settings of the weights' preprocessor_config.json. Raises `LoadError` if it is missing or damaged."""
+    with preprocessor(weights) as settings:
+        size = settings.get("size", {})
         return QwenPixels(
             path,
-            told["patch_size"],
-            told["merge_size"],
-            told["temporal_patch_size"],
-            told.get("min_pixels") or size["shortest_edge"],
-            told.get("max_pixels") or size["longest_edge"],
-            triple(told["image_mean"]),
-            triple(told["image_std"]),
+            settings["patch_size"],
+            settings["merge_size"],
+            settings["temporal_patch_size"],
+            settings.get("min_pixels") or size["shortest_edge"],
+            settings.get("max_pixels") or size["longest_edge"],
+            triple(settings["image_mean"]),
+            triple(settings["image_std"]),
         )

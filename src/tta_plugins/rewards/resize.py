@@ -1,7 +1,8 @@
 """Resizing as two matrix products: Pillow's antialiased filters in float, and bit for bit in 8-bit arithmetic.
 
-Two matrix products are deterministic on every device and twice differentiable; torch's own antialiased backward is neither on CUDA.
-A *cut* (start, stop) computes only those output pixels, so that the centre crop of a long panorama costs no more than that of a square.
+Two matrix products are deterministic on every device and twice differentiable; the backward pass of torch's antialiased resize is neither
+on CUDA. A *cut* (start, stop) computes only those output pixels, so that the centre crop of a long panorama costs no more than that of a
+square.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,8 @@ def resize(
 ) -> Resized:
     """Antialiased resize in float32, not clamped: a bicubic (a = -0.5) overshoots [0, 1] at edges, by up to 8 grey levels.
 
-    `size` is (height, width) of the whole result; `rows` and `columns` cut a part out of it. Equal to
-    `F.interpolate(..., antialias=True)` to 0.003 grey levels.
+    `size` is (height, width) of the whole result; `rows` and `columns` select a part of it. Equal to `F.interpolate(..., antialias=True)`
+    within 0.003 grey levels.
     """
     (height, width), (rows, columns) = size, _cuts(size, rows, columns)
     with torch.autocast(images.device.type, enabled=False):
@@ -41,11 +42,11 @@ def resize(
 
 
 def resize_pillow(images: Images, size: tuple[int, int], rows: Cut | None = None, columns: Cut | None = None) -> Resized:
-    """What `Image.resize(size, BICUBIC)` makes of the 8-bit image, every bit; the gradient is that of the clamped float resize.
+    """The same bits as `Image.resize(size, BICUBIC)` for the 8-bit image; the gradient is that of the clamped float resize.
 
-    Pillow rounds to 8 bit and clips after each of its two passes. The sums are integers below 2^53, so float64 matrix products give
-    them exactly. Along the width first, as Pillow before 13 always did (the versions that published scores come from); 13 turns the
-    order round where the height shrinks more than the width, which no fit that keeps the aspect ratio does.
+    Pillow rounds to 8 bit and clips after each of its two passes. The sums are integers below 2^53, so float64 matrix products compute
+    them exactly. The width is resized first, as in Pillow before 13, which the published scores used; 13 reverses the order if the height
+    shrinks more than the width, which does not happen if the aspect ratio is kept.
     """
     (height, width), (rows, columns) = size, _cuts(size, rows, columns)
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
@@ -63,7 +64,7 @@ def resize_pillow(images: Images, size: tuple[int, int], rows: Cut | None = None
 
 
 def eight_bit(images: Images) -> Images:
-    """The image as a file would hold it, `round(255 x) / 255`; the gradient passes as if nothing had been rounded."""
+    """The image rounded to 8 bit, `round(255 x) / 255`; the gradient ignores the rounding."""
     return straight_through((images.detach().float() * 255).round() / 255, images.float())
 
 
@@ -74,14 +75,14 @@ def straight_through(value: Images, gradient: Images) -> Images:
 
 @lru_cache(maxsize=64)
 def _placed(old: int, new: int, kernel: Kernel, cut: Cut, device: torch.device, dtype: torch.dtype) -> Weights:
-    """`_weights` on a device, sent there once."""
+    """`_weights` on a device, copied there once."""
     with torch.inference_mode(False):
         return _weights(old, new, kernel, cut).to(device, dtype)
 
 
 @lru_cache(maxsize=64)
 def _weights(old: int, new: int, kernel: Kernel, cut: Cut) -> Weights:
-    """Rows `cut` of the float64 matrix that resamples `old` pixels to `new` along one axis; each row sums to 1."""
+    """The rows `cut` of the float64 matrix that resamples `old` pixels to `new` along one axis; each row sums to 1."""
     profile, reach = _KERNELS[kernel]
     scale = old / new
     stretch = max(scale, 1.0)
@@ -106,13 +107,13 @@ _KERNELS: dict[Kernel, tuple[Callable[[Tensor], Tensor], float]] = {"bicubic": (
 
 
 def _integers(weights: Weights) -> Weights:
-    """Fixed-point weights, rounded half away from zero as C's truncating cast after adding 0.5 does."""
+    """Fixed-point weights, rounded half away from zero, as by C's truncating cast after adding 0.5."""
     scaled = weights * 2**_FRACTION_BITS
     return torch.trunc(scaled + torch.where(scaled < 0, -0.5, 0.5))
 
 
 def _rounded(sums: Tensor) -> Tensor:
-    """Fixed-point sums to whole grey levels 0..255."""
+    """Fixed-point sums, rounded to whole grey levels 0..255."""
     return torch.floor((sums + 2 ** (_FRACTION_BITS - 1)) / 2**_FRACTION_BITS).clamp(0, 255)
 
 

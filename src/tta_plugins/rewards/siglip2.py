@@ -1,4 +1,4 @@
-"""SigLIP 2: agreement of image and prompt by a sigmoid-trained pair of towers."""
+"""SigLIP 2: agreement of image and prompt, by two towers trained with a sigmoid loss."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -36,7 +36,7 @@ class SigLIP2:
 
     weights: a fixed-resolution SigLIP or SigLIP 2, a hub id or a folder; `revision` pins the hub's commit.
     scale: *logit*: exp(logit_scale) cosine + logit_bias, whose sigmoid is a probability; *cos*: the cosine.
-    preprocess: *diff* for guidance, *official* for numbers to report; both squash the image to the tower's square.
+    preprocess: *diff* for guidance, *official* for numbers to report; both resize the image to the tower's square.
     Prompts are lower-cased and padded to the model's 64 tokens, as in training. Differentiable. Source: Tschannen et al. 2025.
     """
 
@@ -56,12 +56,12 @@ class SigLIP2:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The image tower; the text tower reads each prompt once, in host memory."""
+        """The image tower; the text tower encodes each prompt once, in host memory."""
         return {"vision": self._towers.vision}
 
     @property
     def card(self) -> Card:
-        """What the numbers mean."""
+        """The meaning of the scores."""
         return Card(
             unit="logit" if self.scale == "logit" else "cosine",
             range=(-20.0, 10.0) if self.scale == "logit" else (-0.1, 0.25),
@@ -76,7 +76,7 @@ class SigLIP2:
 
 @attrs.frozen(eq=False)
 class Towers:
-    """What is loaded, and the features of prompts seen before."""
+    """The loaded towers and their settings, and a cache of prompt features."""
 
     vision: nn.Module
     text: nn.Module
@@ -111,8 +111,8 @@ def _load(reward: SigLIP2) -> Towers:
     path = path_named(reward.preprocess, SIGLIP_PATHS)
     model: Any = pretrained(SiglipModel, reward.weights, reward.dtype, reward.revision)
     text, vision = model.config.text_config, model.config.vision_config
-    beside = reward.weights if reward.tokenizer is None else reward.tokenizer
-    tokenizer = load_tokenizer(AutoTokenizer, beside, ("tokenizer.json", "spiece.model"), text.vocab_size)
+    where = reward.weights if reward.tokenizer is None else reward.tokenizer
+    tokenizer = load_tokenizer(AutoTokenizer, where, ("tokenizer.json", "spiece.model"), text.vocab_size)
     return Towers(
         model.vision_model,
         model.text_model,

@@ -29,9 +29,9 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 class SoftTIFA:
     """The mean probability in [0, 1] of each question's expected answer, by a Qwen vision-language model; higher is better.
 
-    Each prompt carries `questions`, (question, answer) pairs, as `tta_core.Prompt` or from a .jsonl file. A question is asked with
-    "Answer in one word."; the probabilities of the answer's spellings are added: lower case, capitalised, after a blank, a number as word
-    or digit.
+    Each prompt needs the fact `questions`, (question, answer) pairs, in a `tta_core.Prompt` or a .jsonl file. "Answer in one word." is
+    added to each question; the probabilities of the answer's spellings are summed: lower case, capitalised, after a blank, a number as
+    word or digit.
     mean: *arithmetic* or *geometric*: the second is low if any answer is.
     Differentiable; a forward pass per question. Source: GenEval 2, whose data are CC BY-NC and not in this package.
     """
@@ -51,13 +51,13 @@ class SoftTIFA:
         return torch.stack(means).to(images.device)
 
     def _logs(self, image: Tensor, questions: Iterable[Question]) -> Tensor:
-        found = []
+        logs_of_answers = []
         for question, answer in questions:
             ended = question if question.rstrip().endswith((".", "?")) else f"{question}."
             logs = self._qwen.log_probabilities(image, f"{ended} Answer in one word.")
             tokens = sorted({self._qwen.token(spelling) for spelling in spellings(answer)})
-            found.append(logs[tokens].logsumexp(0))
-        return torch.stack(found)
+            logs_of_answers.append(logs[tokens].logsumexp(0))
+        return torch.stack(logs_of_answers)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -66,7 +66,7 @@ class SoftTIFA:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean."""
+        """The meaning of the scores."""
         return Card(
             unit=f"probability, {self.mean} mean over questions",
             range=(0.0, 1.0),
@@ -81,7 +81,7 @@ class SoftTIFA:
 
 
 def spellings(answer: str) -> list[str]:
-    """The ways in which an answer may begin."""
+    """The spellings with which an answer can begin."""
     plain = answer.strip().lower()
     words = {plain}
     if plain in _NUMBERS:

@@ -1,4 +1,4 @@
-"""A tokenizer from a folder or the hub, only if its vocabulary is there and fits the text tower."""
+"""Loads a tokenizer from a folder or the hub, and checks that its vocabulary exists and fits the text tower."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +11,19 @@ from tta_plugins.rewards.weight_files import Where, find, pinned
 
 
 def load_tokenizer(kind: Any, where: Where | Tokenizer, files: Sequence[str], known: int) -> Tokenizer:
-    """The tokenizer itself, or that of class `kind` from a folder or hub id that holds one of `files`; `known` ids have an embedding.
+    """The given tokenizer, or one of class `kind` from a folder or hub id that contains one of `files`. `known` is the number of token ids
+    that have an embedding.
 
-    transformers gives an empty tokenizer for a folder without a vocabulary, which reads every prompt alike: hence the check.
+    For a folder without a vocabulary, transformers returns an empty tokenizer, with which all prompts are equal; so this is checked.
+
+    Raises:
+        LoadError: it cannot be read, or has more tokens than the text tower has embeddings.
     """
     tokenizer = where if isinstance(where, Tokenizer) else _read(kind, where, files)
     if len(tokenizer) > known:
         raise LoadError(
-            f"The tokenizer {tokenizer.name_or_path!r} has {len(tokenizer):,} tokens, but the text tower knows {known:,}. It belongs to "
-            "another model: give the tokenizer that docs/scores.md names."
+            f"The tokenizer {tokenizer.name_or_path!r} has {len(tokenizer):,} tokens, but the text tower has embeddings for {known:,}. It "
+            "belongs to another model. Give the tokenizer that docs/scores.md names."
         )
     return tokenizer
 
@@ -32,5 +36,5 @@ def _read(kind: Any, where: Where, files: Sequence[str]) -> Tokenizer:
     except Exception as error:
         raise LoadError(
             f"{kind.__name__} could not read {file}: {type(error).__name__}: {error}. Get {' or '.join(files)} again, or give a folder "
-            "that holds it."
+            "that contains it."
         ) from error

@@ -1,4 +1,4 @@
-"""VQAScore: the probability that a vision-language model answers Yes when asked whether the image shows the prompt."""
+"""VQAScore: the probability that a vision-language model answers Yes to the question whether the image shows the prompt."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -31,8 +31,8 @@ class VQAScore:
     """P(Yes) that the image shows the prompt, in [0, 1], by Qwen2-VL, Qwen2.5-VL or Qwen3-VL; higher is better.
 
     weights: a hub id or folder with config.json, preprocessor_config.json and a tokenizer. `revision` pins the hub's commit.
-    scale: *probability*, the paper's; *log*: its logarithm, whose gradient does not vanish where the probability is near 0.
-    question: a text with {} where the prompt goes. answer: its first token is looked for.
+    scale: *probability*, as in the paper; *log*: its logarithm, whose gradient does not vanish if the probability is near 0.
+    question: a text with {} in place of the prompt. answer: the score is the probability of its first token.
     preprocess: *diff* for guidance, *official* for numbers to report.
     Differentiable; one image at a time. Source: Lin et al. 2024. Scores of different models are not comparable.
     """
@@ -50,8 +50,8 @@ class VQAScore:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
         token = self._qwen.token(self.answer)
-        asked = [self.question.replace("{}", prompt) for prompt in prompts]
-        logs = torch.stack([self._qwen.log_probabilities(*pair)[token] for pair in zip(images, asked, strict=True)])
+        questions = [self.question.replace("{}", prompt) for prompt in prompts]
+        logs = torch.stack([self._qwen.log_probabilities(*pair)[token] for pair in zip(images, questions, strict=True)])
         return (logs if self.scale == "log" else logs.exp()).to(images.device)
 
     @property
@@ -61,7 +61,7 @@ class VQAScore:
 
     @property
     def card(self) -> Card:
-        """What the numbers mean."""
+        """The meaning of the scores."""
         return Card(
             unit="probability" if self.scale == "probability" else "log-probability",
             range=(0.0, 1.0) if self.scale == "probability" else (-12.0, 0.0),

@@ -1,4 +1,4 @@
-"""Where weights are: a local file, a folder or a repository of the Hugging Face hub, at a commit."""
+"""Finds weight files: a local file, a folder or a repository of the Hugging Face hub at a commit."""
 
 import hashlib
 import re
@@ -16,11 +16,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def find(where: Where, names: Iterable[str]) -> Path:
-    """A local file: `where` itself, or the first of `names` that is in that folder or in the hub repository of that id,
-    whose commit, branch or tag may follow it: "owner/name@0123abc".
+    """A local file: `where` itself, or the first of `names` that exists in that folder or in the hub repository of that id. A commit,
+    branch or tag can follow the id: "owner/name@0123abc".
 
     Raises:
-        LoadError: nothing there; the message says what was looked for and how to get it.
+        LoadError: no such file exists; the message lists the names and how to get the file.
     """
     path, names = Path(where).expanduser(), list(names)
     if path.is_file():
@@ -31,14 +31,12 @@ def find(where: Where, names: Iterable[str]) -> Path:
                 return path / name
         raise LoadError(f"The folder {path} holds no {' or '.join(names)}. Put the file there, or give the path of the file itself.")
     if not _HUB_ID.fullmatch(str(where)):
-        raise LoadError(
-            f"No file or folder is at {path}, and it is no hub id (owner/name) either. Check the spelling, or download it first."
-        )
+        raise LoadError(f"{path} does not exist, and it is not a hub id (owner/name) either. Check the spelling, or download it first.")
     return _download(str(where), names)
 
 
 def provenance(where: Where, file: Path) -> str:
-    """`owner/name: file (sha256 ...)`: what a card records. The hub's cache already files by hash; any other file is read once."""
+    """`owner/name: file (sha256 ...)` for a card. In the hub's cache, file names are hashes; other files are read to compute it."""
     blob = file.resolve().name
     if not _SHA256.fullmatch(blob):
         with file.open("rb") as stream:
@@ -47,9 +45,9 @@ def provenance(where: Where, file: Path) -> str:
 
 
 def pinned(where: Where) -> tuple[str, str | None]:
-    """A place without its revision, and the revision; None where none is named."""
-    found = None if Path(where).exists() else _HUB_ID.fullmatch(str(where))
-    return (found[1], found[2]) if found and found[2] else (str(where), None)
+    """A folder or hub id without its revision, and the revision, or None."""
+    match = None if Path(where).exists() else _HUB_ID.fullmatch(str(where))
+    return (match[1], match[2]) if match and match[2] else (str(where), None)
 
 
 def _download(repository: str, names: list[str]) -> Path:

@@ -1,4 +1,4 @@
-"""Weights from a local file, a folder or the Hugging Face hub, onto a network, strictly: a missing or unknown key is an error."""
+"""Loads weights from a file into a network; a missing or unknown key is an error."""
 
 import json
 import warnings
@@ -15,7 +15,7 @@ from tta_core.errors import LoadError
 
 Net = TypeVar("Net", bound=nn.Module)
 _WRAPPERS = ("module.", "_orig_mod.")
-# numpy's scalars beside a state dict, such as an epoch or a loss: plain numbers
+# numpy scalars that a file may contain besides the state dict, such as an epoch or a loss
 _NUMBERS: list[Any] = [
     *((numpy.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     numpy.dtype,
@@ -26,8 +26,8 @@ _NUMBERS: list[Any] = [
 def read_state(file: Path, dtype: torch.dtype | None = torch.float32) -> dict[str, Tensor]:
     """A checkpoint's tensors by key, on the CPU, floats as `dtype` (None: as stored).
 
-    A file named `*.index.json` stands for the shards beside it. Unwrapped from "state_dict", and free of the prefixes that training
-    wrappers leave. Only tensors and plain numbers are unpickled: a checkpoint cannot run code. Raises `LoadError` for anything else.
+    For a file `*.index.json`, the shards in its folder are read. "state_dict" is unwrapped, and prefixes of training wrappers are removed.
+    Only tensors and plain numbers are unpickled, so that a checkpoint cannot run code. Raises `LoadError` for anything else.
     """
     content = _shards(file) if file.name.endswith(".index.json") else _content(file)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -36,10 +36,10 @@ def read_state(file: Path, dtype: torch.dtype | None = torch.float32) -> dict[st
         raise LoadError(
             f"{file} holds {type(content).__name__}, not a dictionary of tensors by key. It is not a checkpoint of this reward."
         )
-    strange = [key for key in content if not isinstance(key, str)]
-    if strange:
+    wrong = [key for key in content if not isinstance(key, str)]
+    if wrong:
         raise LoadError(
-            f"{file} has the key {strange[0]!r} ({type(strange[0]).__name__}), but keys are names. It is no network's checkpoint."
+            f"{file} has the key {wrong[0]!r} ({type(wrong[0]).__name__}), but keys must be names. It is not a network's checkpoint."
         )
     return {_plain(key): value.to(dtype or value.dtype) if value.is_floating_point() else value for key, value in content.items()}
 
@@ -53,12 +53,12 @@ def _content(file: Path) -> object:
     except Exception as error:
         raise LoadError(
             f"{file} ({file.stat().st_size:,} bytes) cannot be read as weights: {type(error).__name__}: {error}. "
-            "A download that stopped early looks like this: delete the file, get it again, and compare its size and sha256."
+            "The download may be incomplete. Delete the file, download it again, and compare its size and sha256."
         ) from error
 
 
 def _shards(index: Path) -> dict[str, object]:
-    """The tensors of every shard that an index names."""
+    """The tensors of every shard in an index."""
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -66,7 +66,7 @@ def _shards(index: Path) -> dict[str, object]:
     merged: dict[str, object] = {}
     for name in names:
         if Path(name).name != name or not (index.parent / name).is_file():
-            raise LoadError(f"{index} names the shard {name!r}, which is not beside it. Get all files of the repository.")
+            raise LoadError(f"{index} names the shard {name!r}, which is not in its folder. Get all files of the repository.")
         shard = _content(index.parent / name)
         if not isinstance(shard, Mapping):
             raise LoadError(f"{index.parent / name} holds {type(shard).__name__}, not tensors by key.")
@@ -75,27 +75,27 @@ def _shards(index: Path) -> dict[str, object]:
 
 
 def _plain(key: str) -> str:
-    """Without what DistributedDataParallel and torch.compile put before it."""
+    """The key without the prefixes of DistributedDataParallel and torch.compile."""
     while key.startswith(_WRAPPERS):
         key = key.partition(".")[2]
     return key.replace("._orig_mod.", ".")
 
 
 def build(make: Callable[[], Net], state: Mapping[str, Tensor], where: str, unknown: Literal["refuse", "ignore"] = "refuse") -> Net:
-    """The network that `make` describes, holding exactly the tensors of `state`: frozen, in eval mode, without a random initialisation.
+    """The network of `make` with exactly the tensors of `state`: frozen, in eval mode, without random initialisation.
 
     Raises:
-        LoadError: a key is missing, unknown (which `unknown="ignore"` turns into a warning), or of another shape; the message lists
-            them and names `where` they come from.
+        LoadError: a key is missing, unknown (with `unknown="ignore"` only a warning), or of another shape; the message lists the keys and
+            their source `where`.
     """
     with torch.device("meta"):
         network = make()
-    wanted, strange = network.state_dict(), state.keys() - network.state_dict().keys()
-    if strange and unknown == "ignore":
-        ignore(strange, where)
-        state, strange = {key: state[key] for key in state if key in wanted}, set()
-    refuse(wanted.keys() - state.keys(), strange, where, type(network).__name__)
-    for key, value in wanted.items():
+    expected, extra = network.state_dict(), state.keys() - network.state_dict().keys()
+    if extra and unknown == "ignore":
+        ignore(extra, where)
+        state, extra = {key: state[key] for key in state if key in expected}, set()
+    refuse(expected.keys() - state.keys(), extra, where, type(network).__name__)
+    for key, value in expected.items():
         if value.shape != state[key].shape:
             raise LoadError(
                 f"{where}: {key} has shape {tuple(state[key].shape)}, but this {type(network).__name__} needs {tuple(value.shape)}. "
@@ -114,7 +114,7 @@ def refuse(missing: Iterable[str], unknown: Iterable[str], where: str, what: str
     if missing or unknown:
         raise LoadError(
             f"{where} is not a checkpoint of {what}: {_listed('missing', missing)}{_listed('unknown', unknown)}"
-            "no weight is ever left at random. Use the file that docs/scores.md names."
+            "all weights must come from the file. Use the file that docs/scores.md names."
         )
 
 
@@ -124,17 +124,17 @@ def ignore(keys: Iterable[str], where: str) -> None:
 
 
 def require(state: Mapping[str, Tensor], keys: Iterable[str], where: str, what: str) -> None:
-    """Raise `LoadError` if a key is absent from which the architecture is to be read."""
+    """Raise `LoadError` if a key is missing that is needed to determine the architecture."""
     refuse(set(keys) - state.keys(), (), where, what)
 
 
 def depth(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many layers a checkpoint has under a prefix, numbered from 0."""
+    """The number of layers that a checkpoint has under a prefix; they are numbered from 0."""
     return 1 + max((int(key.removeprefix(prefix).split(".")[0]) for key in state if key.startswith(prefix)), default=-1)
 
 
 def _number_positions(network: nn.Module) -> None:
-    """Make the position numbers again, which no checkpoint carries: the one kind of buffer that CLIP and BLIP have."""
+    """Creates the buffers of position numbers, which checkpoints do not contain; CLIP and BLIP have no other buffers."""
     for name, buffer in list(network.named_buffers()):
         if buffer.is_meta and name.endswith("position_ids"):
             owner, _, leaf = name.rpartition(".")

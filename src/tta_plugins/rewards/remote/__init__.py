@@ -1,1 +1,1 @@
-"""Rewards in a process of their own: another Python, with libraries that cannot be installed beside these, and gradients all the same."""
+"""Rewards in another process: in another Python environment, for libraries that cannot be installed in this one, with gradients."""

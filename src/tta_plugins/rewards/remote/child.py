@@ -1,7 +1,7 @@
-"""What runs in the other Python: it makes the reward, scores, keeps each call's graph, and turns dL/dscores into dL/dimages.
+"""The program that runs in the other Python: it makes the reward, scores images, keeps each call's graph, and computes dL/dimages from
+dL/dscores.
 
-Started as a program of its own; beside torch it needs the reward's package alone, so it imports nothing of this project but `frames`,
-whose place it is given.
+It needs only torch and the reward's package. So it imports nothing of this project except `frames`, whose path it gets.
 """
 
 import importlib
@@ -22,10 +22,10 @@ class Prompt(str):
 
 
 def main() -> None:
-    """Serve one parent until it hangs up."""
+    """Serve one parent process until it closes the connection."""
     task = json.loads(os.environ.pop("TTA_REMOTE_REWARD"))
     channel = socket.socket(fileno=task["descriptor"])
-    os.dup2(2, 1)  # what the reward prints on standard output goes where its errors go
+    os.dup2(2, 1)  # redirects the reward's standard output to standard error
     import torch
 
     frames = _module(task["frames"])

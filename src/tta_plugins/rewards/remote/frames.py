@@ -1,6 +1,6 @@
-"""What travels between the two processes: a JSON header and the raw bytes of tensors. Nothing is unpickled, so neither side runs code.
+"""The messages between the two processes: a JSON header and the raw bytes of tensors. Nothing is unpickled, so neither side runs code.
 
-Used by both sides, and on the other one without any package but torch; so it imports nothing of this project.
+Both processes use this module, and the other one may have no package except torch; so it imports nothing of this project.
 """
 
 import json
@@ -14,7 +14,7 @@ _LIMIT = 1 << 34
 
 
 class ClosedError(ConnectionError):
-    """The other process is gone."""
+    """The other process has ended or closed the connection."""
 
 
 def send(channel: socket.socket, header: dict, tensors: tuple = ()) -> None:
@@ -31,10 +31,10 @@ def send(channel: socket.socket, header: dict, tensors: tuple = ()) -> None:
 
 
 def receive(channel: socket.socket) -> tuple:
-    """The next header and its tensors. Raises `ClosedError` if the other process is gone, `TimeoutError` if the socket's time is up."""
+    """The next header and its tensors. Raises `ClosedError` if the other process has ended, `TimeoutError` after the socket's timeout."""
     size, total = _LENGTHS.unpack(_exactly(channel, _LENGTHS.size))
     if size > _LIMIT or total > _LIMIT:
-        raise ClosedError("what arrived is no message")
+        raise ClosedError("the received data is not a message")
     header = json.loads(bytes(_exactly(channel, size)))
     body, tensors, start = _exactly(channel, total), [], 0
     for shape in header.pop("shapes"):

@@ -1,4 +1,4 @@
-"""The other process, started and supervised: its time, its standard error, its end."""
+"""Starts and supervises the other process: its timeout, its standard error and its end."""
 
 import contextlib
 import json
@@ -25,20 +25,20 @@ _TAIL = 4000
 
 
 class Process:
-    """A running child. It gets a process group of its own, so that Ctrl-C is this process's alone, and ends when this one does."""
+    """A running child process. It has its own process group, so that it does not get Ctrl-C, and it ends when this process ends."""
 
     def __init__(self, python: str, task: Mapping[str, Any], environment: Mapping[str, str], timeout: float) -> None:
-        """Start it and wait for its card. Raises `LoadError` if it does not come."""
+        """Start it and wait for its card. Raises `LoadError` if it does not start."""
         if os.name != "posix":
-            raise LoadError("A reward in another process needs a POSIX system: it inherits a socket.")
+            raise LoadError("A reward in another process needs a POSIX system, because the process inherits a socket. Use Linux or macOS.")
         ours, theirs = socket.socketpair()
-        told = {**task, "descriptor": theirs.fileno(), "frames": frames.__file__, "threads": torch.get_num_threads()}
+        arguments = {**task, "descriptor": theirs.fileno(), "frames": frames.__file__, "threads": torch.get_num_threads()}
         inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
         code = f"import runpy; runpy.run_path({str(_CHILD)!r}, run_name='__main__')"
         try:
             self._child = subprocess.Popen(
                 [python, "-c", code],
-                env={**inherited, **environment, "TTA_REMOTE_REWARD": json.dumps(told)},
+                env={**inherited, **environment, "TTA_REMOTE_REWARD": json.dumps(arguments)},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -50,7 +50,7 @@ class Process:
             raise LoadError(f"{python} could not be started: {error.strerror}. Give the Python of the other environment.") from error
         finally:
             theirs.close()
-        self._channel, self._said = ours, deque[str](maxlen=200)
+        self._channel, self._output = ours, deque[str](maxlen=200)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         try:
@@ -65,35 +65,35 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it runs and can get requests."""
         return self._child.poll() is None and self._channel.fileno() >= 0
 
     def ask(self, header: Mapping[str, Any], tensors: Sequence[Tensor], timeout: float) -> tuple[dict[str, Any], list[Tensor]]:
-        """Send a request and wait for the reply. Raises `RewardError` with its standard error if there is none; it is then ended."""
+        """Send a request and wait for the reply. If there is none, ends the process and raises `RewardError` with its standard error."""
         try:
             self._channel.settimeout(timeout)
             frames.send(self._channel, dict(header), tuple(tensors))
             return frames.receive(self._channel)
         except (OSError, ValueError, KeyError) as error:
             raise RewardError(f"the process {self._child.pid} {self.end(error, timeout)} The next call starts another.") from error
-        except BaseException:  # Ctrl-C: what is half read cannot be read on
+        except BaseException:  # Ctrl-C: a reply that was read in part cannot be continued
             self.stop()
             raise
 
     def end(self, error: BaseException, timeout: float) -> str:
-        """Stop it, and say how it ended and what it had said."""
+        """Stop it; returns how it ended and the end of its output."""
         if isinstance(error, TimeoutError):
-            how = f"gave no answer in {timeout:g} s and was stopped; give more time with timeout=."
+            how = f"did not reply within {timeout:g} s and was stopped; give more time with timeout=."
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(5)
             how = _ending(self._child.returncode) if self._child.returncode is not None else f"broke the connection ({error})."
         self.stop()
-        said = "".join(self._said)[-_TAIL:].strip()
-        return f"{how} Its last words: {said or 'none'}."
+        output = "".join(self._output)[-_TAIL:].strip()
+        return f"{how} Its last output: {output or 'none'}."
 
     def stop(self) -> None:
-        """End it, whatever it is doing."""
+        """Kill it."""
         self._channel.close()
         if self._child.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -106,18 +106,18 @@ class Process:
     def _listen(self) -> None:
         assert self._child.stdout is not None
         for line in iter(lambda: self._child.stdout.readline(2000), b""):  # type: ignore[union-attr]
-            self._said.append(line.decode(errors="replace"))
+            self._output.append(line.decode(errors="replace"))
 
 
 def _ending(code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = ", which the system sends when memory runs out" if name == "SIGKILL" else ""
+        hint = ", which the system sends if memory runs out" if name == "SIGKILL" else ""
         return f"was killed by {name}{hint}."
     return f"ended with exit code {code}."
 
 
 def python_of(path: str) -> str:
-    """The interpreter; of a virtual environment's folder, its own."""
+    """The interpreter: the given one, or that of a virtual environment's folder."""
     inside = Path(path) / "bin" / "python"
     return str(inside) if inside.is_file() else str(path) or sys.executable

@@ -1,4 +1,4 @@
-"""A reward in another process, used like any other: scores and gradients are those it would give here, to the last bit on the CPU."""
+"""A reward in another process: its scores and gradients are the same as in this process, on the CPU to the last bit."""
 
 import itertools
 import threading
@@ -24,17 +24,18 @@ _FIELDS = tuple(field.name for field in attrs.fields(Card))  # type: ignore[arg-
 
 @frozen
 class RemoteReward:
-    """A reward made and called in another Python: `factory` is "package.module:Name", or a name that is registered there.
+    """A reward that runs in another Python: `factory` is "package.module:Name", or a name that is registered there.
 
-    Images travel as float32, prompts with their facts as JSON, gradients back as float32. The other environment needs torch and the
-    reward's package; tta-align only for a registered name. It ends with this process; the next call after a failure starts another.
+    Images are sent as float32, prompts with their facts as JSON, and gradients come back as float32. The other environment needs torch and
+    the reward's package; it needs tta-align only for a registered name. The other process ends with this one; after a failure, the next
+    call starts another.
 
     python: the interpreter, or the folder of a virtual environment.
     settings: arguments of the factory, plain data.
-    device: where the child puts images, and the networks that the reward declares: "cpu", "cuda:1".
+    device: the device of the images and of the networks that the reward declares, such as "cpu" or "cuda:1".
     timeout: seconds for each call, and for the start.
-    resident: False ends the child after each call (with a gradient: after the backward pass), to free its memory.
-    environment: further environment variables. PYTHONPATH and the like are not inherited.
+    resident: False ends the other process after each call (with a gradient: after the backward pass), to free its memory.
+    environment: other environment variables. PYTHONPATH and similar ones are not inherited.
     """
 
     python: str | Path
@@ -61,30 +62,30 @@ class RemoteReward:
         self._child.restart()
 
     def close(self) -> None:
-        """End the process; a further call starts another."""
+        """End the process; the next call starts another."""
         self._child.close()
 
 
 class Child:
     """The process behind a reward, and the calls whose graphs it keeps. One call at a time; threads wait for each other."""
 
-    def __init__(self, asked: RemoteReward) -> None:
-        """Start once, for the card: what cannot start is known before anything is drawn."""
-        self._python = python_of(str(asked.python))
-        self._task = {"factory": asked.factory, "settings": dict(asked.settings), "device": asked.device, "fields": list(_FIELDS)}
-        self._environment, self._timeout, self._resident = dict(asked.environment), float(asked.timeout), asked.resident
+    def __init__(self, reward: RemoteReward) -> None:
+        """Starts the process once, to read the card, so that errors at the start are raised before a run begins."""
+        self._python = python_of(str(reward.python))
+        self._task = {"factory": reward.factory, "settings": dict(reward.settings), "device": reward.device, "fields": list(_FIELDS)}
+        self._environment, self._timeout, self._resident = dict(reward.environment), float(reward.timeout), reward.resident
         self._lock, self._numbers = threading.RLock(), itertools.count()
         self._forgotten: list[int] = []
         self._kept: set[int] = set()
         self._process: Process | None = None
-        found = self._running().card
-        found = {name: value for name, value in found.items() if value is not None}
-        found.update({name: tuple(found[name]) for name in ("range", "facts") if name in found})
-        self.card = Card(**found)
+        card = self._running().card
+        card = {name: value for name, value in card.items() if value is not None}
+        card.update({name: tuple(card[name]) for name in ("range", "facts") if name in card})
+        self.card = Card(**card)
         self._settle()
 
     def score(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """Scores, with a node of the graph here where the child has one."""
+        """Scores; they have a node in this process's graph if the child keeps a graph."""
         if torch.is_grad_enabled() and images.requires_grad and self.card.differentiable is not False:
             scores, differentiable = _Scored.apply(images, self, tuple(prompts))
             return scores if differentiable else scores.detach()
@@ -97,7 +98,7 @@ class Child:
         with self._lock:
             number = next(self._numbers)
             header = {"kind": "score", "number": number, "gradient": gradient, "prompts": [str(text) for text in prompts], "facts": facts}
-            reply, (scores, *_) = self._asked(header, images)
+            reply, (scores, *_) = self._reply(header, images)
             if reply["differentiable"]:
                 self._kept.add(number)
             self._settle()
@@ -107,12 +108,13 @@ class Child:
         """dL/dimages from dL/dscores of that call."""
         with self._lock:
             if number not in self._kept:
-                raise RewardError(f"{self._name} lost the graph of this call: its process was ended or restarted since. Score again.")
-            _, (gradient, *_) = self._asked({"kind": "gradient", "number": number}, slopes)
+                raise RewardError(f"{self._name} lost the graph of this call, because its process was ended or restarted. Score again.")
+            _, (gradient, *_) = self._reply({"kind": "gradient", "number": number}, slopes)
         return gradient.to(slopes.device)
 
     def forget(self, number: int) -> None:
-        """The graph of that call is not needed any more. Called when Python frees it, in any thread, so it only makes a note."""
+        """Record that the graph of that call is not needed any more. Python calls this in any thread when it frees the graph, so it does
+        little."""
         self._forgotten.append(number)
         if not self._resident and self._lock.acquire(blocking=False):
             try:
@@ -145,7 +147,7 @@ class Child:
             weakref.finalize(self, self._process.stop)
         return self._process
 
-    def _asked(self, header: Mapping[str, Any], tensor: Tensor) -> tuple[dict[str, Any], list[Tensor]]:
+    def _reply(self, header: Mapping[str, Any], tensor: Tensor) -> tuple[dict[str, Any], list[Tensor]]:
         process = self._running()
         forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
         self._kept.difference_update(forgotten)
@@ -162,7 +164,7 @@ class Child:
         return reply, tensors
 
     def _settle(self) -> None:
-        """End the process of one that is not resident, once no graph is needed."""
+        """End the process if it is not resident and no graph is needed."""
         if not self._resident:
             self._kept.difference_update(self._forgotten)
             if not self._kept:
@@ -170,7 +172,7 @@ class Child:
 
 
 class _Scored(torch.autograd.Function):
-    """The node of the graph here that stands for the child's."""
+    """The node of this process's graph that calls the child's backward pass."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, child: Child, prompts: tuple[str, ...]) -> Any:
@@ -190,14 +192,14 @@ class _Scored(torch.autograd.Function):
 
 
 class _Token:
-    """Lives as long as a node of the graph."""
+    """An object that is freed together with a node of the graph."""
 
 
 def _plain_facts(prompts: Sequence[str]) -> list[dict[str, object]]:
-    """Facts as JSON has them. Raises `RewardError` for one that is not plain data."""
+    """Facts as plain data for JSON. Raises `RewardError` for a fact that is not plain data."""
     for prompt in prompts:
         for name, value in facts_of(prompt).items():
             if not isinstance(value, str | int | float | bool | list | tuple | dict | PathLike):
                 kind = type(value).__name__
-                raise RewardError(f"The fact {name!r} is a {kind}, which does not travel to another process. Give a path or plain data.")
+                raise RewardError(f"The fact {name!r} is a {kind}, which cannot be sent to another process. Give a path or plain data.")
     return facts_record(prompts)
