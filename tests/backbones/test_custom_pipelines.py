@@ -101,7 +101,7 @@ REFUSED = {
     "a reward alone": ({"tta_reward": brightness}, InputError, "tta_reward without tta_method has no effect"),
     "an unknown method": ({**DATES, "tta_method": "dates"}, UnknownNameError, "Did you mean 'date'"),
     "an unknown setting": ({**DATES, "tta_settings": {"row": 1}}, InputError, "tta show date"),
-    "settings of an object": ({**DATES, "tta_method": DATE()}, InputError, "give them to the method itself"),
+    "settings of an object": ({**DATES, "tta_method": DATE()}, InputError, "Give the settings to its class"),
     "a method of whole chains": ({"tta_method": "best-of-n", "tta_reward": brightness}, IncompatibleError, "tta_core.align"),
 }
 

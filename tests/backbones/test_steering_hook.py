@@ -361,7 +361,7 @@ def refused(pipe, method, error, match, call):
 
 
 REFUSED = {
-    "moves x": [FreeDoM(), DPS(), LGD(), TFG(), DAS(1), DAS(2), PathSearch()],
+    "changes x": [FreeDoM(), DPS(), LGD(), TFG(), DAS(1), DAS(2), PathSearch()],
     "several particles": [NullTTA(particles=2), FK(2), SVDD(2), RBF()],
     "more than once": [DNO(), ReNO(), NoiseSearch(), BestOfN(2), UniversalGuidance(repetitions=2), MPGD(repetitions=2)],
 }

@@ -137,7 +137,7 @@ def test_packed_results_compare_with_their_like_only(drawn, tmp_path):
     summary = json.loads((tmp_path / "packed" / "summary.json").read_text())
     summary["prompts"]["digest"] = "another"
     (tmp_path / "packed" / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(IncompatibleError, match="other prompts"):
+    with pytest.raises(IncompatibleError, match="prompts differ"):
         compared(folder, tmp_path / "packed")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tta_plugins.bench.pool import best_of, divergence, weights
 from tta_plugins.bench.statistics import Interval, holm, interval, paired, prompt_means, wins
-from tta_plugins.bench.verdicts import GAIN, HACKED, HARM, NOTHING, Evidence, judged
+from tta_plugins.bench.verdicts import GAIN, HACKED, HARM, NOTHING, Evidence, verdict_of
 
 EFFECT = 0.3
 
@@ -130,19 +130,19 @@ def evidence(generator, target, held_out, prompts=50):
 
 def test_no_effect_is_no_evidence():
     generator = np.random.default_rng(5)
-    words = [judged(evidence(generator, 0.0, 0.0)).word for _ in range(1500)]
+    words = [verdict_of(evidence(generator, 0.0, 0.0)).word for _ in range(1500)]
     assert words.count(NOTHING) / len(words) >= 0.93
 
 
 def test_a_planted_hack_is_found():
     generator = np.random.default_rng(6)
-    words = [judged(evidence(generator, 1.0, -1.0)).word for _ in range(200)]
+    words = [verdict_of(evidence(generator, 1.0, -1.0)).word for _ in range(200)]
     assert words.count(HACKED) / len(words) >= 0.95
 
 
 def test_an_honest_gain_is_a_gain():
     generator = np.random.default_rng(7)
-    words = [judged(evidence(generator, 1.0, 0.0)).word for _ in range(400)]
+    words = [verdict_of(evidence(generator, 1.0, 0.0)).word for _ in range(400)]
     assert words.count(GAIN) / len(words) >= 0.95
 
 
@@ -150,19 +150,19 @@ UP, DOWN, FLAT = Interval(0.4, 0.2, 0.6, 1e-4, 50, 0.3), Interval(-0.4, -0.6, -0
 
 
 def test_harm_is_named():
-    assert judged(Evidence(FLAT, DOWN, 1e-4, {})).word == HARM
+    assert verdict_of(Evidence(FLAT, DOWN, 1e-4, {})).word == HARM
 
 
 def test_images_that_changed_in_kind_are_a_hack():
     gone = Interval(-0.6, -0.7, -0.5, 1e-9, 50, 0.1)
-    assert judged(Evidence(UP, UP, 1e-4, {}, {"edge density": gone})).word == HACKED
-    assert judged(Evidence(FLAT, FLAT, 1.0, {}, {"edge density": gone})).word == NOTHING
+    assert verdict_of(Evidence(UP, UP, 1e-4, {}, {"edge density": gone})).word == HACKED
+    assert verdict_of(Evidence(FLAT, FLAT, 1.0, {}, {"edge density": gone})).word == NOTHING
 
 
 def test_a_gain_that_jpeg_removes_is_a_hack():
-    assert judged(Evidence(UP, UP, 1e-4, {}, jpeg=FLAT)).word == HACKED
-    assert judged(Evidence(UP, UP, 1e-4, {}, jpeg=UP)).word == GAIN
+    assert verdict_of(Evidence(UP, UP, 1e-4, {}, jpeg=FLAT)).word == HACKED
+    assert verdict_of(Evidence(UP, UP, 1e-4, {}, jpeg=UP)).word == GAIN
 
 
 def test_significance_is_lost_among_many_arms():
-    assert judged(Evidence(UP, UP, 0.2, {})).word == NOTHING
+    assert verdict_of(Evidence(UP, UP, 0.2, {})).word == NOTHING

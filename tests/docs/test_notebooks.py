@@ -74,7 +74,7 @@ def test_the_comparison_shows_its_verdicts(books):
         (alignment, comparison), said = given(book)
         assert "gain in vividness" in alignment
         assert "<svg" in comparison
-        assert "4 prompts; 24 of 24 cells drawn, 0 failed" in " ".join(comparison.split())
+        assert "4 prompts; 24 of 24 cells sampled, 0 failed" in " ".join(comparison.split())
         rows = dict(re.findall(r"<tr><td>([^<]+)</td><td><b>([a-z ]+)</b>", comparison))
         assert set(rows) == {"random-direction", "DATE, second half", "DATE, every step"}
         assert set(rows.values()) <= {"gain", "no evidence", "harm", "hacked"}

@@ -11,7 +11,7 @@ VERDICTS = {GAIN: COLOURS[2], HARM: COLOURS[1], HACKED: COLOURS[3]}
 
 
 def forest(summary: Summary, score: str) -> str:
-    """Every arm's gain in one score, with its interval, in the colour of its verdict; no evidence is grey."""
+    """Every arm's gain in one score with its interval, coloured by its verdict; grey means no evidence."""
     arms = [arm for arm in summary["arms"] if "verdict" in arm and score in arm["scores"]]
     with figure(f"Gains in {score}", 1.0 + 0.32 * len(arms)) as (axes, drawn):
         for place, arm in enumerate(reversed(arms)):
@@ -28,7 +28,7 @@ def forest(summary: Summary, score: str) -> str:
 
 
 def against_cost(summary: Summary, target: str, score: str) -> str:
-    """Gain against cost in plain draws: best of n as a line with its band, every arm of this target a point, families joined."""
+    """Gain against cost in plain samples: best of n is a line with a band, each arm of this target is a point, families are joined."""
     points = summary["pool"][target]["points"]
     families: dict[str, list[Mapping[str, Any]]] = {}
     for arm in summary["arms"]:
@@ -38,10 +38,10 @@ def against_cost(summary: Summary, target: str, score: str) -> str:
         if points:
             cost, gains = [point["n"] for point in points], [point["gains"][score] for point in points]
             axes.plot(cost, [gain["mean"] for gain in gains], color=INK, label="best of n")
-            known = [(n, gain["low"], gain["high"]) for n, gain in zip(cost, gains, strict=True) if gain["low"] is not None]
-            if known:
-                places, lows, highs = zip(*known, strict=True)
-                axes.fill_between(places, lows, highs, color=INK, alpha=0.12, linewidth=0)
+            bounded = [(n, gain["low"], gain["high"]) for n, gain in zip(cost, gains, strict=True) if gain["low"] is not None]
+            if bounded:
+                counts, lows, highs = zip(*bounded, strict=True)
+                axes.fill_between(counts, lows, highs, color=INK, alpha=0.12, linewidth=0)
         for place, (family, arms) in enumerate(families.items()):
             arms = sorted(arms, key=lambda arm: arm["cost"]["in plain draws"])
             cost = [arm["cost"]["in plain draws"] for arm in arms]
@@ -53,23 +53,23 @@ def against_cost(summary: Summary, target: str, score: str) -> str:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.axhline(0, color=INK, linewidth=0.6)
-        axes.set_xlabel("cost of an image, in plain draws")
+        axes.set_xlabel("cost of an image, in plain samples")
         axes.set_ylabel(f"gain in {score}")
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return drawn.svg
 
 
 def by_step(traces: Mapping[str, Sequence[Sequence[float | None]]], name: str) -> str:
-    """The mean of a series over cells, arm by arm; the axis is the share of the run, since methods take unlike numbers of snapshots."""
+    """The mean of a series over each arm's cells, against the fraction of the run: methods yield different numbers of snapshots."""
     with figure(f"{name} by step", 3.4) as (axes, drawn):
         for place, (arm, cells) in enumerate(traces.items()):
             length = min(map(len, cells))
             columns = [[cell[step] for cell in cells if cell[step] is not None] for step in range(length)]
-            found = [(step / max(1, length - 1), sum(column) / len(column)) for step, column in enumerate(columns) if column]  # type: ignore[arg-type]
-            if found:
+            points = [(step / max(1, length - 1), sum(column) / len(column)) for step, column in enumerate(columns) if column]  # type: ignore[arg-type]
+            if points:
                 style = ("-", "--", ":")[place // len(COLOURS) % 3]
-                axes.plot(*zip(*found, strict=True), style, color=COLOURS[place % len(COLOURS)], label=arm)
-        axes.set_xlabel("share of the run")
+                axes.plot(*zip(*points, strict=True), style, color=COLOURS[place % len(COLOURS)], label=arm)
+        axes.set_xlabel("fraction of the run")
         axes.set_ylabel(name)
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return drawn.svg

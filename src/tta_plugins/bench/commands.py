@@ -1,4 +1,4 @@
-"""`tta bench`: the commands. They import what they use when they run, so that `tta --help` stays fast."""
+"""The commands of `tta bench`. Each imports what it uses when it runs, so that `tta --help` stays fast."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,15 +30,15 @@ Names = Annotated[list[str] | None, typer.Option(help="A reward's name; repeat i
 
 @app.command()
 def run(
-    toml: Annotated[Path | None, typer.Argument(help="A bench.toml; left out, the plan in --out goes on.")] = None,
+    toml: Annotated[Path | None, typer.Argument(help="A bench.toml; without it, the comparison in --out is continued.")] = None,
     out: Annotated[Path, typer.Option(help="The folder to write to, or to continue in.")] = Path("tta-bench"),
     engine: Annotated[str, typer.Option(help="local, here, slurm, slurm:local, ray, or ray:ADDRESS.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes, jobs or actors.", show_default="one a GPU, else 1")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Draw this arm only, and 'fixed'; repeat it for several.")] = None,
-    retry: Annotated[str | None, typer.Option(metavar="failed", help="Draw failed cells once more.")] = None,
-    budget_hours: Annotated[float | None, typer.Option(help="Hand out no cell after so long.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and draw nothing.")] = False,
-    device: Annotated[str, typer.Option(help="With --dry-run: whose hours to say: h100, a100, l40s, 4090, 3090, cpu-core.")] = "a100",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes, jobs or actors.", show_default="one per GPU, else 1")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Sample this arm and 'fixed' only; repeat it for several arms.")] = None,
+    retry: Annotated[str | None, typer.Option(metavar="failed", help="Sample failed cells once more.")] = None,
+    budget_hours: Annotated[float | None, typer.Option(help="Start no new batch after this many hours.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the predicted cost, and sample nothing.")] = False,
+    device: Annotated[str, typer.Option(help="The device of --dry-run's hours: h100, a100, l40s, 4090, 3090, cpu-core.")] = "a100",
 ) -> None:
     """Sample what is missing, score it, and write results.csv, summary.json and report.html. Run the same command again to continue."""
     from tta_plugins.bench.engines import engine_of
@@ -57,27 +57,27 @@ def run(
         return
     say(_plan_line(plan.record))
     drawn = draw(plan, out, engine_of(engine, workers), only=only or (), retry_failed=retry == "failed", budget_hours=budget_hours)
-    say(f"{drawn.done} of {drawn.planned} cells drawn, {drawn.failed} failed in {out}")
+    say(f"{drawn.done} of {drawn.planned} cells sampled, {drawn.failed} failed in {out}")
     if drawn.stopped:
         say(f"tta: stopped early: {drawn.stopped}.", err=True)
-    _told(finish(plan, out), out)
+    _print_summary(finish(plan, out), out)
     refuse_failed(drawn)
 
 
 @app.command()
 def status(folder: Folder) -> None:
-    """Print what is done, failed and left, the rate, and the errors."""
+    """Print how many cells are done, failed and left, the rate, and the errors."""
     from tta_plugins.bench.plan import read_plan
     from tta_plugins.bench.status import status_of
     from tta_plugins.cli.tables import print_table
 
     now = status_of(read_plan(folder), folder)
     rows = [[arm.name, str(arm.done), str(arm.failed), str(arm.left), _number(arm.seconds, ".3g")] for arm in now.arms]
-    print_table(["arm", "done", "failed", "left", "seconds an image"], rows, numbers=4)
+    print_table(["arm", "done", "failed", "left", "seconds per image"], rows, numbers=4)
     left = now.seconds_left
-    say("No rate is known yet." if left is None else f"{left / 3600:.2f} hours of one worker are left.")
+    say("No rate is known yet." if left is None else f"One worker needs {left / 3600:.2f} more hours.")
     if now.idle is not None:
-        say(f"The last cell was kept {now.idle:.0f} s ago.")
+        say(f"The last cell was saved {now.idle:.0f} s ago.")
     for arm in now.arms:
         for error, count in arm.errors.items():
             say(f"{arm.name}: {count} x {error}")
@@ -85,26 +85,27 @@ def status(folder: Folder) -> None:
 
 @app.command()
 def score(folder: Folder, reward: Names = None) -> None:
-    """Score the images in the folder, also by further rewards, without sampling."""
+    """Score the images in the folder, also with further rewards, without sampling."""
     from tta_plugins.bench.finish import finish
     from tta_plugins.bench.plan import read_plan
 
-    _told(finish(read_plan(folder), folder, tuple(reward or ())), folder)
+    _print_summary(finish(read_plan(folder), folder, tuple(reward or ())), folder)
 
 
 @app.command()
 def report(
-    folder: Folder, out: Annotated[Path | None, typer.Option(help="The page.", show_default="report.html in the folder")] = None
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="report.html in the folder")] = None,
 ) -> None:
-    """Write the report again from plan.json and results.csv, with the images that are in the folder."""
+    """Write the report again from plan.json, results.csv and the images in the folder."""
     from tta_plugins.bench.finish import rewrite
 
     say(f"Wrote {rewrite(folder, out or folder / 'report.html')}")
 
 
 @app.command()
-def pack(folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder, for a repository of results.")]) -> None:
-    """Copy the files that others need to check a comparison: plan, results, summary, report, identities and their SHA-256; no images."""
+def pack(folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder, to publish.")]) -> None:
+    """Copy the files that others need to check a comparison: plan, results, summary, report and identities, with SHA-256; no images."""
     from tta_plugins.bench.sharing import pack as packed
 
     say(f"Packed {len(packed(folder, out))} files into {out}")
@@ -112,7 +113,7 @@ def pack(folder: Folder, out: Annotated[Path, typer.Argument(help="A new folder,
 
 @app.command()
 def compare(first: Folder, second: Folder) -> None:
-    """Compare two comparisons with the same prompts and rewards; others are refused."""
+    """Print the gains of two comparisons side by side. Their prompts, primary score and rewards must be the same."""
     from tta_plugins.bench.sharing import compared
     from tta_plugins.cli.tables import print_table
 
@@ -122,10 +123,10 @@ def compare(first: Folder, second: Folder) -> None:
 
 @app.command()
 def init(
-    recipe: Annotated[str | None, typer.Argument(help="Which; left out, all are listed.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name; without it, all are listed.")] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("bench.toml"),
 ) -> None:
-    """Write a bench.toml to start from: presets that run here, and papers' tables, which need the weights."""
+    """Write a bench.toml to start from: presets that run without downloads, and papers' tables, which need model weights."""
     from tta_plugins.bench.recipes import recipes, write_recipe
 
     if recipe is None:
@@ -143,20 +144,20 @@ def _plan_line(record: object) -> str:
     return f"{record['taken']} of {record['rows']} prompts of {record['file']}{f' ({counts})' if counts else ''}"
 
 
-def _told(summary: object, folder: Path) -> None:
+def _print_summary(summary: object, folder: Path) -> None:
     from typing import Any, cast
 
     from tta_plugins.cli.tables import print_table
 
-    told = cast(dict[str, Any], summary)
+    known = cast(dict[str, Any], summary)
     rows = []
-    for arm in told["arms"]:
+    for arm in known["arms"]:
         gains = [
-            f"{arm['scores'][name]['gain']['mean']:+.3f}" if name in arm["scores"] else "-" for name in (arm["target"], told["primary"])
+            f"{arm['scores'][name]['gain']['mean']:+.3f}" if name in arm["scores"] else "-" for name in (arm["target"], known["primary"])
         ]
         verdict = arm.get("verdict")
         rows.append([arm["name"], verdict["word"] if verdict else "-", _number(arm["cost"]["in plain draws"], ".3g"), *gains])
-    print_table(["arm", "verdict", "cost", "target", f"primary: {told['primary']}"], rows, numbers=3)
+    print_table(["arm", "verdict", "cost", "target", f"primary: {known['primary']}"], rows, numbers=3)
     say(f"Wrote results.csv, summary.json and report.html in {folder}")
 
 

@@ -1,4 +1,4 @@
-"""A comparison from Python: `compare` samples it in this process, and a notebook displays what it gives."""
+"""A comparison from Python: `compare` samples it in this process, and a notebook displays its result."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ from tta_plugins.pages.render import render
 
 @attrs.frozen
 class Comparison:
-    """A comparison's folder, with `report.html` in it; its summary, as `summary.json` has it; and how many cells were drawn."""
+    """A comparison's folder, which holds `report.html`; its summary, as in `summary.json`; and how many cells were sampled."""
 
     folder: Path
     summary: Mapping[str, Any] = attrs.field(repr=False)
@@ -26,23 +26,24 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The view in a notebook: each arm's verdict, cost and gains, and the primary score's intervals."""
-        return render("comparison.html", {"told": self, "summary": self.summary, "forest": forest(self.summary, self.summary["primary"])})
+        figure = forest(self.summary, self.summary["primary"])
+        return render("comparison.html", {"comparison": self, "summary": self.summary, "forest": figure})
 
 
 def compare(written: Mapping[str, Any], folder: str | Path) -> Comparison:
     """Sample in this process what the folder lacks, score it, and write `results.csv`, `summary.json` and `report.html`.
 
     Args:
-        written: what a `bench.toml` has, as plain data. A prompt file's path is relative to the working directory.
-        folder: a new one, or one with this very comparison, which is continued.
+        written: the contents of a `bench.toml`, as plain data. A prompt file's path is relative to the working directory.
+        folder: a new folder, or one that holds this same comparison, which is continued.
 
     Raises:
         InputError: an entry of `written` is wrong, or the folder holds something else.
-        TTAError: an arm cannot be made, or more cells failed than `fail_on` allows; the rest is in the folder.
+        TTAError: an arm cannot be built, or more cells failed than `fail_on` allows; the other cells stay in the folder.
     """
     spec = spec_of(written, "the comparison")
     plan = plan_of(spec, read_choice(spec.prompts, Path()))
     drawn = draw(plan, Path(folder), Here())
-    told = Comparison(Path(folder), finish(plan, Path(folder)), drawn)
+    comparison = Comparison(Path(folder), finish(plan, Path(folder)), drawn)
     refuse_failed(drawn)
-    return told
+    return comparison

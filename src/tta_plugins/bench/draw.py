@@ -1,4 +1,4 @@
-"""Samples one unit of cells as a batch and stores each cell. A batch that fails is run in halves, down to the failing cell."""
+"""Samples one unit of cells as a batch and saves each cell. A batch that fails is halved until the failing cell is alone."""
 
 import time
 import traceback
@@ -32,7 +32,7 @@ from tta_plugins.pages.film_strip import FilmStrip
 
 @attrs.define
 class Drawing:
-    """A process that draws cells of one plan into one store."""
+    """Samples cells of one plan into one store, within one process."""
 
     plan: Plan
     store: Store
@@ -45,10 +45,10 @@ class Drawing:
         torch.set_num_threads(self.plan.spec.threads)
 
     def unit(self, unit: Unit) -> None:
-        """Sample a unit; cells that exist already are sampled with the others and not stored again.
+        """Sample a unit. Cells that exist already are sampled with the others, and not saved again.
 
         Raises:
-            TTAError: the arm itself cannot be made, or is not what its earlier cells were drawn with.
+            TTAError: the arm cannot be built, or has changed since its earlier cells were sampled.
         """
         arm = self.plan.arm(unit.arm)
         records = self.store.cells(arm)
@@ -134,7 +134,7 @@ class Drawing:
 
 @attrs.define
 class Watched:
-    """What is remembered of a run: every snapshot's numbers, and clean estimates where a film strip is wanted."""
+    """Records a run: the numbers of every snapshot, and clean estimates for a film strip if `strips` is set."""
 
     strips: bool
     rows: list[tuple[Tensor | None, dict[str, Tensor]]] = attrs.field(factory=list)
@@ -142,7 +142,7 @@ class Watched:
     _last: Snapshot | None = None
 
     def see(self, snapshot: Snapshot) -> None:
-        """Note a snapshot."""
+        """Record a snapshot."""
         self._last = snapshot
         scores = None if snapshot.scores is None else snapshot.scores.detach()
         self.rows.append((scores, {name: value.detach() for name, value in snapshot.penalties.items()}))
@@ -151,9 +151,9 @@ class Watched:
 
     @property
     def last(self) -> Snapshot:
-        """The result."""
+        """The last snapshot, which is the result."""
         if self._last is None:
-            raise InputError("The method yielded no snapshot, so there is no result. A method yields at least `problem.result(...)`.")
+            raise InputError("The method yielded no snapshot, so there is no result. Let it yield at least `problem.result(...)`.")
         return self._last
 
     def decoded(self, problem: Problem) -> list[Tensor]:
@@ -162,7 +162,7 @@ class Watched:
             return [problem.backbone.decode(estimate).clamp(0, 1) for estimate in self.film.estimates()]
 
     def trace(self, row: int) -> dict[str, list[float | None]]:
-        """By name, a number for each snapshot: the score, and each penalty."""
+        """The score and each penalty, by name: one number for each snapshot."""
         names = {name for _, penalties in self.rows for name in penalties}
         series: dict[str, list[float | None]] = {"score": [_rounded(scores, row) for scores, _ in self.rows]}
         return series | {f"penalty: {name}": [_rounded(given.get(name), row) for _, given in self.rows] for name in sorted(names)}
@@ -173,13 +173,13 @@ def _rounded(values: Tensor | None, row: int) -> float | None:
 
 
 def _prices(prepared: Prepared) -> dict[str, float]:
-    """FLOPs of one row; empty, with a warning, where the networks cannot be counted, and then costs are compared in evaluations."""
+    """FLOPs of one row of each network. Where they cannot be counted, it warns and is empty, and costs are compared in evaluations."""
     try:
         return dict(flops_per_row(prepared.setup))
     except Exception as error:
         warnings.warn(
-            f"FLOPs of {describe(prepared.method)} with {prepared.problem.reward!r} could not be counted ({error_text(error)}), so that "
-            "its cost is given in evaluations alone.",
+            f"The FLOPs of {describe(prepared.method)} with {prepared.problem.reward!r} could not be counted ({error_text(error)}). Its "
+            "cost is given in evaluations only.",
             stacklevel=2,
         )
         return {}

@@ -1,4 +1,4 @@
-"""From a folder of images to its table, summary and report."""
+"""Scores a folder's images, and writes its table, summary and report."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,15 @@ from tta_plugins.bench.summary import summarise, write_summary
 
 
 def finish(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Score what is not scored, write `results.csv`, `summary.json` and `report.html`; gives the summary. `rewards` join the plan's own."""
+    """Score images that have no score yet, and write `results.csv`, `summary.json` and `report.html`.
+
+    Args:
+        plan, folder: the comparison.
+        rewards: names of rewards to score with, besides the plan's own.
+
+    Returns:
+        The summary.
+    """
     score(plan, folder, tuple(dict.fromkeys((*plan.rewards, *rewards))))
     columns = tuple(dict.fromkeys((*plan.rewards, *Scores(folder).names())))
     results = collect(plan, folder, columns)
@@ -24,7 +32,7 @@ def finish(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> dict[str,
 
 
 def rewrite(folder: Path, page: Path) -> Path:
-    """The report, from `plan.json` and `results.csv` as they lie there."""
+    """Write the report from the folder's `plan.json` and `results.csv`, without scoring again."""
     plan, results = read_plan(folder), read_results(folder / "results.csv")
     rewards = results.rewards()
     seconds = measured_seconds(plan, folder)

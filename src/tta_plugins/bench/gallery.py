@@ -1,4 +1,4 @@
-"""The report's images: each arm's worst, median and best pair by a score that it did not climb, and its film strips."""
+"""The report's images: each arm's worst, median and best pair by a score that it did not optimise, and its film strips."""
 
 from typing import Any
 
@@ -16,36 +16,36 @@ _SMALL = LARGEST // 2
 
 
 def held_out_of(plan: Plan, arm: Arm) -> str:
-    """The score by which pairs are ordered: the primary one, or the first that the arm did not climb."""
-    unseen = [reward for reward in (plan.primary, *plan.rewards) if reward != plan.target(arm)]
-    return unseen[0] if unseen else plan.primary
+    """The score by which pairs are ordered: the primary score, or the first score that the arm did not optimise."""
+    others = [reward for reward in (plan.primary, *plan.rewards) if reward != plan.target(arm)]
+    return others[0] if others else plan.primary
 
 
 def pairs(plan: Plan, results: Results, store: Store, arm: Arm) -> list[dict[str, Any]]:
-    """Worst, median and best; of equal gains in the held-out score, the target's gain decides. Empty where the images are not there."""
+    """The worst, median and best pair by the held-out gain, then by the target's gain. Empty if the images are missing."""
     held_out, target, plain = held_out_of(plan, arm), plan.target(arm), plan.arm(PLAIN)
     gains = paired(results.values(arm.name, held_out), results.values(PLAIN, held_out))
-    climbed = paired(results.values(arm.name, target), results.values(PLAIN, target))
-    order = sorted(gains.keys() & climbed.keys(), key=lambda pair: (gains[pair], climbed[pair], pair))
-    found = []
+    target_gains = paired(results.values(arm.name, target), results.values(PLAIN, target))
+    order = sorted(gains.keys() & target_gains.keys(), key=lambda pair: (gains[pair], target_gains[pair], pair))
+    shown = []
     for word, place in (("worst", 0), ("median", len(order) // 2), ("best", len(order) - 1)) if order else ():
         cell = Cell(*order[place])
         files = store.image(plain, cell), store.image(arm, cell)
         if all(file.is_file() for file in files):
-            found.append(
+            shown.append(
                 {
                     "word": word,
                     "text": plan.prompts[cell.prompt],
                     "held out": gains[order[place]],
-                    "target": climbed[order[place]],
+                    "target": target_gains[order[place]],
                     **dict(zip(("before", "after"), map(_shown, files), strict=True)),
                 }
             )
-    return found
+    return shown
 
 
 def strips(plan: Plan, store: Store, arm: Arm) -> list[dict[str, Any]]:
-    """The film strips that were kept."""
+    """The film strips that the folder has."""
     files = ((cell, store.strip(arm, cell)) for cell in plan.cells(arm) if cell.prompt < plan.spec.strips)
     return [{"text": plan.prompts[cell.prompt], "image": _shown(file, 1600)["image"]} for cell, file in files if file.is_file()]
 

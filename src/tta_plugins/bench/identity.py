@@ -1,4 +1,4 @@
-"""What an arm's images depend on besides prompt and seed: its parts, their weights, versions, kind of device and table of steps."""
+"""What an arm's images depend on besides prompt and seed: its parts, their weights, versions, kind of device and time steps."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _RUN_ONLY = ("seed", "negative", "given", "device", "citations")
 
 
 def identity_of(prepared: Prepared, weights: Mapping[str, str]) -> dict[str, Any]:
-    """Plain data whose `key` two runs share exactly when their cells may stand in one table."""
+    """Plain data with a `key`. Two runs have the same key exactly if their cells may be compared in one table."""
     manifest = {name: without_places(value) for name, value in manifest_of(prepared).items() if name not in _RUN_ONLY}
     device = prepared.problem.backbone.device
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -29,14 +29,14 @@ def identity_of(prepared: Prepared, weights: Mapping[str, str]) -> dict[str, Any
 def weights_of(prepared: Prepared) -> dict[str, str]:
     """A digest of each network's weights, by its role."""
     problem = prepared.problem
-    apart = {"reward": problem.reward, "look-ahead": problem.look_ahead_decoder}
-    beside = {f"{role} {name}": net for role, part in apart.items() for name, net in networks_of(part).items()}
-    networks = {**problem.backbone.networks, **beside}
+    parts = {"reward": problem.reward, "look-ahead": problem.look_ahead_decoder}
+    others = {f"{role} {name}": net for role, part in parts.items() for name, net in networks_of(part).items()}
+    networks = {**problem.backbone.networks, **others}
     return {role: digest_of(network) for role, network in networks.items()}
 
 
 def digest_of(network: nn.Module) -> str:
-    """SHA-256 of a network's tensors with their names; a second or so a gigabyte. Tensors without data are named by their shapes."""
+    """SHA-256 of a network's tensors and their names, at about a second per gigabyte. Of tensors without data only shapes count."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -46,5 +46,5 @@ def digest_of(network: nn.Module) -> str:
 
 
 def without_places(value: object) -> object:
-    """A `repr` without addresses in memory and folders of weights: they differ between processes and machines, and weights have digests."""
+    """A `repr` without memory addresses and folders of weights, which differ between machines; the weights themselves have digests."""
     return _PLACES.sub("", value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Image statistics without learning: six numbers that reward hacking changes and a real gain hardly changes."""
+"""Six image statistics, computed without a network. Reward hacking changes them; a real gain hardly does."""
 
 import torch
 from torch import Tensor
@@ -11,11 +11,14 @@ _BINS = 8
 
 
 def panel(image: Tensor) -> dict[str, float]:
-    """Of one image `(1, 3, H, W)` in [0, 1].
+    """The six numbers of one image `(1, 3, H, W)` in [0, 1].
 
-    brightness: mean luma (Rec. 601). saturation: mean of max - min over the channels. contrast: standard deviation of luma. edge
-    density: the share of pixels whose Sobel gradient of luma exceeds 0.1. colour entropy: of the colours in 8 x 8 x 8 bins, in nats. high
-    frequencies: the share of luma's energy, its mean aside, above half the Nyquist frequency.
+    brightness: mean luma (Rec. 601).
+    saturation: mean of max - min over the channels.
+    contrast: standard deviation of luma.
+    edge density: the fraction of pixels whose Sobel gradient of luma exceeds 0.1.
+    colour entropy: entropy of the colours in 8 x 8 x 8 bins, in nats.
+    high frequencies: the fraction of the energy of luma (without its mean) above half the Nyquist frequency.
     """
     luma = (image * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     values = (luma.mean(), (image.amax(1) - image.amin(1)).mean(), luma.std(), _edges(luma), _entropy(image), _high(luma))

@@ -1,4 +1,4 @@
-"""The parts that arms name, made once a process: backbones, rewards, methods with their settings."""
+"""The parts that arms name, built once per process: backbones, rewards, methods with their settings."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from tta_plugins.cli.structure import construct
 
 @attrs.define
 class Parts:
-    """Loads what a plan names; a name is loaded once."""
+    """Loads the backbones and rewards that a plan names, each once."""
 
     plan: Plan
     _backbones: dict[str, Backbone] = attrs.field(factory=dict)
@@ -30,24 +30,24 @@ class Parts:
         return self._backbones[name]
 
     def reward(self, name: str) -> Reward:
-        """A reward; what the comparison's backbone brings under that name comes first."""
+        """A reward by its name, which may be one that the comparison's backbone brings."""
         if name not in self._rewards:
             self._rewards[name] = resolve.reward(name, self.backbone(self.plan.arms[0]))
         return self._rewards[name]
 
 
 def method_of(arm: Arm) -> Method:
-    """The method with the arm's settings. Raises `TTAError` for unknown names and settings."""
+    """The arm's method with its settings. Raises `TTAError` for unknown names and settings."""
     return resolve.method(construct(plugins().registry.find("methods", arm.method), _texts(arm.set)))
 
 
 def _texts(settings: Mapping[str, Setting]) -> dict[str, str]:
-    """Settings as they would be typed."""
+    """Settings as a user would type them on the command line."""
     return {name: value if isinstance(value, str) else repr(value) for name, value in settings.items()}
 
 
 def arguments(plan: Plan, arm: Arm, parts: Parts) -> dict[str, object]:
-    """What `prepare` is given for an arm, besides prompts, seeds and memory."""
+    """An arm's arguments to `prepare`, besides prompts, seeds and memory."""
     spec = plan.spec
     return {
         "backbone": parts.backbone(arm),

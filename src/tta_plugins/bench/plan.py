@@ -1,4 +1,4 @@
-"""The plan: arms, prompts and cells, fixed in `plan.json` before the first sample. A later edit of the toml does not change it."""
+"""The plan: arms, prompts and cells, saved in `plan.json` before the first sample. A later edit of the toml does not change it."""
 
 import hashlib
 import json
@@ -20,20 +20,20 @@ FORMAT = 1
 
 @attrs.frozen(order=True)
 class Cell:
-    """One image of one arm: the prompt's place in the plan and the seed; of the pool, the draw."""
+    """One image of one arm: the prompt's index in the plan, and the seed; in the pool, the sample's number."""
 
     prompt: int
     seed: int
 
     @property
     def name(self) -> str:
-        """As its files are called."""
+        """The name of its files."""
         return f"{self.prompt:05d}-{self.seed}"
 
 
 @attrs.frozen
 class Unit:
-    """Cells of one arm that are sampled as one batch, always the same ones, so that a resumed run computes the same numbers."""
+    """Cells of one arm that are sampled as one batch. They are always the same, so that a resumed run computes the same numbers."""
 
     arm: str
     cells: tuple[Cell, ...]
@@ -41,7 +41,7 @@ class Unit:
 
 @attrs.frozen
 class Plan:
-    """A comparison, resolved."""
+    """A comparison with its prompts read."""
 
     spec: Spec
     prompts: tuple[Prompt, ...]
@@ -54,14 +54,14 @@ class Plan:
         return (Arm("fixed", "fixed"), Arm("random-direction", "random-direction"), *self.spec.arms, pool)
 
     def arm(self, name: str) -> Arm:
-        """The arm of that name. Raises `InputError` for one that is not in the plan."""
-        found = next((arm for arm in self.arms if arm.name == name), None)
-        if found is None:
+        """The arm with that name. Raises `InputError` if the plan has none."""
+        arm = next((arm for arm in self.arms if arm.name == name), None)
+        if arm is None:
             raise InputError(f"No arm is called {name!r}. The plan has {', '.join(arm.name for arm in self.arms)}.")
-        return found
+        return arm
 
     def target(self, arm: Arm) -> str:
-        """The reward that an arm climbs."""
+        """The reward that an arm optimises."""
         return arm.target or self.spec.target
 
     @property
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def primary(self) -> str:
-        """The score that the verdicts stand on."""
+        """The score that the verdicts are based on."""
         return self.spec.primary or self.spec.target
 
     def cells(self, arm: Arm) -> Iterator[Cell]:
@@ -81,7 +81,7 @@ class Plan:
         return (Cell(prompt, seed) for prompt in range(len(self.prompts)) for seed in seeds)
 
     def units(self) -> Iterator[Unit]:
-        """All units, a block of prompts through every arm before the next block: a run that is stopped early compares equal prompts."""
+        """All units: every arm of a block of prompts before the next block, so that a run that stops early compares the same prompts."""
         size = self.spec.batch
         for start in range(0, len(self.prompts), size):
             block = range(start, min(start + size, len(self.prompts)))
@@ -91,7 +91,7 @@ class Plan:
                     yield Unit(arm.name, tuple(Cell(prompt, seed) for prompt in block))
 
     def noise_seed(self, cell: Cell) -> int:
-        """What a cell's noise is keyed by: prompts of one seed start from different noises, or their scores would move together."""
+        """The seed of a cell's noise. It depends on the prompt too: with the same noise, scores of different prompts would correlate."""
         return int.from_bytes(hashlib.blake2b(repr((str(self.prompts[cell.prompt]), cell.seed)).encode(), digest_size=6).digest(), "big")
 
     @property
@@ -101,7 +101,7 @@ class Plan:
 
 
 def slug(name: str) -> str:
-    """A folder's name for an arm; a digest keeps apart what spelling would not."""
+    """A name as a folder's name. A digest is added where the spelling changes, so that different names stay different."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
@@ -118,17 +118,17 @@ def plan_of(spec: Spec, prompts: PromptSet) -> Plan:
 
 
 def settle(plan: Plan, folder: Path) -> None:
-    """Write the plan into an empty folder, or make sure that the folder holds this very plan.
+    """Write the plan into an empty folder, or check that the folder holds the same plan.
 
     Raises:
-        InputError: the folder holds another plan, or something that is no comparison.
+        InputError: the folder holds another plan, or something that is not a comparison.
     """
     path = folder / "plan.json"
     if path.is_file():
         if read_plan(folder).digest != plan.digest:
             raise InputError(
-                f"{folder} holds another plan: the toml, its prompts or their order have changed since. Continue with the plan as it is "
-                "(`tta bench run` without a toml), or give another folder with --out."
+                f"{folder} holds another plan: the toml, its prompts or their order have changed since. Run `tta bench run --out {folder}` "
+                "without a toml to continue the plan in the folder, or give another folder with --out."
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
@@ -141,7 +141,7 @@ def settle(plan: Plan, folder: Path) -> None:
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan of a folder. Raises `LoadError` where there is none, or it was edited."""
+    """The plan of a folder. Raises `LoadError` if there is none, or if it was edited."""
     path = folder / "plan.json"
     try:
         written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -150,9 +150,9 @@ def read_plan(folder: Path) -> Plan:
         prompts = tuple(with_facts(row["text"], row["facts"]) for row in written["prompts"])
         plan = Plan(spec_of(written["spec"], str(path)), prompts, written["record"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadError(f"{folder} holds no comparison: {error}. `tta bench run bench.toml --out {folder}` starts one.") from error
+        raise LoadError(f"{folder} holds no comparison: {error}. Start one with `tta bench run bench.toml --out {folder}`.") from error
     if plan.digest != written["digest"]:
-        raise LoadError(f"{path} was edited: its digest is not its own. Start another run from the toml, in another folder.")
+        raise LoadError(f"{path} was edited: its contents do not match its digest. Start another run from the toml, in another folder.")
     return plan
 
 

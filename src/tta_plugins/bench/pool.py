@@ -1,8 +1,8 @@
 """Best of n for every n, from one pool of plain samples: unbiased, and far less noisy than new samples for each n.
 
-With the N draws of a prompt sorted by the target, the i-th is the best of n drawn without replacement with the probability
-w_i = C(i - 1, n - 1) / C(N, n). So sum w_i x_(i) is E[max of n], and the same weights on another score, in the target's order, give what
-selection by the target does to that score.
+Let the N samples of a prompt be sorted by the target. The probability that the i-th is the best of n drawn without replacement is
+w_i = C(i - 1, n - 1) / C(N, n). So sum w_i x_(i) is E[max of n]. The same weights on another score, in the target's order, give that
+score's expectation under selection by the target.
 """
 
 import math
@@ -12,12 +12,12 @@ from itertools import groupby, islice
 
 
 def best_of(n: float | int, target: Sequence[float | int], score: Sequence[float | int]) -> float:
-    """The expected score of what is kept of n draws, by the target. n between whole numbers draws either, in that proportion.
+    """The expected score of the sample with the highest target among n. A fractional n interpolates between its neighbours.
 
-    Draws with equal targets are equally likely to be kept. Raises `ValueError` for n outside [1, N].
+    Samples with equal targets are equally likely to be kept. Raises `ValueError` for n outside [1, N].
     """
     if not 1 <= n <= len(target):
-        raise ValueError(f"best of {n:g} cannot be had from {len(target)} draws")
+        raise ValueError(f"best of {n:g} needs a pool of at least that size, but it has {len(target)} samples; n is in [1, {len(target)}]")
     low = math.floor(n)
     share = n - low
     kept = _best_of(low, target, score)
@@ -26,7 +26,7 @@ def best_of(n: float | int, target: Sequence[float | int], score: Sequence[float
 
 @cache
 def weights(total: int, n: int) -> tuple[float, ...]:
-    """w_1 .. w_N; they sum to 1."""
+    """The weights w_1 .. w_N, which sum to 1."""
     return tuple(math.comb(place, n - 1) / math.comb(total, n) for place in range(total))
 
 

@@ -1,4 +1,4 @@
-"""Prompts of a comparison, read from a file with their facts; what was stripped, dropped or chosen is recorded."""
+"""The prompts of a comparison, read from a file with their facts, and a record of how they were selected."""
 
 import hashlib
 import json
@@ -18,7 +18,12 @@ SHIPPED = Path(__file__).parent / "prompt_sets"
 
 @attrs.frozen
 class Choice:
-    """Which prompts of a file are taken: `shuffle` is a seed, `stratify` a column of whose values each gives equally many."""
+    """Which prompts of a file are taken.
+
+    Attributes:
+        shuffle: a seed; None keeps the file's order.
+        stratify: a column; each of its values gets the same number of prompts.
+    """
 
     file: str
     column: str = "prompt"
@@ -30,33 +35,40 @@ class Choice:
 
 @attrs.frozen
 class PromptSet:
-    """The prompts taken, and a record of their file: its SHA-256, rows, blanks stripped and repetitions dropped."""
+    """The prompts taken, and a record of their file: its SHA-256, its rows, and how many were stripped or repeated."""
 
     prompts: tuple[Prompt, ...]
     record: Mapping[str, object]
 
 
 def read_choice(choice: Choice, beside: Path) -> PromptSet:
-    """The prompts of a file, as `tta align --prompts` reads it, of a `.json` list, or of a shipped set by its name.
+    """The prompts of a file that `tta align --prompts` reads, of a `.json` list, or of a shipped set by its name.
+
+    Args:
+        choice: the file and which of its prompts to take.
+        beside: the folder that a relative path starts from.
 
     Raises:
-        LoadError: the file cannot be read, or has no such column.
-        InputError: nothing is left to take.
+        LoadError: the file cannot be read, or lacks the column.
+        InputError: no prompt is left.
     """
     path = _found(choice.file, beside)
     rows = _listed(path, choice.column) if path.suffix.lower() == ".json" else read_prompts(path, choice.column)
-    seen: dict[str, Prompt] = {}
+    distinct: dict[str, Prompt] = {}
     for row in rows:
-        seen.setdefault(row.strip(), with_facts(row.strip(), _plain(facts_of(row))))
-    taken = _taken(list(seen.values()), choice)
+        distinct.setdefault(row.strip(), with_facts(row.strip(), _plain(facts_of(row))))
+    taken = _taken(list(distinct.values()), choice)
     if not taken:
-        raise InputError(f"{path} leaves no prompt to draw: {len(rows)} rows, skip {choice.skip}, limit {choice.limit}. Take more.")
+        raise InputError(
+            f"No prompt of {path} is left: it has {len(rows)} rows, skip is {choice.skip} and limit is {choice.limit}. "
+            "Give a smaller skip or a larger limit."
+        )
     record = {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "rows": len(rows),
         "stripped": sum(row != row.strip() for row in rows),
-        "repeated": len(rows) - len(seen),
+        "repeated": len(rows) - len(distinct),
         "taken": len(taken),
         "digest": digest(taken),
     }
@@ -64,7 +76,7 @@ def read_choice(choice: Choice, beside: Path) -> PromptSet:
 
 
 def digest(prompts: Sequence[Prompt]) -> str:
-    """SHA-256 of the prompts in their order, with their facts: two comparisons with one digest drew the same prompts."""
+    """SHA-256 of the prompts in their order, with their facts. Comparisons with equal digests used the same prompts."""
     plain = [[str(prompt), _plain(prompt.facts)] for prompt in prompts]
     return hashlib.sha256(json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
@@ -75,16 +87,16 @@ def _found(name: str, beside: Path) -> Path:
 
 
 def _listed(path: Path, column: str) -> list[Prompt]:
-    """A JSON list of texts, or of objects with a text under `column`."""
+    """The prompts of a JSON list of texts, or of objects with a text under `column`."""
     try:
         rows = [{column: row} if isinstance(row, str) else dict(row) for row in json.loads(path.read_text(encoding="utf-8-sig"))]
         return [with_facts(row.pop(column), row) for row in rows]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise LoadError(f"{path} is no JSON list of texts, or of objects with a text under {column!r}: {error!r}.") from error
+        raise LoadError(f"{path} must be a JSON list of texts, or of objects with a text under {column!r}, but: {error!r}.") from error
 
 
 def _plain(facts: Mapping[str, object]) -> dict[str, Any]:
-    """Facts as they stand in a plan: JSON, paths as texts."""
+    """Facts as a plan saves them: JSON, with paths as texts."""
     return dict(json.loads(json.dumps(dict(facts), default=str)))
 
 
@@ -97,7 +109,7 @@ def _taken(prompts: list[Prompt], choice: Choice) -> list[Prompt]:
 
 
 def _interleaved(prompts: list[Prompt], column: str) -> list[Prompt]:
-    """One of each value in turn, so that a prefix holds equally many of each."""
+    """One prompt of each value in turn, so that every prefix has about the same number of each."""
     strata: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         if column not in prompt.facts:

@@ -1,4 +1,4 @@
-"""The report: one HTML file that loads nothing, from the summary, the table and what lies in the folder."""
+"""The report: one HTML file that loads nothing, made from the summary, the table and the folder's images and records."""
 
 import json
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ _TRACED = 32
 
 
 def write_report(plan: Plan, results: Results, summary: Mapping[str, Any], folder: Path, page: Path) -> None:
-    """Write the page. Images, traces and identities are shown where the folder has them."""
+    """Write the page. Images, traces and identities are shown if the folder has them."""
     store = Store(folder)
-    arms = [arm for arm in plan.arms if any(told["name"] == arm.name for told in summary["arms"])]
+    arms = [arm for arm in plan.arms if any(known["name"] == arm.name for known in summary["arms"])]
     records = {arm.name: list(store.cells(arm).values()) for arm in arms}
     values = {
         "title": plan.spec.title,
@@ -41,7 +41,7 @@ def write_report(plan: Plan, results: Results, summary: Mapping[str, Any], folde
         "noises": _noises(records),
         "failures": [(arm, record) for arm, kept in records.items() for record in kept if record["status"] == "failed"],
         "ledger": [(arm, _ledger(kept)) for arm, kept in records.items() if any(record["status"] == "done" for record in kept)],
-        "identities": {arm.name: found for arm in arms if (found := _identity(store.arm(arm) / "identity.json"))},
+        "identities": {arm.name: text for arm in arms if (text := _identity(store.arm(arm) / "identity.json"))},
         "citations": _citations(plan),
     }
     write(page, render("bench.html", values).encode())
@@ -52,7 +52,7 @@ def _scores(plan: Plan, target: str) -> list[str]:
 
 
 def _steps(records: Mapping[str, list[Record]]) -> list[str]:
-    """Reward by step, then each penalty; of the first cells of each arm."""
+    """Figures of the reward by step and of each penalty by step, over the first cells of each arm."""
     traces = {
         arm: [record["trace"] for record in kept if record["status"] == "done"][:_TRACED] for arm, kept in records.items() if arm != POOL
     }
@@ -67,13 +67,13 @@ def _steps(records: Mapping[str, list[Record]]) -> list[str]:
 
 
 def _noises(records: Mapping[str, list[Record]]) -> dict[str, dict[str, float]]:
-    """Means over an arm's cells of what its steered noises look like."""
-    found = {}
+    """The means of the noise statistics over each arm's cells."""
+    means = {}
     for arm, kept in records.items():
         steered = [record["noise"] for record in kept if record["status"] == "done" and record["noise"]]
         if steered:
-            found[arm] = {name: sum(one[name] for one in steered) / len(steered) for name in steered[0]}
-    return found
+            means[arm] = {name: sum(one[name] for one in steered) / len(steered) for name in steered[0]}
+    return means
 
 
 def _ledger(kept: list[Record]) -> dict[str, Any]:
@@ -93,5 +93,5 @@ def _identity(path: Path) -> str:
 
 def _citations(plan: Plan) -> list[str]:
     registry = plugins().registry
-    found = [citation_of(registry.find("methods", arm.method).load()) for arm in plan.arms]
-    return [citation for citation in dict.fromkeys(found) if citation]
+    citations = [citation_of(registry.find("methods", arm.method).load()) for arm in plan.arms]
+    return [citation for citation in dict.fromkeys(citations) if citation]

@@ -1,6 +1,6 @@
-"""The table of all images: `results.csv`, one row a cell, the same bytes however often the run was interrupted and wherever it ran.
+"""The table of all images: `results.csv`, one row per cell. Interruptions and the choice of engine do not change its bytes.
 
-Seconds are not in it, since they differ from run to run; `summary.json` has them.
+Seconds are not in it, since they differ from run to run. `summary.json` has them.
 """
 
 import csv
@@ -23,7 +23,7 @@ _LEADING = ("arm", "prompt", "seed", "status", "evaluations", "flops")
 
 @attrs.frozen
 class Row:
-    """One cell: its numbers by the columns' names; of a failed one there are none."""
+    """One cell with its numbers by column; a failed cell has none."""
 
     arm: str
     cell: Cell
@@ -33,12 +33,12 @@ class Row:
 
 @attrs.frozen
 class Results:
-    """All cells that were tried."""
+    """All cells that are done or failed."""
 
     rows: Sequence[Row]
 
     def values(self, arm: str, column: str) -> dict[tuple[int, int], float]:
-        """By prompt and seed, one column of one arm, where it is there."""
+        """One column of one arm by prompt and seed, for the cells that have it."""
         return {(row.cell.prompt, row.cell.seed): row.numbers[column] for row in self.of(arm) if column in row.numbers}
 
     def of(self, arm: str) -> list[Row]:
@@ -47,10 +47,10 @@ class Results:
 
     @cached_property
     def _by_arm(self) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
+        by_arm: dict[str, list[Row]] = {}
         for row in self.rows:
-            found.setdefault(row.arm, []).append(row)
-        return found
+            by_arm.setdefault(row.arm, []).append(row)
+        return by_arm
 
     def rewards(self) -> tuple[str, ...]:
         """The rewards that scored the images."""
@@ -67,7 +67,7 @@ def collect(plan: Plan, folder: Path, rewards: Sequence[str]) -> Results:
     """The table of a folder, in the plan's order."""
     store, scores = Store(folder).all_cells(plan), Scores(folder)
     known = {reward: scores.read(reward) for reward in rewards}
-    looks = scores.read(PANEL)
+    panels = scores.read(PANEL)
     rows = []
     for arm in plan.arms:
         for cell in plan.cells(arm):
@@ -78,9 +78,9 @@ def collect(plan: Plan, folder: Path, rewards: Sequence[str]) -> Results:
             if record["status"] == "done":
                 numbers = {name: record[name] for name in ("evaluations", "flops") if record[name] is not None}
                 for reward in rewards:
-                    found = known[reward].get((arm.name, cell), {})
-                    numbers |= {reward if kind == "png" else f"{reward} {kind}": value for kind, value in found.items()}
-                numbers |= looks.get((arm.name, cell), {})
+                    values = known[reward].get((arm.name, cell), {})
+                    numbers |= {reward if kind == "png" else f"{reward} {kind}": value for kind, value in values.items()}
+                numbers |= panels.get((arm.name, cell), {})
             rows.append(Row(arm.name, cell, record["status"], numbers))
     return Results(rows)
 
@@ -98,13 +98,13 @@ def write_results(results: Results, rewards: Sequence[str], path: Path) -> None:
 
 
 def read_results(path: Path) -> Results:
-    """The table in a file. Raises `LoadError` for a file that is none."""
+    """The table in a file. Raises `LoadError` if the file holds no such table."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return Results([_row(row) for row in csv.DictReader(file)])
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise LoadError(
-            f"{path} could not be read as results: {type(error).__name__}: {error}. `tta bench score` writes it anew."
+            f"{path} could not be read as results: {type(error).__name__}: {error}. `tta bench score` writes it again."
         ) from error
 
 

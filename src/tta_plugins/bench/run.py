@@ -15,7 +15,12 @@ from tta_plugins.bench.store import Store
 
 @attrs.frozen
 class Drawn:
-    """How a call of `draw` ended: cells done and failed in all, planned ones, and why it stopped early (empty: it did not)."""
+    """How a call of `draw` ended.
+
+    Attributes:
+        done, failed, planned: numbers of cells in the folder and in the plan.
+        stopped: why the run ended early; empty if it did not.
+    """
 
     done: int
     failed: int
@@ -32,15 +37,18 @@ def draw(
     retry_failed: bool = False,
     budget_hours: float | None = None,
 ) -> Drawn:
-    """Draw the cells that the folder lacks; the same call again continues.
+    """Sample the cells that the folder lacks. The same call again continues.
 
     Args:
-        only: names of arms; empty: all. The control "fixed" is always drawn.
-        retry_failed: draw failed cells once more.
-        budget_hours: hand out no unit after so long.
+        plan: the comparison.
+        folder: where its cells are saved.
+        engine: where they are sampled.
+        only: names of arms; empty means all. The control "fixed" is always sampled.
+        retry_failed: sample failed cells once more.
+        budget_hours: start no unit after this many hours.
 
     Raises:
-        TTAError: the folder holds something else, or an arm cannot be made.
+        TTAError: the folder holds something else, or an arm cannot be built.
     """
     arms = [plan.arm(name) for name in only] or list(plan.arms)
     for arm in plan.arms:
@@ -56,7 +64,7 @@ def draw(
 
 
 def missing_units(plan: Plan, store: Store, retry_failed: bool = False) -> list[Unit]:
-    """The units of which some cell is neither done nor, unless those are tried again, failed."""
+    """The units that have a cell to sample: one that is not done and, unless `retry_failed`, has not failed."""
     settled = {
         name: {cell for cell, record in cells.items() if record["status"] == "done" or not retry_failed}
         for name, cells in store.all_cells(plan).items()
@@ -66,7 +74,7 @@ def missing_units(plan: Plan, store: Store, retry_failed: bool = False) -> list[
 
 @attrs.define
 class _Watch:
-    """Ends a run that fails too often or has spent its time. Failures are counted in units' own arms as they come."""
+    """Ends a run with too many failures or no time left. After each unit it counts the failures of the unit's arm again."""
 
     plan: Plan
     store: Store
@@ -87,7 +95,7 @@ class _Watch:
         return not self.stopped
 
     def drawn(self) -> Drawn:
-        """The state of the folder."""
+        """The state of the folder when the run ended."""
         statuses = [record["status"] for cells in self.store.all_cells(self.plan).values() for record in cells.values()]
         planned = sum(1 for arm in self.plan.arms for _ in self.plan.cells(arm))
         return Drawn(statuses.count("done"), statuses.count("failed"), planned, self.stopped)
@@ -96,11 +104,11 @@ class _Watch:
 def refuse_failed(drawn: Drawn) -> None:
     """Raises `TTAError` for a run that stopped because too much failed."""
     if "failed" in drawn.stopped:
-        raise TTAError(f"{drawn.stopped}. `tta bench status` shows the errors; mend them and run again with --retry failed.")
+        raise TTAError(f"{drawn.stopped}. `tta bench status` shows the errors. Fix their causes and run again with --retry failed.")
 
 
 def known(folder: Path) -> Store:
     """The store of a folder that exists. Raises `InputError` otherwise."""
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}. `tta bench run bench.toml --out {folder}` makes one.")
+        raise InputError(f"There is no folder {folder}. Create it with `tta bench run bench.toml --out {folder}`.")
     return Store(folder)

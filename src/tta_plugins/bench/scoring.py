@@ -1,4 +1,4 @@
-"""The second pass: scores every saved image by every reward, as it is and after JPEG. A new reward needs no new samples."""
+"""The second pass: scores every saved image with every reward, as it is and after JPEG. A new reward needs no new samples."""
 
 import io
 import json
@@ -29,7 +29,7 @@ Place = tuple[str, Cell]
 
 @attrs.frozen
 class Scores:
-    """Scores on disk, one file a reward: a line is an arm, a prompt, a seed, and the numbers."""
+    """Scores on disk, one file per reward. Each line has an arm, a prompt, a seed and the numbers."""
 
     folder: Path
 
@@ -38,13 +38,13 @@ class Scores:
         return self.folder / "scores" / f"{slug(name)}.jsonl"
 
     def names(self) -> list[str]:
-        """The rewards that scored something here, in the order of their files."""
+        """The rewards that have scored images of this folder, in the order of their files."""
         identities = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((self.folder / "scores").glob("*.json"))]
         return [identity["name"] for identity in identities]
 
     def read(self, name: str) -> dict[Place, dict[str, float]]:
-        """What is known, by arm and cell; a torn line is not."""
-        found: dict[Place, dict[str, float]] = {}
+        """The scores by arm and cell. Incomplete lines are ignored."""
+        scores: dict[Place, dict[str, float]] = {}
         path = self.path(name)
         lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
         for line in lines:
@@ -52,17 +52,17 @@ class Scores:
                 arm, prompt, seed, numbers = json.loads(line)
             except ValueError:
                 continue
-            found[arm, Cell(prompt, seed)] = numbers
-        return found
+            scores[arm, Cell(prompt, seed)] = numbers
+        return scores
 
     def add(self, name: str, place: Place, numbers: Mapping[str, float]) -> None:
-        """Note the numbers of one image."""
+        """Append the numbers of one image."""
         arm, cell = place
         self.path(name).parent.mkdir(exist_ok=True)
         append_line(self.path(name), json.dumps([arm, cell.prompt, cell.seed, numbers]))
 
     def identify(self, name: str, reward: Reward) -> None:
-        """Note which reward it is. Raises `InputError` if the scores that lie there are another version's."""
+        """Save which version of the reward scores. Raises `InputError` if the existing scores are another version's."""
         identity = {
             "name": name,
             "reward": without_places(repr(reward)),
@@ -74,21 +74,21 @@ class Scores:
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
             write(path, (json.dumps(identity, indent=1) + "\n").encode())
-        noted = json.loads(path.read_text(encoding="utf-8"))
-        if noted != identity:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved != identity:
             raise InputError(
-                f"{path} was written by another version of the reward {name!r} ({noted} then, {identity} now). Delete {self.path(name)} "
+                f"{path} was written by another version of the reward {name!r} ({saved} then, {identity} now). Delete {self.path(name)} "
                 "and its .json to score all images again."
             )
 
 
 def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
-    """Score what has been drawn and not been scored; gives the number of images scored.
+    """Score the images that have no score yet; returns how many were scored.
 
-    An image is scored alone, with its JPEG, so that its numbers do not depend on others.
+    Each image is scored alone, with its JPEG, so that its numbers do not depend on other images.
 
     Raises:
-        TTAError: a reward is unknown, raises or gives what is no score; what was scored before stays.
+        TTAError: a reward is unknown, raises, or returns something other than scores. Earlier scores are kept.
     """
     store, scores, parts, count = Store(folder), Scores(folder), Parts(plan), 0
     torch.set_num_threads(plan.spec.threads)
@@ -114,7 +114,7 @@ def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
 
 
 def jpeg(image: Tensor) -> Tensor:
-    """`(1, 3, H, W)` in [0, 1], as it comes back from JPEG at quality 95."""
+    """An image `(1, 3, H, W)` in [0, 1] after JPEG at quality 95."""
     buffer = io.BytesIO()
     to_pil(image[0]).save(buffer, "jpeg", quality=QUALITY)
     return as_pixels(Image.open(buffer), 1)
@@ -126,7 +126,7 @@ def _image(store: Store, plan: Plan, place: Place) -> Tensor:
         with Image.open(path) as image:
             return as_pixels(image, 1)
     except OSError as error:
-        raise LoadError(f"{path} could not be read: {error}. Delete it, and `tta bench run` draws it again.") from error
+        raise LoadError(f"{path} could not be read: {error}. Delete it, and `tta bench run` samples it again.") from error
 
 
 def _rounded(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Packs results for a repository, and compares them with others of the same prompts."""
+"""Packs a comparison's results to publish them, and compares two comparisons with the same prompts."""
 
 import hashlib
 import json
@@ -13,20 +13,23 @@ _FILES = ("plan.json", "results.csv", "summary.json", "report.html")
 
 
 def pack(folder: Path, out: Path) -> list[Path]:
-    """Copy plan, table, summary, report and every identity into a new folder, with `SHA256SUMS`; gives the files.
+    """Copy plan, table, summary, report and identities into a new folder, and write `SHA256SUMS`. Returns the files copied.
 
     Raises:
-        InputError: the new folder is not empty. LoadError: the comparison is not finished.
+        InputError: the new folder is not empty.
+        LoadError: the comparison is not finished.
     """
     plan = read_plan(folder)
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty. Give a new folder.")
-    wanted = [*(folder / name for name in _FILES), *sorted(folder.glob("arms/*/identity.json")), *sorted(folder.glob("scores/*.json"))]
-    missing = [path.name for path in wanted if not path.is_file()]
+    files = [*(folder / name for name in _FILES), *sorted(folder.glob("arms/*/identity.json")), *sorted(folder.glob("scores/*.json"))]
+    missing = [path.name for path in files if not path.is_file()]
     if missing:
-        raise LoadError(f"{folder} has no {', '.join(missing)}. `tta bench score {folder}` writes what is missing of {plan.spec.title!r}.")
+        raise LoadError(
+            f"{folder} has no {', '.join(missing)}. `tta bench score {folder}` writes the missing files of {plan.spec.title!r}."
+        )
     made = []
-    for path in wanted:
+    for path in files:
         place = out / path.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
@@ -37,30 +40,30 @@ def pack(folder: Path, out: Path) -> list[Path]:
 
 
 def compared(first: Path, second: Path) -> tuple[str, list[list[str]]]:
-    """The primary score, and for arms of one name its gain in either.
+    """The primary score's name, and its gains in both comparisons for every arm that they share.
 
     Raises:
-        IncompatibleError: other prompts, another primary score, or another version of a reward.
+        IncompatibleError: the prompts, the primary score or the version of a reward differ.
     """
     summaries = [_summary(folder) for folder in (first, second)]
     digests = [summary["prompts"]["digest"] for summary in summaries]
     if digests[0] != digests[1]:
         raise IncompatibleError(
-            f"Cannot compare {first} with {second}. This is because they drew other prompts (digests {digests[0][:12]} and "
+            f"Cannot compare {first} with {second}. This is because their prompts differ (digests {digests[0][:12]} and "
             f"{digests[1][:12]}). Run one of them on the prompts of the other."
         )
     primary = summaries[0]["primary"]
     if primary != summaries[1]["primary"]:
         raise IncompatibleError(
             f"Cannot compare {first} with {second}. This is because their primary scores are {primary} and {summaries[1]['primary']}. "
-            "Compare their summaries by hand, or run one with the primary score of the other."
+            "Compare their summary.json files yourself, or run one with the primary score of the other."
         )
     for name, identity in _rewards(first).items():
         other = _rewards(second).get(name)
         if other is not None and other != identity:
             raise IncompatibleError(
                 f"Cannot compare {first} with {second}. This is because the reward {name} is {identity} in one and {other} in the other. "
-                "Score both with one version: `tta bench score`."
+                "Score both with the same version, with `tta bench score`."
             )
     gains = [{arm["name"]: arm["scores"][primary]["gain"] for arm in summary["arms"] if primary in arm["scores"]} for summary in summaries]
     rows = []
@@ -73,8 +76,8 @@ def compared(first: Path, second: Path) -> tuple[str, list[list[str]]]:
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return found
+        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        return summary
     except (OSError, ValueError) as error:
         raise LoadError(f"{folder} holds no finished comparison: {error}. `tta bench score {folder}` writes its summary.") from error
 

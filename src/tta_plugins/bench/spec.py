@@ -1,4 +1,4 @@
-"""The file that a user writes, `bench.toml`, read into values; errors name the entry."""
+"""Reads the user's file, `bench.toml`. Errors name the entry."""
 
 import tomllib
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ CONTROLS = ("fixed", "random-direction", "pool")
 
 @attrs.frozen
 class Arm:
-    """A method with settings; what is None or empty is the comparison's own.
+    """A method with settings. An entry that is None or empty takes the comparison's value.
 
     Attributes:
-        set: settings of the method, as `tta align --set method.NAME=VALUE` takes them.
-        family: arms of one family are the points of one curve.
+        set: settings of the method, as in `tta align --set method.NAME=VALUE`.
+        family: arms of the same family are joined into one curve.
     """
 
     name: str
@@ -44,14 +44,15 @@ class Spec:
     """A comparison.
 
     Attributes:
-        target: the reward that the methods climb. held_out: rewards that none of them sees.
-        primary: the score on which the verdicts stand; the target where it is empty. The rest is exploratory.
-        pool: plain draws of each prompt, which give best-of-n for every n up to it.
-        seeds: how often each prompt is drawn; more prompts are worth more than more seeds.
-        batch: cells drawn at once; it changes the numbers by rounding alone.
-        threads: of torch, in each worker: part of the plan, since it changes rounding.
-        strips: cells of each arm whose look-aheads are kept for the report.
-        fail_on: the share of failed cells beyond which the run stops.
+        target: the reward that the methods optimise.
+        held_out: rewards that no method optimises.
+        primary: the score that the verdicts are based on; empty means the target. The other scores are exploratory.
+        pool: the number of plain samples of each prompt, which give best-of-n for every n up to it.
+        seeds: one sample of each prompt per seed. More prompts help more than more seeds.
+        batch: cells sampled at once. It changes the numbers by rounding only.
+        threads: torch's threads in each worker. They are part of the plan, since they change rounding.
+        strips: prompts of each arm whose look-aheads are saved for the report.
+        fail_on: the run stops if a larger fraction of the cells has failed.
     """
 
     prompts: Choice
@@ -78,19 +79,19 @@ class Spec:
 
     def __attrs_post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise InputError(f"Two arms are called {twice[0]!r}. Give each arm a name of its own.")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise InputError(f"Two arms are called {repeated[0]!r}. Give each arm a different name.")
         taken = sorted(set(names) & set(CONTROLS))
         if taken:
             raise InputError(f"An arm is called {taken[0]!r}, which is a control that every comparison has. Give it another name.")
         for name in ("pool", "batch", "threads"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but it takes at least 1.")
+                raise InputError(f"{name} must be at least 1, but is {getattr(self, name)}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds is {list(self.seeds)}, but it takes at least one, and each once.")
+            raise InputError(f"seeds must be at least one number, none of them twice, but is {list(self.seeds)}.")
         if not 0 <= self.fail_on <= 1:
-            raise InputError(f"fail_on is {self.fail_on}, but it is a share of the cells: give a number in [0, 1].")
+            raise InputError(f"fail_on must be a fraction of the cells, in [0, 1], but is {self.fail_on}.")
 
 
 def read_spec(path: Path) -> Spec:
@@ -103,22 +104,24 @@ def read_spec(path: Path) -> Spec:
 
 
 def spec_of(written: Mapping[str, Any], source: str) -> Spec:
-    """The comparison of plain data. Raises `InputError` naming the entry that is wrong."""
+    """The comparison that plain data describe. Raises `InputError` naming the entry that is wrong."""
     try:
         return _CONVERTER.structure(written, Spec)
     except (cattrs.BaseValidationError, ForbiddenExtraKeysError) as error:
         refused = _refusal(error)
         if refused is not None:
             raise refused from error
-        raise InputError(f"{source}: {'; '.join(transform_error(error, path='bench'))}. `tta bench init` writes a whole one.") from error
+        raise InputError(
+            f"{source}: {'; '.join(transform_error(error, path='bench'))}. `tta bench init` writes a complete example."
+        ) from error
 
 
 def _refusal(error: BaseException) -> InputError | None:
-    """The refusal of one of our own checks inside what cattrs raised."""
+    """The `InputError` of our own checks inside the error that cattrs raised, if there is one."""
     if isinstance(error, InputError):
         return error
     parts = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    return next((found for part in parts if (found := _refusal(part)) is not None), None)
+    return next((refused for part in parts if (refused := _refusal(part)) is not None), None)
 
 
 def _exactly(value: object, kind: type) -> object:
@@ -129,7 +132,7 @@ def _exactly(value: object, kind: type) -> object:
 
 def _setting(value: object, _kind: object) -> object:
     if not isinstance(value, Setting):
-        raise TypeError(f"{value!r} is no text, number or truth value; write a value such as 'Fraction(0.1)' as text")
+        raise TypeError(f"{value!r} is not a text, number or boolean; write a value such as 'Fraction(0.1)' as text")
     return value
 
 

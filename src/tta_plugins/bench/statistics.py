@@ -1,4 +1,4 @@
-"""Intervals and tests: paired by prompt and seed, averaged over seeds within a prompt, t over the prompts' means."""
+"""Intervals and tests: values are paired by prompt and seed, averaged over each prompt's seeds, and tested by t over the prompts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ class Interval:
     """A mean gain with its 95 % interval.
 
     Attributes:
-        p: two-sided, of no gain.
-        prompts: how many the mean is over.
-        detectable: the smallest true gain that so many prompts would have shown with a chance of 80 %.
+        p: the two-sided p value for no gain.
+        prompts: the number of prompts in the mean.
+        detectable: the smallest true gain that this many prompts detect with a probability of 80 %.
     """
 
     mean: float
@@ -29,20 +29,20 @@ class Interval:
 
     @property
     def above(self) -> bool:
-        """Whether all of it lies above 0."""
+        """Whether the whole interval is above 0."""
         return self.low > 0
 
     @property
     def below(self) -> bool:
-        """Whether all of it lies below 0."""
+        """Whether the whole interval is below 0."""
         return self.high < 0
 
 
 def interval(by_prompt: Sequence[float], level: float = LEVEL) -> Interval:
-    """The interval of a mean over prompts, t with prompts - 1 degrees of freedom; infinitely wide for fewer than two.
+    """The t interval of a mean over prompts, with prompts - 1 degrees of freedom; infinitely wide for fewer than two prompts.
 
-    Each value is one prompt's mean over its seeds: pairs of one prompt are not independent, and taken as such they cover 79 % instead
-    of 95 % (10 prompts, 4 seeds).
+    Each value is one prompt's mean over its seeds. Pairs of one prompt are not independent: treated as independent, their intervals cover
+    79 % instead of 95 % (10 prompts, 4 seeds).
     """
     count = len(by_prompt)
     mean = math.fsum(by_prompt) / count if count else math.nan
@@ -58,7 +58,7 @@ def interval(by_prompt: Sequence[float], level: float = LEVEL) -> Interval:
 
 
 def prompt_means(pairs: Mapping[tuple[int, int], float]) -> dict[int, float]:
-    """By prompt, the mean over its seeds of values by (prompt, seed)."""
+    """The mean of each prompt over its seeds, from values by (prompt, seed)."""
     grouped: dict[int, list[float]] = {}
     for (prompt, _), value in sorted(pairs.items()):
         grouped.setdefault(prompt, []).append(value)
@@ -66,17 +66,17 @@ def prompt_means(pairs: Mapping[tuple[int, int], float]) -> dict[int, float]:
 
 
 def paired(arm: Mapping[tuple[int, int], float], base: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-    """Differences where both are there."""
+    """The differences, for the pairs that both have."""
     return {pair: arm[pair] - base[pair] for pair in arm.keys() & base.keys()}
 
 
 def wins(differences: Mapping[tuple[int, int], float]) -> Interval:
-    """The share of pairs that gained, a tie counting half; its interval is clustered by prompt like any other."""
+    """The fraction of pairs with a gain; a tie counts half. Its interval is over prompts, like all others."""
     return interval(list(prompt_means({pair: (value > 0) + 0.5 * (value == 0) for pair, value in differences.items()}).values()))
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """p values adjusted for as many tests (Holm 1979): below 0.05, the family-wise error stays below 0.05."""
+    """p values adjusted for multiple tests (Holm 1979). Rejecting those below 0.05 keeps the family-wise error below 0.05."""
     adjusted, highest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
         highest = max(highest, min(1.0, (len(p) - rank) * p[name]))

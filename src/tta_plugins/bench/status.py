@@ -1,4 +1,4 @@
-"""Where a comparison stands, from its folder alone: any shell may ask while it runs."""
+"""The progress of a comparison, read from its folder alone, also while it runs."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,12 @@ from tta_plugins.bench.store import Store
 
 @attrs.frozen
 class ArmStatus:
-    """Cells of one arm; `seconds` an image, measured; `errors` with their numbers."""
+    """The cells of one arm.
+
+    Attributes:
+        seconds: measured time per image; None before the first.
+        errors: how often each error occurred.
+    """
 
     name: str
     done: int
@@ -23,20 +28,20 @@ class ArmStatus:
 
     @property
     def left(self) -> int:
-        """Cells still to draw."""
+        """Cells still to sample."""
         return self.planned - self.done - self.failed
 
 
 @attrs.frozen
 class Status:
-    """All arms; `idle` seconds since a cell was kept."""
+    """All arms. `idle`: seconds since a cell was last saved; None before the first."""
 
     arms: tuple[ArmStatus, ...]
     idle: float | None
 
     @property
     def seconds_left(self) -> float | None:
-        """Worker time that is left, at the measured rates; None before every arm with cells left has one."""
+        """Seconds of one worker for the cells left, at the measured rates; None while an arm with cells left has no rate."""
         if any(arm.left and arm.seconds is None for arm in self.arms):
             return None
         return sum(arm.left * (arm.seconds or 0.0) for arm in self.arms)
@@ -59,5 +64,5 @@ def status_of(plan: Plan, folder: Path) -> Status:
 
 
 def measured_seconds(plan: Plan, folder: Path) -> dict[str, float]:
-    """Seconds of one image, by arm; an image of a batch takes its share of the batch."""
+    """Seconds per image, by arm. The time of a batch is divided equally among its images."""
     return {arm.name: arm.seconds for arm in status_of(plan, folder).arms if arm.seconds is not None}

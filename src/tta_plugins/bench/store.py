@@ -1,4 +1,4 @@
-"""What has been drawn: in each arm's folder one line of `cells.*.jsonl` and one PNG a cell. The disk is the truth, whatever drew it."""
+"""The cells that exist: each has a line in `cells.*.jsonl` and a PNG in its arm's folder. Nothing else records them."""
 
 import io
 import json
@@ -26,7 +26,7 @@ class Store:
     folder: Path
 
     def arm(self, arm: Arm) -> Path:
-        """The folder of one arm."""
+        """An arm's folder."""
         return self.folder / "arms" / slug(arm.name)
 
     def image(self, arm: Arm, cell: Cell) -> Path:
@@ -38,33 +38,33 @@ class Store:
         return self.arm(arm) / "strips" / f"{cell.name}.png"
 
     def identify(self, arm: Arm, identity: Mapping[str, Any]) -> str:
-        """Note what an arm is drawn with, once, and give its key; engines, batches and the number of devices are not in it.
+        """Save what an arm's cells depend on, once, and return its key. Engines, batches and the number of devices are not part of it.
 
         Raises:
-            InputError: earlier cells of the arm were drawn with something else.
+            InputError: earlier cells of the arm were sampled with something else.
         """
         path = self.arm(arm) / "identity.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        saved = json.loads(path.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(identity))
-        changed = sorted(name for name in {*noted, *now} if name != "prices" and noted.get(name) != now.get(name))
+        changed = sorted(name for name in {*saved, *now} if name != "prices" and saved.get(name) != now.get(name))
         if changed:
-            what = "; ".join(f"{name}: {noted.get(name)!r:.200} then, {now.get(name)!r:.200} now" for name in changed)
+            what = "; ".join(f"{name}: {saved.get(name)!r:.200} then, {now.get(name)!r:.200} now" for name in changed)
             raise InputError(
-                f"The cells of {arm.name!r} in {self.folder} were drawn with something else ({what}), so new ones could not be compared "
-                "with them. Continue with what it was, or start another folder."
+                f"The earlier cells of {arm.name!r} in {self.folder} were sampled with something else ({what}), so new cells could not be "
+                "compared with them. Restore what changed, or start another folder."
             )
-        return str(noted["key"])
+        return str(saved["key"])
 
     def prices(self, arm: Arm) -> dict[str, float] | None:
-        """FLOPs of one row by the ledger's names, where the arm was priced before; empty where that failed."""
+        """FLOPs of one row by the ledger's names; empty if they could not be counted, None if the arm has no identity yet."""
         path = self.arm(arm) / "identity.json"
         return json.loads(path.read_text(encoding="utf-8"))["prices"] if path.is_file() else None
 
     def keep(self, arm: Arm, cell: Cell, record: Record, image: Image.Image | None, strip: Image.Image | None = None) -> None:
-        """Keep a cell: its images first, then the line that makes it count."""
+        """Save a cell: first its images, then its line, since a cell exists once it has both."""
         for path, kept in ((self.image(arm, cell), image), (self.strip(arm, cell), strip)):
             if kept is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,19 +75,19 @@ class Store:
         append_line(folder / f"cells.{slug(platform.node() or 'host')}.jsonl", line)
 
     def cells(self, arm: Arm) -> dict[Cell, Record]:
-        """The records of an arm, the last of each cell; torn lines and cells whose image is gone do not count."""
-        found: dict[Cell, Record] = {}
+        """The last record of each of an arm's cells. Incomplete lines, and cells whose image is missing, are left out."""
+        records: dict[Cell, Record] = {}
         for path in sorted(self.arm(arm).glob("cells.*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 record = _record(line)
                 if record is not None:
                     cell = Cell(record["prompt"], record["seed"])
-                    if cell not in found or found[cell]["status"] != "done":
-                        found[cell] = record
-        return {cell: record for cell, record in found.items() if record["status"] == "failed" or self.image(arm, cell).is_file()}
+                    if cell not in records or records[cell]["status"] != "done":
+                        records[cell] = record
+        return {cell: record for cell, record in records.items() if record["status"] == "failed" or self.image(arm, cell).is_file()}
 
     def all_cells(self, plan: Plan) -> dict[str, dict[Cell, Record]]:
-        """The records of every arm that belong to the plan, by the arm's name."""
+        """The records of the plan's cells, by the arm's name."""
         planned = {arm.name: set(plan.cells(arm)) for arm in plan.arms}
         return {arm.name: {cell: record for cell, record in self.cells(arm).items() if cell in planned[arm.name]} for arm in plan.arms}
 
@@ -108,6 +108,6 @@ def _record(line: str) -> dict[str, Any] | None:
 
 
 def complete(plan: Plan, store: Store, units: Sequence[Unit]) -> list[Unit]:
-    """Those units of which every cell is there, done or failed."""
+    """The units whose cells are all done or failed."""
     kept = {name: store.cells(plan.arm(name)).keys() for name in {unit.arm for unit in units}}
     return [unit for unit in units if kept[unit.arm] >= set(unit.cells)]

@@ -1,4 +1,4 @@
-"""`summary.json`: everything that the report says, from `results.csv` and the plan alone; its layout is `schema`, and stays."""
+"""`summary.json`: all numbers of the report, computed from `results.csv` and the plan. Its layout has the version `schema`."""
 
 import json
 import math
@@ -16,14 +16,20 @@ from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.results import Results
 from tta_plugins.bench.spec import Arm
 from tta_plugins.bench.statistics import LEVEL, Interval, holm
-from tta_plugins.bench.verdicts import Evidence, judged
+from tta_plugins.bench.verdicts import Evidence, verdict_of
 
 SCHEMA = 1
 _VALUES = 12
 
 
 def summarise(plan: Plan, results: Results, rewards: Sequence[str] = (), seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """Plain data. `rewards`: what scored the images, the plan's where empty. `seconds`: of one image, by arm, where measured."""
+    """The summary as plain data.
+
+    Args:
+        plan, results: the comparison and its table.
+        rewards: the rewards that scored the images; empty means the plan's.
+        seconds: measured seconds per image, by arm.
+    """
     rewards = tuple(rewards) or plan.rewards
     compared = [arm for arm in plan.arms if arm.name != POOL and gain_of(results, arm.name, plan.primary) is not None]
     primary = {arm.name: gain for arm in compared if arm.name != PLAIN and (gain := gain_of(results, arm.name, plan.primary))}
@@ -42,7 +48,7 @@ def summarise(plan: Plan, results: Results, rewards: Sequence[str] = (), seconds
 
 
 def write_summary(summary: Mapping[str, Any], path: Path) -> None:
-    """Strict JSON: what is infinite or unknown is null."""
+    """Write strict JSON, in which infinite and unknown numbers are null."""
     write(path, (json.dumps(_strict(summary), indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -55,7 +61,7 @@ def _arm(
     after = {reward: gain for reward in rewards if (gain := gain_of(results, arm.name, f"{reward} jpeg"))}
     panel = {name: change for name in NAMES if (change := _relative(results, arm.name, name, LEVEL)) is not None}
     ratio = cost_ratio(results, arm.name)
-    told = {
+    summary = {
         "name": arm.name,
         "family": arm.family or arm.name,
         "method": arm.method,
@@ -77,13 +83,13 @@ def _arm(
         "by column": _columns(plan, results, arm, target),
     }
     if arm.name == PLAIN or target not in gains:
-        return told
+        return summary
     equal = rival(results, arm.name, target, rewards, ratio) if ratio else None
     return {
-        **told,
+        **summary,
         "against best of n": equal and {**attrs.asdict(equal), "gains": {name: attrs.asdict(gain) for name, gain in equal.gains.items()}},
         "adjusted p": adjusted[arm.name],
-        "verdict": attrs.asdict(judged(_evidence(plan, results, arm, rewards, adjusted))),
+        "verdict": attrs.asdict(verdict_of(_evidence(plan, results, arm, rewards, adjusted))),
     }
 
 
@@ -100,7 +106,7 @@ def _evidence(plan: Plan, results: Results, arm: Arm, rewards: Sequence[str], ad
 
 
 def _relative(results: Results, arm: str, name: str, level: float) -> Interval | None:
-    """The change of a panel's number, in shares of its mean in plain sampling."""
+    """The change of one of the panel's numbers, relative to its mean in plain sampling."""
     gain, plain = gain_of(results, arm, name, level), _mean(results.values(PLAIN, name))
     if gain is None or not plain:
         return None
@@ -110,18 +116,18 @@ def _relative(results: Results, arm: str, name: str, level: float) -> Interval |
 
 def _columns(plan: Plan, results: Results, arm: Arm, target: str) -> dict[str, Any]:
     names = dict.fromkeys(name for prompt in plan.prompts for name in prompt.facts)
-    found = {}
+    columns = {}
     for name in names:
         groups: dict[str, list[int]] = {}
         for place, prompt in enumerate(plan.prompts):
             groups.setdefault(str(prompt.facts.get(name, "")), []).append(place)
         if 1 < len(groups) <= _VALUES:
             shown = dict.fromkeys((target, plan.primary))
-            found[name] = {
+            columns[name] = {
                 column: {value: attrs.asdict(gain) for value, gain in by_value(results, arm.name, column, groups).items()}
                 for column in shown
             }
-    return found
+    return columns
 
 
 def _pool(results: Results, target: str, rewards: Sequence[str]) -> dict[str, Any]:

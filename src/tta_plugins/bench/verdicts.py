@@ -1,4 +1,4 @@
-"""The verdict on an arm: a gain, none that can be seen, harm, or a reward that was hacked."""
+"""The verdict on an arm: a gain, no evidence of one, harm, or a hacked reward."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,15 @@ SIGNIFICANT = 0.05
 
 @attrs.frozen
 class Evidence:
-    """What a verdict is drawn from.
+    """What a verdict is based on.
 
     Attributes:
-        target: the gain in what was climbed. jpeg: the same after JPEG, where it was scored.
-        primary, adjusted: the gain in the registered score, and its p value adjusted over the arms.
-        held_out: gains in scores that the method did not see, their intervals simultaneous over all of them and the panel.
-        panel: changes of the panel relative to the mean of plain sampling, likewise simultaneous.
+        target: the gain in the reward that the method optimised.
+        primary: the gain in the primary score.
+        adjusted: its p value, adjusted over the arms.
+        held_out: gains in scores that the method did not optimise; their intervals are simultaneous with each other and the panel's.
+        panel: changes of the panel relative to its mean in plain sampling, with simultaneous intervals.
+        jpeg: the gain in the target after JPEG; None if it was not scored.
     """
 
     target: Interval
@@ -32,33 +34,36 @@ class Evidence:
 
 @attrs.frozen
 class Verdict:
-    """A word, and why."""
+    """A verdict in one word, and the reason for it."""
 
     word: str
     why: str
 
 
-def judged(evidence: Evidence) -> Verdict:
-    """Hacked: the target's interval lies above 0, and a held-out one below it, or the images changed in kind (an interval of the
-    panel beyond a quarter of the plain mean), or nothing of the gain is left after JPEG. Otherwise what the primary score says."""
+def verdict_of(evidence: Evidence) -> Verdict:
+    """The verdict.
+
+    It is "hacked" if the target's interval is above 0 and one of these holds: a held-out score's interval is below 0; a number of the
+    panel changed by more than a quarter of its plain mean; JPEG removes the gain. Otherwise the primary score decides.
+    """
     against = _against(evidence) if evidence.target.above else []
     if against:
         return Verdict(HACKED, f"the target rose, but {'; '.join(against)}")
     if evidence.adjusted < SIGNIFICANT and evidence.primary.mean != 0:
         word = GAIN if evidence.primary.mean > 0 else HARM
         return Verdict(word, f"{_shown(evidence.primary)}, adjusted p {evidence.adjusted:.2g}")
-    seen = f"a gain of {evidence.primary.detectable:.2g} would have been seen with a chance of 80 %"
-    return Verdict(NOTHING, f"{_shown(evidence.primary)}, adjusted p {evidence.adjusted:.2g}; {seen}")
+    power = f"a true gain of {evidence.primary.detectable:.2g} would have been detected with a probability of 80 %"
+    return Verdict(NOTHING, f"{_shown(evidence.primary)}, adjusted p {evidence.adjusted:.2g}; {power}")
 
 
 def _against(evidence: Evidence) -> list[str]:
-    found = [f"{name} fell ({_shown(gain)})" for name, gain in evidence.held_out.items() if gain.below]
+    reasons = [f"{name} fell ({_shown(gain)})" for name, gain in evidence.held_out.items() if gain.below]
     for name, change in evidence.panel.items():
         if change.high < -MOVED or change.low > MOVED:
-            found.append(f"{name} changed by {change.mean:+.0%}")
+            reasons.append(f"{name} changed by {change.mean:+.0%}")
     if evidence.jpeg is not None and not evidence.jpeg.above and evidence.jpeg.high < evidence.target.mean:
-        found.append(f"JPEG removes the gain ({_shown(evidence.jpeg)})")
-    return found
+        reasons.append(f"JPEG removes the gain ({_shown(evidence.jpeg)})")
+    return reasons
 
 
 def _shown(gain: Interval) -> str:

@@ -1,4 +1,4 @@
-"""A process that draws units: each comes as a line of JSON on standard input, and is answered by one on standard output."""
+"""A process that samples units. It reads each as a line of JSON from standard input, and answers with a line on standard output."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tta_plugins.bench.store import Store
 
 
 def main() -> None:
-    """`python -m tta_plugins.bench.worker FOLDER`; ends when standard input does. What parts print goes to standard error."""
+    """Run `python -m tta_plugins.bench.worker FOLDER` until standard input ends. Output of the parts goes to standard error."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -37,7 +37,7 @@ def line_of(unit: Unit) -> str:
 
 
 def unit_of(line: str) -> Unit:
-    """The unit that a line spells."""
+    """The unit in a line."""
     arm, cells = json.loads(line)
     return Unit(arm, tuple(Cell(*cell) for cell in cells))
 

@@ -1,4 +1,4 @@
-"""diffusers' pipelines whose call also takes `tta_method=` and `tta_reward=`, for `from_pretrained(..., custom_pipeline=...)`."""
+"""Pipelines of diffusers whose call also takes `tta_method=` and `tta_reward=`, for `from_pretrained(..., custom_pipeline=...)`."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def custom_pipeline(family: str) -> str:
         family: "stable-diffusion", "stable-diffusion-xl", "stable-diffusion-3" or "flux".
 
     Raises:
-        UnknownNameError: for another family.
+        UnknownNameError: there is no custom pipeline for the family.
     """
     files = {file.stem.replace("_", "-"): file for file in sorted(Path(__file__).parent.glob("[a-z]*.py")) if file.stem != "steered_call"}
     if family not in files:

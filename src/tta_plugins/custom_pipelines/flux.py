@@ -1,4 +1,4 @@
-"""FLUX.1 whose call also takes a method and a reward."""
+"""A FLUX.1 pipeline whose call also takes a method and a reward."""
 
 from functools import partial
 from typing import Any
@@ -13,5 +13,5 @@ class SteeredFluxPipeline(FluxPipeline):
     """The stock pipeline, with `tta_method=`, `tta_reward=` and the other arguments of `Steering` in its call."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        """The stock call, steered; without a method, and with "fixed", the stock call bit for bit."""
+        """The stock call, steered by the method. Without a method, or with "fixed", the result is the stock call's, bit for bit."""
         return steered_call(self, FluxPipeline.__call__, args, given, guided=partial(flux, true_guidance=True))

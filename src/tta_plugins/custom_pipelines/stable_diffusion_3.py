@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 whose call also takes a method and a reward."""
+"""A Stable Diffusion 3 pipeline whose call also takes a method and a reward."""
 
 from typing import Any
 
@@ -11,5 +11,5 @@ class SteeredStableDiffusion3Pipeline(StableDiffusion3Pipeline):
     """The stock pipeline, with `tta_method=`, `tta_reward=` and the other arguments of `Steering` in its call."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        """The stock call, steered; without a method, and with "fixed", the stock call bit for bit."""
+        """The stock call, steered by the method. Without a method, or with "fixed", the result is the stock call's, bit for bit."""
         return steered_call(self, StableDiffusion3Pipeline.__call__, args, given)

@@ -1,4 +1,4 @@
-"""What the custom pipelines share: a method around one stock call."""
+"""One stock call steered by a method, for all custom pipelines."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +17,13 @@ from tta_plugins.methods.baselines import Fixed
 
 
 class Steering(TypedDict, total=False):
-    """What the custom pipelines' calls take beside the stock call's arguments.
+    """Arguments of the custom pipelines' calls besides the stock call's.
 
-    tta_method: a name or a `Method` that updates step by step with one particle; None: the stock call. "fixed" is the stock call too.
-    tta_reward: a name or any function (images, prompts) -> scores.
-    tta_settings: the settings of a method that is given by name.
-    tta_seed: of the method's own random directions, if it draws any.
-    tta_prompts: what the reward reads, one for each image or one for each prompt; None: the call's prompts.
+    tta_method: a name, or a `Method` that updates step by step with one particle. None and "fixed" give the stock call.
+    tta_reward: a name, or any function (images, prompts) -> scores.
+    tta_settings: settings of a method that is given by its name.
+    tta_seed: the seed of the method's random directions, if it samples any.
+    tta_prompts: prompts for the reward, one for each image or one for each prompt of the call. None means the call's prompts.
     """
 
     tta_method: str | Method | None
@@ -40,20 +40,21 @@ def steered_call(
     given: Mapping[str, Any],
     guided: Callable[..., Backbone] | None = None,
 ) -> Any:
-    """The stock call's own result, steered; the method's snapshots are in the pipeline's `tta_snapshots`.
+    """The result of the stock call, steered by the method. The method's snapshots are then in the pipeline's `tta_snapshots`.
 
     Args:
-        pipeline: whose call this is.
+        pipeline: the pipeline that is called.
         stock: the call of its parent class.
         args, given: the stock call's arguments, and those of `Steering`.
-        guided: the pipeline as a backbone that has a null branch, where `true_cfg_scale` switches that on.
+        guided: makes the pipeline a backbone with a null branch, for pipelines whose `true_cfg_scale` adds one.
 
     Raises:
-        InputError: an unknown `tta_` argument, or any without a method, settings of a method that is no name, no prompt for the reward.
-        TTAError: what `steering_hook` refuses, with the reason.
+        InputError: a `tta_` argument is unknown or has no effect without a method, settings are given for a method that is not given by
+            name, or the reward has no prompts.
+        TTAError: `steering_hook` refuses the combination.
     """
     if unknown := sorted(name for name in given if name.startswith("tta_") and name not in Steering.__annotations__):
-        raise InputError(f"There is no argument {unknown[0]}. {nearest(unknown[0], list(Steering.__annotations__))}")
+        raise InputError(f"No argument is called {unknown[0]}. {nearest(unknown[0], list(Steering.__annotations__))}")
     steering = cast(Steering, {name: value for name, value in given.items() if name in Steering.__annotations__})
     given = {name: value for name, value in given.items() if name not in steering}
     call = inspect.signature(stock).bind(pipeline, *args, **given).arguments
@@ -81,12 +82,14 @@ def _method(steering: Steering) -> Method | None:
     source, settings = steering.get("tta_method"), steering.get("tta_settings") or {}
     if source is None:
         if idle := sorted(name for name, value in steering.items() if value not in (None, 0)):
-            raise InputError(f"{', '.join(idle)} without tta_method has no effect. Name a method, such as tta_method='date'.")
+            raise InputError(f"{', '.join(idle)} has no effect without tta_method. Give a method, such as tta_method='date'.")
         return None
     if not settings:
         return resolve.method(source)
     if not isinstance(source, str):
-        raise InputError(f"tta_settings is given with the method {shown(source)}. Settings are for a name: give them to the method itself.")
+        raise InputError(
+            f"tta_settings needs a method that is given by its name, but tta_method is {shown(source)}. Give the settings to its class."
+        )
     named = plugins().registry.find("methods", source).load()
     try:
         return resolve.method(make(named, settings))
@@ -97,7 +100,7 @@ def _method(steering: Steering) -> Method | None:
 
 
 def _true_guidance(call: Mapping[str, Any]) -> float | None:
-    """What FLUX's pipeline does not state; None where it states its guidance, or draws without a null branch."""
+    """The true guidance of FLUX's call, which its pipeline does not report; None if it reports it, or samples without a null branch."""
     true = call.get("true_cfg_scale", 1.0)
     negative = any(call.get(name) is not None for name in ("negative_prompt", "negative_prompt_embeds"))
     return true if negative and true > 1 else None
@@ -107,7 +110,7 @@ def _prompts(call: Mapping[str, Any], steering: Steering) -> tuple[str, ...]:
     """One prompt for each image of the call."""
     source = steering.get("tta_prompts") or call.get("prompt")
     if source is None:
-        raise InputError("The reward needs prompts, and this call has embeddings alone. Give tta_prompts.")
+        raise InputError("The reward needs prompts, but this call has only embeddings. Give tta_prompts.")
     prompts = as_prompts(source)
     embeds, each = call.get("prompt_embeds"), call.get("num_images_per_prompt") or 1
     images = each * (len(embeds) if embeds is not None else len(as_prompts(call["prompt"])))

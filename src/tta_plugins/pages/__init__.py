@@ -1,4 +1,4 @@
-"""HTML pages, one file each, for light and dark mode, phone and desktop, which load nothing from the network."""
+"""HTML pages for light and dark mode, phone and desktop. Each is one file that loads nothing from the network."""
 
 from typing import TYPE_CHECKING
 

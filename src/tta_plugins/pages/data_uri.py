@@ -1,4 +1,4 @@
-"""Images inside a page."""
+"""Images embedded in a page."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ LARGEST = 320
 
 
 def data_uri(image: Image.Image, largest: int = LARGEST) -> str:
-    """An image as a `data:` address: PNG where it is small, else made smaller, as JPEG."""
+    """An image as a `data:` address: a PNG if it is small, else a smaller JPEG."""
     buffer = io.BytesIO()
     if max(image.size) <= largest:
         image.convert("RGB").save(buffer, "png")

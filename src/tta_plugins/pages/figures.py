@@ -1,4 +1,4 @@
-"""Figures as SVG inside a page: text stays text, and what is black takes the page's own colour."""
+"""Figures as SVG in a page: text stays text, and black parts take the page's text colour."""
 
 import io
 import re
@@ -30,14 +30,14 @@ _STYLE = {
 
 
 class Drawn:
-    """Holds the SVG once the figure is closed."""
+    """Has the SVG once the figure is closed."""
 
     svg = ""
 
 
 @contextmanager
 def figure(title: str, height: float = 3.6) -> Iterator[tuple["Axes", Drawn]]:
-    """Axes to draw on, and where the SVG will be; `title` is what a screen reader says.
+    """Axes to draw on, and the object that gets the SVG. A screen reader reads `title`.
 
     Raises:
         LoadError: matplotlib is not installed.
@@ -57,7 +57,7 @@ def figure(title: str, height: float = 3.6) -> Iterator[tuple["Axes", Drawn]]:
 
 
 def _inlined(svg: str, title: str) -> str:
-    """Without the XML head and fixed size; identifiers of two figures on one page do not meet."""
+    """The SVG without its XML head and fixed size, with identifiers that are unique on the page."""
     body = svg[svg.index("<svg") :].replace(INK, "currentColor")
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     mark = re.sub(r"[^a-z0-9]+", "-", title.lower())

@@ -1,4 +1,4 @@
-"""Clean estimates on the way to a result, evenly spaced, for a film strip."""
+"""Clean estimates of a run, evenly spaced over its snapshots, for a film strip."""
 
 import attrs
 import torch
@@ -16,7 +16,7 @@ _SIDE = 160
 
 @attrs.define
 class FilmStrip:
-    """Keeps clean estimates of the snapshots that it sees: as latents, and never more than twice as many as a strip shows."""
+    """Keeps clean estimates of a run's snapshots as latents, at most twice as many as a strip shows."""
 
     kept: list[Latents] = attrs.field(factory=list)
     _last: Latents | None = None
@@ -24,7 +24,7 @@ class FilmStrip:
     _stride: int = 1
 
     def see(self, snapshot: Snapshot) -> None:
-        """Note a snapshot. An observer: `align(observers=[strip.see])`."""
+        """Record a snapshot. It is an observer: `align(observers=[strip.see])`."""
         self._last = snapshot.x0.detach()
         if self._seen % self._stride == 0:
             self.kept.append(self._last)
@@ -33,19 +33,19 @@ class FilmStrip:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
 
     def estimates(self) -> list[Latents]:
-        """Up to `LENGTH` of them from the first to the last; of one batch size."""
+        """Up to `LENGTH` estimates from the first to the last, all of one batch size."""
         if self._last is None:
             return []
-        found = [*(kept for kept in self.kept if kept is not self._last and kept.shape == self._last.shape), self._last]
-        places = {round(i * (len(found) - 1) / max(1, LENGTH - 1)) for i in range(LENGTH)}
-        return [found[place] for place in sorted(places)]
+        alike = [*(kept for kept in self.kept if kept is not self._last and kept.shape == self._last.shape), self._last]
+        places = {round(i * (len(alike) - 1) / max(1, LENGTH - 1)) for i in range(LENGTH)}
+        return [alike[place] for place in sorted(places)]
 
     @torch.no_grad()
     def decoded(self, backbone: Backbone, samples: int) -> tuple[Images, ...]:
-        """For each of the first `SAMPLES` samples its strip, `(n, 3, h, w)` in [0, 1], at most 160 pixels wide, on the CPU.
+        """The strips of the first `SAMPLES` samples: `(n, 3, h, w)` in [0, 1], at most 160 pixels wide, on the CPU.
 
-        Empty where the last snapshot was not of all `samples`, in a batch that was run again in parts. One
-        image is decoded at a time, so it takes no more memory than a result; a strip costs `LENGTH` decodes.
+        Empty if the last snapshot did not have all `samples`, because the batch was run again in parts. Images are decoded one at a
+        time, so it needs no more memory than a result. A strip costs `LENGTH` decodes.
         """
         estimates = self.estimates()
         count = min(SAMPLES, samples) if estimates and len(estimates[0]) == samples else 0

@@ -1,4 +1,4 @@
-"""Templates to pages. Everything that is filled in is escaped, but the figures."""
+"""Renders templates to pages. Every value is escaped, except figures."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
-    """The page; a value that is missing is an error."""
+    """The page. A missing value is an error."""
     return _environment().get_template(template).render(values)
 
 
@@ -24,7 +24,7 @@ def _environment() -> Environment:
 
 
 def _number(value: float | int | None) -> str:
-    """Four digits, large numbers in thousands, millions and so on."""
+    """A number with four digits; large numbers with M, G, T or P."""
     if value is None:
         return "-"
     for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):

@@ -1,4 +1,4 @@
-"""The page of a single run: before and after, what the reward and the penalties did, the cost, and what it depended on."""
+"""The page of a single run: images before and after, reward and penalties by snapshot, the cost and the manifest."""
 
 import json
 
@@ -13,7 +13,7 @@ from tta_plugins.pages.render import render
 
 
 def run_page(alignment: Alignment) -> str:
-    """One HTML file."""
+    """The page as HTML."""
     plain, aligned, after = alignment.baseline, alignment.scores, alignment.images
     before = [] if plain is None else plain.images
     prompts = [
@@ -47,7 +47,7 @@ def run_page(alignment: Alignment) -> str:
 
 
 def _figures(trace: tuple[TraceRow, ...]) -> list[str]:
-    """Scores, and penalties where there are any; a line is the mean over the samples."""
+    """Figures of the scores and of the penalties, if there are any. A line is the mean over the samples."""
     scored = [(place, _mean(row.scores)) for place, row in enumerate(trace) if row.scores]
     names = sorted({name for row in trace for name in row.penalties})
     drawn = []

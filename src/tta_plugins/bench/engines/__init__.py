@@ -1,4 +1,4 @@
-"""Where cells are drawn. An engine only draws units; what has been drawn is what lies in the store."""
+"""Where cells are sampled. An engine samples units; the store alone records which cells exist."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +10,22 @@ from tta_plugins.bench.plan import Unit
 
 @runtime_checkable
 class Progress(Protocol):
-    """Told when a unit has been drawn."""
+    """An engine calls it after each unit."""
 
     def __call__(self, unit: Unit, /) -> bool:
-        """Note it; False asks the engine to hand out no more."""
+        """Record the unit. Returns False if the engine is to start no more units."""
         ...
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Draws units into the folder's store, in any order; several may draw in one folder at different times, not at once."""
+    """Samples units into the folder's store, in any order. Several engines may use one folder one after another, not at once."""
 
     def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
-        """Draw every unit, or stop when `progress` says so.
+        """Sample every unit, or stop when `progress` returns False.
 
         Raises:
-            TTAError: an arm cannot be made, or the engine is not there.
+            TTAError: an arm cannot be built, or the engine is not available.
         """
         ...
 

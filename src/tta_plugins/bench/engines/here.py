@@ -1,4 +1,4 @@
-"""In this process: for tests, notebooks and debuggers."""
+"""Samples in this process: for tests, notebooks and debuggers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from tta_plugins.bench.store import Store
 
 @attrs.frozen
 class Here:
-    """One unit after another."""
+    """Samples one unit after another in this process."""
 
     def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
         """See `Engine`."""

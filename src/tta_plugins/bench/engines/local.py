@@ -1,4 +1,4 @@
-"""Processes on this machine, one a device, each supervised: when one dies, its unit goes back to the queue and another takes its place."""
+"""Supervised processes on this machine, one per device. When one dies, its unit returns to the queue and a new process replaces it."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _TRIES = 3
 
 @attrs.define
 class Local:
-    """`workers` processes; None is one for each CUDA device, or one. A unit that kills three workers is recorded as failed."""
+    """`workers` processes; None means one for each CUDA device, at least one. A unit that kills three workers is recorded as failed."""
 
     workers: int | None = None
     running: list[subprocess.Popen[str]] = attrs.field(factory=list, init=False)
@@ -63,7 +63,7 @@ class Local:
             raise self._errors[0]
 
     def _guarded(self, *given: Any) -> None:
-        """An error of a supervising thread ends the run, and is raised where the run was asked for."""
+        """Supervise a worker. An error of this thread ends the run, and `draw` raises it."""
         try:
             self._supervise(*given)
         except BaseException as error:
@@ -88,7 +88,7 @@ class Local:
             if process is None or process.poll() is not None:
                 process = _started(folder, number, device)
                 self.running.append(process)
-            answer = _asked(process, unit)
+            answer = _answer_of(process, unit)
             if answer is None:
                 self._died(folder, number, unit, process, waiting)
                 continue
@@ -111,14 +111,14 @@ class Local:
         store, plan = Store(folder), read_plan(folder)
         arm = plan.arm(unit.arm)
         done = store.cells(arm)
-        what = f"{_TRIES} workers ended with exit code {code} while they drew this cell's batch; see {_log(folder, number).name} in logs"
+        what = f"{_TRIES} workers ended with exit code {code} while sampling this cell's batch; see logs/{_log(folder, number).name}"
         for cell in unit.cells:
             if cell not in done:
                 store.keep(arm, cell, {"status": "failed", "error": what, "traceback": "", "retries": _TRIES}, None)
 
 
-def _asked(process: subprocess.Popen[str], unit: Unit) -> str | None:
-    """The worker's refusal, empty for none; None where the worker has died."""
+def _answer_of(process: subprocess.Popen[str], unit: Unit) -> str | None:
+    """Have the worker sample a unit. Returns its refusal, empty if there is none; None if the worker has died."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -131,7 +131,7 @@ def _asked(process: subprocess.Popen[str], unit: Unit) -> str | None:
 
 
 def _ended(process: subprocess.Popen[str]) -> int:
-    """Its exit code, once its input is closed and it has ended."""
+    """Close the process's input and wait for its end; returns its exit code."""
     with suppress(OSError), process:
         pass
     return process.wait()
@@ -151,7 +151,7 @@ def _log(folder: Path, number: int) -> Path:
 
 
 def _devices() -> list[str]:
-    """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The CUDA devices that this process may use, named as in CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name]

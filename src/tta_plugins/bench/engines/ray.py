@@ -1,4 +1,7 @@
-"""Actors of a Ray cluster, one loaded pipeline each. Ray does not resume and waits for ever for what no node has, so both are done here."""
+"""Actors of a Ray cluster, each with one loaded pipeline.
+
+Ray does not resume a run, and waits forever for resources that no node has. This module handles both.
+"""
 
 import os
 from collections.abc import Sequence
@@ -18,9 +21,9 @@ _RESTARTS = 2
 
 @attrs.frozen
 class Ray:
-    """`actors` actors, each with one GPU where the cluster has any; `address` None starts a cluster on this machine.
+    """`actors` actors, each with one GPU if the cluster has GPUs. `address` None starts a cluster on this machine.
 
-    The folder must be on a file system that every node sees.
+    The folder must be on a file system that every node shares.
     """
 
     actors: int
@@ -41,12 +44,12 @@ class Ray:
 
 
 def _draw(ray: Any, actors: int, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
-    there = ray.cluster_resources()
-    gpus = there.get("GPU", 0)
-    room = int(gpus or there.get("CPU", 0))
+    resources = ray.cluster_resources()
+    gpus = resources.get("GPU", 0)
+    room = int(gpus or resources.get("CPU", 0))
     if actors > room:
         raise LoadError(
-            f"{actors} actors were asked for, but the cluster has {room} {'GPUs' if gpus else 'CPUs'}, and Ray would wait for ever. "
+            f"--workers is {actors}, but the cluster has {room} {'GPUs' if gpus else 'CPUs'}, and Ray would wait forever. "
             f"Give --workers {room} or fewer."
         )
     made = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0, max_restarts=_RESTARTS, max_task_retries=_RESTARTS)(_Actor)
@@ -62,16 +65,18 @@ def _draw(ray: Any, actors: int, folder: Path, units: Sequence[Unit], progress: 
         try:
             ray.get(ended)
         except ray.exceptions.RayTaskError as error:
-            raise LoadError(f"A batch of {unit.arm!r} could not be drawn: {error.cause}.") from error
+            raise LoadError(f"A batch of {unit.arm!r} could not be sampled: {error.cause}.") from error
         except ray.exceptions.RayActorError as error:
-            raise LoadError(f"An actor died {_RESTARTS + 1} times over a batch of {unit.arm!r}: {error}. Run again to continue.") from error
+            raise LoadError(
+                f"An actor died {_RESTARTS + 1} times while sampling a batch of {unit.arm!r}: {error}. Run the command again to continue."
+            ) from error
         if not progress(unit):
             return
         idle.append(actor)
 
 
 class _Actor:
-    """Draws in its own process."""
+    """Samples in its own process."""
 
     def __init__(self, folder: str) -> None:
         from tta_plugins.bench.draw import Drawing
@@ -79,5 +84,5 @@ class _Actor:
         self.drawing = Drawing(read_plan(Path(folder)), Store(Path(folder)))
 
     def draw(self, line: str) -> None:
-        """One unit."""
+        """Sample one unit."""
         self.drawing.unit(unit_of(line))

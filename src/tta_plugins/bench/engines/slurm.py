@@ -1,4 +1,4 @@
-"""Jobs of a Slurm cluster, through submitit, whose local executor runs the same jobs on this machine."""
+"""Jobs of a Slurm cluster, submitted with submitit. Its local executor runs the same jobs on this machine."""
 
 import time
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ _DAY = 24 * 60
 class Slurm:
     """`jobs` jobs, each with a share of the units. `cluster` is submitit's: "slurm", or "local".
 
-    Partition, account, GPUs and time are sbatch's own environment variables (`SBATCH_PARTITION`, `SBATCH_GPUS`, ...), which win over what
-    is asked for here: one task and a day. What a job that dies has kept stays; the same command again draws the rest.
+    Set partition, account, GPUs and time in sbatch's environment variables (`SBATCH_PARTITION`, `SBATCH_GPUS`, ...), which override the
+    defaults here: one task and a day. Cells that a job saved before it died are kept, and the same command again samples the others.
     """
 
     jobs: int
@@ -48,7 +48,7 @@ class Slurm:
 
 
 def draw_share(folder: str, lines: list[str]) -> None:
-    """What a job does."""
+    """Sample a job's share of the units."""
     drawing = Drawing(read_plan(Path(folder)), Store(Path(folder)))
     for line in lines:
         drawing.unit(unit_of(line))
@@ -66,7 +66,10 @@ def _follow(jobs: Sequence[Any], folder: Path, units: Sequence[Unit], progress: 
                 return
         waiting = [unit for unit in waiting if unit not in finished]
         if ended and waiting and not finished:
-            told = next((str(job.exception()) for job in jobs if job.exception() is not None), "no job says why")
-            raise LoadError(f"The jobs ended and left {len(waiting)} batches undrawn: {told}. The logs are in {folder / 'logs' / 'slurm'}.")
+            reason = next((str(job.exception()) for job in jobs if job.exception() is not None), "no job raised an error")
+            raise LoadError(
+                f"The jobs ended before {len(waiting)} batches were sampled: {reason}. See the logs in {folder / 'logs' / 'slurm'}, and "
+                "run the command again to continue."
+            )
         if not ended:
             time.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""Comparisons to start from, each a toml file beside this one; its first line says what it is."""
+"""Comparisons to start from: toml files in this folder, each with its title in the first line."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ HERE = Path(__file__).parent
 
 
 def recipes() -> dict[str, str]:
-    """Their titles, by name."""
+    """The recipes' titles, by name."""
     return {path.stem: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ") for path in sorted(HERE.glob("*.toml"))}
 
 
 def write_recipe(name: str, out: Path) -> Path:
-    """Write a recipe to a file that does not exist yet. Raises `UnknownNameError` or `InputError`."""
+    """Write a recipe to a new file. Raises `UnknownNameError` for an unknown recipe, `InputError` if the file cannot be written."""
     known = recipes()
     if name not in known:
         raise UnknownNameError(f"No recipe is called {name!r}. {nearest(name, list(known))} `tta bench init` lists them all.")
     if out.exists():
-        raise InputError(f"{out} exists already, and is not overwritten. Give another file with --out.")
+        raise InputError(f"{out} exists already and is not overwritten. Give another file with --out.")
     try:
         out.write_text((HERE / f"{name}.toml").read_text(encoding="utf-8"), encoding="utf-8")
     except OSError as error:
