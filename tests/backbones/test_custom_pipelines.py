@@ -98,7 +98,7 @@ def test_the_reward_reads_the_prompt_of_each_image(loaded):
 
 REFUSED = {
     "a misspelt argument": ({**DATES, "tta_setings": {}}, InputError, "Did you mean 'tta_settings'"),
-    "a reward alone": ({"tta_reward": brightness}, InputError, "tta_reward without tta_method has no effect"),
+    "a reward alone": ({"tta_reward": brightness}, InputError, "tta_reward has no effect without tta_method"),
     "an unknown method": ({**DATES, "tta_method": "dates"}, UnknownNameError, "Did you mean 'date'"),
     "an unknown setting": ({**DATES, "tta_settings": {"row": 1}}, InputError, "tta show date"),
     "settings of an object": ({**DATES, "tta_method": DATE()}, InputError, "Give the settings to its class"),

@@ -58,7 +58,7 @@ def test_a_report_without_images_says_so(drawn, tmp_path):
     for name in ("plan.json", "results.csv"):
         shutil.copy(folder / name, tmp_path / name)
     text = rewrite(tmp_path, tmp_path / "page.html").read_text()
-    assert "do not lie beside this report" in text
+    assert "The folder of this report has no images" in text
     assert "Not finished" not in text
     assert all(f'id="{name}"' in text for name in SECTIONS)
 

@@ -110,7 +110,7 @@ def test_a_policy_is_set_by_its_name(tta, tmp_path):
         (["p", "--set", "method.roh=1"], "No setting of date (from methods (tta-align"),
         (["p", "--set", "method.rho=high"], "rho of date"),
         (["p", "--set", "metod.rho=1"], "Did you mean 'method'?"),
-        (["p", "--set", "rho=1"], "is not PLACE.FIELD=VALUE"),
+        (["p", "--set", "rho=1"], "must be PLACE.FIELD=VALUE"),
         (["p", "--set", "reward.radius=1", "--reward", "edges"], "has no settings"),
         (["p", "--prompts", "nowhere.txt"], "could not be read"),
         (["p", "--steps", "0"], "at least 1 step"),
@@ -144,7 +144,7 @@ def test_an_unwritable_folder_is_refused_before_the_run(tta, tmp_path):
 def test_a_spent_budget_keeps_the_best_so_far(tta, tmp_path):
     result = tta("align", "one", *QUICK, "--method", "greedy", "--budget-seconds", "1e-9", "--out", tmp_path)
     assert result.exit_code == 0
-    assert "budget of 1e-09 s spent; the best so far was kept" in result.stderr
+    assert "budget of 1e-09 s spent; the best so far was saved" in result.stderr
     assert len(json.loads((tmp_path / "run.json").read_text())["trace"]) == 1
 
 
@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_the_best_so_far(tta, site, tmp_path, heeds_ctrl_c):
     arguments = ("--backbone", "colours", "--reward", "halting", "--steps", 10, "--method", "greedy", "--out", tmp_path / "out")
     result = tta("align", "one", *arguments)
     assert result.exit_code == 130, result.output
-    assert re.search(r"tta: interrupted at [1-5] of 10; the best so far was kept", result.stderr)
+    assert re.search(r"tta: interrupted at [1-5] of 10; the best so far was saved", result.stderr)
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["stopped"].startswith("interrupted")
     assert 0 < len(record["trace"]) < 6
@@ -204,7 +204,7 @@ def test_ctrl_c_before_the_first_step_has_nothing_to_keep(tta, site, tmp_path, h
     plugins.cache_clear()
     result = tta("align", "one", "--backbone", "colours", "--reward", "halting", "--method", "greedy", "--out", tmp_path / "out")
     assert result.exit_code == 130, result.output
-    assert "interrupted before there was anything to keep" in result.stderr
+    assert "interrupted before there was anything to save" in result.stderr
     assert not list(tmp_path.glob("out/*.png"))
 
 

@@ -97,7 +97,7 @@ def test_cite_prints_each_citation_once(tta):
 def test_cite_refuses_what_names_nothing(tta):
     result = tta("cite", "fixed")
     assert result.exit_code == 1
-    assert "nothing to cite" in result.stderr
+    assert "has no citation" in result.stderr
 
 
 def test_doctor_finds_nothing_wrong_here(tta):
@@ -190,7 +190,7 @@ def test_a_collision_names_both_and_takes_neither(tta, site, tmp_path):
     assert doctor.exit_code == 1
     assert "tta-edges 1.0" in doctor.stdout
     assert "tta-other 1.0" in doctor.stdout
-    assert "claimed by two plugins" in tta("list", "rewards").stdout
+    assert "registered by two plugins" in tta("list", "rewards").stdout
     used = tta("align", "one", "--backbone", "colours", "--reward", "edges", "--out", tmp_path)
     assert used.exit_code == 1
     assert "Two plugins register the rewards name 'edges'" in used.stderr
@@ -202,7 +202,7 @@ def test_a_blocked_plugin_is_not_a_broken_one(tta, monkeypatch):
     result = tta("doctor")
     assert result.exit_code == 0
     assert "blocked  tta_edges (tta-edges 1.0): by TTA_PLUGINS" in result.stdout
-    assert f"All {len(plugins().found) - 1} plugins in use are sound." in result.stdout
+    assert f"All {len(plugins().found) - 1} plugins in use are ok." in result.stdout
     assert "edges" not in tta("list", "rewards").stdout
 
 

@@ -12,7 +12,7 @@ import pytest
         ("method", "problem", "its class would be Problem"),
         ("backbone", "embedding", "its class would be Embedding"),
         ("reward", "reward-suite", "its class would be RewardSuite"),
-        ("reward", "class", "cannot be a name"),
+        ("reward", "class", "is not a valid name"),
         ("reward", "core", "a module tta_core is installed"),
         ("reward", "align", "A package tta-align"),
         ("reward", "clip", "is taken"),
@@ -34,7 +34,7 @@ def test_what_is_in_the_way_stays(tta, tmp_path):
     (tmp_path / "tta-soft").mkdir()
     (tmp_path / "tta-soft" / "mine").touch()
     for name in ("sharp", "soft"):
-        assert "is in the way" in tta("new", "reward", name, "--out", tmp_path).stderr
+        assert "already exists" in tta("new", "reward", name, "--out", tmp_path).stderr
     assert (tmp_path / "tta-sharp").read_text() == "mine"
     assert [path.name for path in (tmp_path / "tta-soft").iterdir()] == ["mine"]
 

@@ -98,7 +98,7 @@ def test_rewards_without_a_prompt_need_none_and_others_say_so(tta, images):
     assert tta("score", images[0], "-r", "brightness").exit_code == 0
     result = tta("score", images[0], "-r", "brightness", "-r", "edges")
     assert result.exit_code == 1
-    assert "edges reads it" in result.stderr
+    assert "edges needs a prompt" in result.stderr
 
 
 def test_prompts_come_from_a_file_in_order_or_by_a_column_of_images(tta, images, tmp_path):
@@ -109,7 +109,7 @@ def test_prompts_come_from_a_file_in_order_or_by_a_column_of_images(tta, images,
         assert [row["prompt"] for row in rows] == ["first", "second"]
     (tmp_path / "short.csv").write_text("prompt,image\nsecond,stripes.png\n")
     result = tta("score", *images, "-r", "edges", "--prompts", tmp_path / "short.csv")
-    assert 'in no "image" cell' in result.stderr
+    assert 'missing from the column "image"' in result.stderr
 
 
 def test_an_empty_folder_is_refused(tta, tmp_path):

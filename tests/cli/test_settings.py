@@ -136,14 +136,14 @@ def test_another_value_is_refused_by_field_type_and_default(field, text):
         made(**{field: text})
     said = str(refusal.value)
     assert field in said or any(
-        why in said for why in ("value that can be given here", "cannot be composed", "Margin(-1) cannot be made: no")
+        why in said for why in ("value that can be given here", "cannot be composed", "Margin(-1) cannot be built: no")
     )
 
 
 def test_a_constructors_own_refusal_is_passed_on():
     with pytest.raises(InputError, match=r"Every\.n is 0"):
         made(when="Every(0)")
-    with pytest.raises(InputError, match=r"it takes \(n: int = 1\)"):
+    with pytest.raises(InputError, match=r"its arguments are \(n: int = 1\)"):
         made(when="Every(m=3)")
 
 

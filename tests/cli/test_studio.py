@@ -8,10 +8,10 @@ import pytest
 
 from tta_core.plugins.discovery import plugins
 from tta_plugins.cli.structure import construct
-from tta_plugins.studio.asked import Asked
 from tta_plugins.studio.controls import Control, controls_of, documented
 from tta_plugins.studio.history import read, runs_in
 from tta_plugins.studio.job import Job
+from tta_plugins.studio.request import Request
 from tta_plugins.studio.studio import Studio
 
 QUICK = {"method": "greedy", "reward": "edges", "backbone": "colours"}  # a stranger's, each of them
@@ -39,7 +39,7 @@ def test_a_run_is_the_one_of_tta_align(studio, tta, tmp_path):
     setting, alone = "method.rho=0.7", tmp_path / "alone"
     result = tta("align", "a red circle", "--steps", 3, "--seed", 4, "--set", setting, "--out", alone)
     assert result.exit_code == 0, result.output
-    *_, last = studio.run(Asked("a red circle", steps=3, seed=4, settings=(setting,)))
+    *_, last = studio.run(Request("a red circle", steps=3, seed=4, settings=(setting,)))
     assert (last.phase, last.message) == ("saved", "")
     assert {path.name for path in last.folder.iterdir()} == {path.name for path in alone.iterdir()}
     assert timeless(last.folder) == timeless(alone)
@@ -48,7 +48,7 @@ def test_a_run_is_the_one_of_tta_align(studio, tta, tmp_path):
 
 
 def test_what_is_shown_on_the_way(studio):
-    states = list(studio.run(Asked("one", steps=4, **QUICK)))
+    states = list(studio.run(Request("one", steps=4, **QUICK)))
     *_, running, last = states
     assert [state.over for state in states] == [False] * (len(states) - 1) + [True]
     assert (running.phase, running.done, running.total) == ("running", 4, 4)
@@ -69,8 +69,8 @@ def test_stop_keeps_the_best_so_far(studio, monkeypatch):
             studio.stop(job.number)
 
     monkeypatch.setattr(Job, "watch", stopping)
-    *_, last = studio.run(Asked("one", steps=9, **QUICK))
-    assert (last.phase, last.message) == ("saved", "interrupted at 2 of 9; the best so far was kept.")
+    *_, last = studio.run(Request("one", steps=9, **QUICK))
+    assert (last.phase, last.message) == ("saved", "interrupted at 2 of 9; the best so far was saved.")
     record = json.loads((last.folder / "run.json").read_text())
     assert record["scores"][0] >= max(row["scores"][0] for row in record["trace"] if row["scores"]) - 1e-6
 
@@ -84,7 +84,7 @@ def test_runs_wait_for_each_other_and_can_be_stopped_before_they_begin(studio, m
         watch(job, backbone, snapshot)
 
     monkeypatch.setattr(Job, "watch", waiting)
-    first, second, third = (studio.submit(Asked(prompt, steps=2, **QUICK)) for prompt in ("one", "two", "three"))
+    first, second, third = (studio.submit(Request(prompt, steps=2, **QUICK)) for prompt in ("one", "two", "three"))
     assert begun.wait(60)
     assert [job.state.ahead for job in (first, second, third)] == [0, 1, 2]
     assert studio.current is first
@@ -92,7 +92,7 @@ def test_runs_wait_for_each_other_and_can_be_stopped_before_they_begin(studio, m
     free.set()
     ends = [list(job.changes())[-1] for job in (first, second, third)]
     assert [state.phase for state in ends] == ["saved", "failed", "saved"]
-    assert ends[1].message == "Stopped before it began, so there is nothing to keep."
+    assert ends[1].message == "Stopped before it began, so there is nothing to save."
     assert ends[0].folder != ends[2].folder
     assert [past.prompt for past in runs_in(studio.folder)] == ["three", "one"]
 
@@ -108,7 +108,7 @@ def test_closing_saves_what_was_reached(site, tmp_path, monkeypatch):
             assert _until(lambda: job.stopped)
 
     monkeypatch.setattr(Job, "watch", noticed)
-    job = closing.submit(Asked("one", steps=9, **QUICK))
+    job = closing.submit(Request("one", steps=9, **QUICK))
     assert begun.wait(60)
     closing.close()
     assert job.state.phase == "saved"
@@ -131,7 +131,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("wrong", "options"), WRONG)
 def test_what_is_wrong_is_said_as_tta_align_says_it(studio, tta, tmp_path, wrong, options):
-    *_, last = studio.run(Asked("one", **{**QUICK, "steps": 2, **wrong}))
+    *_, last = studio.run(Request("one", **{**QUICK, "steps": 2, **wrong}))
     said = tta("align", "one", *OPTIONS, "--steps", 2, *options, "--out", tmp_path / "alone")
     assert (last.phase, said.exit_code) == ("failed", 1)
     assert f"tta: {last.message}\n" == said.stderr
@@ -139,13 +139,13 @@ def test_what_is_wrong_is_said_as_tta_align_says_it(studio, tta, tmp_path, wrong
 
 
 def test_no_prompt_is_refused(studio):
-    *_, last = studio.run(Asked("  ", **QUICK))
+    *_, last = studio.run(Request("  ", **QUICK))
     assert last.message.startswith("There is no prompt.")
 
 
 def test_a_failed_run_does_not_stop_the_next_whose_folder_is_zipped(studio, tmp_path):
-    list(studio.run(Asked("one", **{**QUICK, "reward": "nothing"})))
-    *_, last = studio.run(Asked("one", steps=2, **QUICK))
+    list(studio.run(Request("one", **{**QUICK, "reward": "nothing"})))
+    *_, last = studio.run(Request("one", steps=2, **QUICK))
     assert last.phase == "saved"
     with zipfile.ZipFile(read(last.folder).zipped(tmp_path)) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}

@@ -36,7 +36,7 @@ def browser():
 
 
 class Watched:
-    """A page, with what it complained of and which places it asked."""
+    """A page, with its errors and the addresses that it requested."""
 
     def __init__(self, browser, address, **options):
         self.complaints, self.asked = [], set()
@@ -71,7 +71,7 @@ def test_type_run_stop_compare(address, browser, tmp_path):
     page.wait_for_selector("#look-ahead img", state="attached")  # an image below the window is not loaded, so it has no size yet
     page.click("#stop")
     page.wait_for_selector("#compare img", state="attached")
-    assert re.search(r"interrupted at \d+ of 200; the best so far was kept", page.inner_text("#status"))
+    assert re.search(r"interrupted at \d+ of 200; the best so far was saved", page.inner_text("#status"))
     assert page.evaluate("new Set([...document.querySelectorAll('#compare img')].map(image => image.src)).size") == 2
     with page.expect_download() as download:
         page.click("#download")

@@ -90,7 +90,7 @@ def test_a_name_that_is_taken_is_refused(tta, tmp_path):
 def test_a_name_that_cannot_be_one_is_refused(tta, tmp_path, name):
     refused = tta("new", "reward", "--out", tmp_path, "--", name)
     assert refused.exit_code == 1
-    assert "cannot be a name" in refused.stderr
+    assert "is not a valid name" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -237,7 +237,7 @@ def test_hpsv3_reads_about_200704_pixels():
 
 def test_hpsv3_without_its_parts_says_which(hps_folder, tmp_path):
     (tmp_path / "no.txt").write_text("Rate this")
-    with pytest.raises(LoadError, match=r"no\.txt is no instruction of HPSv3"):
+    with pytest.raises(LoadError, match=r"no\.txt is not HPSv3's instruction"):
         hpsv3(hps_folder, instruction=tmp_path / "no.txt")
     state = load_file(hps_folder / "HPSv3.safetensors")
     for lost, told in (("rm_head.0.weight", "Sequential: 1 missing"), ("visual.patch_embed.proj.weight", "1 missing")):

@@ -1,6 +1,6 @@
-"""The command line `tta`: one file for each command, everything else reached through the registry.
+"""The command line `tta`, with one file for each command. Everything else is reached through the registry.
 
-Nothing here imports torch or a model library before a command needs it: `tta --help` and `tta list` answer at once.
+Nothing here imports torch or a model library before a command needs it, so that `tta --help` and `tta list` are fast.
 """
 
 import os
@@ -9,7 +9,7 @@ import warnings
 
 
 def main() -> None:
-    """What the installed command `tta` calls."""
+    """Run the command `tta`."""
     from tta_plugins.cli.streams import protect
 
     protect()
@@ -22,10 +22,10 @@ def main() -> None:
 
 
 def _prepare_environment() -> None:
-    """Variables that libraries read when they are imported; one that is already set stays.
+    """Set environment variables that libraries read when they are imported, unless they are set already.
 
-    Model libraries report errors only, and show no loading bars where nobody watches. torch's threads sleep while they wait for each
-    other: on a busy machine, spinning costs several times the work.
+    Model libraries then report only errors, and show loading bars only on a terminal. torch's threads sleep while they wait for each
+    other: on a busy machine, spinning costs several times the time of the work.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

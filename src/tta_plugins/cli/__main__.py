@@ -1,4 +1,4 @@
-"""`python -m tta_plugins.cli` is `tta`."""
+"""Runs `tta` as `python -m tta_plugins.cli`."""
 
 from tta_plugins.cli import main
 

@@ -1,7 +1,7 @@
-"""The commands, gathered; and what every one of them does with a refusal, an interruption or output that did not arrive.
+"""Registers the commands, and handles errors, interruptions and lost output for all of them.
 
-Exit codes: 0 done; 1 refused or failed, with the reason on standard error; 2 the command line itself is wrong; 128 and the signal's number
-where one ended it: 129 (SIGHUP), 130 (Ctrl-C), 143 (SIGTERM).
+Exit codes: 0 for success; 1 for an error, with the reason on standard error; 2 for wrong usage of the command line; 128 plus the signal's
+number if a signal ended the command: 129 (SIGHUP), 130 (Ctrl-C), 143 (SIGTERM).
 """
 
 import importlib
@@ -23,26 +23,26 @@ from tta_plugins.cli.streams import lost
 REFUSED = 1
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__bases__[0]  # typer has a click of its own, or takes the installed one, and exports no name for it
-OTHER_ROOMS = {"bench": "tta_plugins.bench.commands", "studio": "tta_plugins.studio.command"}
+OTHER_COMMANDS = {"bench": "tta_plugins.bench.commands", "studio": "tta_plugins.studio.command"}
 
 
 class Commands(TyperGroup):
-    """A group of commands whose refusals are messages, not tracebacks. Any other exception is a defect and keeps its traceback."""
+    """A group of commands that print `TTAError` as a message. Any other exception is a defect and keeps its traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Read the arguments before the command's name."""
+        """Parse the arguments before the command's name."""
         with _printable_usage_errors():
             return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands here, then those of other rooms."""
-        return [*super().list_commands(ctx), *OTHER_ROOMS]
+        """The commands of this package, then those of other packages."""
+        return [*super().list_commands(ctx), *OTHER_COMMANDS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command; that of another room is imported here, since such a room may build on this one."""
-        if cmd_name not in OTHER_ROOMS:
+        """A command. Commands of other packages are imported only here, since those packages may import this one."""
+        if cmd_name not in OTHER_COMMANDS:
             return super().get_command(ctx, cmd_name)
-        return typer.main.get_command(importlib.import_module(OTHER_ROOMS[cmd_name]).app)
+        return typer.main.get_command(importlib.import_module(OTHER_COMMANDS[cmd_name]).app)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
@@ -53,10 +53,10 @@ class Commands(TyperGroup):
             say(f"tta: {error}", err=True)
             raise typer.Exit(REFUSED) from error
         except KeyboardInterrupt as error:
-            say("tta: interrupted before there was anything to keep.", err=True)
+            say("tta: interrupted before there was anything to save.", err=True)
             raise typer.Exit(128 + error.number if isinstance(error, Interrupted) else INTERRUPTED) from error
         except SystemExit as error:
-            say(f"tta: a plugin ended the command by sys.exit({error.code!r}). `tta doctor` lists the plugins.", err=True)
+            say(f"tta: a plugin ended the command with sys.exit({error.code!r}). `tta doctor` lists the plugins.", err=True)
             raise typer.Exit(REFUSED) from error
         reason = lost(sys.stdout)
         if reason:
@@ -82,7 +82,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage; 129, 130, 143: SIGHUP, Ctrl-C, SIGTERM (what was reached is kept).",
+    epilog="Exit codes: 0 success, 1 error, 2 wrong usage; 129, 130, 143: SIGHUP, Ctrl-C, SIGTERM (the best so far is saved).",
 )
 app.command("align")(align.align)
 app.command("edit")(edit.edit)
@@ -96,11 +96,11 @@ app.command("plugins")(plugins.list_plugins)
 app.command("new")(new.new)
 
 
-def _version(asked: bool) -> bool:
-    if asked:
+def _version(given: bool) -> bool:
+    if given:
         say(f"tta-align {importlib.metadata.version('tta-align')}")
         raise typer.Exit
-    return asked
+    return given
 
 
 @app.callback()

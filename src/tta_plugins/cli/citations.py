@@ -1,4 +1,4 @@
-"""Where a plugin says what to cite and what its numbers mean, without making one of it (a reward would load its weights)."""
+"""A plugin's citation and card, read from its class: an instance of a reward would load its weights."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tta_core.protocols.reward import Card
 
 
 def citation_of(target: object) -> str:
-    """BibTeX: the `citation` of the class, else of its card, else the `CITATION` of its module; empty if there is none."""
+    """The BibTeX entry: the `citation` of the class, else of its card, else the `CITATION` of its module; empty if there is none."""
     own = getattr(target, "citation", "")
     card = card_on(target)
     if isinstance(own, str) and own:
@@ -18,11 +18,11 @@ def citation_of(target: object) -> str:
 
 
 def card_on(target: object) -> Card | None:
-    """The card, where it is written on the class; None where it depends on the settings, or where there is none."""
+    """The card, if it is an attribute of the class; None if it depends on the settings, or if there is none."""
     card = getattr(target, "card", None)
     return card if isinstance(card, Card) else None
 
 
 def card_is_computed(target: object) -> bool:
-    """Whether the card depends on the settings, and so exists on instances only."""
+    """Whether the card depends on the settings, so that only instances have one."""
     return isinstance(getattr(target, "card", None), property)

@@ -1,4 +1,4 @@
-"""`tta cite`: what to cite, in BibTeX."""
+"""`tta cite`: prints the BibTeX entries of plugins."""
 
 from typing import Annotated
 
@@ -10,9 +10,9 @@ from tta_plugins.cli.output import say
 
 
 def cite(
-    names: Annotated[list[str] | None, typer.Argument(help="Methods, rewards ...; everything that names a citation if left out.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of methods, rewards and so on; without any, all citations.")] = None,
 ) -> None:
-    """Print what to cite, in BibTeX."""
+    """Print the papers to cite, in BibTeX."""
     from tta_core.plugins.discovery import plugins
     from tta_plugins.cli.citations import citation_of
     from tta_plugins.cli.show import found
@@ -21,7 +21,7 @@ def cite(
     entries = [entry for name in names for entry in found(name)] if names else [entry for kind in KINDS for entry in registry.entries(kind)]
     citations = {entry: citation_of(entry.load()).strip() for entry in entries if names or not _is_claimed_twice(entry)}
     if names and not any(citations.values()):
-        raise InputError(f"{', '.join(names)}: nothing to cite is named there. `tta show {names[0]}` says where it comes from.")
+        raise InputError(f"{', '.join(names)} has no citation. `tta show {names[0]}` shows its source.")
     for citation in dict.fromkeys(filter(None, citations.values())):
         say(citation)
 

@@ -1,4 +1,4 @@
-"""What is installed and what is broken, as values; `tta doctor` and `tta plugins` print them."""
+"""Finds installed and broken plugins, for `tta doctor` and `tta plugins` to print."""
 
 import importlib.metadata
 import platform
@@ -13,7 +13,7 @@ from tta_core.plugins.registry import KINDS, Entry
 
 @attrs.frozen
 class Diagnosed:
-    """One plugin: what it registers, and what is wrong with it. `status` is "ok", "broken" or "blocked"."""
+    """One plugin, the names that it registers, and its problems. `status` is "ok", "broken" or "blocked"."""
 
     found: Found
     entries: tuple[Entry, ...]
@@ -21,11 +21,11 @@ class Diagnosed:
 
     @property
     def status(self) -> str:
-        """Blocked plugins are not examined."""
+        """The status. Blocked plugins are not examined."""
         return "blocked" if self.found.blocked else "broken" if self.problems else "ok"
 
     def plain(self) -> dict[str, object]:
-        """As plain data for JSON."""
+        """Plain data for JSON."""
         return {
             "plugin": self.found.name,
             "package": self.found.distribution,
@@ -37,7 +37,7 @@ class Diagnosed:
 
 
 def diagnosed(load: bool) -> list[Diagnosed]:
-    """Every plugin that was found; `load` also imports what its names stand for."""
+    """Every plugin that was found. `load` also imports the objects that it registers."""
     return [_diagnosed(found, load) for found in plugins().found]
 
 
@@ -58,14 +58,14 @@ def _failures(entry: Entry) -> list[str]:
 
 
 def environment() -> dict[str, object]:
-    """Python, the system, and the installed versions of what tta-align requires, extras included."""
+    """Python, the system, and the installed versions of tta-align's requirements, extras included."""
     required = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in importlib.metadata.requires(OWN) or []}
     versions = {name: version for name in sorted({OWN, *required}) if (version := _version(name))}
     return {"python": platform.python_version(), "system": platform.platform(), "versions": versions}
 
 
 def accelerators() -> list[dict[str, object]]:
-    """The CUDA devices that torch sees: name and memory in bytes."""
+    """The CUDA devices that torch finds, each with its name and its memory in bytes."""
     import torch
 
     devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]

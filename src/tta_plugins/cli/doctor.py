@@ -1,4 +1,4 @@
-"""`tta doctor`: every plugin, the package it came from, and what is broken."""
+"""`tta doctor`: lists every plugin with its package and its problems."""
 
 from typing import Annotated
 
@@ -10,19 +10,19 @@ from tta_plugins.cli.output import say, say_json
 
 
 def doctor(
-    load: Annotated[bool, typer.Option("--load/--no-load", help="Also import what every name stands for (imports torch).")] = True,
+    load: Annotated[bool, typer.Option("--load/--no-load", help="Also import everything that is registered, and torch.")] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with the system and the versions of the libraries, as a bug report needs.")
     ] = False,
 ) -> None:
-    """Check every installed plugin. Exit code 1 if one is broken or two claim one name."""
+    """Check every installed plugin. The exit code is 1 if one is broken or two register the same name."""
     found = diagnosed(load)
     collisions = plugins().registry.collisions
-    strange = unmatched(one.found for one in found)
+    unknown = unmatched(one.found for one in found)
     problems = [
         *collisions,
         *(problem for one in found for problem in one.problems),
-        *(name for names in strange.values() for name in names),
+        *(name for names in unknown.values() for name in names),
     ]
     if as_json:
         say_json(
@@ -31,25 +31,25 @@ def doctor(
                 **({"accelerators": accelerators()} if load else {}),
                 "plugins": [one.plain() for one in found],
                 "collisions": list(collisions),
-                "unknown": strange,
+                "unknown": unknown,
             }
         )
     else:
-        _print(found, collisions, strange)
+        _print(found, collisions, unknown)
     if problems:
-        say(f"tta: {len(problems)} problem(s), listed above. Mend or uninstall the package, or mend the variable, named in each.", err=True)
+        say(f"tta: {len(problems)} problem(s), listed above. Fix or uninstall the package, or fix the variable, that each names.", err=True)
         raise typer.Exit(1)
     if not as_json:
-        say(f"All {sum(one.status != 'blocked' for one in found)} plugins in use are sound.")
+        say(f"All {sum(one.status != 'blocked' for one in found)} plugins in use are ok.")
 
 
-def _print(found: list[Diagnosed], collisions: list[str], strange: dict[str, list[str]]) -> None:
+def _print(found: list[Diagnosed], collisions: list[str], unknown: dict[str, list[str]]) -> None:
     for one in found:
         say(_line(one))
     for collision in collisions:
         say(f"collision  {collision}")
-    for variable, names in strange.items():
-        say(f"unknown    {variable} names {', '.join(names)}, which no installed package with plugins is called")
+    for variable, names in unknown.items():
+        say(f"unknown    {variable} names {', '.join(names)}, but no installed package with plugins has that name")
 
 
 def _line(one: Diagnosed) -> str:

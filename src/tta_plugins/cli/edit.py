@@ -1,4 +1,4 @@
-"""`tta edit`: draw an image anew for another text, and save what came of it."""
+"""`tta edit`: edits an image by a text, and saves the result."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,11 +14,11 @@ Inversion = Literal["ddpm-inversion", "null-text"]
 def edit(
     image: Annotated[Path, typer.Argument(help="The image.")],
     target: Annotated[str, typer.Option(help="The text of the edit.")],
-    source: Annotated[str, typer.Option(help="What the image shows.")] = "",
-    inversion: Annotated[Inversion, typer.Option(help="What is found first: the noises, or x_T and null embeddings.")] = "ddpm-inversion",
-    strength: Annotated[float, typer.Option(help="Of ddpm-inversion: the share of the steps drawn anew; less keeps more.")] = 0.64,
-    source_guidance: Annotated[float, typer.Option(help="Of ddpm-inversion, for the source text.")] = 3.5,
-    method: Annotated[str, typer.Option(help="A name from `tta list methods`; fixed edits by the text alone.")] = "date",
+    source: Annotated[str, typer.Option(help="A text that describes the image.")] = "",
+    inversion: Annotated[Inversion, typer.Option(help="Inverts to the noises, or to x_T and null embeddings.")] = "ddpm-inversion",
+    strength: Annotated[float, typer.Option(help="Of ddpm-inversion: the fraction of the steps to run; less keeps more.")] = 0.64,
+    source_guidance: Annotated[float, typer.Option(help="Of ddpm-inversion: the guidance for the source text.")] = 3.5,
+    method: Annotated[str, typer.Option(help="A name from `tta list methods`; fixed edits by the text only.")] = "date",
     reward: options.Reward = "clip",
     backbone: options.Backbone = "shapes",
     device: options.Device = None,
@@ -26,32 +26,32 @@ def edit(
     memory: options.Memory = None,
     scheduler: options.Scheduler = "native",
     steps: options.Whole = None,
-    guidance: Annotated[float | None, typer.Option(help="Of the edit; up to 1 is none.", show_default="the backbone's")] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    guidance: Annotated[float | None, typer.Option(help="Guidance of the edit; up to 1 is none.", show_default="the backbone's")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the noise.")] = 0,
     negative: options.Negative = None,
     out: options.Out = None,
     overwrite: options.Overwrite = False,
     budget_seconds: options.BudgetSeconds = None,
     settings: options.Settings = None,
 ) -> None:
-    """Draw an image anew for another text.
+    """Edit an image by a text.
 
-    What draws the image is found first; from there it is drawn with the method (aligned.png) and plainly (baseline.png).
+    First it finds the inputs that reproduce the image. From them it samples with the method (aligned.png) and plainly (baseline.png).
 
-    Results are saved, and signals kept, as by `tta align`.
+    Results are saved and signals are handled as by `tta align`.
     """
     import tta_core
     from tta_plugins.cli.interruption import interruptible
     from tta_plugins.cli.parts import loaded, parts, placed
     from tta_plugins.cli.progress import watched
-    from tta_plugins.cli.results import kept
+    from tta_plugins.cli.results import run_and_save
     from tta_plugins.editing.edit import edit as edited
     from tta_plugins.pages.film_strip import FilmStrip
 
     with interruptible() as interruption:
         folder = fresh(vacant(options.DEFAULT_FOLDER) if out is None else out, overwrite)
         made = parts(placed(backbone, device, dtype), method, reward, memory or [], settings or [])
-        drawing, judge = loaded(made)
+        model, scorer = loaded(made)
 
         def run(film: FilmStrip) -> tta_core.Alignment:
             with watched() as observer:
@@ -62,9 +62,9 @@ def edit(
                     inversion=inversion,
                     strength=strength,
                     source_guidance=source_guidance,
-                    backbone=drawing,
+                    backbone=model,
                     method=made.method,
-                    reward=judge,
+                    reward=scorer,
                     memory=made.memory,
                     scheduler=scheduler,
                     steps=steps,
@@ -75,5 +75,5 @@ def edit(
                     observers=[observer, interruption.observe, film.see],
                 )
 
-        ended = kept(run, drawing, interruption, folder, overwrite)
-    ended.tell()
+        ended = run_and_save(run, model, interruption, folder, overwrite)
+    ended.report()

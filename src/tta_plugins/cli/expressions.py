@@ -1,7 +1,7 @@
-"""Values as they are written on a command line: Python literals, bare words, and the constructors that a `repr` shows.
+"""Reads values from the command line: Python literals, bare words, and constructors as a `repr` shows them.
 
-So `Fraction(0.1) * Window(0.5, 1)` or `NullEmbedding() & TextEmbedding()` can be typed, and what a run's record prints can be typed back.
-Nothing is evaluated but literals, signs, the listed classes and the two operators that compose them.
+Examples are `Fraction(0.1) * Window(0.5, 1)` and `NullEmbedding() & TextEmbedding()`; the settings in a run's record can be typed as they
+are printed. Only literals, signs, the listed classes and the two operators that compose them are evaluated.
 """
 
 import ast
@@ -18,10 +18,10 @@ _COMPOSE = {ast.Mult: operator.mul, ast.BitAnd: operator.and_}
 
 
 def value_of(text: str, classes: Mapping[str, type]) -> object:
-    """The value that a text stands for; a bare word stands for itself."""
+    """The value of a text. A bare word is a string."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all that Python's parser says of odd texts
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all errors of Python's parser
         return text
     return _value(tree, classes) if _constructs(tree) else _literal(tree, text)
 
@@ -66,7 +66,7 @@ def _made(cls: type, positional: list[object], named: dict[str, object]) -> obje
         given = ", ".join([*map(repr, positional), *(f"{name}={value!r}" for name, value in named.items())])
         taken = inspect.signature(cls).replace(return_annotation=inspect.Signature.empty)
         reason = "" if isinstance(error, TypeError) else f": {error}"
-        raise InputError(f"{cls.__name__}({given}) cannot be made{reason}: it takes {taken}.") from error
+        raise InputError(f"{cls.__name__}({given}) cannot be built{reason}: its arguments are {taken}.") from error
 
 
 def _composed(op: ast.operator, left: object, right: object) -> object:
@@ -77,4 +77,4 @@ def _composed(op: ast.operator, left: object, right: object) -> object:
     except TTAError:
         raise
     except Exception as error:
-        raise InputError(f"{left!r} and {right!r} cannot be composed. Schedules multiply (*); variables are joined (&).") from error
+        raise InputError(f"{left!r} and {right!r} cannot be composed. Multiply schedules with *, and join variables with &.") from error

@@ -1,6 +1,6 @@
-"""Ctrl-C and the signals that end a job: the first stops a run, which keeps its best so far, and what follows must not cost that.
+"""Handles Ctrl-C and the signals that end a job. The first one stops a run, which saves its best so far; later ones must not prevent that.
 
-Slurm and Kubernetes send SIGTERM some seconds before SIGKILL; a terminal that closes sends SIGHUP.
+Slurm and Kubernetes send SIGTERM some seconds before SIGKILL. A terminal that closes sends SIGHUP.
 """
 
 import os
@@ -17,11 +17,11 @@ from tta_core.running.signals import ENDING
 if TYPE_CHECKING:
     from tta_core.protocols.method import Snapshot
 
-PATIENCE = b"tta: already finishing; what was reached will be saved. Once more gives it up.\n"
+PATIENCE = b"tta: already finishing; the best so far will be saved. Interrupt once more to discard it.\n"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was told to stop, by the signal of this number."""
+    """A signal stopped the run; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -30,9 +30,9 @@ class Interrupted(KeyboardInterrupt):
 
 @attrs.define
 class Interruption:
-    """Handles the signals: the first raises `Interrupted` in a run, the second asks for patience, the third raises in any case.
+    """Handles the signals. The first raises `Interrupted` in a run, the second prints `PATIENCE`, the third raises in any case.
 
-    An observer, too: after the last snapshot nothing is left to stop, so the first signal asks for patience, too.
+    `observe` is an observer of the run. After the last snapshot there is nothing to stop, so the first signal prints `PATIENCE` too.
     """
 
     received: list[int] = attrs.field(factory=list)
@@ -40,15 +40,15 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """128 and the number of the first signal, as shells count: 130, 143 or 129; 0 if none came."""
+        """128 plus the number of the first signal, as shells do: 130, 143 or 129; 0 without a signal."""
         return 128 + self.received[0] if self.received else 0
 
     def stop(self) -> None:
-        """Stop the run at its next snapshot, as Ctrl-C would: from another thread, which no signal reaches."""
+        """Stop the run at its next snapshot, as Ctrl-C does. For other threads, which signals do not reach."""
         self.received.append(signal.SIGINT)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle one."""
+        """Handle a signal."""
         self.received.append(number)
         if len(self.received) > 2 or not (self.finishing or len(self.received) == 2):
             raise Interrupted(number)
@@ -56,7 +56,7 @@ class Interruption:
             os.write(2, PATIENCE)  # the handler may have come between a print and its buffer
 
     def observe(self, snapshot: "Snapshot") -> None:
-        """Note the last snapshot; after another one, raise what a plugin has caught that was not meant for it."""
+        """Record whether the snapshot is the last. If not, raise `Interrupted` again if a plugin has caught it."""
         self.finishing = snapshot.index + 1 >= snapshot.total
         if self.received and not self.finishing:
             raise Interrupted(self.received[0])
@@ -64,7 +64,7 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Handle the signals while the context is open; one that the process was told to ignore, as by `nohup`, stays ignored."""
+    """Handle the signals while the context is open. Signals that the process ignores, for instance under `nohup`, stay ignored."""
     interruption = Interruption()
     before = {number: handler for number in ENDING if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN)}
     for number in before:

@@ -1,4 +1,4 @@
-"""`tta list`: every name that can be given, by kind."""
+"""`tta list`: lists every registered name by kind."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ from tta_plugins.cli.suggestions import one_of
 
 
 def list_entries(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them if left out.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; without it, all of them.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of {kind, name, summary, plugin, target}, and pipelines of backbones.")
+        bool, typer.Option("--json", help="Print a JSON list of {kind, name, summary, plugin, target}; backbones also have pipelines.")
     ] = False,
-    python: Annotated[Path | None, typer.Option(help="List what is registered in another Python's environment.")] = None,
+    python: Annotated[Path | None, typer.Option(help="List the names in another Python's environment.")] = None,
 ) -> None:
-    """List every name that can be given, by kind."""
+    """List every registered name, by kind."""
     if python is not None:
         raise typer.Exit(_elsewhere(python, [*([kind] if kind else []), *(["--json"] if as_json else [])]))
     kinds = KINDS if kind is None else (kind_named(kind),)
@@ -41,11 +41,11 @@ def list_entries(
                 say(f"  {'':<{width}}  {line}")
     broken = [found for found in plugins().found if found.problem]
     if broken or registry.collisions:
-        say(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` says why.", err=True)
+        say(f"{len(broken)} broken plugin(s), {len(registry.collisions)} name collision(s): `tta doctor` shows the reasons.", err=True)
 
 
 def _elsewhere(python: Path, arguments: list[str]) -> int:
-    """The same command in another Python. Raises `LoadError` if there is no tta-align."""
+    """Run the same command in another Python. Raises `LoadError` if it has no tta-align."""
     inside = python / "bin" / "python"
     command = [str(inside if inside.is_file() else python), "-m", "tta_plugins.cli", "list", *arguments]
     try:
@@ -53,7 +53,7 @@ def _elsewhere(python: Path, arguments: list[str]) -> int:
     except OSError as error:
         raise LoadError(f"{python} could not be started: {error.strerror}. Give the Python of the other environment.") from error
     if "No module named" in done.stderr and "tta_plugins" in done.stderr:
-        raise LoadError(f"{python} has no tta-align, so nothing is registered there. Name a reward in it as package.module:Name.")
+        raise LoadError(f"{python} has no tta-align, so no names are registered there. Give a reward of it as package.module:Name.")
     say(done.stdout.rstrip())
     if done.stderr:
         say(done.stderr.rstrip(), err=True)
@@ -61,13 +61,13 @@ def _elsewhere(python: Path, arguments: list[str]) -> int:
 
 
 def kind_named(text: str) -> str:
-    """A kind, also in the singular. Raises `UnknownNameError` with the nearest kind."""
+    """The kind with this name, which may be singular. Raises `UnknownNameError` with the nearest kind."""
     singular = {kind.removesuffix("s"): kind for kind in KINDS}
     return singular[text] if text in singular else one_of(text, KINDS, "kind of plugin")
 
 
 def _summary(entry: Entry) -> str:
-    return "claimed by two plugins: see `tta doctor`" if isinstance(entry.target, Collision) else entry.summary
+    return "registered by two plugins: see `tta doctor`" if isinstance(entry.target, Collision) else entry.summary
 
 
 def _plain(entry: Entry) -> dict[str, object]:

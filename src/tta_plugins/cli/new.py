@@ -1,4 +1,4 @@
-"""`tta new`: a package that registers one plugin, complete and passing as written."""
+"""`tta new`: writes a complete package that registers one plugin and passes its tests."""
 
 import builtins
 import importlib.util
@@ -24,55 +24,57 @@ KINDS = {
     "backbone": "backbones",
     "sampler": "schedulers",
     "policy": "memory",
-}  # and in the registry
+}  # by kind of package, the kind in the registry
 SUFFIX = ".tmpl"
 LONGEST = 64
 
 
 def new(
     kind: Annotated[str, typer.Argument(help="reward, method, backbone, sampler or policy.")],
-    name: Annotated[str, typer.Argument(help="What users will type: lower case, with dashes, such as local-contrast.")],
-    out: Annotated[Path, typer.Option(help="The folder in which the package's own folder is made.")] = Path("."),
+    name: Annotated[str, typer.Argument(help="The name that users type: lower case, with dashes, such as local-contrast.")],
+    out: Annotated[Path, typer.Option(help="The folder in which the package's folder is created.")] = Path("."),
 ) -> None:
-    """Write a package of your own for one plugin.
+    """Write a package for a new plugin.
 
-    It holds the entry point, the plugin, its tests and a README; it installs and passes as written.
+    It has the entry point, the plugin, its tests and a README. It can be installed and passes its tests as it is.
     """
     one_of(kind, tuple(KINDS), "kind of package")
     files = rendered(kind, checked(name, kind))
     folder = writable(out) / f"tta-{name}"
     if folder.exists() and not (folder.is_dir() and _is_empty(folder)):
-        raise InputError(f"{folder} is in the way: a file, or a folder that is not empty. Give another name, or another --out folder.")
+        raise InputError(f"{folder} already exists: a file, or a folder that is not empty. Give another name, or another --out folder.")
     try:
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write(folder / path, text.encode())
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise SaveError(f"Cannot write {folder}: {reason(error)}. Nothing was left of it. Give another --out folder.") from error
+        raise SaveError(f"Cannot write {folder}: {reason(error)}. It was removed again. Give another --out folder.") from error
     say(f'Wrote {folder}. Next:\n  pip install -e "{folder}[dev]"\n  pytest {folder}\n  tta show {name}')
 
 
 def checked(name: str, kind: str) -> str:
-    """The name, if a package, a module and a class can be called after it. Raises `InputError` before anything is written."""
+    """The name, if it is valid for a package, a module and a class. Raises `InputError` otherwise."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST:
         raise InputError(
-            f"{name[:LONGEST]!r} cannot be a name. Use at most {LONGEST} lower-case letters and digits, in words joined by dashes, such as "
-            "local-contrast."
+            f"{name[:LONGEST]!r} is not a valid name. Use at most {LONGEST} lower-case letters and digits, in words joined by dashes, such "
+            "as local-contrast."
         )
     if any(entry.name == name for entry in plugins().registry.entries(KINDS[kind])):
-        raise InputError(f"The name {name!r} is taken, and two plugins of one name would both be unusable by it. Give another name.")
+        raise InputError(f"The name {name!r} is taken, and a name that two plugins register cannot be used. Give another name.")
     words = _words(name)
     if importlib.util.find_spec(words["module"]) is not None or name == OWN.removeprefix("tta-"):
-        raise InputError(f"A package tta-{name} or a module {words['module']} is installed, and would be hidden. Give another name.")
+        raise InputError(
+            f"A package tta-{name} or a module {words['module']} is installed already, and would be hidden. Give another name."
+        )
     class_name = words["Class"]
     if class_name in _names_in_templates(kind) or keyword.iskeyword(name) or keyword.iskeyword(class_name) or hasattr(builtins, class_name):
-        raise InputError(f"{name!r} cannot be a name: its class would be {class_name}, which means something else. Add a word to it.")
+        raise InputError(f"{name!r} is not a valid name: its class would be {class_name}, which has another meaning. Add a word to it.")
     return name
 
 
 def _names_in_templates(kind: str) -> set[str]:
-    """Every identifier of the templates' Python files: a class of such a name would hide what they import."""
+    """Every identifier in the templates' Python files. A class with such a name would hide one of their imports."""
     sources = "".join(text for path, text in rendered(kind, "placeholder").items() if path.endswith(".py"))
     return set(re.findall(r"[A-Za-z_]\w*", sources)) - {"Placeholder"}
 
@@ -89,7 +91,7 @@ def _words(name: str) -> dict[str, str]:
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:
-    """The package's files by path; `plugin` in a template's path stands for the module."""
+    """The package's files by path. `plugin` in a template's path is replaced by the module's name."""
     words = _words(name)
     folder = Path(__file__).parent / "templates" / kind
     made = {}

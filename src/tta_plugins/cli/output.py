@@ -1,4 +1,4 @@
-"""What the commands print: no text in it can act on the terminal."""
+"""Prints the commands' output, with characters escaped that would act on the terminal."""
 
 import unicodedata
 
@@ -20,7 +20,7 @@ def say_json(value: object) -> None:
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    r"""The text with control characters, terminal escapes and changes of direction written out, as `\x1b`."""
+    r"""The text with control characters, terminal escapes and changes of direction escaped, such as `\x1b`."""
     return "".join(one.encode("unicode_escape").decode() if one not in kept and _acts(one) else one for one in text)
 
 

@@ -1,4 +1,4 @@
-"""The parts of a run as the command line names them, made with the settings that it gives."""
+"""Builds the parts of a run from the names and settings on the command line."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Parts:
-    """What `tta_core.align` is given: names where no setting was, objects elsewhere."""
+    """The parts of a run for `tta_core.align`: a name if it has no settings, else an object."""
 
     backbone: object
     method: object
@@ -28,13 +28,13 @@ class Parts:
 
 
 def placed(name: str, device: str | None, dtype: str | None) -> object:
-    """The name itself; with a device or a dtype, the pipeline of a folder or hub id, loaded so."""
+    """The name itself; with a device or a dtype, the pipeline of a folder or hub id, loaded with them."""
     if device is None and dtype is None:
         return name
     if not _is_source(name):
         raise InputError(
-            f"{name} is a backbone's name, which decides on its device and dtype itself. Leave --device and --dtype out; they are for a "
-            "folder or a hub id (owner/name)."
+            f"The backbone {name} sets its own device and dtype. Leave --device and --dtype out; they are for a folder or a hub id "
+            "(owner/name)."
         )
     import torch
 
@@ -43,14 +43,14 @@ def placed(name: str, device: str | None, dtype: str | None) -> object:
 
 
 def loaded(made: Parts) -> tuple["Backbone", "Reward"]:
-    """The backbone and the reward themselves, with as many threads as are worth while for them."""
+    """Load the backbone and the reward, and choose the number of threads for them."""
     from tta_core.protocols.reward import networks_of
     from tta_plugins.cli.threads import fit_threads
 
-    drawing = resolve.backbone(made.backbone)
-    judge = resolve.reward(made.reward, drawing)
-    fit_threads([*drawing.networks.values(), *networks_of(judge).values()], drawing.device)
-    return drawing, judge
+    backbone = resolve.backbone(made.backbone)
+    reward = resolve.reward(made.reward, backbone)
+    fit_threads([*backbone.networks.values(), *networks_of(reward).values()], backbone.device)
+    return backbone, reward
 
 
 def parts(
@@ -61,9 +61,10 @@ def parts(
     settings: Sequence[str],
     settable: Sequence[str] = ("backbone", "method", "reward"),
 ) -> Parts:
-    """The parts. A policy's settings go by its name, or by "memory" where there is only one.
+    """The parts of a run.
 
-    A backbone may bring its own reward of a name; that one is then set.
+    The place of a policy's settings is its name, or "memory" if there is only one policy. If the backbone brings its own reward for a name,
+    the reward's settings are for that one.
     """
     places = (*settable, *memory, *(["memory"] if len(memory) == 1 else []))
     chosen = assigned(settings, places)
@@ -71,8 +72,8 @@ def parts(
         chosen[policy] |= chosen.get("memory", {})
     made_backbone = _backbone(backbone, chosen.get("backbone", {}))
     if chosen.get("reward"):
-        made_backbone = drawing = resolve.backbone(made_backbone)
-        reward = drawing.defaults.rewards.get(reward, reward)
+        made_backbone = loaded_backbone = resolve.backbone(made_backbone)
+        reward = loaded_backbone.defaults.rewards.get(reward, reward)
     return Parts(
         backbone=made_backbone,
         method=_made("methods", method, chosen["method"]),
@@ -94,10 +95,10 @@ def _backbone(source: object, chosen: Mapping[str, str]) -> object:
     if isinstance(source, str) and not _is_source(source):
         return _made("backbones", source, chosen)
     if chosen:
-        raise InputError("A folder or a hub id takes no --set backbone settings: they belong to a backbone's name.")
+        raise InputError("A folder or a hub id has no settings for --set backbone. Leave them out, or give a backbone by its name.")
     return source
 
 
 def _is_source(name: str) -> bool:
-    """Whether it is a folder or a hub id, as `tta_core.plugins.resolve` tells them from names."""
+    """Whether it is a folder or a hub id, by the same rule as in `tta_core.plugins.resolve`."""
     return os.path.isdir(name) or "/" in name

@@ -1,4 +1,4 @@
-"""`tta plan`: what a run would cost, before anything is loaded."""
+"""`tta plan`: predicts the cost of a run without loading anything."""
 
 import os
 import sys
@@ -28,22 +28,22 @@ def plan(
     memory: Annotated[list[str] | None, typer.Option(help="A memory policy, auto, or a size such as 16GB; repeat it for several.")] = None,
     scheduler: options.Scheduler = "native",
     steps: options.Whole = None,
-    guidance: Annotated[float | None, typer.Option(help="1 is none.", show_default="the backbone's")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale; 1 is none.", show_default="the backbone's")] = None,
     height: options.Whole = None,
     width: options.Whole = None,
-    prompts: Annotated[int, typer.Option(help="How many are drawn at once.")] = 1,
+    prompts: Annotated[int, typer.Option(help="The number of prompts sampled at once.")] = 1,
     dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Of networks that are not loaded.")] = "bfloat16",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of the method or of a policy, as in method.inner_max=55."),
+        typer.Option("--set", metavar="PLACE.FIELD=VALUE", help="A setting of the method or of a policy, such as method.inner_max=55."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document: rows, FLOPs, bytes.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep forecasts on disk.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor save forecasts on disk.")] = False,
 ) -> None:
-    """Predict what a run costs: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
+    """Predict the cost of a run: evaluations, FLOPs and peak memory, and what dominates them. Nothing is loaded or downloaded.
 
-    The method really runs, on networks that cost nothing; FLOPs and memory are those of the real networks on tensors without data. A
-    forecast is kept on disk (TTA_CACHE, by default ~/.cache/tta), so that it is there at once the next time.
+    The method runs on placeholder networks that cost nothing. FLOPs and memory are measured on the real networks with tensors that have
+    no data. Forecasts are cached on disk (TTA_CACHE, by default ~/.cache/tta).
     """
     from tta_plugins.cost import forecast_cache
 
@@ -73,11 +73,11 @@ def plan(
         say_json(record)
         return
     _report(record)
-    say(f"Networks that are not loaded count as {dtype}; `tta align` loads bfloat16 on CUDA and float32 elsewhere, unless told.")
+    say(f"Networks that are not loaded count as {dtype}; by default `tta align` loads bfloat16 on CUDA and float32 elsewhere.")
 
 
 def _determining(arguments: Mapping[str, Any]) -> "tuple[list[Path], list[Entry]]":
-    """The files that determine a forecast, and the registered parts that the arguments name."""
+    """The files that a forecast depends on, and the registered parts that the arguments name."""
     from tta_core.plugins.discovery import plugins
 
     named = {str(arguments[part]).partition(":")[0] for part in ("backbone", "method", "reward", "scheduler")} | {*arguments["memory"]}
@@ -88,14 +88,14 @@ def _determining(arguments: Mapping[str, Any]) -> "tuple[list[Path], list[Entry]
 
 
 def _files(path: Path) -> list[Path]:
-    """The file of a part, or the configurations in the folder of a pipeline."""
+    """A part's file, or the configurations in a pipeline's folder."""
     if os.path.isdir(path):
         return [*path.glob("*.json"), *path.glob("*/*.json")]
     return [path] if os.path.isfile(path) else []
 
 
 def _made(arguments: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
-    """The forecast, made now; unless quiet, evaluations are printed before FLOPs and memory are known."""
+    """Compute the forecast. Unless `quiet`, evaluations are printed before FLOPs and memory are known."""
     from tta_core.plugins.discovery import plugins
     from tta_plugins.cli.parts import parts
     from tta_plugins.cli.suggestions import one_of
@@ -135,11 +135,11 @@ def _report(record: Mapping[str, Any]) -> None:
         for name, count in sorted(record["rows"].items())
     ]
     rows.append(["total", "", "", _tera(record["flops"]["total"])])
-    print_table(["pass", "rows", "GFLOP a row", "TFLOP"], rows, numbers=3)
+    print_table(["pass", "rows", "GFLOP per row", "TFLOP"], rows, numbers=3)
     memory = {name: f"{size / 2**20:,.0f}" for name, size in record["memory_bytes"].items()}
     print_table(["memory", "MiB"], [["at most" if name == "total" else name, size] for name, size in memory.items()], numbers=1)
     say(f"{record['evaluations']} evaluations of the denoiser; {record['dominates']}.")
-    say("Allocators, libraries' workspaces and a CUDA context come on top of the memory: some 0.5 GB and a tenth.")
+    say("Allocators, workspaces of libraries and a CUDA context need more memory: about 0.5 GB plus a tenth.")
     for line in record["policies"]:
         say(line)
 

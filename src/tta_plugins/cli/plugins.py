@@ -1,4 +1,4 @@
-"""`tta plugins`: the installed packages that register something."""
+"""`tta plugins`: lists the installed packages that register plugins."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ def list_plugins(
         bool, typer.Option("--json", help="Print a JSON list of {plugin, package, version, status, problems, registers}.")
     ] = False,
 ) -> None:
-    """List the installed plugins with their packages, and what each registers. Nothing of them is imported but the registration."""
+    """List the installed plugins with their packages and the names that each registers. Only their registration is imported."""
     found = diagnosed(load=False)
     if as_json:
         say_json([one.plain() for one in found])
@@ -23,4 +23,4 @@ def list_plugins(
         names = ", ".join(entry.name for entry in one.entries) or "no names"
         say(f"{one.found!s:<{width}}  {names if one.status == 'ok' else one.status}")
     if any(one.status == "broken" for one in found):
-        say("`tta doctor` says why a plugin is broken.", err=True)
+        say("`tta doctor` shows why a plugin is broken.", err=True)

@@ -1,4 +1,4 @@
-"""The progress of a run: a live bar on a terminal, a few plain lines elsewhere, both on standard error."""
+"""Shows the progress of a run on standard error: a live bar on a terminal, a few plain lines elsewhere."""
 
 import math
 import time
@@ -33,7 +33,7 @@ def watched() -> "Iterator[Callable[[Snapshot], None]]":
 
 
 class Bar:
-    """A live bar; until the first snapshot it says that the run is being prepared (loading, encoding, the plain baseline)."""
+    """A live bar. Until the first snapshot it shows "preparing" (loading, encoding, the plain baseline)."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -41,29 +41,29 @@ class Bar:
 
     def __call__(self, snapshot: "Snapshot") -> None:
         """Move the bar to this snapshot."""
-        said = None if snapshot.scores is None else f"reward {_mean(snapshot.scores):.4f}"
-        self._progress.update(self._task, completed=snapshot.index + 1, total=snapshot.total, description=said)
+        text = None if snapshot.scores is None else f"reward {_mean(snapshot.scores):.4f}"
+        self._progress.update(self._task, completed=snapshot.index + 1, total=snapshot.total, description=text)
 
 
 @attrs.define
 class Lines:
-    """A line for each tenth of the run: step, mean reward so far, seconds left at the pace since the first snapshot."""
+    """Prints a line for each tenth of the run: step, mean reward, and seconds left at the speed since the first snapshot."""
 
     _started: float = attrs.field(default=math.nan, init=False)
-    _said: int = attrs.field(default=-1, init=False)
+    _printed: int = attrs.field(default=-1, init=False)
     _reward: str = attrs.field(default="", init=False)
 
     def __call__(self, snapshot: "Snapshot") -> None:
-        """Say something if a tenth of the run has passed since."""
-        if math.isnan(self._started) or snapshot.index == 0:  # a batch that failed begins anew, in halves
+        """Print a line if another tenth of the run is done."""
+        if math.isnan(self._started) or snapshot.index == 0:  # a batch that failed starts again, in halves
             self._started = time.monotonic()
         if snapshot.scores is not None:
             self._reward = f"  reward {_mean(snapshot.scores):.4f}"
         done = snapshot.index + 1
         tenth = done * LINES // snapshot.total
-        if tenth == self._said:
+        if tenth == self._printed:
             return
-        self._said = tenth
+        self._printed = tenth
         passed = time.monotonic() - self._started
         left = f"  {passed * (snapshot.total - done) / (done - 1):.0f} s left" if done > 1 else ""
         say(f"step {done}/{snapshot.total}{self._reward}{left}", err=True)

@@ -1,4 +1,4 @@
-"""Saves a run first, then prints it."""
+"""Runs, saves the result, and then prints it."""
 
 import tempfile
 from collections.abc import Callable
@@ -23,28 +23,35 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Ended:
-    """A run that has ended and was saved: what became of it, in which folder, why it failed if it did, and the command's exit code."""
+    """A run that has ended and was saved.
+
+    Attributes:
+        alignment: its result, or the best so far.
+        folder: where it was saved.
+        failure: the error that ended it, if one did.
+        code: the command's exit code.
+    """
 
     alignment: "Alignment"
     folder: Path
     failure: TTAError | None
     code: int
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Print it, and end with the exit code."""
-        report(self.alignment)
+        print_scores(self.alignment)
         if self.alignment.stopped:
-            say(f"tta: {self.alignment.stopped}; the best so far was kept.", err=True)
+            say(f"tta: {self.alignment.stopped}; the best so far was saved.", err=True)
         if self.failure is not None:
             say(f"tta: {self.failure}", err=True)
         if self.code:
             raise typer.Exit(self.code)
 
 
-def kept(
+def run_and_save(
     run: "Callable[[FilmStrip], Alignment]", backbone: "Backbone", interruption: "Interruption", folder: Path, overwrite: bool
 ) -> Ended:
-    """Run, and save what came of it or was reached, with a film strip. Raises what leaves nothing to save."""
+    """Run, and save the result or the best so far, with a film strip. An error that leaves nothing to save is raised."""
     from tta_plugins.pages.film_strip import FilmStrip
 
     film = FilmStrip()
@@ -61,8 +68,7 @@ def kept(
 
 
 def save(alignment: "Alignment", folder: Path, overwrite: bool) -> tuple[Path, bool]:
-    """Save a run and say where; on a disk that fails, in a temporary folder. Gives the folder, and whether all of it could be saved in
-    the one asked for."""
+    """Save a run and print where; if the folder fails, in a temporary one. Returns the folder, and whether it is the one given."""
     try:
         place, failure = alignment.save(folder, overwrite), None
     except (InputError, SaveError) as error:
@@ -74,7 +80,7 @@ def save(alignment: "Alignment", folder: Path, overwrite: bool) -> tuple[Path, b
 
 
 def _with_strips(alignment: "Alignment", film: "FilmStrip", backbone: "Backbone") -> "Alignment":
-    """The run with its look-aheads for the page; those that cannot be decoded, for lack of memory for instance, cost nothing else."""
+    """The run with its look-aheads for the page. If they cannot be decoded, it prints the reason and goes on without them."""
     from tta_core.values.typing import evolve
 
     try:
@@ -85,7 +91,7 @@ def _with_strips(alignment: "Alignment", film: "FilmStrip", backbone: "Backbone"
 
 
 def _page(alignment: "Alignment", folder: Path) -> str:
-    """Write report.html beside the results, and say so; a page that cannot be made costs nothing else."""
+    """Write report.html next to the results; returns text that says so. If it cannot be written, it prints the reason and goes on."""
     try:
         alignment.report(folder / PAGE)
     except Exception as error:  # a plugin's page may fail in any way
@@ -94,8 +100,8 @@ def _page(alignment: "Alignment", folder: Path) -> str:
     return f", with {PAGE}"
 
 
-def report(alignment: "Alignment") -> None:
-    """Print a table of the scores, and what the run cost."""
+def print_scores(alignment: "Alignment") -> None:
+    """Print a table of the scores, and the cost of the run."""
     unit = alignment.scores.unit
     rows = [[prompt, unit, *numbers] for prompt, *numbers in alignment.table()]
     if len(rows) > 1 and alignment.baseline is not None:

@@ -1,4 +1,4 @@
-"""`tta score`: images on disk, by one reward or several."""
+"""`tta score`: scores images on disk with one or several rewards."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,21 +17,25 @@ if TYPE_CHECKING:
 def score(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     reward: Annotated[list[str], typer.Option("--reward", "-r", help="A reward's name; repeat it for several.")],
-    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="One for all images, or repeat it: one for each.")] = None,
-    prompts_file: Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help="Prompts, as for align; see below.")] = None,
-    column: Annotated[str | None, typer.Option(help="Of --prompts: the column of prompts.", show_default="prompt")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images of one size that are scored at once.")] = 8,
-    device: Annotated[str, typer.Option(help="Where the rewards' networks run: cpu, cuda, cuda:1.")] = "cpu",
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", "-p", help="One prompt for all images, or repeat it: one for each.")
+    ] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="A file of prompts, as for align; see below.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The column of --prompts with the prompts.", show_default="prompt")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="How many images of the same size are scored at once.")] = 8,
+    device: Annotated[str, typer.Option(help="The device of the rewards' networks: cpu, cuda, cuda:1.")] = "cpu",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="REWARD.FIELD=VALUE", help="A setting of a reward, such as clip.scale=logit.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: units, and a row for each image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the units, and a row for each image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line for each image.")] = False,
 ) -> None:
     """Score images; higher is always better.
 
-    A file of prompts gives one for each image, in order; a column "image" in it names the image that each belongs to. Rewards that do not
-    read the prompt need none. An image that cannot be scored gets a row with its error, and the command ends with exit code 1.
+    A file of prompts has one prompt for each image, in order, or a column "image" with the image of each prompt. Rewards that do not read
+    the prompt need none. An image that cannot be scored gets a row with its error, and the exit code is then 1.
     """
     from tta_core.protocols.reward import card_of
     from tta_plugins.cli.scored_images import files_of, paired, scored
@@ -40,12 +44,12 @@ def score(
     given = [*(prompt or []), *(read_prompts(prompts_file, column) if prompts_file else [])]
     if not given and any(card_of(model).reads_prompt for model in rewards.values()):
         readers = [name for name, model in rewards.items() if card_of(model).reads_prompt]
-        raise InputError(f"There is no prompt, but {', '.join(readers)} reads it. Give --prompt or --prompts.")
+        raise InputError(f"{', '.join(readers)} needs a prompt. Give --prompt or --prompts.")
     rows = scored(paired(files_of(images), given), rewards, batch, device)
     _report(rows, {name: card_of(model).unit for name, model in rewards.items()}, as_json, as_csv)
     failed = sum(bool(row.error) for row in rows)
     if failed:
-        say(f"tta: {failed} of {len(rows)} images could not be scored; the rows say why.", err=True)
+        say(f"tta: {failed} of {len(rows)} images could not be scored; their rows have the reasons.", err=True)
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Scores images on disk with their prompts, in batches; an image that fails does not affect the others."""
+"""Scores images on disk with their prompts, in batches. An image that fails does not affect the others."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ TENTHS = 10
 
 @attrs.frozen
 class Row:
-    """One image: its prompt, its score by each reward's name, or why there is none."""
+    """One image with its prompt and its scores by reward, or the error that prevented them."""
 
     image: str
     prompt: str
@@ -31,7 +31,7 @@ class Row:
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
-    """The files, a folder as the image files directly in it, numbers in their names in order. Raises `InputError` for an empty folder."""
+    """The files. A folder is replaced by the images directly in it, sorted by the numbers in their names; `InputError` if it has none."""
     from PIL.Image import registered_extensions
 
     files: list[Path] = []
@@ -47,25 +47,30 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def paired(files: Sequence[Path], prompts: Sequence[str]) -> list[tuple[Path, str]]:
-    """Each file with its prompt: one for all, one each in order, or by the fact "image", a path or a file's name.
+    """Each file with its prompt: the same for all, one each in order, or matched by the fact "image", a path or a file's name.
 
-    Raises `InputError` if they do not match.
+    Raises `InputError` if files and prompts do not match.
     """
     if prompts and all("image" in facts_of(prompt) for prompt in prompts):
         named = {str(facts_of(prompt)["image"]): prompt for prompt in prompts}
-        found = {file: named.get(str(file), named.get(file.name)) for file in files}
-        lacking = [file for file, prompt in found.items() if prompt is None]
+        matched = {file: named.get(str(file), named.get(file.name)) for file in files}
+        lacking = [file for file, prompt in matched.items() if prompt is None]
         if lacking:
-            raise InputError(f'{len(lacking)} of {len(files)} images are in no "image" cell of the prompts, the first {lacking[0]}.')
-        return [(file, prompt) for file, prompt in found.items() if prompt is not None]
+            raise InputError(
+                f'{len(lacking)} of {len(files)} images are missing from the column "image" of the prompts; the first is {lacking[0]}. '
+                "Add a row for each, or leave those images out."
+            )
+        return [(file, prompt) for file, prompt in matched.items() if prompt is not None]
     if len(prompts) not in (0, 1, len(files)):
-        raise InputError(f'{len(prompts)} prompts for {len(files)} images. Give one for all, one for each, or a column "image".')
+        raise InputError(
+            f'There are {len(prompts)} prompts for {len(files)} images. Give one for all, one for each, or a file with a column "image".'
+        )
     texts = list(prompts) if len(prompts) == len(files) else [prompts[0] if prompts else ""] * len(files)
     return list(zip(files, texts, strict=True))
 
 
 def scored(pairs: Sequence[tuple[Path, str]], rewards: Mapping[str, Reward], batch: int, device: str) -> list[Row]:
-    """A row for each pair, in order; progress on standard error where there are many. Raises `InputError` for a fact that is lacking."""
+    """A row for each pair, in order. Progress goes to standard error if there are many. Raises `InputError` if a fact is missing."""
     for reward in rewards.values():
         require_facts(reward, [prompt for _, prompt in pairs])
     networks = [network for reward in rewards.values() for network in networks_of(reward).values()]
@@ -80,7 +85,7 @@ def scored(pairs: Sequence[tuple[Path, str]], rewards: Mapping[str, Reward], bat
 
 
 def _chunk(pairs: Sequence[tuple[Path, str]], rewards: Mapping[str, Reward]) -> Iterator[Row]:
-    """Neighbours of one size are scored together; where that fails, one by one."""
+    """Score neighbours of the same size together; if that fails, one by one."""
     read = [(path, prompt, _read(path)) for path, prompt in pairs]
     for shape, group in groupby(read, key=lambda item: item[2].shape if isinstance(item[2], Tensor) else None):
         together = list(group)

@@ -13,7 +13,7 @@ from tta_core.plugins.presets import changes, class_of
 
 @attrs.frozen
 class Setting:
-    """One field of a plugin. `default` is its repr; empty where a value must be given."""
+    """One field of a plugin. `default` is the default's repr; empty if a value must be given."""
 
     name: str
     annotation: Any
@@ -21,12 +21,12 @@ class Setting:
 
     @property
     def type(self) -> str:
-        """The annotation as one would write it."""
+        """The annotation as source code."""
         return "" if self.annotation is inspect.Parameter.empty else inspect.formatannotation(self.annotation)
 
     @property
     def value(self) -> Any:
-        """The default itself where its repr is a literal; else the repr."""
+        """The default itself if its repr is a literal; else the repr."""
         try:
             return ast.literal_eval(self.default)
         except (ValueError, SyntaxError):
@@ -34,8 +34,10 @@ class Setting:
 
 
 def settings_of(target: Any) -> dict[str, Setting]:
-    """The settings by name: fields of an attrs class, parameters of any other class. A preset has its class's, with other defaults; a
-    plain function is used as it is and has none."""
+    """The settings by name: fields of an attrs class, parameters of any other class. A preset has those of its class, with other defaults.
+
+    A plain function has none.
+    """
     cls = class_of(target)
     if cls is None:
         return {}
@@ -67,5 +69,5 @@ def _default(cls: type, field: "attrs.Attribute[Any]") -> str:
     plain = {each.name: each.default for each in attrs.fields(cls) if not isinstance(each.default, attrs.Factory)}  # type: ignore[arg-type]
     try:
         return repr(default.factory(SimpleNamespace(**plain)))
-    except Exception:  # it asks for what no default tells
-        return f"made by {cls.__name__}"
+    except Exception:  # it needs a field without a default
+        return f"computed by {cls.__name__}"

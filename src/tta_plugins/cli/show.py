@@ -1,4 +1,4 @@
-"""`tta show`: one name, with its settings, its unit, its source and what to cite."""
+"""`tta show`: shows a name's settings, unit, source and citation."""
 
 import inspect
 from typing import Annotated
@@ -15,15 +15,15 @@ from tta_plugins.cli.suggestions import one_of
 
 def show(
     name: Annotated[str, typer.Argument(help="A name from `tta list`.")],
-    load: Annotated[bool, typer.Option("--load", help="Make one with its defaults and show its card; a reward loads its weights.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Build it with its defaults and show its card; a reward loads its weights.")] = False,
 ) -> None:
-    """Show one name: settings, unit, source, citation."""
+    """Show a name's settings, unit, source and citation."""
     for entry in found(name):
         _show(entry, load)
 
 
 def found(name: str) -> list[Entry]:
-    """The entries of that name, of any kind. Raises `UnknownNameError` with the nearest names."""
+    """The entries with this name, of any kind. Raises `UnknownNameError` with the nearest names."""
     registry = plugins().registry
     known = [entry for kind in KINDS for entry in registry.entries(kind)]
     try:
@@ -52,6 +52,6 @@ def _show(entry: Entry, load: bool) -> None:
             if value not in ("", None) and field != "citation":
                 say(f"  {field}: {value}")
     elif card_is_computed(target):
-        say(f"Its card depends on its settings: `tta show {entry.name} --load` makes one and shows it.")
+        say(f"Its card depends on its settings: `tta show {entry.name} --load` loads it and shows the card.")
     citation = citation_of(target)
-    say(f"Cite:\n{citation}" if citation else "It names nothing to cite.")
+    say(f"Cite:\n{citation}" if citation else "It has no citation.")

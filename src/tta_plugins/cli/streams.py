@@ -1,4 +1,4 @@
-"""Standard output and error that never fail: output that cannot be written (full disk, closed pipe) is dropped and noted."""
+"""Makes writing to standard output and error never fail: output that cannot be written (full disk, closed pipe) is dropped."""
 
 import errno
 import io
@@ -8,15 +8,15 @@ from typing import Any
 
 
 class Unfailing(io.RawIOBase):
-    """A raw stream whose writes succeed; `failure` is the first error that one met."""
+    """A raw stream whose writes always succeed. `failure` is the first error."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream  # kept: what is beneath is closed with it
+        self._stream = stream  # a reference, since the underlying file is closed with it
         self._raw = getattr(stream.buffer, "raw", stream.buffer)  # under `python -u` there is no buffer in between
         self.failure: OSError | None = None
 
     def write(self, data: Any) -> Any:
-        """Write, or drop."""
+        """Write the data, or drop them."""
         if self.failure is None:
             try:
                 return self._raw.write(data)
@@ -25,7 +25,7 @@ class Unfailing(io.RawIOBase):
         return len(data)
 
     def fileno(self) -> int:
-        """The descriptor beneath."""
+        """The underlying file descriptor."""
         return int(self._raw.fileno())
 
     def isatty(self) -> bool:
@@ -38,7 +38,7 @@ class Unfailing(io.RawIOBase):
 
 
 def protect() -> None:
-    """Make the process's output streams unfailing. A closed one is opened on the null device, so that no file can take its number."""
+    """Make the process's output streams unfailing. Closed ones are opened on the null device, so that no file gets their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -52,7 +52,7 @@ def protect() -> None:
 
 
 def lost(stream: Any) -> str:
-    """Why what was printed there did not arrive; empty if it did, or if its reader has left, as `head` does."""
+    """Why output to the stream was lost; empty if none was, or if its reader has stopped reading, as `head` does."""
     stream.flush()
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     failure = raw.failure if isinstance(raw, Unfailing) else None

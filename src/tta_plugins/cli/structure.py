@@ -1,4 +1,4 @@
-"""From text on the command line to a plugin with these settings, each value checked against its field's type."""
+"""Builds a plugin with settings from the command line, and checks each value against its field's type."""
 
 import dataclasses
 import inspect
@@ -21,12 +21,12 @@ from tta_plugins.cli.suggestions import one_of
 
 
 def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
-    """What the name stands for, made with these settings. Raises `InputError` for a value that its field does not take."""
+    """The registered object, built with these settings. Raises `InputError` for a value that does not fit its field."""
     target = entry.load()
     settings = settings_of(target)
     name, origin = entry.name, f"{entry.name} (from {entry.plugin})"
     if chosen and not settings:
-        raise InputError(f"{origin} has no settings, so --set {', '.join(chosen)} cannot be used with it.")
+        raise InputError(f"{origin} has no settings. Leave out --set {', '.join(chosen)}.")
     values = {}
     for field, text in chosen.items():
         setting = settings[one_of(field, settings, f"setting of {origin}")]
@@ -34,17 +34,17 @@ def construct(entry: Entry, chosen: Mapping[str, str]) -> object:
             values[field] = _fitting(value_of(text, _classes(target, setting.annotation)), text, setting.annotation)
         except TypeError as error:
             raise InputError(
-                f"{field} of {origin} is {setting.type or 'any'}, but {text!r} was given. Its default is "
-                f"{setting.default or 'none: it must be given'}; `tta show {name}` lists its settings."
+                f"{field} of {origin} must be {setting.type or 'any'}, but is {text!r}. Its default is "
+                f"{setting.default or 'none: it must be given'}. `tta show {name}` lists its settings."
             ) from error
     missing = [field for field, setting in settings.items() if not setting.default and field not in values]
     if missing:
-        raise InputError(f"{origin} cannot be made without {', '.join(missing)}: give each with --set.")
+        raise InputError(f"{origin} needs {', '.join(missing)}. Give each with --set.")
     return target if class_of(target) is None else _made(target, values, origin)
 
 
 def examples(target: object, annotation: Any) -> list[str]:
-    """What may be written for a field of this type: each value class that needs no argument, as its `repr`."""
+    """Examples for a field of this type: the `repr` of each value class that needs no argument."""
     made = []
     for cls in _classes(target, annotation).values():
         try:
@@ -62,11 +62,13 @@ def _made(target: object, values: Mapping[str, object], origin: str) -> object:
         raise
     except Exception as error:
         given = ", ".join(f"{field}={value!r}" for field, value in values.items())
-        raise InputError(f"{origin} cannot be made with {given or 'its defaults'}: {type(error).__name__}: {error}.") from error
+        raise InputError(
+            f"{origin} cannot be built with {given or 'its defaults'}: {type(error).__name__}: {error}. Give other settings with --set."
+        ) from error
 
 
 def _fitting(value: object, text: str, annotation: Any) -> object:
-    """The value as its field takes it: a whole number as a `float`, a list as a tuple, any text as a path. Raises `TypeError`."""
+    """The value converted for its field: an integer to `float`, a list to a tuple, a text to a path. Raises `TypeError`."""
     return next(form for form in _forms(value, text, annotation) if _fits(form, annotation))
 
 
@@ -85,7 +87,7 @@ def _forms(value: object, text: str, annotation: Any) -> Iterator[object]:
 
 
 def _fits(value: object, annotation: Any) -> bool:
-    """Whether a field of this type takes the value. A boolean is no number; what nothing is known of, its class checks itself."""
+    """Whether the value fits a field of this type. A boolean is not a number. If nothing is known of the type, its class checks."""
     if annotation in (inspect.Parameter.empty, Any, object):
         return True
     try:
@@ -97,8 +99,8 @@ def _fits(value: object, annotation: Any) -> bool:
 
 
 def _classes(target: object, annotation: Any) -> dict[str, type]:
-    """The value classes that may be written: those beside the field's own type (schedules beside `Schedule`), and the plugin's own,
-    wherever in its package its module has them from."""
+    """The value classes that can be given: those of the type's module (for `Schedule`, all schedules) and those of the plugin's package
+    that its module imports."""
     homes = {getattr(thing, "__module__", None) for thing in (target, annotation, *typing.get_args(annotation))}
     package = str(getattr(target, "__module__", "")).partition(".")[0]
     known = [value for home in homes if home in sys.modules for value in vars(sys.modules[home]).values()]

@@ -7,7 +7,7 @@ from tta_core.plugins.registry import nearest
 
 
 def one_of(text: str, known: Iterable[str], what: str) -> str:
-    """The text, if it is known. Raises `UnknownNameError`: what it should name, and what comes near."""
+    """The text, if it is known. Raises `UnknownNameError` with similar names; `what` says what the text should name."""
     known = list(known)
     if text in known:
         return text

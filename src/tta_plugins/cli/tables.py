@@ -1,14 +1,14 @@
-"""Tables for people; scripts use --json or run.json."""
+"""Prints tables for people. Scripts use --json or run.json."""
 
 from collections.abc import Sequence
 
 from tta_plugins.cli.output import printable
 
-UNWATCHED_WIDTH = 160
+FILE_WIDTH = 160
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> None:
-    """Print rows under headings; the last `numbers` columns are aligned right. Long texts are folded, never cut."""
+    """Print rows under headings. The last `numbers` columns are aligned right. Long texts are wrapped, never cut."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -22,5 +22,5 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers:
         table.add_row(*(Text(printable(cell, kept="")) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = UNWATCHED_WIDTH
+        console.width = FILE_WIDTH
     console.print(table)

@@ -1,4 +1,4 @@
-"""The number of torch's threads on a CPU: for a small network, several threads cost more than they gain."""
+"""Chooses the number of torch's threads on a CPU: with several threads, small networks are slower."""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def fit_threads(networks: Iterable[nn.Module], device: torch.device) -> None:
-    """Use one thread if all networks are small and on the CPU; else torch's choice, and the user's in any case."""
+    """Use one thread if all networks are small and on the CPU. The user's environment variables take precedence."""
     if device.type != "cpu" or any(os.environ.get(variable) for variable in CHOSEN_BY_USER):
         return
     if all(sum(parameter.numel() for parameter in network.parameters()) < SMALL for network in networks):

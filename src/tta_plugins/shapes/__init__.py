@@ -1,4 +1,4 @@
-"""The embedded model: a small Stable Diffusion that draws coloured shapes, a CLIP trained on them, and two held-out scores."""
+"""The embedded model: a small Stable Diffusion for coloured shapes, a CLIP trained on them, and two held-out scores."""
 
 from tta_core.plugins.hookspecs import Register, hookimpl
 
@@ -11,8 +11,12 @@ def tta_register_backbones(register: Register) -> None:
 
 @hookimpl
 def tta_register_rewards(register: Register) -> None:
-    """The embedded model's own CLIP; with `backbone="shapes"` the name `clip` means this one."""
+    """The embedded model's CLIP, which the name `clip` means with `backbone="shapes"`, and three more scores."""
     register("shapes-clip", "tta_plugins.shapes.registered:ShapesCLIP", "agreement of shapes and caption, by the embedded CLIP")
-    register("shapes-judge", "tta_plugins.shapes.registered:ShapesJudge", "probability that exactly the things asked for are there")
-    register("shapes-oracle", "tta_plugins.shapes.registered:ShapesOracle", "share of the caption that a program finds in the image")
-    register("shapes-strict", "tta_plugins.shapes.registered:ShapesStrict", "1 where a program finds all of the caption and nothing else")
+    register(
+        "shapes-judge", "tta_plugins.shapes.registered:ShapesJudge", "probability that the image has exactly the things of the caption"
+    )
+    register("shapes-oracle", "tta_plugins.shapes.registered:ShapesOracle", "fraction of the caption that a program finds in the image")
+    register(
+        "shapes-strict", "tta_plugins.shapes.registered:ShapesStrict", "1 if a program finds everything in the caption and nothing else"
+    )

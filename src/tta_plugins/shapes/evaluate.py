@@ -18,13 +18,13 @@ from tta_plugins.shapes.scenes import draw_pairs
 
 
 def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, sheet: Path | None) -> None:
-    """Measures the weights in a folder; `sheet` receives the first 64 images of each kind of caption."""
+    """Measure the weights in a folder. The first 64 images of each kind of caption are saved under the name `sheet`."""
     verify(weights)
     pipeline = StableDiffusionPipeline.from_pretrained(weights / "pipeline")
     clip = CLIPModel.from_pretrained(weights / "clip").eval()
     tokenizer = CLIPTokenizer.from_pretrained(weights / "clip")
     judge = read_judge(weights / "judge")
-    print(f"{weights}: {count} images a row, {steps} steps, guidance {guidance}, seed {seed}", flush=True)
+    print(f"{weights}: {count} images per row, {steps} steps, guidance {guidance}, seed {seed}", flush=True)
     for figure in metrics.judge_figures(judge, lambda images: _through(pipeline.vae, images), 1000, seed):
         print(figure, flush=True)
     images = render(draw_pairs(random.Random(seed), 256)[1])
@@ -52,7 +52,7 @@ def evaluate(weights: Path, count: int, seed: int, steps: int, guidance: float, 
 
 
 def save_sheet(images: Tensor, file: Path, across: int = 16, zoom: int = 2) -> None:
-    """Images in rows, enlarged by repeating pixels."""
+    """Save images in rows, enlarged by repeating pixels."""
     rows = [torch.cat(list(row), 2) for row in images.split(across)]
     rows = [torch.nn.functional.pad(row, (0, rows[0].shape[2] - row.shape[2]), value=1.0) for row in rows]
     whole = torch.cat(rows, 1).mul(255).round().byte().permute(1, 2, 0).numpy()

@@ -1,7 +1,7 @@
-"""Tells a text encoder that was really loaded from one with random weights.
+"""Checks that a text encoder was loaded, and does not have random weights.
 
-Versions of transformers disagree on the names of CLIPTextModel's weights; one that does not find them only warns and
-goes on with random ones. The stored numbers are what the encoder gives for one fixed prompt.
+Versions of transformers disagree on the names of CLIPTextModel's weights. A version that does not find them only warns and
+continues with random ones. The stored numbers are the encoder's output for one fixed prompt.
 """
 
 import json
@@ -15,7 +15,7 @@ from tta_plugins.shapes.load import WEIGHTS
 
 PROMPT = "a red circle left of a blue square on a white background"
 FILE = "fingerprint.json"
-TOLERANCE = 0.02  # half precision and other kernels move these numbers, of size 1, by less
+TOLERANCE = 0.02  # half precision and other kernels change these numbers, of size 1, by less
 
 
 def measure(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> list[float]:
@@ -26,11 +26,11 @@ def measure(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> list[float
 
 
 def check(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, weights: Path = WEIGHTS) -> None:
-    """Raises `LoadError` unless the encoder gives the stored numbers."""
+    """Check the encoder's output. Raises `LoadError` if it differs from the stored numbers."""
     expected = json.loads((weights / FILE).read_text(encoding="utf-8"))["values"]
-    found = measure(text_encoder, tokenizer)
-    if max(abs(a - b) for a, b in zip(expected, found, strict=True)) > TOLERANCE:
+    measured = measure(text_encoder, tokenizer)
+    if max(abs(a - b) for a, b in zip(expected, measured, strict=True)) > TOLERANCE:
         raise LoadError(
-            f"The text encoder gives {found} for {PROMPT!r}, but was trained to give {expected}. This transformers "
-            "did not find the weights under the names it expects and left random ones; use transformers 4.44 or later."
+            f"The text encoder gives {measured} for {PROMPT!r}, but was trained to give {expected}. This version of transformers "
+            "did not find the weights under the names that it expects and used random ones. Use transformers 4.44 or later."
         )

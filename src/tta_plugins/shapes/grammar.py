@@ -1,8 +1,8 @@
-"""The captions of the embedded model: what a caption can ask for, and which captions exist.
+"""The captions of the embedded model.
 
-A caption names one or two coloured shapes, perhaps how they stand to each other, perhaps the background:
-`a red circle left of a blue square on a white background`. There are 6,192 captions of 22 words; about one two-object
-caption in ten is held out, so that "an unseen caption" means something.
+A caption names one or two coloured shapes, the relation of two, and optionally the background: `a red circle left of a blue
+square on a white background`. There are 6,192 captions of 22 words. About one two-object caption in ten is held out of training,
+to measure unseen captions.
 """
 
 import itertools
@@ -21,7 +21,7 @@ WORDS = tuple(sorted({"a", "an", "on", "background", *COLOURS, *SHAPES, *BACKGRO
 
 @frozen
 class Thing:
-    """One coloured shape, as words name it."""
+    """One coloured shape, by its words."""
 
     colour: str = field(validator=validators.in_(COLOURS))
     shape: str = field(validator=validators.in_(SHAPES))
@@ -33,9 +33,9 @@ class Thing:
 
 @frozen
 class Caption:
-    """What is asked for; `str(caption)` is the text a model reads, `parse` its inverse.
+    """The meaning of a caption. `str(caption)` is the text that a model reads, and `parse` is its inverse.
 
-    `relation` is None exactly when there is one thing; `background` is None where the caption leaves it open.
+    `relation` is None exactly if there is one thing. `background` is None if the caption names none.
     """
 
     things: tuple[Thing, ...] = field(validator=validators.and_(validators.min_len(1), validators.max_len(2)))
@@ -44,9 +44,11 @@ class Caption:
 
     def __attrs_post_init__(self) -> None:
         if (self.relation is None) != (len(self.things) == 1):
-            raise ValueError(f"A caption of {len(self.things)} thing(s) cannot have the relation {self.relation!r}.")
+            raise ValueError(
+                f"A caption of {len(self.things)} thing(s) cannot have the relation {self.relation!r}: only two things have one."
+            )
         if len(set(self.things)) < len(self.things):
-            raise ValueError(f"A caption cannot ask for {self.things[0]} twice: the two could not be told apart.")
+            raise ValueError(f"A caption cannot name {self.things[0]} twice, since the two could not be distinguished. Name two things.")
 
     def __str__(self) -> str:
         text = f" {self.relation} ".join(str(thing) for thing in self.things)
@@ -54,7 +56,7 @@ class Caption:
 
     @property
     def held_out(self) -> bool:
-        """True for the tenth of the two-object captions that no training stage sees."""
+        """Whether it is one of the tenth of the two-object captions that are not trained on."""
         return len(self.things) == 2 and zlib.crc32(str(self).encode()) % 10 == 0
 
 
@@ -63,7 +65,7 @@ _CAPTION = re.compile(rf"{_THING}(?: ({'|'.join(RELATIONS)}) {_THING})?(?: on an
 
 
 def parse(text: str) -> Caption:
-    """The caption that `text` spells; ValueError where it is not a sentence of this language."""
+    """The caption that `text` states. Raises `ValueError` if it is not a sentence of this language."""
     match = _CAPTION.fullmatch(" ".join(text.lower().split()))
     if match is None:
         raise ValueError(
@@ -85,19 +87,19 @@ def every_caption() -> list[Caption]:
 
 
 def draw_caption(rng: random.Random, things: int) -> Caption:
-    """A caption of the training distribution with that many things: the background named in 70 %, none held out."""
+    """A random caption of the training distribution with this many things; 70 % name the background, and none is held out."""
     while True:
-        drawn = rng.sample([Thing(colour, shape) for colour in COLOURS for shape in SHAPES], things)
+        sampled = rng.sample([Thing(colour, shape) for colour in COLOURS for shape in SHAPES], things)
         relation = rng.choice(RELATIONS) if things == 2 else None
-        caption = Caption(tuple(drawn), relation, rng.choice(BACKGROUNDS) if rng.random() < 0.7 else None)
+        caption = Caption(tuple(sampled), relation, rng.choice(BACKGROUNDS) if rng.random() < 0.7 else None)
         if not caption.held_out:
             return caption
 
 
 def change_one_word(rng: random.Random, caption: Caption, what: str) -> Caption | None:
-    """A caption that differs in one word of the kind `what` (colour, shape, relation, background); None if it has none.
+    """A caption that differs in one word of the kind `what`: colour, shape, relation or background. None if it has no such word.
 
-    A changed relation is its opposite or one of the other axis, never "and", which is true of every arrangement.
+    A relation changes to its opposite or to one along the other axis, never to "and", which every arrangement satisfies.
     """
     if what == "background":
         others = [ground for ground in BACKGROUNDS if ground != caption.background]

@@ -1,6 +1,6 @@
 """The judge: a small convnet that names the coloured shapes in an image.
 
-Its architecture and labels differ from the reward's, so that an image that deceives the reward need not deceive it.
+Its architecture and labels differ from the reward's, so that it can detect images that exploit the reward.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ THINGS = tuple(Thing(colour, shape) for colour in COLOURS for shape in SHAPES)
 
 
 class JudgeNet(nn.Module):
-    """Images [b 3 64 64] in [0, 1] to logits [b 18], one for each coloured shape. It learns nothing without BatchNorm."""
+    """Maps images [b 3 64 64] in [0, 1] to logits [b 18], one for each coloured shape. Without BatchNorm it does not learn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,33 +31,33 @@ class JudgeNet(nn.Module):
         self.heads = nn.Linear(2 * 96, len(THINGS))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits that each thing is there."""
+        """The logits that each thing is in the image."""
         features = self.features(images * 2 - 1)
         return self.heads(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
 
 
 @frozen
 class Judge:
-    """A reward-like callable: the probability that exactly the things asked for are in the image; [0, 1], higher is better.
+    """A callable like a reward: the probability in [0, 1] that the image has exactly the caption's things; higher is better.
 
-    It does not look at relations or backgrounds. Prompts must be sentences of the shapes language.
+    It ignores relations and backgrounds. Prompts must be sentences of the shapes language.
     """
 
     network: JudgeNet
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Scores [b]."""
-        wanted = presence([parse(prompt) for prompt in prompts]).to(images.device)
-        return (-functional.binary_cross_entropy_with_logits(self.network(images), wanted, reduction="none").sum(1)).exp()
+        named = presence([parse(prompt) for prompt in prompts]).to(images.device)
+        return (-functional.binary_cross_entropy_with_logits(self.network(images), named, reduction="none").sum(1)).exp()
 
 
 def presence(captions: Sequence[Caption]) -> Tensor:
-    """[n 18], 1 where the caption names the thing."""
+    """[n 18]: 1 for each thing that the caption names, else 0."""
     return torch.tensor([[float(thing in caption.things) for thing in THINGS] for caption in captions])
 
 
 def read_judge(folder: Path) -> Judge:
-    """The judge whose weights lie in a folder, on the CPU."""
+    """The judge with the weights in a folder, on the CPU."""
     network = JudgeNet()
     state = load_file(folder / "model.safetensors")
     network.load_state_dict({key: value.float() for key, value in state.items()})

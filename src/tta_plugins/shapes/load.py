@@ -1,4 +1,4 @@
-"""Finds the weights. Every file is checked against its SHA-256 before its folder is used."""
+"""Finds the weights, and checks every file against its SHA-256 before its folder is used."""
 
 import functools
 import hashlib
@@ -12,23 +12,23 @@ SUMS = "SHA256SUMS"
 
 
 def pipeline_folder() -> Path:
-    """The folder that `StableDiffusionPipeline.from_pretrained` reads: draws 64 px images of coloured shapes."""
+    """The folder for `StableDiffusionPipeline.from_pretrained`, a model of 64 px images of coloured shapes."""
     return _checked(WEIGHTS) / "pipeline"
 
 
 def clip_folder() -> Path:
-    """The folder that `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained` read: the reward."""
+    """The folder for `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained`, the reward."""
     return _checked(WEIGHTS) / "clip"
 
 
 @functools.cache
 def judge() -> Judge:
-    """The convnet judge, on the CPU: `judge()(images, prompts)` is the probability that exactly these things are there."""
+    """The convnet judge, on the CPU: `judge()(images, prompts)` is the probability that an image has exactly its caption's things."""
     return read_judge(_checked(WEIGHTS) / "judge")
 
 
 def verify(folder: Path) -> None:
-    """Raises `LoadError`, naming the file, unless every file listed in the folder's SHA256SUMS is as it was."""
+    """Check every file in the folder's SHA256SUMS. Raises `LoadError` with the file's name if one is missing or was changed."""
     sums = folder / SUMS
     if not sums.is_file():
         raise LoadError(f"{sums} is missing, so the embedded model cannot be checked. Reinstall tta-align.")
@@ -40,7 +40,7 @@ def verify(folder: Path) -> None:
         if digest(file) != expected:
             raise LoadError(
                 f"{file} ({file.stat().st_size} bytes) is truncated or was changed: its SHA-256 is not the one in "
-                f"{SUMS}. Reinstall tta-align, or run `python -m tta_plugins.shapes.train` to make weights of your own."
+                f"{SUMS}. Reinstall tta-align, or run `python -m tta_plugins.shapes.train` to train new weights."
             )
 
 

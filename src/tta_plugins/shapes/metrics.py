@@ -1,4 +1,4 @@
-"""The figures by which weights are chosen and published, each a count out of a total."""
+"""The figures by which weights are selected and published. Each is a count out of a total."""
 
 import math
 import random
@@ -26,7 +26,7 @@ BATCH = 64
 
 @frozen
 class Figure:
-    """How many of how many."""
+    """A named count out of a total."""
 
     name: str
     right: int
@@ -34,7 +34,7 @@ class Figure:
 
     @property
     def share(self) -> float:
-        """In [0, 1]."""
+        """The fraction, in [0, 1]."""
         return self.right / self.total
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Figure:
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """The 95 % score interval of a share."""
+    """The 95 % score interval of a fraction."""
     z, share = 1.96, right / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
@@ -51,7 +51,7 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 def captions_of(kind: str, count: int, seed: int) -> list[Caption]:
-    """Captions with "one" thing, with "two", or with two that training never saw ("unseen")."""
+    """Captions with "one" thing, with "two", or held-out captions with two ("unseen")."""
     rng = random.Random(seed)
     if kind == "unseen":
         return rng.sample([caption for caption in every_caption() if caption.held_out], count)
@@ -65,7 +65,7 @@ def sample(
     steps: int = STEPS,
     guidance: float = GUIDANCE,
 ) -> Tensor:
-    """Images [n 3 64 64] in [0, 1]; each prompt has a generator of its own, so that the batch does not matter."""
+    """Images [n 3 64 64] in [0, 1]. Each prompt has its own generator, so that the batch size does not change its image."""
     pipeline.set_progress_bar_config(disable=True)
     images = []
     for start in range(0, len(prompts), BATCH):
@@ -83,7 +83,7 @@ def sample(
 
 
 def drawing_figures(images: Tensor, captions: list[Caption], name: str) -> list[Figure]:
-    """What the oracle says of images drawn for captions."""
+    """The oracle's figures for images that were sampled for captions."""
     total = len(captions)
     readings = [oracle.read(image) for image in images]
     pairs = list(zip(readings, captions, strict=True))
@@ -112,7 +112,7 @@ def drawing_figures(images: Tensor, captions: list[Caption], name: str) -> list[
 
 
 def reward_figures(clip: CLIPModel, tokenizer: CLIPTokenizer, count: int, seed: int) -> list[Figure]:
-    """On fresh renders: is the true caption preferred to one with one changed word?"""
+    """How often the reward prefers the true caption of a new render to one with one changed word."""
     rng = random.Random(seed)
     figures = []
     for what in ("colour", "shape", "relation", "background"):
@@ -132,14 +132,14 @@ def reward_figures(clip: CLIPModel, tokenizer: CLIPTokenizer, count: int, seed: 
 def clip_scores(clip: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, prompts: list[str]) -> Tensor:
     """Cosines [b] of images in [0, 1] with their prompts."""
     tokens = tokenizer(prompts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
-    seen = clip.visual_projection(clip.vision_model(pixel_values=images * 2 - 1).pooler_output)
-    told = clip.text_projection(clip.text_model(input_ids=tokens.input_ids).pooler_output)
-    return functional.cosine_similarity(seen, told)
+    of_images = clip.visual_projection(clip.vision_model(pixel_values=images * 2 - 1).pooler_output)
+    of_texts = clip.text_projection(clip.text_model(input_ids=tokens.input_ids).pooler_output)
+    return functional.cosine_similarity(of_images, of_texts)
 
 
 @torch.no_grad()
 def judge_figures(judge: Judge, reconstruct: Callable[[Tensor], Tensor], count: int, seed: int) -> list[Figure]:
-    """Oracle and judge on fresh renders, and the oracle on the autoencoder's copies of them."""
+    """Figures of the oracle and the judge on new renders, and of the oracle on the autoencoder's reconstructions."""
     captions, scenes = draw_pairs(random.Random(seed), count)
     images = render(scenes, SIZE)
     exact = ((judge.network(images) > 0) == (presence(captions) > 0)).all(1)

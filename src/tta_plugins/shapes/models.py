@@ -1,4 +1,4 @@
-"""The sizes of the networks; everything else about them is diffusers' and transformers' own."""
+"""The sizes of the networks, which are classes of diffusers and transformers."""
 
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import (
@@ -19,7 +19,7 @@ TEXT_WIDTH = 128
 
 
 def vae() -> AutoencoderTiny:
-    """64 px to 8 x 8 x 8 latents of about unit variance; eight channels, because four stall at 20 dB."""
+    """The autoencoder: 64 px to 8 x 8 x 8 latents of about unit variance. With four channels it stays at 20 dB."""
     return AutoencoderTiny(
         encoder_block_out_channels=(32, 32, 32, 32),
         decoder_block_out_channels=(32, 32, 32, 32),
@@ -30,12 +30,12 @@ def vae() -> AutoencoderTiny:
 
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """What the denoiser reads: 2 layers of width 128."""
+    """The denoiser's text encoder: 2 layers of width 128."""
     return CLIPTextModel(CLIPTextConfig(num_hidden_layers=2, **_text(tokenizer)))
 
 
 def unet() -> UNet2DConditionModel:
-    """The denoiser of velocities: 8 x 8 and 4 x 4, cross attention on both, 4.3 M parameters."""
+    """The denoiser, which predicts velocities: 8 x 8 and 4 x 4, cross attention on both, 4.3 M parameters."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
@@ -51,7 +51,7 @@ def unet() -> UNet2DConditionModel:
 
 
 def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's schedule, read as velocities."""
+    """Stable Diffusion's schedule, with velocity prediction."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -64,7 +64,7 @@ def scheduler() -> DDIMScheduler:
 
 
 def clip(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """The reward: a vision transformer of 96 x 3 on patches of 8 pixels, a text tower of 128 x 3."""
+    """The reward: a vision transformer of width 96 with 3 layers on patches of 8 pixels, a text tower of width 128 with 3."""
     text = CLIPTextConfig(num_hidden_layers=3, projection_dim=TEXT_WIDTH, **_text(tokenizer))
     vision = CLIPVisionConfig(
         image_size=SIZE,
@@ -79,7 +79,7 @@ def clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def image_processor() -> CLIPImageProcessor:
-    """Images to what the reward reads: 64 px, values in [-1, 1]."""
+    """Converts images to the reward's input: 64 px, values in [-1, 1]."""
     half = [0.5, 0.5, 0.5]
     size = {"height": SIZE, "width": SIZE}
     return CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size=size, image_mean=half, image_std=half)

@@ -1,7 +1,7 @@
-"""The oracle: a program without weights that reads an image by its pixels, and is right on every rendered scene.
+"""The oracle: a program without weights that reads an image from its pixels, and is correct on every rendered scene.
 
-Pixels that differ from the background are grouped into connected regions; a region is a thing if one colour of the
-palette fills it and one of the three outlines, at the region's own place and area, covers it.
+Pixels that differ from the background are grouped into connected regions. A region is a thing if one colour of the palette
+fills it, and if one of the three outlines, with the region's position and area, covers it.
 """
 
 import torch
@@ -14,7 +14,7 @@ from tta_plugins.shapes.render import PALETTE, UNITS, Placed, Scene, coverage, g
 from tta_plugins.shapes.scenes import holds
 
 DIFFERENT = 0.25  # distance in RGB from the background beyond which a pixel is foreground
-SPECK = 12.0  # square units: smaller regions are dirt, and are ignored
+SPECK = 12.0  # square units: smaller regions are ignored
 FIT = 0.80  # intersection over union that an outline must reach
 NEAR = 0.30  # distance in RGB within which a region has a palette colour
 AREA = {"circle": 3.1416, "square": 4 * 0.89**2, "triangle": 2.5461}  # of radius 1
@@ -22,35 +22,35 @@ AREA = {"circle": 3.1416, "square": 4 * 0.89**2, "triangle": 2.5461}  # of radiu
 
 @frozen
 class Reading:
-    """What the oracle sees: the things it recognised, and how many regions it could not name."""
+    """The oracle's reading of an image: the things that it recognised, and the number of regions that it did not."""
 
     scene: Scene
     unknown: int
 
     def shows(self, caption: Caption) -> bool:
-        """Strict: every thing asked for and nothing else, relation and background right."""
+        """Whether the image has all of the caption's things and nothing else, with the right relation and background."""
         return self.unknown == 0 and holds(caption, self.scene)
 
 
 def read(image: Tensor) -> Reading:
-    """Reads one image [3 h w] in [0, 1]."""
+    """Read one image [3 h w] in [0, 1]."""
     pixels = image.detach().float().cpu()
     size = pixels.shape[-1]
     background = _background(pixels)
     away = (pixels - torch.tensor(PALETTE[background])[:, None, None]).square().sum(0).sqrt()
     speck = SPECK * (size / UNITS) ** 2
-    found = [_name(pixels, region, size) for region in connected_regions(away > DIFFERENT) if region.sum() >= speck]
-    named = tuple(placed for placed in found if placed is not None)
-    return Reading(Scene(named, background), len(found) - len(named))
+    regions = [_name(pixels, region, size) for region in connected_regions(away > DIFFERENT) if region.sum() >= speck]
+    named = tuple(placed for placed in regions if placed is not None)
+    return Reading(Scene(named, background), len(regions) - len(named))
 
 
 def strict(images: Tensor, captions: list[Caption]) -> Tensor:
-    """1 where the image shows exactly what its caption asks for, else 0; [b]."""
+    """[b]: 1 if the image shows exactly its caption, else 0."""
     return torch.tensor([float(read(image).shows(caption)) for image, caption in zip(images, captions, strict=True)])
 
 
 def soft(images: Tensor, captions: list[Caption]) -> Tensor:
-    """Share of what was asked that is there, in [0, 1]: each thing's colour and shape, the count, relation, background."""
+    """[b]: the fraction in [0, 1] of the caption's facts that hold: each thing, the number of things, background, relation."""
     return torch.tensor([_share(read(image), caption) for image, caption in zip(images, captions, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""The embedded model behind the names that users type. It loads through the same code as any Stable Diffusion and any CLIP."""
+"""The embedded model's registered backbone and rewards. They load through the same code as any Stable Diffusion and any CLIP."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -21,14 +21,14 @@ from tta_plugins.shapes.metrics import GUIDANCE, STEPS
 
 
 def shapes() -> Backbone:
-    """The embedded pipeline as a backbone, on the CPU. `clip` means its own CLIP here, since OpenAI's has never seen such images."""
+    """The embedded pipeline as a backbone, on the CPU. With it `clip` means its own CLIP, since OpenAI's was not trained on such images."""
     pipeline = load_pipeline(str(pipeline_folder()), torch.float32, "cpu")
     return stable_diffusion(pipeline, steps=STEPS, guidance=GUIDANCE, rewards={"clip": "shapes-clip"})
 
 
 @frozen
 class ShapesCLIP:
-    """Cosine of the embedded CLIP's embeddings of image and caption, higher is better."""
+    """Cosine of the embedded CLIP's embeddings of image and caption; higher is better."""
 
     card: ClassVar[Card] = Card(
         unit="cosine",
@@ -53,7 +53,7 @@ class ShapesCLIP:
 
 @frozen
 class ShapesJudge:
-    """Probability in [0, 1], by a convnet, that exactly the coloured shapes of the caption are there; meant to be held out."""
+    """A convnet's probability in [0, 1] that the image has exactly the caption's coloured shapes; intended as a held-out score."""
 
     card: ClassVar[Card] = Card(
         unit="probability", range=(0.0, 1.0), version="1", differentiable=True, licence="Apache-2.0", weights="in the package"
@@ -72,18 +72,18 @@ class ShapesJudge:
 
 @frozen
 class ShapesOracle:
-    """Share in [0, 1] of what the caption asks for that a program without weights finds in the image; no gradient."""
+    """The fraction in [0, 1] of the caption's facts that a program without weights finds in the image; no gradient."""
 
     card: ClassVar[Card] = Card(unit="share", range=(0.0, 1.0), version="1", differentiable=False, licence="Apache-2.0")
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """Shares, one per image."""
+        """Fractions, one per image."""
         return oracle.soft(images, [parse(prompt) for prompt in prompts]).to(images.device)
 
 
 @frozen
 class ShapesStrict:
-    """1 where the program finds everything that the caption asks for and nothing else, else 0; no gradient, meant to be held out."""
+    """1 if the program finds everything in the caption and nothing else, else 0; no gradient, intended as a held-out score."""
 
     card: ClassVar[Card] = Card(unit="right", range=(0.0, 1.0), version="1", differentiable=False, licence="Apache-2.0")
 

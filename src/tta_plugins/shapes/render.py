@@ -1,6 +1,6 @@
-"""Renders scenes to images: signed distances with analytic antialiasing, at any resolution.
+"""Renders scenes to images at any resolution, by signed distances with analytic antialiasing.
 
-Coordinates are in units of 1/64 of the image, x to the right, y down, whatever the resolution.
+Coordinates are in units of 1/64 of the image at every resolution; x points right, y points down.
 """
 
 import math
@@ -27,7 +27,7 @@ PALETTE = {
 
 @frozen
 class Placed:
-    """A thing with a place: centre and radius in units of 1/64 of the image."""
+    """A thing with its centre and radius, in units of 1/64 of the image."""
 
     thing: Thing
     x: float
@@ -37,7 +37,7 @@ class Placed:
 
 @frozen
 class Scene:
-    """Everything that is in an image; later objects cover earlier ones."""
+    """The contents of an image. Later objects cover earlier ones."""
 
     objects: tuple[Placed, ...]
     background: str
@@ -53,7 +53,7 @@ def render(scenes: list[Scene], size: int = 64) -> Tensor:
 
 
 def distance(shape: str, dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    """Signed distance to the outline, negative inside; the three shapes have nearly equal areas."""
+    """Signed distance to the outline, negative inside. The three shapes have nearly equal areas."""
     if shape == "circle":
         return torch.sqrt(dx * dx + dy * dy + 1e-12) - radius
     if shape == "square":
@@ -65,7 +65,7 @@ def distance(shape: str, dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
         dy = dy - 0.35 * radius  # centres it on its bounding box, not on its centroid
         sides = (dy, *(-0.5 * dy + sign * math.sqrt(0.75) * dx for sign in (1.0, -1.0)))
         return torch.stack(torch.broadcast_tensors(*sides)).amax(0) - inner
-    raise ValueError(f"No shape {shape!r}; there are {', '.join(SHAPES)}.")
+    raise ValueError(f"No shape is called {shape!r}. Known: {', '.join(SHAPES)}.")
 
 
 def grid(size: int) -> tuple[Tensor, Tensor]:
@@ -75,7 +75,7 @@ def grid(size: int) -> tuple[Tensor, Tensor]:
 
 
 def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, size: int) -> Tensor:
-    """How much of each pixel the shape covers, [n size size] in [0, 1]."""
+    """The fraction of each pixel that the shape covers, [n size size] in [0, 1]."""
     across, down = grid(size)
     signed = distance(shape, across - x[:, None, None], down - y[:, None, None], radius[:, None, None])
     return (0.5 - signed * (size / UNITS)).clamp(0, 1)
@@ -84,10 +84,10 @@ def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, size: int) -> Ten
 def _paint(images: Tensor, objects: list[Placed | None]) -> Tensor:
     images, size = images.clone(), images.shape[-1]
     for shape in SHAPES:
-        found = {row: placed for row, placed in enumerate(objects) if placed is not None and placed.thing.shape == shape}
-        if not found:
+        by_row = {row: placed for row, placed in enumerate(objects) if placed is not None and placed.thing.shape == shape}
+        if not by_row:
             continue
-        rows, chosen = list(found), list(found.values())
+        rows, chosen = list(by_row), list(by_row.values())
         x, y, radius = (torch.tensor([getattr(placed, name) for placed in chosen]) for name in ("x", "y", "radius"))
         cover = coverage(shape, x, y, radius, size)[:, None]
         colours = torch.tensor([PALETTE[placed.thing.colour] for placed in chosen])[:, :, None, None]

@@ -1,7 +1,7 @@
-"""Captioned scenes: a caption, and a random arrangement for which it is true.
+"""Captioned scenes: a caption, and a random arrangement that satisfies it.
 
-One thing stands alone and large (radius 11 to 15 of 64 units); two are smaller (9 to 11.5) and are separated by a gap
-along the axis of their relation, by more than they differ across it.
+A single thing is large (radius 11 to 15 of 64 units). Two things are smaller (9 to 11.5), with a gap along the axis of their
+relation; they are farther apart along it than across it.
 """
 
 import random
@@ -15,7 +15,7 @@ REACH = 1.22  # half a triangle's base, in radii: the farthest any shape reaches
 
 
 def arrange(rng: random.Random, caption: Caption) -> Scene:
-    """A scene for which the caption is true; what it leaves open is drawn at random."""
+    """A random scene that satisfies the caption."""
     background = caption.background or rng.choice(BACKGROUNDS)
     if caption.relation is None:
         radius = rng.uniform(*ALONE)
@@ -36,13 +36,13 @@ def arrange(rng: random.Random, caption: Caption) -> Scene:
 
 
 def describe(scene: Scene) -> Caption:
-    """The fullest caption that is true of the scene: the relation is that of the axis along which things differ more."""
+    """The most specific caption of the scene. Its relation is along the axis on which the things are farther apart."""
     things = tuple(placed.thing for placed in scene.objects)
     return Caption(things, _relation(*scene.objects) if len(things) == 2 else None, scene.background)
 
 
 def holds(caption: Caption, scene: Scene) -> bool:
-    """Strict truth: everything asked for is there, nothing else is, and relation and background are right."""
+    """Whether the scene has exactly the caption's things, with the right relation and background."""
     if caption.background not in (None, scene.background):
         return False
     if sorted(map(str, caption.things)) != sorted(str(placed.thing) for placed in scene.objects):
@@ -54,7 +54,7 @@ def holds(caption: Caption, scene: Scene) -> bool:
 
 
 def draw_pairs(rng: random.Random, count: int) -> tuple[list[Caption], list[Scene]]:
-    """`count` training pairs: 40 % of one thing, 60 % of two."""
+    """`count` random training pairs: 40 % with one thing, 60 % with two."""
     captions = [draw_caption(rng, 1 if rng.random() < 0.4 else 2) for _ in range(count)]
     return captions, [arrange(rng, caption) for caption in captions]
 
@@ -71,7 +71,7 @@ def _low(radius: float) -> float:
 
 
 def _apart(rng: random.Random, first: float, second: float) -> tuple[list[float], list[float]]:
-    """Positions along the axis (first one nearer to 0) and across it."""
+    """Random positions along the axis (the first nearer to 0) and across it."""
     low, high = _low(first), UNITS - _low(second)
     slack = high - low - REACH * (first + second) - GAP
     near, far = sorted((rng.random(), rng.random()))

@@ -1,4 +1,4 @@
-"""A CLIPTokenizer that knows each word of the captions as one token, and any other text as letters and bytes."""
+"""A CLIPTokenizer with one token for each word of the captions. Any other text becomes letters and bytes."""
 
 import json
 from collections import Counter
@@ -15,13 +15,13 @@ CONTEXT = 16  # tokens of a caption, with start and end; the longest caption has
 
 
 def make_tokenizer() -> CLIPTokenizer:
-    """The tokenizer, made from the word list alone; START and END have the last two ids, and END is the padding."""
+    """Build the tokenizer from the word list. START and END have the last two ids, and END is also the padding."""
     vocabulary, merges = _vocabulary()
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT)
 
 
 def save_tokenizer(folder: Path) -> None:
-    """Writes it in the layouts of transformers 4 (vocab.json, merges.txt) and 5 (tokenizer.json)."""
+    """Write the tokenizer in the layouts of transformers 4 (vocab.json, merges.txt) and 5 (tokenizer.json)."""
     make_tokenizer().save_pretrained(folder)
     vocabulary, merges = _vocabulary()
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
@@ -37,7 +37,7 @@ def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def _learn_merges() -> list[tuple[str, str]]:
-    """Byte-pair encoding of the word list, until every word is one token. Merges made by hand clash; these cannot."""
+    """The merges of byte-pair encoding, until every word is one token. Merges written manually could conflict; these cannot."""
     words = [[*word[:-1], word[-1] + "</w>"] for word in WORDS]
     merges = []
     while any(len(word) > 1 for word in words):

@@ -1,12 +1,12 @@
 """Trains the embedded model: `python -m tta_plugins.shapes.train --stage all --out DIR`.
 
-Every stage is seeded, writes a checkpoint every three minutes, goes on from it when started again, and reads what
-earlier stages left in DIR. `export` writes DIR/weights in the shipped layout.
+Every stage is seeded, saves a checkpoint every three minutes, continues from it when it is started again, and reads the files
+of earlier stages in DIR. `export` writes DIR/weights in the shipped layout.
 
     vae -> polish          images to latents and back
     vae -> pool -> unet    latents of 64,000 captioned images, text encoder, denoiser
-    clip                   the reward, apart from all of these
-    judge                  the convnet judge, likewise
+    clip                   the reward, independent of the above
+    judge                  the convnet judge, independent of the above
 """
 
 import argparse
@@ -35,7 +35,7 @@ STAGES = ("vae", "polish", "pool", "unet", "clip", "judge", "export")
 
 
 def train(stage: str, out: Path, plans: Plans, seed: int, device: str, chosen: dict[str, str]) -> None:
-    """Runs one stage; `chosen` names kept checkpoints that `export` takes instead of the last ones."""
+    """Run one stage. `chosen` names checkpoints that `export` uses instead of the last ones."""
     out.mkdir(parents=True, exist_ok=True)
     if stage == "vae":
         train_vae(out, plans.vae, seed, device)
@@ -52,7 +52,7 @@ def train(stage: str, out: Path, plans: Plans, seed: int, device: str, chosen: d
     elif stage == "export":
         _export(out, _pool(out, plans, seed, device), seed, chosen)
     else:
-        raise ValueError(f"No stage {stage!r}; there are {', '.join(STAGES)} and all.")
+        raise ValueError(f"No stage is called {stage!r}. Known: {', '.join(STAGES)} and all.")
 
 
 def _export(out: Path, pool: Pool, seed: int, chosen: dict[str, str]) -> None:
@@ -60,8 +60,8 @@ def _export(out: Path, pool: Pool, seed: int, chosen: dict[str, str]) -> None:
     vae = _vae(out)
     if (out / "polish.pt").exists():
         _averaged(vae.decoder, out / "polish.pt")
-    drawing = _averaged(denoiser(seed, "cpu"), out / chosen.get("unet", "unet.pt"))
-    export.export_pipeline(weights, vae, drawing["text"], drawing["unet"], pool.scale)
+    parts = _averaged(denoiser(seed, "cpu"), out / chosen.get("unet", "unet.pt"))
+    export.export_pipeline(weights, vae, parts["text"], parts["unet"], pool.scale)
     export.export_clip(weights, _averaged(reward_parts(seed, "cpu"), out / chosen.get("clip", "clip.pt"))["clip"])
     export.export_judge(weights, _averaged(JudgeNet(), out / "judge.pt"))
     export.write_sums(weights)
@@ -89,16 +89,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, pool and exported weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="another length for the one stage that is named")
-    parser.add_argument("--smoke", action="store_true", help="half a minute: does every stage run? Draws nothing")
+    parser.add_argument("--steps", type=int, help="another number of steps for the stage that is given")
+    parser.add_argument("--smoke", action="store_true", help="check in half a minute that every stage runs; the weights are useless")
     parser.add_argument("--unet", default="unet.pt", help="export this kept checkpoint, such as unet-004000.pt")
-    parser.add_argument("--clip", default="clip.pt", help="likewise for the reward")
+    parser.add_argument("--clip", default="clip.pt", help="the same for the reward")
     given = parser.parse_args(arguments)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     plans = SMOKE if given.smoke else FULL
     if given.steps is not None:
         if given.stage not in ("vae", "polish", "unet", "clip", "judge"):
-            parser.error(f"--steps needs a stage that has steps, not {given.stage}")
+            parser.error(f"--steps needs one of the stages vae, polish, unet, clip and judge, but --stage is {given.stage}")
         plan = attrs.evolve(getattr(plans, given.stage), steps=given.steps)
         plans = attrs.evolve(plans, **{given.stage: plan})
     for stage in STAGES if given.stage == "all" else (given.stage,):

@@ -1,4 +1,4 @@
-"""How long each stage is trained: the full training (two CPU cores, under two hours) and a smoke test of it (half a minute)."""
+"""The lengths of the training stages: the full training (two CPU cores, under two hours) and a smoke test (half a minute)."""
 
 from attrs import frozen
 
@@ -7,7 +7,7 @@ from tta_plugins.shapes.stages.loop import Plan
 
 @frozen
 class Plans:
-    """One plan a stage; `pool` is a number of images."""
+    """The plan of each stage. `pool` is a number of images."""
 
     vae: Plan
     polish: Plan

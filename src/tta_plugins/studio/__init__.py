@@ -1,1 +1,1 @@
-"""The page `tta studio`: what `tta align` does, in a browser. Only `page` and `serve` import Gradio."""
+"""`tta studio`: a web page for the runs of `tta align`. Only `page` and `serve` import Gradio."""

@@ -1,4 +1,4 @@
-"""`tta studio`: the command. It imports what it uses when it runs, so that `tta --help` stays fast."""
+"""The command `tta studio`. It imports what it uses when it runs, so that `tta --help` stays fast."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +14,11 @@ NEEDED = ("gradio", "fastapi", "uvicorn")
 
 @app.command()
 def studio(
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 admits other machines.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(min=0, max=65535, show_default="7860, or the next free one")] = None,
-    out: Annotated[Path, typer.Option(help="The folder for the runs, each in a folder of its own.")] = Path("tta-studio"),
+    out: Annotated[Path, typer.Option(help="The folder in which each run gets its own folder.")] = Path("tta-studio"),
 ) -> None:
-    """Open a web page that aligns prompts, shows the run live and keeps every result. Ctrl-C ends it, and keeps the best so far."""
+    """Serve a web page that aligns prompts, shows runs live and saves every result. Ctrl-C ends it and saves the best so far."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise LoadError(f"tta studio needs {', '.join(missing)}. Install it with `pip install 'tta-align[studio]'`.")

@@ -1,4 +1,4 @@
-"""What the page offers for each setting of a registered class: a box of its type with its default and its own documentation."""
+"""An input box for each setting of a registered class, with the setting's type, default and documentation."""
 
 import inspect
 import re
@@ -19,12 +19,12 @@ _ATTRIBUTE = re.compile(r"(?P<names>\w+(?:, \w+)*)(?: \([^)]*\))?: (?P<text>.*)"
 
 @attrs.frozen
 class Control:
-    """A setting as a box on the page.
+    """A setting's box on the page.
 
     Attributes:
-        kind: "choice" takes one of `choices` alone, "text" anything that `--set` takes, of which `choices` are examples.
-        default: what the box has at first: a truth value, a number or a text; None where a value must be given.
-        about: what the plugin's docstring says of it.
+        kind: "choice" accepts only one of `choices`; "text" accepts anything that `--set` does, with `choices` as examples.
+        default: the initial value: a boolean, a number or a text; None if a value must be given.
+        about: the setting's description in the plugin's docstring.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Control:
     about: str = ""
 
     def written(self, value: object) -> str | None:
-        """A box's value as `--set` takes it; None where it is empty, or still the default."""
+        """A box's value as text for `--set`; None if it is empty or the default."""
         text = value.strip() if isinstance(value, str) else value
         if text is None or text == "" or text == self.default:
             return None
@@ -42,12 +42,12 @@ class Control:
 
 
 def _whole(value: Any) -> Any:
-    """A whole number that the browser sent as a float; anything else as it is, for its reader to refuse."""
+    """The integer, if the browser sent it as a float; any other value unchanged, since the settings reader checks it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def controls_of(entry: Entry) -> list[Control]:
-    """A box for each setting of what the name stands for, in the class's order. Raises `LoadError` where it cannot be imported."""
+    """A box for each setting of the registered class, in its order. Raises `LoadError` if it cannot be imported."""
     target = entry.load()
     about = documented(inspect.getdoc(class_of(target) or target) or "")
     return [_control(target, setting, about.get(setting.name, "")) for setting in settings_of(target).values()]
@@ -68,16 +68,16 @@ def _control(target: object, setting: Setting, about: str) -> Control:
 
 
 def documented(docstring: str) -> Mapping[str, str]:
-    """What a docstring's "Attributes:" or "Args:" say of each name; names that share a line share its text."""
-    said: dict[str, str] = {}
+    """The description of each name in a docstring's "Attributes:" or "Args:". Names on the same line have the same text."""
+    described: dict[str, str] = {}
     section = re.search(r"^(?:Attributes|Args):\n((?:[ \t]+.*\n|\n(?=[ \t]))*)", f"{docstring}\n", re.MULTILINE)
     lines = inspect.cleandoc(section[1]).splitlines() if section else []
     names: list[str] = []
     for line in lines:
-        found = _ATTRIBUTE.fullmatch(line)
-        if found:
-            names = found["names"].split(", ")
-            said |= dict.fromkeys(names, found["text"].strip())
+        match = _ATTRIBUTE.fullmatch(line)
+        if match:
+            names = match["names"].split(", ")
+            described |= dict.fromkeys(names, match["text"].strip())
         elif line.strip():
-            said |= {name: f"{said[name]} {line.strip()}" for name in names}
-    return said
+            described |= {name: f"{described[name]} {line.strip()}" for name in names}
+    return described

@@ -1,4 +1,4 @@
-"""The left side of the page: what is asked for. Names, settings and their documentation come from the registry."""
+"""The left side of the page: the form for a run. Names, settings and their documentation come from the registry."""
 
 import ast
 import inspect
@@ -11,8 +11,8 @@ import gradio as gr
 from tta_core.errors import InputError, TTAError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import Entry
-from tta_plugins.studio.asked import Asked
 from tta_plugins.studio.controls import Control
+from tta_plugins.studio.request import Request
 
 
 @attrs.frozen
@@ -34,12 +34,12 @@ class Form:
 
     @property
     def boxes(self) -> list[Any]:
-        """All of them, in the order in which `asked` takes their values."""
+        """All boxes, in the order in which `request_of` takes their values."""
         return [getattr(self, field.name) for field in attrs.fields(Form)]
 
 
-def asked(values: Sequence[Any], controls: Sequence[Control], method: str) -> Asked:
-    """The run that the boxes say: the form's values, then those of the method's settings."""
+def request_of(values: Sequence[Any], controls: Sequence[Control], method: str) -> Request:
+    """The run that the boxes describe: first the form's values, then those of the method's settings."""
     fixed = len(attrs.fields(Form))
     given = {field.name: value for field, value in zip(attrs.fields(Form), values[:fixed], strict=True)}
     written = [
@@ -47,7 +47,7 @@ def asked(values: Sequence[Any], controls: Sequence[Control], method: str) -> As
         for control, value in zip(controls, values[fixed:], strict=True)
         if (text := control.written(value)) is not None
     ]
-    return Asked(
+    return Request(
         prompt=given["prompt"] or "",
         method=method,
         reward=given["reward"],
@@ -64,16 +64,16 @@ def asked(values: Sequence[Any], controls: Sequence[Control], method: str) -> As
 
 
 def number(label: str, text: str) -> Any:
-    """The number in a box: whole, if it is written so; None where it is empty. Raises `InputError` for anything else."""
+    """The number in a box; None if the box is empty. Raises `InputError` for any other text."""
     try:
         return ast.literal_eval(text.strip()) + 0 if text.strip() else None
     except (ValueError, SyntaxError, TypeError) as error:
-        raise InputError(f"{label} is {text!r}, but it takes a number. Leave the box empty for the default.") from error
+        raise InputError(f"{label} must be a number, but is {text!r}. Leave the box empty for the default.") from error
 
 
-def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
-    """Make the boxes below the prompt's in the page that is open; `tell_settings` makes those of the method's settings, below its name."""
-    plain = Asked("")
+def form(prompt: gr.Textbox, add_settings: Any) -> Form:
+    """Add the boxes below the prompt's to the open page. `add_settings` adds those of the method's settings, below its name."""
+    plain = Request("")
     # without `interactive`, gradio disables the boxes that only the events of a part rendered later read
     live: dict[str, Any] = {"interactive": True}
     narrow: dict[str, Any] = {"min_width": 100, **live}
@@ -89,7 +89,7 @@ def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
     reward = gr.Dropdown(_names("rewards"), value=plain.reward, label="Reward", elem_id="reward", **live)
     method = gr.Dropdown(_names("methods"), value=plain.method, label="Method", elem_id="method", **live)
     with gr.Accordion("Settings of the method", open=False, elem_id="settings"):
-        tell_settings(method)
+        add_settings(method)
     with gr.Row():
         steps = gr.Textbox("", label="Steps", placeholder="the model's", elem_id="steps", **narrow)
         seed = gr.Textbox("", label="Seed", placeholder=str(plain.seed), elem_id="seed", **narrow)
@@ -114,7 +114,7 @@ def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
             label="Further settings",
             lines=2,
             placeholder="reward.reduce=mean",
-            info="PLACE.FIELD=VALUE, one a line, as --set of `tta align` takes them.",
+            info="One PLACE.FIELD=VALUE per line, as in --set of `tta align`.",
             **live,
         )
     return Form(prompt, backbone, method, reward, steps, seed, guidance, negative, seconds, evaluations, memory, settings)
@@ -122,16 +122,21 @@ def form(prompt: gr.Textbox, tell_settings: Any) -> Form:
 
 def box(control: Control) -> Any:
     """The box of one setting."""
-    told: dict[str, Any] = {"label": control.name, "info": control.about or None, "interactive": True, "elem_id": f"setting-{control.name}"}
+    shared: dict[str, Any] = {
+        "label": control.name,
+        "info": control.about or None,
+        "interactive": True,
+        "elem_id": f"setting-{control.name}",
+    }
     if control.kind == "check":
-        return gr.Checkbox(bool(control.default), **told)
+        return gr.Checkbox(bool(control.default), **shared)
     if control.kind in ("whole", "number"):
-        return gr.Number(control.default, step=1 if control.kind == "whole" else 0.1, **told)
+        return gr.Number(control.default, step=1 if control.kind == "whole" else 0.1, **shared)
     if control.kind == "choice":
-        return gr.Dropdown(list(control.choices), value=control.default, **told)
+        return gr.Dropdown(list(control.choices), value=control.default, **shared)
     if control.choices:
-        return gr.Dropdown(list(control.choices), value=control.default, allow_custom_value=True, **told)
-    return gr.Textbox(control.default, placeholder="must be given" if control.default is None else None, **told)
+        return gr.Dropdown(list(control.choices), value=control.default, allow_custom_value=True, **shared)
+    return gr.Textbox(control.default, placeholder="must be given" if control.default is None else None, **shared)
 
 
 def _names(kind: str) -> list[tuple[str, str]]:
@@ -139,14 +144,14 @@ def _names(kind: str) -> list[tuple[str, str]]:
 
 
 def _ready_backbones() -> list[tuple[str, str]]:
-    """Those that a name alone makes; the others adapt a pipeline, whose folder or hub id is given instead."""
+    """Backbones that need only their name. The others adapt a pipeline, which is given by its folder or hub id."""
     return [_labelled(entry) for entry in plugins().registry.entries("backbones") if not entry.pipelines and _made_without_arguments(entry)]
 
 
 def _made_without_arguments(entry: Entry) -> bool:
     try:
         parameters = inspect.signature(entry.load()).parameters.values()  # type: ignore[arg-type]
-    except (TTAError, TypeError, ValueError):  # a broken one is offered: the run says why it cannot be used
+    except (TTAError, TypeError, ValueError):  # a broken one is listed too: a run with it shows the error
         return True
     return all(parameter.default is not parameter.empty or parameter.kind in (2, 4) for parameter in parameters)
 

@@ -1,4 +1,4 @@
-"""The runs in the studio's folder, as their own records tell them; those of earlier days and of `tta align --out` too."""
+"""The saved runs in the studio's folder, read from their records, including earlier ones and those of `tta align --out`."""
 
 import json
 import shutil
@@ -16,20 +16,20 @@ LARGE = 512
 
 @attrs.frozen
 class Past:
-    """A run that was saved: its folder, and what run.json says of it."""
+    """A saved run: its folder, and the contents of its run.json."""
 
     folder: Path
     record: Mapping[str, Any]
 
     @property
     def prompt(self) -> str:
-        """The prompt; of several the first, and how many more there are."""
+        """The prompt; of several, the first and the number of others."""
         first, *others = self.record["prompts"]
         return f"{first} (and {len(others)} more)" if others else first
 
     @property
     def scores(self) -> str:
-        """Plain and aligned, with their difference, as `tta align` prints them."""
+        """The plain and the aligned score with their difference, as `tta align` prints them."""
         after, unit = self.record["scores"][0], self.record["unit"]
         if self.record["baseline_scores"] is None:
             return f"{float(after):.4f} {unit}"
@@ -43,13 +43,13 @@ class Past:
 
     @property
     def rewards(self) -> tuple[tuple[int, float], ...]:
-        """The mean reward of the look-ahead after the number of its snapshot, for those that have one."""
+        """The number and the mean reward of each snapshot that has scores."""
         scored = [(place, row["scores"]) for place, row in enumerate(self.record["trace"], 1) if row["scores"]]
         return tuple((place, sum(map(float, scores)) / len(scores)) for place, scores in scored)
 
     @property
     def aligned(self) -> Image.Image:
-        """The aligned image, of several the first."""
+        """The aligned image; of several, the first."""
         return self._image("aligned")
 
     @property
@@ -62,18 +62,18 @@ class Past:
             return enlarged(image.convert("RGB"))
 
     def zipped(self, folder: Path) -> Path:
-        """All of its files in one, written into this folder."""
+        """Write all files of the run into a zip file in `folder`; returns its path."""
         return Path(shutil.make_archive(str(folder / self.folder.name), "zip", self.folder.parent, self.folder.name))
 
 
 def enlarged(image: Image.Image) -> Image.Image:
-    """A small image, smoothly enlarged by a whole factor, since a browser blurs it; a large one as it is."""
+    """A small image enlarged smoothly by an integer factor, since a browser would blur it; a large image unchanged."""
     factor = max(1, LARGE // image.width)
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.LANCZOS)
 
 
 def read(folder: Path) -> Past | None:
-    """The run in a folder; None where there is none, or one that cannot be read."""
+    """The run in a folder; None if there is none, or if it cannot be read."""
     try:
         past = Past(folder, json.loads((folder / RECORD).read_text("utf-8")))
         _ = past.prompt, past.scores, past.method, past.rewards, past.aligned
@@ -83,6 +83,6 @@ def read(folder: Path) -> Past | None:
 
 
 def runs_in(folder: Path, most: int = 48) -> list[Past]:
-    """The latest runs in a folder of such folders, the latest first."""
+    """The latest runs in the folders within `folder`, the latest first."""
     records = sorted(folder.glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [past for path in records[:most] if (past := read(path.parent)) is not None]

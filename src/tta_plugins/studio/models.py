@@ -1,4 +1,4 @@
-"""The backbone and the reward of the last run, which stay loaded for the next one."""
+"""Keeps the backbone and the reward of the last run loaded for the next one."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from tta_plugins.cli.parts import Parts, loaded, parts
 
 @attrs.define
 class Models:
-    """Loads what a run names, unless the last run had it. One that is no longer wanted is released before another is loaded."""
+    """Loads a run's backbone and reward, or reuses those of the last run. Others are released before new ones are loaded."""
 
     _backbone: Backbone | None = None
     _backbone_name: str = ""
@@ -21,17 +21,17 @@ class Models:
     def parts(
         self, backbone: str, method: str, reward: str, memory: Sequence[str], settings: Sequence[str]
     ) -> tuple[Parts, Backbone, Reward]:
-        """The parts of a run, and its backbone and reward, loaded. What is made with settings of its own is made for this run alone."""
-        set_anew = any(text.strip().startswith("backbone.") for text in settings)
-        if set_anew or backbone != self._backbone_name:
+        """The parts of a run, and its loaded backbone and reward. Those with settings are built for this run only."""
+        has_settings = any(text.strip().startswith("backbone.") for text in settings)
+        if has_settings or backbone != self._backbone_name:
             self._backbone, self._backbone_name = None, ""
             self._reward, self._reward_name = None, ""
         made = parts(backbone if self._backbone is None else self._backbone, method, reward, memory, settings)
         if made.reward != self._reward_name:
             self._reward, self._reward_name = None, ""
-        drawing, judge = loaded(attrs.evolve(made, reward=made.reward if self._reward is None else self._reward))
-        if not set_anew:
-            self._backbone, self._backbone_name = drawing, backbone
+        model, scorer = loaded(attrs.evolve(made, reward=made.reward if self._reward is None else self._reward))
+        if not has_settings:
+            self._backbone, self._backbone_name = model, backbone
             if isinstance(made.reward, str):
-                self._reward, self._reward_name = judge, made.reward
-        return made, drawing, judge
+                self._reward, self._reward_name = scorer, made.reward
+        return made, model, scorer

@@ -11,7 +11,7 @@ import gradio as gr
 from tta_core.errors import TTAError
 from tta_core.plugins.discovery import plugins
 from tta_plugins.studio.controls import Control, controls_of
-from tta_plugins.studio.form import asked, box, form
+from tta_plugins.studio.form import box, form, request_of
 from tta_plugins.studio.history import Past, enlarged, read, runs_in
 from tta_plugins.studio.job import Job, State
 from tta_plugins.studio.studio import Studio
@@ -22,7 +22,7 @@ Update = dict[Any, Any]
 
 @attrs.frozen
 class Result:
-    """The boxes that show a run; `number` is the run that Stop ends, `folders` the runs in the gallery."""
+    """The components that show a run. Stop ends the run with `number`; `folders` are those of the runs in the gallery."""
 
     status: gr.HTML
     look_ahead: gr.Image
@@ -37,9 +37,9 @@ class Result:
 
 
 def page(studio: Studio, downloads: Path) -> gr.Blocks:
-    """The page of a studio; zip files are written into `downloads`."""
+    """The page of a studio. Zip files are written into `downloads`."""
     with gr.Blocks(title="tta studio", analytics_enabled=False, fill_width=True) as blocks:
-        gr.HTML("<h1>tta studio</h1><p class='quiet'>Draw a prompt so that it scores higher, beside a plain image of the same noise.</p>")
+        gr.HTML("<h1>tta studio</h1><p class='quiet'>Samples an image that scores higher, next to a plain image from the same noise.</p>")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 prompt = gr.Textbox(label="Prompt", lines=2, max_lines=4, placeholder="a red circle and a blue square", elem_id="prompt")
@@ -71,21 +71,23 @@ def page(studio: Studio, downloads: Path) -> gr.Blocks:
         def chosen(folders: list[str], event: gr.SelectData) -> Update:
             past = read(Path(folders[event.index]))
             if past is None:
-                return {result.status: "<div class='run failed' role='alert'><p>That run is no longer in its folder.</p></div>"}
+                return {
+                    result.status: "<div class='run failed' role='alert'><p>The folder of that run was removed or cannot be read.</p></div>"
+                }
             return {result.status: f"<div class='run saved'>{summary(past)}</div>", **_kept(result, past, downloads)}
 
         shown = [result.status, result.look_ahead, result.curve, result.slider, result.download, result.record, result.record_around]
         everything = [*shown, result.gallery, result.folders, result.number, start, stop]
 
         def settings_of(method: str) -> None:
-            controls, trouble = _controls(method)
+            controls, problem = _controls(method)
             if not controls:
-                gr.HTML(f"<p class='quiet'>{html.escape(trouble or 'It has no settings.')}</p>")
+                gr.HTML(f"<p class='quiet'>{html.escape(problem or 'It has no settings.')}</p>")
             made = [box(control) for control in controls]
 
             def run(*values: Any) -> Iterator[Update]:
                 try:
-                    job = studio.submit(asked(values, controls, method))
+                    job = studio.submit(request_of(values, controls, method))
                 except TTAError as error:
                     yield {result.status: status(State(phase="failed", message=str(error)), None)}
                 else:
@@ -101,7 +103,7 @@ def page(studio: Studio, downloads: Path) -> gr.Blocks:
 
 
 def _result() -> Result:
-    told = gr.HTML("<div class='run'><p>Nothing has been drawn on this page yet.</p></div>", elem_id="status")
+    progress = gr.HTML("<div class='run'><p>There is no run on this page yet.</p></div>", elem_id="status")
     corner: list[Any] = ["fullscreen", "download"]  # and no button that shares an image elsewhere
     slider = gr.ImageSlider(
         label="Plain (left) and aligned (right)", type="pil", format="png", visible=False, interactive=False, elem_id="compare"
@@ -124,15 +126,15 @@ def _result() -> Result:
         interactive=False,
         elem_id="history",
     )
-    return Result(told, look_ahead, plot, slider, download, record, record_around, gallery, gr.State(0), gr.State([]))
+    return Result(progress, look_ahead, plot, slider, download, record, record_around, gallery, gr.State(0), gr.State([]))
 
 
 def _shown(result: Result, state: State, past: Past | None) -> Update:
-    """A run as it goes on; what an earlier one left is hidden when it begins."""
-    seen = state.look_ahead is not None
+    """The updates for a run's state. They hide the result of an earlier run."""
+    has_image = state.look_ahead is not None
     updates: Update = {
         result.status: status(state, past),
-        result.look_ahead: gr.update(value=enlarged(state.look_ahead) if state.look_ahead else None, visible=seen and past is None),
+        result.look_ahead: gr.update(value=enlarged(state.look_ahead) if state.look_ahead else None, visible=has_image and past is None),
         result.curve: gr.update(value=curve(state.rewards), visible=bool(state.rewards)),
     }
     if past is None:
@@ -141,7 +143,7 @@ def _shown(result: Result, state: State, past: Past | None) -> Update:
 
 
 def _kept(result: Result, past: Past, downloads: Path) -> Update:
-    """A run that was saved: its images, its record and its folder."""
+    """The updates for a saved run: its images, its record and its zip file."""
     plain = past.baseline
     return {
         result.slider: gr.update(value=None if plain is None else (plain, past.aligned), visible=plain is not None),
@@ -160,7 +162,7 @@ def _history(result: Result, studio: Studio) -> Update:
 
 
 def _controls(method: str) -> tuple[list[Control], str]:
-    """The settings of a method; or none, and why: then a run says the same."""
+    """The settings of a method, and an error if they cannot be read; a run then shows the same error."""
     try:
         return controls_of(plugins().registry.find("methods", method)), ""
     except TTAError as error:

@@ -1,4 +1,4 @@
-"""Serves the page: on this machine alone unless told otherwise, and with nothing loaded from, or sent to, any other place."""
+"""Serves the page, by default to this machine only. The page loads nothing from other servers and sends nothing to them."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ STYLE = Path(__file__).with_name("style.css")
 
 
 def serve(folder: Path, host: str, port: int | None) -> None:
-    """Serve the page until Ctrl-C or SIGTERM; runs that go on then are stopped, and saved as far as they came."""
+    """Serve the page until Ctrl-C or SIGTERM. Running runs are then stopped, and their best so far is saved."""
     with TemporaryDirectory(prefix="tta-studio-") as temporary:
         os.environ |= {**QUIET, "GRADIO_TEMP_DIR": temporary}
         import uvicorn
@@ -27,9 +27,9 @@ def serve(folder: Path, host: str, port: int | None) -> None:
         listening = listen(host, port)
         studio = Studio(folder)
         server = uvicorn.Server(uvicorn.Config(application(studio, Path(temporary)), log_level="warning", timeout_graceful_shutdown=1))
-        say(f"The page is at {_address(listening)}, runs are saved in {studio.folder}. Ctrl-C ends it.")
+        say(f"The page is at {_address(listening)}, and runs are saved in {studio.folder}. Ctrl-C ends it.")
         if not _is_loopback(listening):
-            say("tta: whoever reaches this address can run models, load folders of this machine and see all runs.", err=True)
+            say("tta: anyone who reaches this address can run models, load folders of this machine and see all runs.", err=True)
         try:
             with interruptible():
                 server.run(sockets=[listening])
@@ -54,7 +54,7 @@ def application(studio: Any, downloads: Path) -> Any:
 
 
 class _Confined:
-    """Tells the browser to load nothing from any other place, whatever a library's page may ask for."""
+    """Adds a Content-Security-Policy, so that the browser loads nothing from other servers."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -69,7 +69,7 @@ class _Confined:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens there. Raises `InputError` if it cannot; without a port, the first free one is taken."""
+    """A socket that listens on the host and port; without a port, on the first free one. Raises `InputError` if it cannot."""
     tried = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,)
     failure = None
     for number in tried:

@@ -1,4 +1,4 @@
-"""Runs what the page asks for, one run after another, in a thread of its own: a page that is closed or reloaded ends no run."""
+"""Executes requested runs one after another in its own thread, so that closing or reloading a page does not end a run."""
 
 import threading
 import traceback
@@ -10,13 +10,13 @@ from pathlib import Path
 from tta_core.errors import TTAError
 from tta_core.running.folder import writable
 from tta_core.values.arguments import error_text
-from tta_plugins.studio.asked import Asked, draw
 from tta_plugins.studio.job import Job, State
 from tta_plugins.studio.models import Models
+from tta_plugins.studio.request import Request, execute
 
 
 class Studio:
-    """The queue of runs, and the folder that they are saved in."""
+    """The queue of runs, and the folder in which they are saved."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = writable(folder).resolve()
@@ -26,15 +26,15 @@ class Studio:
         self._lock = threading.Lock()
         self._count = 0
 
-    def run(self, asked: Asked) -> Iterator[State]:
-        """Ask for a run and follow it: its state at each change, the last one with its folder, or with why there is none."""
-        yield from self.submit(asked).changes()
+    def run(self, request: Request) -> Iterator[State]:
+        """Request a run and follow it: its state at each change. The last state has its folder, or the error."""
+        yield from self.submit(request).changes()
 
-    def submit(self, asked: Asked) -> Job:
-        """Ask for a run, which begins when those before it have ended."""
+    def submit(self, request: Request) -> Job:
+        """Request a run, which begins when those before it have ended."""
         with self._lock:
             self._count += 1
-            job = Job(self._count, asked)
+            job = Job(self._count, request)
             job.become(ahead=len(self._queue))
             self._queue.append(job)
         self._worker.submit(self._work, job)
@@ -42,19 +42,19 @@ class Studio:
 
     @property
     def current(self) -> Job | None:
-        """The run that goes on now, or is the next to begin."""
+        """The running run, or the next to begin."""
         with self._lock:
             return self._queue[0] if self._queue else None
 
     def stop(self, number: int) -> None:
-        """Stop a run; one that has ended stays as it is."""
+        """Stop a run. A run that has ended does not change."""
         with self._lock:
             for job in self._queue:
                 if job.number == number:
                     job.stop()
 
     def close(self) -> None:
-        """Stop all runs, and wait until what was reached is saved."""
+        """Stop all runs, and wait until their best so far is saved."""
         with self._lock:
             for job in self._queue:
                 job.stop()
@@ -72,7 +72,7 @@ class Studio:
                 traceback.print_exc()
                 ending = {
                     "phase": "failed",
-                    "message": f"{error_text(error)}. This is a defect; its traceback is where `tta studio` was started.",
+                    "message": f"{error_text(error)}. This is a defect; its traceback is in the terminal that runs `tta studio`.",
                 }
         with self._lock:
             self._queue.remove(job)
@@ -82,9 +82,9 @@ class Studio:
 
     def _ending(self, job: Job) -> dict[str, object]:
         if job.stopped:
-            return {"phase": "failed", "message": "Stopped before it began, so there is nothing to keep."}
+            return {"phase": "failed", "message": "Stopped before it began, so there is nothing to save."}
         job.become(phase="preparing", ahead=0)
-        ended = draw(job.asked, self._models, self.folder, job.interruption, job.watch)
+        ended = execute(job.request, self._models, self.folder, job.interruption, job.watch)
         stopped = ended.alignment.stopped
-        said = [f"{stopped}; the best so far was kept." if stopped else "", "" if ended.failure is None else str(ended.failure)]
-        return {"phase": "saved", "folder": ended.folder, "message": " ".join(filter(None, said))}
+        messages = [f"{stopped}; the best so far was saved." if stopped else "", "" if ended.failure is None else str(ended.failure)]
+        return {"phase": "saved", "folder": ended.folder, "message": " ".join(filter(None, messages))}

@@ -1,4 +1,4 @@
-"""What the page shows of a run: its state in words, and the reward curve."""
+"""The page's view of a run: its state as text, and the reward curve."""
 
 import html
 
@@ -9,25 +9,25 @@ from tta_plugins.studio.job import State
 
 
 def status(state: State, past: Past | None) -> str:
-    """The state as HTML; everything that a user, a plugin or a model wrote is escaped."""
+    """The state as HTML. Text from users, plugins and models is escaped."""
     notes = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in state.notes)
-    return f"<div role='{'alert' if state.phase == 'failed' else 'status'}' class='run {state.phase}'>{_said(state, past)}{notes}</div>"
+    return f"<div role='{'alert' if state.phase == 'failed' else 'status'}' class='run {state.phase}'>{_text(state, past)}{notes}</div>"
 
 
-def _said(state: State, past: Past | None) -> str:
+def _text(state: State, past: Past | None) -> str:
     if state.phase == "waiting":
-        return f"<p>Waiting: {state.ahead} run(s) come first.</p>" if state.ahead else "<p>Waiting.</p>"
+        return f"<p>Waiting for {state.ahead} other run(s).</p>" if state.ahead else "<p>Waiting.</p>"
     if state.phase == "preparing":
-        return "<p>Preparing: loading the parts, encoding the prompt, drawing it plainly.</p><progress></progress>"
+        return "<p>Preparing: loading the parts, encoding the prompt, sampling the plain image.</p><progress></progress>"
     if state.phase == "running":
         reward = f" · reward {state.rewards[-1][1]:.4f}" if state.rewards else ""
         return f"<p>{state.done} of {state.total}{reward}</p><progress value='{state.done}' max='{state.total}'></progress>"
-    said = f"<p>{html.escape(state.message)}</p>" if state.message else ""
-    return said if past is None else f"{summary(past)}{said}"
+    message = f"<p>{html.escape(state.message)}</p>" if state.message else ""
+    return message if past is None else f"{summary(past)}{message}"
 
 
 def summary(past: Past) -> str:
-    """A run that was saved, in HTML: the prompt, what it gained and where it is."""
+    """A saved run as HTML: its prompt, scores, method and folder."""
     return (
         f"<p class='prompt'>{html.escape(past.prompt)}</p><p class='scores'>{html.escape(past.scores)}</p>"
         f"<p class='quiet'>{html.escape(past.method)}, saved in <code>{html.escape(str(past.folder))}</code></p>"
@@ -35,5 +35,5 @@ def summary(past: Past) -> str:
 
 
 def curve(rewards: tuple[tuple[int, float], ...]) -> pd.DataFrame:
-    """The rewards as the plot takes them."""
+    """The rewards as a table for the plot."""
     return pd.DataFrame(list(rewards), columns=["snapshot", "reward"])

@@ -1,1 +1,1 @@
-"""The stages of training, in order: vae, pool, text, unet; apart from them: clip, judge."""
+"""The stages of training: vae, pool, text and unet in this order; clip and judge do not depend on them."""

@@ -1,7 +1,7 @@
-"""The reward: a CLIP whose batches are families of captions that differ in one word, each with its own image.
+"""Trains the reward, a CLIP. Its batches are families of captions that differ in one word, each with its own image.
 
-Three things make it learn relations: its text tower begins with the layout pre-training, its image tower must also
-name the layout of what it sees, and every image meets captions that are wrong in one word only.
+It learns relations for three reasons: its text tower starts from the layout pre-training, its image tower must also predict
+the layout of the image, and every image is compared with captions that are wrong in only one word.
 """
 
 import random
@@ -26,7 +26,7 @@ SHARPEST = 50.0  # the largest inverse temperature
 
 
 def train_clip(out: Path, layout: Plan, plan: Plan, seed: int, device: str) -> CLIPModel:
-    """The trained reward, averaged weights."""
+    """The trained reward, with averaged weights."""
     tokenizer = make_tokenizer()
     parts = reward_parts(seed, device)
     clip, words, sights = cast(CLIPModel, parts["clip"]), cast(LayoutHead, parts["words"]), cast(LayoutHead, parts["sights"])
@@ -38,9 +38,9 @@ def train_clip(out: Path, layout: Plan, plan: Plan, seed: int, device: str) -> C
         scenes = [arrange(rng, caption) for caption in captions]
         pixels = (blemish(rng, render(scenes, models.SIZE)) * 2 - 1).to(device)
         tokens = tokenize(tokenizer, captions, device)
-        seen = clip.vision_model(pixel_values=pixels).pooler_output
+        pooled = clip.vision_model(pixel_values=pixels).pooler_output
         read = clip.text_model(input_ids=tokens)
-        images = functional.normalize(clip.visual_projection(seen), dim=-1)
+        images = functional.normalize(clip.visual_projection(pooled), dim=-1)
         texts = functional.normalize(clip.text_projection(read.pooler_output), dim=-1)
         logits = clip.logit_scale.exp().clamp_max(SHARPEST) * images @ texts.T
         also_true = truths(captions, scenes).to(device)
@@ -48,7 +48,7 @@ def train_clip(out: Path, layout: Plan, plan: Plan, seed: int, device: str) -> C
         target = torch.arange(len(captions), device=device)
         match = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
         roles, ground = (part.to(device) for part in layout_targets([describe(scene) for scene in scenes]))
-        sight = sights.loss(seen, roles, ground)
+        sight = sights.loss(pooled, roles, ground)
         word = layout_loss(words, read.last_hidden_state, tokens, tokenizer.eos_token_id, captions)
         right = (logits.argmax(-1) == target).float().mean()
         return {"loss": match + 0.3 * sight + 0.1 * word, "match": match, "sight": sight, "word": word, "right": right}
@@ -58,7 +58,7 @@ def train_clip(out: Path, layout: Plan, plan: Plan, seed: int, device: str) -> C
 
 
 def reward_parts(seed: int, device: str) -> torch.nn.ModuleDict:
-    """Untrained "clip", and the layout heads of its towers, "words" and "sights"."""
+    """The untrained "clip", and the layout heads of its text tower ("words") and image tower ("sights")."""
     torch.manual_seed(seed)
     clip: CLIPModel = models.clip(make_tokenizer())
     words = LayoutHead(clip.config.text_config.hidden_size)
@@ -74,13 +74,13 @@ def family(rng: random.Random) -> list[Caption]:
         changed = [relation, other_count(rng, first), *(change_one_word(rng, first, what) for what in ("colour", "shape", "background"))]
         kinds = [caption for caption in changed if caption is not None and not caption.held_out]
         if len(kinds) >= FAMILY - 1:
-            keep = [caption for caption in kinds if caption is relation]  # the hardest, so always there
+            keep = [caption for caption in kinds if caption is relation]  # the hardest, so always included
             kinds = [caption for caption in kinds if caption not in keep]
             return [first, *keep, *rng.sample(kinds, FAMILY - 1 - len(keep))]
 
 
 def other_count(rng: random.Random, caption: Caption) -> Caption:
-    """One thing more or one less."""
+    """A caption with one thing more or one less."""
     if len(caption.things) == 2:
         return Caption((rng.choice(caption.things),), None, caption.background)
     more: Thing = rng.choice([thing for thing in THINGS if thing not in caption.things])
@@ -88,12 +88,12 @@ def other_count(rng: random.Random, caption: Caption) -> Caption:
 
 
 def truths(captions: list[Caption], scenes: list[Scene]) -> Tensor:
-    """[scenes, captions] whether the caption is true of the scene."""
+    """[scenes, captions]: whether the scene satisfies the caption."""
     return torch.tensor([[holds(caption, scene) for caption in captions] for scene in scenes])
 
 
 def blemish(rng: random.Random, images: Tensor) -> Tensor:
-    """Blurs some images and adds noise to others, as a sampler's unfinished images look."""
+    """Blur some images and add noise to others, so that they resemble a sampler's clean estimates."""
     draw = torch.Generator().manual_seed(rng.getrandbits(32))
     kind = torch.rand(len(images), 1, 1, 1, generator=draw)
     blurred = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)

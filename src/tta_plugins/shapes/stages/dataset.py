@@ -1,4 +1,4 @@
-"""The pool: images rendered and encoded once, with three true captions each."""
+"""The pool of training data: images that are rendered and encoded once, with three true captions each."""
 
 import random
 from pathlib import Path
@@ -27,16 +27,16 @@ class Pool:
 
 
 def make_pool(vae: AutoencoderTiny, count: int, seed: int, file: Path, device: str) -> Pool:
-    """Makes the pool, or reads it if `file` exists."""
+    """Create the pool, or read it if `file` exists."""
     if file.exists():
         return Pool(**torch.load(file, weights_only=True))
     rng = random.Random(seed)
     latents, captions = [], []
     for start in range(0, count, BATCH):
-        drawn, scenes = draw_pairs(rng, min(BATCH, count - start))
+        sampled, scenes = draw_pairs(rng, min(BATCH, count - start))
         with torch.no_grad():
             latents.append(vae.encoder(render(scenes, SIZE).to(device) * 2 - 1).half().cpu())
-        for caption, scene in zip(drawn, scenes, strict=True):
+        for caption, scene in zip(sampled, scenes, strict=True):
             captions.append([str(caption), *(str(paraphrase(rng, scene)) for _ in range(CAPTIONS - 1))])
         if start // BATCH % 100 == 0:
             print(f"pool {start}/{count}", flush=True)
@@ -48,7 +48,7 @@ def make_pool(vae: AutoencoderTiny, count: int, seed: int, file: Path, device: s
 
 
 def paraphrase(rng: random.Random, scene: Scene) -> Caption:
-    """Another caption that is true of the scene and not held out: things in either order, "and" in one of five."""
+    """Another true caption of the scene that is not held out: things in either order, "and" in one of five."""
     while True:
         objects = tuple(rng.sample(scene.objects, len(scene.objects)))
         full = describe(Scene(objects, scene.background))

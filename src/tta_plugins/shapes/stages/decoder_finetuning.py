@@ -1,6 +1,6 @@
-"""Sharper images from the same latents: the decoder goes on learning with the encoder frozen.
+"""Trains the decoder further for sharper images, with the encoder frozen.
 
-Its latents carry errors as large as sampling makes, so it learns to draw the nearest clean outlines: noise, and the
+Its latents get errors as large as those of sampling, so that it learns to decode the nearest clean outlines: noise, and the
 exaggeration of classifier-free guidance, which overshoots away from the other shapes (circles become diamonds).
 """
 
@@ -19,12 +19,12 @@ from tta_plugins.shapes.render import Scene, render
 from tta_plugins.shapes.scenes import draw_pairs
 from tta_plugins.shapes.stages.loop import Loop, Plan
 
-ERRORS = 0.3  # the largest deviation of the noise, each image's drawn between 0 and this; latents have deviation 1
-OVERSHOOT = 0.4  # the largest exaggeration, as a share of the way from the same scene with other shapes
+ERRORS = 0.3  # the largest standard deviation of the noise; each image's is sampled between 0 and this; latents have 1
+OVERSHOOT = 0.4  # the largest exaggeration, as a fraction of the difference from the same scene with other shapes
 
 
 def polish_decoder(vae: AutoencoderTiny, out: Path, plan: Plan, seed: int, device: str) -> None:
-    """Trains the decoder in place; the latents, and so everything trained on them, stay valid."""
+    """Train the decoder in place. The latents, and all that was trained on them, stay valid."""
     vae.to(device)
 
     def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def polish_decoder(vae: AutoencoderTiny, out: Path, plan: Plan, seed: int, devic
 
 
 def reshape(rng: random.Random, scene: Scene) -> Scene:
-    """The same scene with every shape drawn anew."""
+    """The same scene with new random shapes."""
     things = (evolve(placed.thing, shape=rng.choice(SHAPES)) for placed in scene.objects)
     objects = (evolve(placed, thing=thing) for placed, thing in zip(scene.objects, things, strict=True))
     return Scene(tuple(objects), scene.background)

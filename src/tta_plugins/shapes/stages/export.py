@@ -1,4 +1,4 @@
-"""From trained modules to the folders that are shipped: standard layouts, half precision, hashes."""
+"""Exports trained modules to the folders that are shipped: standard layouts, half precision, hashes."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def export_pipeline(
     unet: UNet2DConditionModel,
     scale: float,
 ) -> None:
-    """Writes weights/pipeline and the fingerprint of its text encoder."""
+    """Write weights/pipeline and the fingerprint of its text encoder."""
     folder = weights / "pipeline"
     vae.register_to_config(scaling_factor=scale)
     tokenizer = make_tokenizer()
@@ -42,13 +42,12 @@ def export_pipeline(
         _rewrite(folder / name / "diffusion_pytorch_model.safetensors", lambda key: key)
     _rewrite(folder / "text_encoder" / "model.safetensors", _with_prefix)
     _drop_width(folder / "vae" / "config.json")
-    found = fingerprint.measure(text, tokenizer)
-    record = {"prompt": fingerprint.PROMPT, "values": found}
+    record = {"prompt": fingerprint.PROMPT, "values": fingerprint.measure(text, tokenizer)}
     (weights / fingerprint.FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def export_clip(weights: Path, clip: CLIPModel) -> None:
-    """Writes weights/clip: model, tokenizer and image processor."""
+    """Write weights/clip: model, tokenizer and image processor."""
     folder = weights / "clip"
     clip.to("cpu", torch.float32).eval().save_pretrained(folder)
     _rewrite(folder / "model.safetensors", lambda key: key)
@@ -57,7 +56,7 @@ def export_clip(weights: Path, clip: CLIPModel) -> None:
 
 
 def export_judge(weights: Path, network: nn.Module) -> None:
-    """Writes weights/judge."""
+    """Write weights/judge."""
     folder = weights / "judge"
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
@@ -65,7 +64,7 @@ def export_judge(weights: Path, network: nn.Module) -> None:
 
 
 def write_sums(weights: Path) -> None:
-    """Writes SHA256SUMS over everything in the folder, as sha256sum does."""
+    """Write SHA256SUMS of all files in the folder, in the format of sha256sum."""
     files = sorted(file for file in weights.rglob("*") if file.is_file() and file.name != SUMS)
     lines = [f"{digest(file)}  {file.relative_to(weights).as_posix()}\n" for file in files]
     (weights / SUMS).write_text("".join(lines), encoding="utf-8")
@@ -78,11 +77,11 @@ def _rewrite(file: Path, rename: Callable[[str], str]) -> None:
 
 def _save(state: dict[str, Tensor], file: Path) -> None:
     save_file(state, file, {"format": "pt"})
-    file.chmod(0o644)  # safetensors writes for the owner alone
+    file.chmod(0o644)  # safetensors writes files that only the owner can read
 
 
 def _drop_width(file: Path) -> None:
-    """AutoencoderTiny writes a key into its config that it warns of when it reads it back."""
+    """Remove a key that AutoencoderTiny writes into its config and warns about when it reads it."""
     config = json.loads(file.read_text(encoding="utf-8"))
     del config["block_out_channels"]
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The training of the convnet judge, on renders with and without blemishes."""
+"""Trains the convnet judge, on renders with and without blur and noise."""
 
 import random
 from pathlib import Path
@@ -16,16 +16,16 @@ from tta_plugins.shapes.stages.loop import Loop, Plan
 
 
 def train_judge(out: Path, plan: Plan, seed: int, device: str) -> JudgeNet:
-    """The trained judge, averaged weights."""
+    """The trained judge, with averaged weights."""
     torch.manual_seed(seed)
     network = JudgeNet().to(device)
 
     def losses(rng: random.Random, step: int) -> dict[str, Tensor]:
         captions, scenes = draw_pairs(rng, plan.batch)
         logits = network(blemish(rng, render(scenes, SIZE)).to(device))
-        wanted = presence(captions).to(device)
-        exact = ((logits > 0) == (wanted > 0)).all(1).float().mean()
-        return {"loss": functional.binary_cross_entropy_with_logits(logits, wanted), "exact": exact}
+        named = presence(captions).to(device)
+        exact = ((logits > 0) == (named > 0)).all(1).float().mean()
+        return {"loss": functional.binary_cross_entropy_with_logits(logits, named), "exact": exact}
 
     Loop("judge", network, plan, out / "judge.pt", seed).run(losses)
     return network.eval()

@@ -1,6 +1,6 @@
-"""Layout pre-training of text towers: from a caption, which things, on which side, on which background.
+"""Layout pre-training of text towers: they predict a caption's things, their sides and the background.
 
-Without it the relation words collapse into one state, and no budget of image training brings them back.
+Without it the relation words collapse into one state, which no amount of image training corrects.
 """
 
 import random
@@ -22,7 +22,7 @@ GROUNDS = (None, *BACKGROUNDS)
 
 
 class LayoutHead(nn.Module):
-    """Reads roles of the 18 things and the background off a state, linearly."""
+    """Predicts the roles of the 18 things and the background from a state, linearly."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class LayoutHead(nn.Module):
         self.ground = nn.Linear(width, len(GROUNDS))
 
     def loss(self, states: Tensor, roles: Tensor, ground: Tensor) -> Tensor:
-        """Cross entropies in nats, the roles' summed over things, averaged over states [n d]."""
+        """The cross entropies in nats, averaged over states [n d]; those of the roles are summed over the things."""
         logits = self.roles(states).unflatten(-1, (len(THINGS), len(ROLES)))
         each = functional.cross_entropy(logits.flatten(0, 1), roles.flatten())
         return each * len(THINGS) + functional.cross_entropy(self.ground(states), ground)
@@ -56,7 +56,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[Caption] | list[str], devi
 
 
 def layout_loss(head: LayoutHead, states: Tensor, tokens: Tensor, end: int, captions: list[Caption]) -> Tensor:
-    """The head's loss at the end token and at every padding after it, all of which have seen the whole caption."""
+    """The head's loss at the end token and at every padding token after it, which all attend to the whole caption."""
     roles, ground = (target.to(states.device) for target in layout_targets(captions))
     row, column = (tokens == end).nonzero(as_tuple=True)
     return head.loss(states[row, column], roles[row], ground[row])
@@ -72,7 +72,7 @@ def train_layout(
     *,
     head: LayoutHead,
 ) -> None:
-    """Trains `text` (a CLIP text tower) and the head that reads it, in place; both go on into the joint training."""
+    """Train `text`, a CLIP text tower, and its head in place. The joint training continues with both."""
     torch.manual_seed(seed)
     both = nn.ModuleDict({"text": text, "head": head})
 

@@ -1,4 +1,4 @@
-"""One training loop for all stages: seeded, resumable, cosine schedule, an average of the weights."""
+"""The training loop of all stages: seeded and resumable, with a cosine schedule and averaged weights."""
 
 import math
 import random
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @frozen
 class Plan:
-    """How long and how fast a stage learns; `average` is the decay of the averaged weights."""
+    """The length and the learning rate of a stage. `average` is the decay of the averaged weights."""
 
     steps: int
     batch: int
@@ -22,10 +22,10 @@ class Plan:
     decay: float = 0.01
     average: float = 0.999
     save_every: float = 180.0  # seconds
-    keep: bool = False  # the averaged weights of every save, so that the judges can choose among them
+    keep: bool = False  # keep the averaged weights of every save, to select among them
 
     def rate_at(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to 2 % of the rate."""
+        """The learning rate: a linear warm-up, then a cosine down to 2 % of the rate."""
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
         done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
@@ -34,7 +34,7 @@ class Plan:
 
 @define
 class Loop:
-    """Steps one module under a plan; `file` holds everything needed to go on after an interruption."""
+    """Trains one module by a plan. `file` has everything that is needed to continue after an interruption."""
 
     name: str
     module: nn.Module
@@ -45,9 +45,9 @@ class Loop:
     smooth: dict[str, Tensor] = field(factory=dict)
 
     def run(self, losses: Callable[[random.Random, int], dict[str, Tensor]], until: int | None = None) -> None:
-        """Train on `losses(rng, step)`: the entry "loss" is descended, the others are shown.
+        """Train on `losses(rng, step)`: the entry "loss" is minimised, the others are printed.
 
-        The module ends with the averaged weights. `until` stops before the plan's end, as an interruption would.
+        At the end the module has the averaged weights. `until` stops earlier than the plan, as an interruption does.
         """
         torch.manual_seed(self.seed)
         optimizer = torch.optim.AdamW(self.module.parameters(), lr=self.plan.rate, weight_decay=self.plan.decay)

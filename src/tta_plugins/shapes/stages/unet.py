@@ -1,4 +1,4 @@
-"""The denoiser, and the text encoder with it, whose layout loss stays on at a tenth."""
+"""Trains the denoiser together with its text encoder, whose layout loss is added with a factor of 0.1."""
 
 import random
 from pathlib import Path
@@ -18,11 +18,11 @@ from tta_plugins.shapes.stages.loop import Loop, Plan
 from tta_plugins.shapes.tokenizer import make_tokenizer
 
 DROP = 0.1  # captions replaced by the empty text, for classifier-free guidance
-COARSE_FROM, COARSE_SHARE, COARSE_UNTIL = 450, 0.5, 0.6  # early on, half of the times are from the noisy half
+COARSE_FROM, COARSE_SHARE, COARSE_UNTIL = 450, 0.5, 0.6  # early in training, half of the times are from the noisy half
 
 
 def train_unet(out: Path, pool: Pool, layout: Plan, plan: Plan, seed: int, device: str) -> nn.ModuleDict:
-    """The trained "unet" and "text", averaged weights."""
+    """The trained "unet" and "text", with averaged weights."""
     tokenizer = make_tokenizer()
     parts = denoiser(seed, device)
     head = cast(LayoutHead, parts["head"])
@@ -53,7 +53,7 @@ def train_unet(out: Path, pool: Pool, layout: Plan, plan: Plan, seed: int, devic
 
 
 def denoiser(seed: int, device: str) -> nn.ModuleDict:
-    """Untrained "unet", "text" and the layout "head"."""
+    """The untrained "unet", "text" and layout "head"."""
     torch.manual_seed(seed)
     text: CLIPTextModel = models.text_encoder(make_tokenizer())
     unet: UNet2DConditionModel = models.unet()

@@ -1,4 +1,4 @@
-"""The autoencoder: images to 8 x 8 x 8 latents and back, robust to small errors of the latents."""
+"""Trains the autoencoder: images to 8 x 8 x 8 latents and back, robust to small errors of the latents."""
 
 import random
 from pathlib import Path
@@ -13,11 +13,11 @@ from tta_plugins.shapes.render import render
 from tta_plugins.shapes.scenes import draw_pairs
 from tta_plugins.shapes.stages.loop import Loop, Plan
 
-NOISE = 0.05  # of the latents' unit deviation: what the denoiser will get wrong anyway
+NOISE = 0.05  # standard deviation, where the latents have 1: less than the denoiser's own errors
 
 
 def train_vae(out: Path, plan: Plan, seed: int, device: str) -> AutoencoderTiny:
-    """The trained autoencoder (averaged weights); its latents have about mean 0 and deviation 1 in every channel."""
+    """The trained autoencoder, with averaged weights. Every channel of its latents has about mean 0 and deviation 1."""
     torch.manual_seed(seed)
     vae = models.vae().to(device)
 
