@@ -1,4 +1,4 @@
-"""docs/gallery.md and its images: the first prompts of the shipped set, drawn by several methods on the embedded model.
+"""docs/gallery.md and its images: the first prompts of the shipped set, sampled by several methods on the embedded model.
 
 python docs/generate_gallery.py
 
@@ -41,18 +41,18 @@ METHODS: Mapping[str, Method] = {
 }
 INTRODUCTION = f"""# Gallery
 
-What the methods draw on [the embedded model](shapes.md), a small Stable Diffusion that draws coloured shapes, with its CLIP as the
+Images of the methods on [the embedded model](shapes.md), a small Stable Diffusion for coloured shapes, with its CLIP as the
 reward. No prompt and no image is selected: these are the first {PROMPTS} prompts of the shipped set `shapes-hard`, with seed 0 and
 {STEPS} steps, **ordered by what the methods did to the held-out score, worst first**.
 
-- *Reward* is what the methods climb: the cosine of image and prompt.
-- *Held out* is the probability, by a network that no method sees, that exactly the things asked for are there. Where the reward
-  rises and this falls, the method found a weakness of the reward.
-- *Right* says whether a program finds everything that the prompt asks for, and nothing else.
+- *Reward* is the reward that the methods optimise: the cosine of image and prompt.
+- *Held out* is the probability that the image has exactly the prompt's things, by a network that no method uses. If the reward
+  rises and this falls, the method has exploited a weakness of the reward.
+- *Right* shows whether a program finds everything in the prompt, and nothing else.
 - *Cost* is in rows through the denoiser, forwards and backwards; a plain image takes {2 * STEPS}.
 
-Eight prompts are examples and no evidence: [what the methods do](results.md) has intervals over many prompts, at equal cost. Null-TTA
-and DNO have settings of that page, the others their defaults. `python docs/generate_gallery.py` draws this page again.
+Eight prompts are examples, not evidence: [what the methods do](results.md) has intervals over many prompts, at equal cost. Null-TTA
+and DNO have settings of that page, the others their defaults. `python docs/generate_gallery.py` makes this page again.
 """
 
 

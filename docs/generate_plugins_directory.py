@@ -44,7 +44,7 @@ tested = "0.1.0"                     # the version of tta-align with which its t
 ```
 
 A package is listed if it is published with its source and a licence, if the suites of its kind pass with the version that it states,
-and if it says what its score means and where its weights come from. It is removed if it cannot be installed any more.
+and if it states what its score means and where its weights come from. It is removed if it can no longer be installed.
 """
 
 

@@ -1,4 +1,4 @@
-"""tta-align's nodes for ComfyUI: load a model, choose a method and a reward, align. ComfyUI reads the two mappings."""
+"""tta-align's nodes for ComfyUI: load a model, choose a method and a reward, and align. ComfyUI reads the two mappings."""
 
 import logging
 

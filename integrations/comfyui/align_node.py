@@ -1,4 +1,4 @@
-"""The node that draws a prompt so that it scores higher, and plainly from the same noise."""
+"""The node that samples images that score higher, and plain images from the same noise."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Align:
     """Runs `tta_core.align` on n samples of one prompt."""
 
     CATEGORY = "tta-align"
-    DESCRIPTION = "Draws the prompt so that it scores higher, and once more plainly from the same noise."
+    DESCRIPTION = "Samples images that score higher, and plain images from the same noise."
     RETURN_TYPES = ("IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("aligned", "baseline", "record")
     OUTPUT_TOOLTIPS = ("the aligned images", "plain samples from the same noise", "scores, cost, settings and versions, as JSON")
@@ -27,7 +27,7 @@ class Align:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, dict[str, Any]]:
-        """The parts and the arguments of the run; 0 and an empty text stand for the backbone's own."""
+        """The parts and the arguments of the run; 0 and an empty text mean the backbone's defaults."""
         size = {"default": 0, "min": 0, "max": 16384, "step": 8, "tooltip": "pixels; 0: the backbone's"}
         seed = {"default": 0, "min": 0, "max": LARGEST_SEED, "control_after_generate": True}
         return {
@@ -38,17 +38,17 @@ class Align:
                 "prompt": ("STRING", {"default": "a red circle and a blue square", "multiline": True}),
                 "seed": ("INT", seed),
                 "steps": ("INT", {"default": 0, "min": 0, "max": 10000, "tooltip": "0: the backbone's"}),
-                "n": ("INT", {"default": 1, "min": 1, "max": 64, "tooltip": "how many images, each from noise of its own"}),
+                "n": ("INT", {"default": 1, "min": 1, "max": 64, "tooltip": "the number of images, each from its own noise"}),
             },
             "optional": {
                 "negative": ("STRING", {"default": "", "multiline": True}),
                 "guidance": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 100.0, "step": 0.5, "tooltip": "0: the backbone's; 1: none"}),
                 "width": ("INT", size),
                 "height": ("INT", size),
-                "memory": ("STRING", {"default": "", "tooltip": "policies (`tta list memory`) or a size, with commas: 16GB"}),
+                "memory": ("STRING", {"default": "", "tooltip": "policies (`tta list memory`) separated by commas, or a size: 16GB"}),
                 "seconds": (
                     "FLOAT",
-                    {"default": 0.0, "min": 0.0, "max": 1e9, "tooltip": "stop then, with the best so far; 0: never"},
+                    {"default": 0.0, "min": 0.0, "max": 1e9, "tooltip": "stop after this time with the best so far; 0: never"},
                 ),
                 "preview": ("BOOLEAN", {"default": True, "tooltip": "decode the first image at every step"}),
             },
@@ -71,13 +71,13 @@ class Align:
         seconds: float = 0.0,
         preview: bool = True,
     ) -> tuple[Tensor, Tensor, str]:
-        """Aligned and plain images as ComfyUI has them, `(n, H, W, 3)` in [0, 1], and the record as JSON.
+        """Aligned and plain images in ComfyUI's layout, `(n, H, W, 3)` in [0, 1], and the record as JSON.
 
         Raises:
-            TTAError: what `tta_core.align` refuses, or what failed.
+            TTAError: an argument is invalid, or the run failed.
         """
         if n < 1:
-            raise InputError(f"n is {n}, but a run draws at least 1 image.")
+            raise InputError(f"n must be at least 1, but is {n}.")
         if backbone.device.type != "cpu":
             make_room()
         with torch.inference_mode(False), comfyui_run(backbone, preview) as run:

@@ -1,4 +1,4 @@
-"""A run inside ComfyUI: its progress bar, its preview, its Cancel. Nothing of ComfyUI is imported: inside it, its modules are there."""
+"""Connects a run to ComfyUI's progress bar, preview and Cancel. ComfyUI's modules are not imported, since it has loaded them already."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PREVIEW = 512  # pixels, the longer side
 
 
 def make_room() -> None:
-    """Have ComfyUI move its own models off the GPU: it does not know how much memory the run takes."""
+    """Move ComfyUI's own models off the GPU, since ComfyUI cannot count the run's memory."""
     if management := sys.modules.get("comfy.model_management"):
         management.unload_all_models()
 
@@ -52,7 +52,7 @@ class ComfyUIRun:
 
     @contextmanager
     def _cancellable(self) -> Iterator[None]:
-        """ComfyUI's exception becomes the one that ends a run, which passes everything that is isolated."""
+        """Convert ComfyUI's exception to `KeyboardInterrupt`, which ends a run even from isolated code."""
         management: Any = sys.modules.get("comfy.model_management")
         try:
             yield
@@ -65,7 +65,8 @@ class ComfyUIRun:
 
 @contextmanager
 def comfyui_run(backbone: Backbone, preview: bool) -> Iterator[ComfyUIRun]:
-    """What a run needs inside ComfyUI; afterwards raises ComfyUI's own exception if it was cancelled. Elsewhere it does nothing."""
+    """The backbone and observers of a run in ComfyUI. If it was cancelled, it raises ComfyUI's exception at the end. Outside ComfyUI it
+    does nothing."""
     run = ComfyUIRun(backbone, preview)
     try:
         yield run

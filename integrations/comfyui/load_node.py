@@ -26,27 +26,27 @@ class LoadBackbone:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, dict[str, Any]]:
-        """A name, and for "diffusers" where it is."""
-        # those that adapt a pipeline's class are chosen by the class that is loaded
+        """The backbone's name; with "diffusers", also the folder or hub id, the device and the dtype."""
+        # backbones that adapt a pipeline's class are chosen by the class of the loaded pipeline
         names = [entry.name for entry in plugins().registry.entries("backbones") if not entry.pipelines]
         return {
             "required": {"name": (names, {"default": "shapes", "tooltip": "shapes is the embedded model"})},
             "optional": {
                 "source": ("STRING", {"default": "", "tooltip": "with 'diffusers': a folder in diffusers' layout, or a hub id owner/name"}),
-                "device": (["auto", "cpu", "cuda", "mps"], {"default": "auto", "tooltip": "with 'diffusers'; auto: cuda if there"}),
+                "device": (["auto", "cpu", "cuda", "mps"], {"default": "auto", "tooltip": "with 'diffusers'; auto: cuda if available"}),
                 "dtype": (["auto", "float32", "float16", "bfloat16"], {"default": "auto", "tooltip": "auto: bfloat16 on cuda"}),
             },
         }
 
     def load(self, name: str, source: str = "", device: str = "auto", dtype: str = "auto") -> tuple[Backbone]:
-        """The backbone. Raises `TTAError` if there is none, and `InputError` for settings that have no effect."""
+        """The backbone. Raises `TTAError` if it cannot be loaded, and `InputError` for settings that have no effect."""
         if (name == FROM_SOURCE) != bool(source.strip()):
             raise InputError(
-                f"name is {name!r} and source is {source!r}. A folder or hub id goes with the name {FROM_SOURCE!r}, which needs one; the "
-                "other names take none."
+                f"name is {name!r} and source is {source!r}. The name {FROM_SOURCE!r} needs a folder or hub id as its source; leave source "
+                "empty for the other names."
             )
         chosen = [None if value == "auto" else value for value in (device, dtype)]
-        with torch.inference_mode(False):  # weights that are loaded in that mode never take part in a gradient
+        with torch.inference_mode(False):  # weights that are loaded in inference mode cannot have gradients
             if name == FROM_SOURCE:
                 make_room()
             return (resolve.backbone(placed(source.strip() or name, *chosen)),)

@@ -1,4 +1,4 @@
-"""One node for each registered method and reward, those of third-party packages included, with its settings as widgets."""
+"""One node for each registered method and reward, including those of third-party packages, with its settings as widgets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def method_node(entry: Entry) -> type:
     """The node of one method."""
 
     class MethodNode:
-        """Makes a method for the align node."""
+        """Builds a method for the align node."""
 
         CATEGORY = "tta-align/methods"
         DESCRIPTION = entry.summary
@@ -34,18 +34,18 @@ def method_node(entry: Entry) -> type:
             return _inputs(entry)
 
         def make(self, **given: object) -> tuple[Method]:
-            """The method with these settings. Raises `TTAError` for values that it refuses."""
-            with torch.inference_mode(False):  # ComfyUI runs nodes in that mode, whose tensors never get gradients
+            """The method with these settings. Raises `TTAError` for invalid values."""
+            with torch.inference_mode(False):  # ComfyUI runs nodes in inference mode, whose tensors cannot have gradients
                 return (resolve.method(_made(entry, entry.name, given)),)
 
     return MethodNode
 
 
 def reward_node(entry: Entry) -> type:
-    """The node of one reward. It takes the backbone, which may bring its own reward of a name, as the embedded model does for "clip"."""
+    """The node of one reward. It takes the backbone, which may bring its own reward for a name, such as the embedded model's "clip"."""
 
     class RewardNode:
-        """Makes a reward for the align node."""
+        """Builds a reward for the align node."""
 
         CATEGORY = "tta-align/rewards"
         DESCRIPTION = entry.summary
@@ -60,7 +60,7 @@ def reward_node(entry: Entry) -> type:
             return {**inputs, "required": {"tta_backbone": ("TTA_BACKBONE",), **inputs["required"]}}
 
         def make(self, tta_backbone: Backbone, **given: object) -> tuple[Reward]:
-            """The reward with these settings, its weights loaded. Raises `TTAError` for values that it refuses."""
+            """The reward with these settings and its weights loaded. Raises `TTAError` for invalid values."""
             with torch.inference_mode(False):
                 name = tta_backbone.defaults.rewards.get(entry.name, entry.name)
                 return (resolve.reward(_made(entry, name, given), tta_backbone),)
@@ -69,15 +69,15 @@ def reward_node(entry: Entry) -> type:
 
 
 def _made(node: Entry, name: str, given: Mapping[str, object]) -> object:
-    """The part of that name; the name itself where no setting of the node was changed."""
+    """The part with this name; the name itself if no setting of the node was changed."""
     settings = _settings(node)
     chosen = changed({name: widget(setting) for name, setting in settings.items()}, given)
-    settled = not chosen and all(setting.default for setting in settings.values())
-    return name if settled else construct(plugins().registry.find(node.kind, name), chosen)
+    is_default = not chosen and all(setting.default for setting in settings.values())
+    return name if is_default else construct(plugins().registry.find(node.kind, name), chosen)
 
 
 def _inputs(node: Entry) -> dict[str, dict[str, Widget]]:
-    """Of a part that cannot be imported, none: making it says why, and the other nodes are there."""
+    """The widgets. A part that cannot be imported has none, so that the other nodes still work; building it raises the error."""
     try:
         settings = _settings(node)
     except LoadError:

@@ -1,4 +1,4 @@
-"""The settings of a registered part as ComfyUI's widgets, and what they say as the texts that `tta align --set` takes."""
+"""Converts the settings of a registered part to ComfyUI's widgets, and the widgets' values to texts for `tta align --set`."""
 
 import math
 import types
@@ -13,7 +13,7 @@ LARGEST = 2**31 - 1
 
 
 def widget(setting: Setting) -> Widget:
-    """A number, a switch, a list of choices, or a text, which is read as after `--set`: `Window(0.5, 1)`, `None`, a path."""
+    """A number, a switch, a list of choices, or a text with the syntax of `--set`: `Window(0.5, 1)`, `None`, a path."""
     default, choices = setting.value, _choices(setting.annotation)
     options: dict[str, Any] = {"tooltip": _tooltip(setting)}
     if setting.default and choices:
@@ -24,19 +24,19 @@ def widget(setting: Setting) -> Widget:
         return "INT", {"default": default, "min": -LARGEST, "max": LARGEST, **options}
     if setting.annotation is float and isinstance(default, float) and math.isfinite(default):
         step = 10.0 ** (math.floor(math.log10(abs(default))) - 1) if default else 0.01
-        # ComfyUI rounds to its own number of digits unless told not to
+        # without round=False, ComfyUI rounds to its own number of digits
         return "FLOAT", {"default": default, "min": -1e12, "max": 1e12, "step": step, "round": False, **options}
     return "STRING", {"default": str(default), **options}
 
 
 def changed(widgets: Mapping[str, Widget], given: Mapping[str, object]) -> dict[str, str]:
-    """The values that are not their widget's default, as texts. An empty text is the default."""
+    """The values that differ from their widget's default, as texts. An empty text means the default."""
     kept = {name: options["default"] for name, (_, options) in widgets.items()}
     return {name: str(value) for name, value in given.items() if str(value).strip() and not (name in kept and value == kept[name])}
 
 
 def _choices(annotation: object) -> list[str]:
-    """The values of a `Literal`, or of one that may be None; else none."""
+    """The values of a `Literal`, or of an optional one; empty for other annotations."""
     if typing.get_origin(annotation) is typing.Literal:
         return list(map(str, typing.get_args(annotation)))
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):

@@ -274,7 +274,7 @@ def test_a_folder_is_drawn_in_the_dtype_asked_for(tta, tmp_path):
 def test_a_name_takes_neither_device_nor_dtype(tta, tmp_path):
     refused = tta("align", "one", *QUICK, "--dtype", "bfloat16", "--out", tmp_path)
     assert refused.exit_code == 1
-    assert "colours is a backbone's name" in refused.stderr
+    assert "The backbone colours sets its own device and dtype" in refused.stderr
 
 
 def test_the_command_offers_what_align_takes():

@@ -167,7 +167,7 @@ def test_parameters_of_a_plain_class_are_settings():
 
 
 def test_what_has_no_default_must_be_given():
-    with pytest.raises(InputError, match="without size"):
+    with pytest.raises(InputError, match=r"needs size\. Give each"):
         made(Plain, scale="2")
 
 

@@ -184,7 +184,7 @@ def test_cancel_in_the_progress_bar_ends_the_run(nodes, parts, comfy):
 def test_an_error_is_the_one_that_align_raises(nodes, parts, comfy):
     with pytest.raises(InputError, match="steps is -1"):
         called(nodes["TTA align"], **parts, **{**ALIGN, "steps": -1})
-    with pytest.raises(InputError, match="n is 0"):
+    with pytest.raises(InputError, match="n must be at least 1, but is 0"):
         called(nodes["TTA align"], **parts, **{**ALIGN, "n": 0})
 
 
