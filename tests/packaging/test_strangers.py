@@ -68,7 +68,7 @@ def test_asking_for_a_broken_reward_says_where_to_look(tta, tmp_path):
     refused = tta("align", "p", "--backbone", "colours", "--reward", "broken", "--out", tmp_path)
     assert refused.exit_code == 1
     assert "No rewards entry is called 'broken'" in refused.stderr
-    assert "Nothing is registered by broken (tta-broken 0.1.0): `tta doctor` says why." in refused.stderr
+    assert "Nothing is registered by broken (tta-broken 0.1.0): `tta doctor` shows why." in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
