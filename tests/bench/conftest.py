@@ -9,9 +9,9 @@ def drawn(tmp_path_factory):
     """A finished comparison: its plan and its folder, which tests only read."""
     from tta_plugins.bench.engines.here import Here
     from tta_plugins.bench.finish import finish
-    from tta_plugins.bench.run import draw
+    from tta_plugins.bench.run import sample
 
     plan, folder = planned(), tmp_path_factory.mktemp("bench") / "run"
-    draw(plan, folder, Here())
+    sample(plan, folder, Here())
     finish(plan, folder)
     return plan, folder

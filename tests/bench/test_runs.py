@@ -18,7 +18,7 @@ from tta_plugins.bench.engines.here import Here
 from tta_plugins.bench.engines.local import Local
 from tta_plugins.bench.finish import finish
 from tta_plugins.bench.plan import read_plan, resolve_plan, settle
-from tta_plugins.bench.run import draw, missing_units
+from tta_plugins.bench.run import missing_units, sample
 from tta_plugins.bench.status import status_of
 from tta_plugins.bench.store import Store
 
@@ -100,7 +100,7 @@ def plan():
 def finished(tmp_path_factory):
     """The light comparison, drawn in this process without a fault: its plan and its folder."""
     plan, folder = light(), tmp_path_factory.mktemp("light") / "run"
-    draw(plan, folder, Here())
+    sample(plan, folder, Here())
     finish(plan, folder)
     return plan, folder
 
@@ -128,14 +128,14 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, finished, tmp_p
     for _ in range(3):
         left[0] = generator.randrange(1, 7)
         try:
-            draw(plan, tmp_path / "run", Here())
+            sample(plan, tmp_path / "run", Here())
         except Killed:
             deaths += 1
     assert deaths == 3
     torn = next((tmp_path / "run").glob("arms/*/cells.*.jsonl"))
     torn.write_bytes(torn.read_bytes() + b'{"prompt": 3, "se')
     monkeypatch.setattr(Store, "keep", keep)
-    assert draw(plan, tmp_path / "run", Here()).done == 20
+    assert sample(plan, tmp_path / "run", Here()).done == 20
     finish(plan, tmp_path / "run")
     assert table(tmp_path / "run") == table(finished[1])
 
@@ -143,8 +143,8 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, finished, tmp_p
 def test_supervised_processes_give_the_same_table_though_one_is_killed(plan, finished, tmp_path, monkeypatch):
     folder, engine = tmp_path / "run", Local(workers=1)
     monkeypatch.setenv("DOOMED", str(folder))
-    drew = draw(plan, folder, engine)
-    assert (drew.done, drew.failed) == (20, 0)
+    state = sample(plan, folder, engine)
+    assert (state.done, state.failed) == (20, 0)
     assert [process.returncode for process in engine.running] == [-signal.SIGKILL, 0]
     finish(plan, folder)
     assert table(folder) == table(finished[1])
@@ -166,11 +166,11 @@ def test_a_failing_reward_is_counted_and_bounds_the_gain(tmp_path, monkeypatch):
             return images.mean((1, 2, 3))
 
     monkeypatch.setattr("tta_plugins.bench.parts.Parts.reward", lambda self, name: Picky() if name == "mortal" else _reward(self, name))
-    drew = draw(plan, tmp_path / "run", Here())
+    state = sample(plan, tmp_path / "run", Here())
     failed = [
         cell for cells in Store(tmp_path / "run").all_cells(plan).values() for cell, one in cells.items() if one["status"] == "failed"
     ]
-    assert drew.failed == len(failed) == 5  # fixed, random direction, DATE, two draws of the pool
+    assert state.failed == len(failed) == 5  # fixed, random direction, DATE, two draws of the pool
     assert {cell.prompt for cell in failed} == {1}
     assert "I will not score this" in next(iter(status_of(plan, tmp_path / "run").arms[0].errors))
     summary = finish(plan, tmp_path / "run")
@@ -196,12 +196,12 @@ def test_a_run_that_fails_too_often_stops_and_failed_cells_can_be_tried_again(tm
             return images.mean((1, 2, 3))
 
     monkeypatch.setattr("tta_plugins.bench.parts.Parts.reward", lambda self, name: Flaky())
-    drew = draw(plan, tmp_path / "run", Here())
-    assert "failed" in drew.stopped
-    assert drew.failed < drew.planned
+    state = sample(plan, tmp_path / "run", Here())
+    assert "failed" in state.stopped
+    assert state.failed < state.planned
     broken[0] = False
-    assert draw(plan, tmp_path / "run", Here()).failed == drew.failed
-    assert draw(plan, tmp_path / "run", Here(), retry_failed=True).failed == 0
+    assert sample(plan, tmp_path / "run", Here()).failed == state.failed
+    assert sample(plan, tmp_path / "run", Here(), retry_failed=True).failed == 0
 
 
 def test_out_of_memory_is_tried_in_halves(plan, tmp_path, monkeypatch):
@@ -215,21 +215,21 @@ def test_out_of_memory_is_tried_in_halves(plan, tmp_path, monkeypatch):
         yield from align(self, problem)
 
     monkeypatch.setattr(Fixed, "align", hungry)
-    draw(plan, tmp_path / "run", Here(), only=["fixed"])
+    sample(plan, tmp_path / "run", Here(), only=["fixed"])
     kept = Store(tmp_path / "run").cells(plan.arm("fixed"))
     assert [(one["status"], one["batch"], one["retries"]) for one in kept.values()] == [("done", 1, 1)] * 4
 
 
 def test_only_some_arms(plan, tmp_path):
-    draw(plan, tmp_path / "run", Here(), only=["random-direction"])
+    sample(plan, tmp_path / "run", Here(), only=["random-direction"])
     done = {arm.name for arm in status_of(plan, tmp_path / "run").arms if arm.done}
     assert done == {"fixed", "random-direction"}
 
 
 def test_hours_that_are_spent_stop_between_batches(plan, tmp_path):
-    drew = draw(plan, tmp_path / "run", Here(), budget_hours=0.0)
-    assert "hours" in drew.stopped
-    assert 0 < drew.done < drew.planned
+    state = sample(plan, tmp_path / "run", Here(), budget_hours=0.0)
+    assert "hours" in state.stopped
+    assert 0 < state.done < state.planned
 
 
 def test_another_plan_is_refused(finished):
@@ -280,9 +280,9 @@ def test_jobs_of_submitit_give_the_same_table(plan, finished, tmp_path):
     pytest.importorskip("submitit")
     from tta_plugins.bench.engines.slurm import Slurm
 
-    drew = draw(plan, tmp_path / "run", Slurm(jobs=1, cluster="local"))
+    state = sample(plan, tmp_path / "run", Slurm(jobs=1, cluster="local"))
     gc.collect()
-    assert (drew.done, drew.failed) == (20, 0)
+    assert (state.done, state.failed) == (20, 0)
     finish(plan, tmp_path / "run")
     assert table(tmp_path / "run") == table(finished[1])
 
@@ -294,8 +294,8 @@ def test_actors_of_ray_give_the_same_table(plan, finished, tmp_path):
     from tta_plugins.bench.engines.ray import Ray
 
     with pytest.raises(LoadError, match="--workers"):
-        draw(plan, tmp_path / "run", Ray(actors=10_000))
-    drew = draw(plan, tmp_path / "run", Ray(actors=1))
-    assert (drew.done, drew.failed) == (20, 0)
+        sample(plan, tmp_path / "run", Ray(actors=10_000))
+    state = sample(plan, tmp_path / "run", Ray(actors=1))
+    assert (state.done, state.failed) == (20, 0)
     finish(plan, tmp_path / "run")
     assert table(tmp_path / "run") == table(finished[1])

@@ -86,25 +86,25 @@ def one_policy_at_a_time(networks: Sequence[nn.Module], policies: Sequence[objec
     Raises:
         IncompatibleError: another run uses one of these networks, and that run or this one has policies.
     """
-    mine = ", ".join(map(written, policies))
+    own = ", ".join(map(written, policies))
     with _lock:
         for network in networks:
             others = _runs.get(id(network), [])
-            if others and (mine or any(others)):
+            if others and (own or any(others)):
                 theirs = next((other for other in others if other), "")
                 raise IncompatibleError(
-                    f"Cannot use {type(network).__name__} with {mine or 'this run'} while another run uses it"
+                    f"Cannot use {type(network).__name__} with {own or 'this run'} while another run uses it"
                     f"{f' with {theirs}' if theirs else ''}. This is because memory policies change networks in place, so one run would "
                     "compute in the other's precision. Wait until that run has ended, or load the networks twice."
                 )
         for network in networks:
-            _runs.setdefault(id(network), []).append(mine)
+            _runs.setdefault(id(network), []).append(own)
     try:
         yield
     finally:
         with _lock:
             for network in networks:
-                _runs[id(network)].remove(mine)
+                _runs[id(network)].remove(own)
                 if not _runs[id(network)]:
                     del _runs[id(network)]
 

@@ -44,7 +44,7 @@ def run(
     from tta_plugins.bench.engines import engine_of
     from tta_plugins.bench.finish import finish
     from tta_plugins.bench.plan import read_plan, resolve_plan
-    from tta_plugins.bench.run import draw, refuse_failed
+    from tta_plugins.bench.run import refuse_failed, sample
 
     if retry not in (None, "failed"):
         raise InputError(f"--retry takes 'failed', but {retry!r} was given.")
@@ -56,12 +56,12 @@ def run(
             say(line)
         return
     say(_plan_line(plan.record))
-    drawn = draw(plan, out, engine_of(engine, workers), only=only or (), retry_failed=retry == "failed", budget_hours=budget_hours)
-    say(f"{drawn.done} of {drawn.planned} cells sampled, {drawn.failed} failed in {out}")
-    if drawn.stopped:
-        say(f"tta: stopped early: {drawn.stopped}.", err=True)
+    state = sample(plan, out, engine_of(engine, workers), only=only or (), retry_failed=retry == "failed", budget_hours=budget_hours)
+    say(f"{state.done} of {state.planned} cells sampled, {state.failed} failed in {out}")
+    if state.stopped:
+        say(f"tta: stopped early: {state.stopped}.", err=True)
     _print_summary(finish(plan, out), out)
-    refuse_failed(drawn)
+    refuse_failed(state)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from tta_plugins.bench.engines.here import Here
 from tta_plugins.bench.finish import finish
 from tta_plugins.bench.plan import plan_of
 from tta_plugins.bench.prompt_files import read_choice
-from tta_plugins.bench.run import Drawn, draw, refuse_failed
+from tta_plugins.bench.run import RunState, refuse_failed, sample
 from tta_plugins.bench.spec import spec_of
 from tta_plugins.pages.render import render
 
@@ -22,7 +22,7 @@ class Comparison:
 
     folder: Path
     summary: Mapping[str, Any] = attrs.field(repr=False)
-    drawn: Drawn
+    state: RunState
 
     def _repr_html_(self) -> str:
         """The view in a notebook: each arm's verdict, cost and gains, and the primary score's intervals."""
@@ -43,7 +43,7 @@ def compare(written: Mapping[str, Any], folder: str | Path) -> Comparison:
     """
     spec = spec_of(written, "the comparison")
     plan = plan_of(spec, read_choice(spec.prompts, Path()))
-    drawn = draw(plan, Path(folder), Here())
-    comparison = Comparison(Path(folder), finish(plan, Path(folder)), drawn)
-    refuse_failed(drawn)
+    state = sample(plan, Path(folder), Here())
+    comparison = Comparison(Path(folder), finish(plan, Path(folder)), state)
+    refuse_failed(state)
     return comparison

@@ -14,8 +14,8 @@ from tta_plugins.bench.store import Store
 
 
 @attrs.frozen
-class Drawn:
-    """How a call of `draw` ended.
+class RunState:
+    """How a call of `sample` ended.
 
     Attributes:
         done, failed, planned: numbers of cells in the folder and in the plan.
@@ -28,7 +28,7 @@ class Drawn:
     stopped: str = ""
 
 
-def draw(
+def sample(
     plan: Plan,
     folder: Path,
     engine: Engine,
@@ -36,7 +36,7 @@ def draw(
     only: Collection[str] = (),
     retry_failed: bool = False,
     budget_hours: float | None = None,
-) -> Drawn:
+) -> RunState:
     """Sample the cells that the folder lacks. The same call again continues.
 
     Args:
@@ -59,8 +59,8 @@ def draw(
     units = [unit for unit in missing_units(plan, store, retry_failed) if unit.arm in chosen]
     watch = _Watch(plan, store, time.monotonic(), None if budget_hours is None else budget_hours * 3600)
     if units:
-        engine.draw(folder, units, watch)
-    return watch.drawn()
+        engine.sample(folder, units, watch)
+    return watch.state()
 
 
 def missing_units(plan: Plan, store: Store, retry_failed: bool = False) -> list[Unit]:
@@ -94,17 +94,17 @@ class _Watch:
             self.stopped = f"the budget of {self.limit / 3600:g} hours is spent"
         return not self.stopped
 
-    def drawn(self) -> Drawn:
+    def state(self) -> RunState:
         """The state of the folder when the run ended."""
         statuses = [record["status"] for cells in self.store.all_cells(self.plan).values() for record in cells.values()]
         planned = sum(1 for arm in self.plan.arms for _ in self.plan.cells(arm))
-        return Drawn(statuses.count("done"), statuses.count("failed"), planned, self.stopped)
+        return RunState(statuses.count("done"), statuses.count("failed"), planned, self.stopped)
 
 
-def refuse_failed(drawn: Drawn) -> None:
+def refuse_failed(state: RunState) -> None:
     """Raises `TTAError` for a run that stopped because too much failed."""
-    if "failed" in drawn.stopped:
-        raise TTAError(f"{drawn.stopped}. `tta bench status` shows the errors. Fix their causes and run again with --retry failed.")
+    if "failed" in state.stopped:
+        raise TTAError(f"{state.stopped}. `tta bench status` shows the errors. Fix their causes and run again with --retry failed.")
 
 
 def known(folder: Path) -> Store:

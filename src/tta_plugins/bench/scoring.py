@@ -93,20 +93,20 @@ def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
     store, scores, parts, count = Store(folder), Scores(folder), Parts(plan), 0
     torch.set_num_threads(plan.spec.threads)
     done = {name: {cell for cell, record in cells.items() if record["status"] == "done"} for name, cells in store.all_cells(plan).items()}
-    drawn = [(arm.name, cell) for arm in plan.arms for cell in plan.cells(arm) if cell in done[arm.name]]
+    cells = [(arm.name, cell) for arm in plan.arms for cell in plan.cells(arm) if cell in done[arm.name]]
     for name in rewards or plan.rewards:
         reward = parts.reward(name)
         scores.identify(name, reward)
         known = scores.read(name)
         with torch.no_grad(), frozen_networks(networks_of(reward).values()):
-            for place in drawn:
+            for place in cells:
                 if place not in known:
                     image = _image(store, plan, place)
                     values = checked(reward, torch.cat([image, jpeg(image)]), [plan.prompts[place[1].prompt]] * 2).tolist()
                     scores.add(name, place, {"png": _rounded(values[0]), "jpeg": _rounded(values[1])})
                     count += 1
     known = scores.read(PANEL)
-    for place in drawn:
+    for place in cells:
         if place not in known:
             numbers = panel(_image(store, plan, place))
             scores.add(PANEL, place, {name: _rounded(value) for name, value in numbers.items()})

@@ -17,14 +17,14 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    from tta_plugins.bench.draw import Drawing
+    from tta_plugins.bench.cell_sampler import CellSampler
 
     folder = Path(sys.argv[1])
-    drawing = Drawing(read_plan(folder), Store(folder))
+    sampler = CellSampler(read_plan(folder), Store(folder))
     for line in sys.stdin:
         refused = ""
         try:
-            drawing.unit(unit_of(line))
+            sampler.unit(unit_of(line))
         except TTAError as error:
             refused = str(error)
         answers.write(json.dumps({"refused": refused}) + "\n")

@@ -31,5 +31,5 @@ _ENTRIES = {
     "update-fraction": ("memory.update_schedule:UpdateFraction", "update at a share of the steps; approximate"),
     "update-window": ("memory.update_schedule:UpdateWindow", "update only in a part of the run; approximate"),
     "auto": ("cost.auto:Auto", "the fastest policies whose prediction fits the device; a size such as 16GB sets the limit"),
-    "counted": ("cost.counted:Counted", "counts FLOPs in the ledger; on the CPU the peak memory too, if asked"),
+    "counted": ("cost.counted:Counted", "counts FLOPs in the ledger; with peak=True also the peak memory on the CPU"),
 }

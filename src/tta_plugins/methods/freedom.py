@@ -56,7 +56,7 @@ class FreeDoM:
     Cost: each repetition 2 denoiser rows, 1 decode and 1 reward, forward and backward.
     Source: FreeDoM (arXiv 2303.09833), algorithm 2; the default schedule of rho is TFG's (arXiv 2409.15761). The authors' settings for
     faces, with 100 steps and none guided at the end, are 0.02 with "noise" for CLIP, and `OfSignal` of 0.2 (parsing maps), 20
-    (sketches), 500 (landmarks) or 100 (face ids), where their sampler draws std s' / 2 (`Step.std`).
+    (sketches), 500 (landmarks) or 100 (face ids), where their sampler uses std s' / 2 (`Step.std`).
     Differs: the released norms are over the whole batch and divide by a zero gradient; here they are per sample, and a zero gradient
     changes nothing. Their window is given by indices of 100 steps, here by shares of the run.
     """

@@ -87,7 +87,7 @@ def drawing_figures(images: Tensor, captions: list[Caption], name: str) -> list[
     total = len(captions)
     readings = [oracle.read(image) for image in images]
     pairs = list(zip(readings, captions, strict=True))
-    seen = [{placed.thing for placed in reading.scene.objects} for reading in readings]
+    recognised = [{placed.thing for placed in reading.scene.objects} for reading in readings]
     figures = [
         Figure(f"{name}: strictly right", sum(reading.shows(caption) for reading, caption in pairs), total),
         Figure(
@@ -98,8 +98,7 @@ def drawing_figures(images: Tensor, captions: list[Caption], name: str) -> list[
     ]
     named = [reading.scene.background == caption.background for reading, caption in pairs if caption.background]
     figures.append(Figure(f"{name}: background as named", sum(named), len(named)))
-    asked = [(caption, found) for caption, found in zip(captions, seen, strict=True)]
-    things = [thing in found for caption, found in asked for thing in caption.things]
+    things = [thing in found for caption, found in zip(captions, recognised, strict=True) for thing in caption.things]
     figures.append(Figure(f"{name}: things found", sum(things), len(things)))
     both = [
         reading.shows(Caption(caption.things, caption.relation))

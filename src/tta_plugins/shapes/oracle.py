@@ -55,9 +55,9 @@ def soft(images: Tensor, captions: list[Caption]) -> Tensor:
 
 
 def _share(reading: Reading, caption: Caption) -> float:
-    seen = [placed.thing for placed in reading.scene.objects]
-    facts = [thing in seen for thing in caption.things]
-    facts.append(len(seen) + reading.unknown == len(caption.things))
+    found = [placed.thing for placed in reading.scene.objects]
+    facts = [thing in found for thing in caption.things]
+    facts.append(len(found) + reading.unknown == len(caption.things))
     if caption.background is not None:
         facts.append(reading.scene.background == caption.background)
     if caption.relation not in (None, "and"):

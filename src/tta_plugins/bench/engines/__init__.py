@@ -21,7 +21,7 @@ class Progress(Protocol):
 class Engine(Protocol):
     """Samples units into the folder's store, in any order. Several engines may use one folder one after another, not at once."""
 
-    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+    def sample(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
         """Sample every unit, or stop when `progress` returns False.
 
         Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from tta_plugins.bench.draw import Drawing
+from tta_plugins.bench.cell_sampler import CellSampler
 from tta_plugins.bench.engines import Progress
 from tta_plugins.bench.plan import Unit, read_plan
 from tta_plugins.bench.store import Store
@@ -15,10 +15,10 @@ from tta_plugins.bench.store import Store
 class Here:
     """Samples one unit after another in this process."""
 
-    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+    def sample(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
         """See `Engine`."""
-        drawing = Drawing(read_plan(folder), Store(folder))
+        sampler = CellSampler(read_plan(folder), Store(folder))
         for unit in units:
-            drawing.unit(unit)
+            sampler.unit(unit)
             if not progress(unit):
                 return

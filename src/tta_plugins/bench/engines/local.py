@@ -33,7 +33,7 @@ class Local:
     _errors: list[BaseException] = attrs.field(factory=list)
     _stop: threading.Event = attrs.field(factory=threading.Event)
 
-    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+    def sample(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
         """See `Engine`."""
         waiting: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         for unit in units:
@@ -63,7 +63,7 @@ class Local:
             raise self._errors[0]
 
     def _guarded(self, *given: Any) -> None:
-        """Supervise a worker. An error of this thread ends the run, and `draw` raises it."""
+        """Supervise a worker. An error of this thread ends the run, and `sample` raises it."""
         try:
             self._supervise(*given)
         except BaseException as error:

@@ -29,7 +29,7 @@ class Ray:
     actors: int
     address: str | None = None
 
-    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+    def sample(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
         """See `Engine`."""
         try:
             import ray
@@ -38,12 +38,12 @@ class Ray:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local start would write a token into the home folder
         ray.init(address=self.address, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
         try:
-            _draw(ray, self.actors, folder.resolve(), units, progress)
+            _sample(ray, self.actors, folder.resolve(), units, progress)
         finally:
             ray.shutdown()
 
 
-def _draw(ray: Any, actors: int, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+def _sample(ray: Any, actors: int, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
     resources = ray.cluster_resources()
     gpus = resources.get("GPU", 0)
     room = int(gpus or resources.get("CPU", 0))
@@ -59,7 +59,7 @@ def _draw(ray: Any, actors: int, folder: Path, units: Sequence[Unit], progress: 
     while waiting or running:
         while waiting and idle:
             actor, line = idle.pop(), waiting.pop(0)
-            running[actor.draw.remote(line)] = actor, unit_of(line)
+            running[actor.sample.remote(line)] = actor, unit_of(line)
         (ended, *_), _ = ray.wait(list(running), num_returns=1)
         actor, unit = running.pop(ended)
         try:
@@ -79,10 +79,10 @@ class _Actor:
     """Samples in its own process."""
 
     def __init__(self, folder: str) -> None:
-        from tta_plugins.bench.draw import Drawing
+        from tta_plugins.bench.cell_sampler import CellSampler
 
-        self.drawing = Drawing(read_plan(Path(folder)), Store(Path(folder)))
+        self.sampler = CellSampler(read_plan(Path(folder)), Store(Path(folder)))
 
-    def draw(self, line: str) -> None:
+    def sample(self, line: str) -> None:
         """Sample one unit."""
-        self.drawing.unit(unit_of(line))
+        self.sampler.unit(unit_of(line))

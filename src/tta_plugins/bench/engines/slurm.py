@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from tta_core.errors import LoadError
-from tta_plugins.bench.draw import Drawing
+from tta_plugins.bench.cell_sampler import CellSampler
 from tta_plugins.bench.engines import Progress
 from tta_plugins.bench.plan import Unit, read_plan
 from tta_plugins.bench.store import Store, complete
@@ -29,7 +29,7 @@ class Slurm:
     jobs: int
     cluster: str = "slurm"
 
-    def draw(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
+    def sample(self, folder: Path, units: Sequence[Unit], progress: Progress) -> None:
         """See `Engine`."""
         try:
             import submitit
@@ -38,7 +38,7 @@ class Slurm:
         executor: Any = submitit.AutoExecutor(folder=folder / "logs" / "slurm", cluster=self.cluster)
         executor.update_parameters(name="tta-bench", timeout_min=_DAY, tasks_per_node=1)
         shares = [list(units[start :: self.jobs]) for start in range(min(self.jobs, len(units)))]
-        jobs = [executor.submit(draw_share, str(folder.resolve()), [line_of(unit) for unit in share]) for share in shares]
+        jobs = [executor.submit(sample_share, str(folder.resolve()), [line_of(unit) for unit in share]) for share in shares]
         try:
             _follow(jobs, folder, units, progress)
         except BaseException:
@@ -47,11 +47,11 @@ class Slurm:
             raise
 
 
-def draw_share(folder: str, lines: list[str]) -> None:
+def sample_share(folder: str, lines: list[str]) -> None:
     """Sample a job's share of the units."""
-    drawing = Drawing(read_plan(Path(folder)), Store(Path(folder)))
+    sampler = CellSampler(read_plan(Path(folder)), Store(Path(folder)))
     for line in lines:
-        drawing.unit(unit_of(line))
+        sampler.unit(unit_of(line))
 
 
 def _follow(jobs: Sequence[Any], folder: Path, units: Sequence[Unit], progress: Progress) -> None:

@@ -31,7 +31,7 @@ from tta_plugins.pages.film_strip import FilmStrip
 
 
 @attrs.define
-class Drawing:
+class CellSampler:
     """Samples cells of one plan into one store, within one process."""
 
     plan: Plan
@@ -60,7 +60,7 @@ class Drawing:
         if not missing & set(cells):
             return
         try:
-            self._draw(arm, cells, missing, retries)
+            self._sample(arm, cells, missing, retries)
         except (InputError, LoadError, UnknownNameError):
             raise
         except Exception as error:
@@ -78,7 +78,7 @@ class Drawing:
         record = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": lines, "retries": retries}
         self.store.keep(arm, cell, record, None)
 
-    def _draw(self, arm: Arm, cells: Sequence[Cell], missing: set[Cell], retries: int) -> None:
+    def _sample(self, arm: Arm, cells: Sequence[Cell], missing: set[Cell], retries: int) -> None:
         prompts = [self.plan.prompts[cell.prompt] for cell in cells]
         given: dict[str, Any] = {**arguments(self.plan, arm, self.parts), "memory": memory_of(self.plan, arm)}
         seeds = [self.plan.noise_seed(cell) for cell in cells]
