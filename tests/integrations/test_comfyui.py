@@ -83,7 +83,7 @@ def test_settings_are_read_as_the_command_line_reads_them(nodes, parts):
     assert (null_tta.reward_weight, null_tta.kl_budget) == (None, 0.5)
     with pytest.raises(InputError, match="rho"):
         called(nodes["TTA method date"], rho=-1.0)
-    with pytest.raises(InputError, match="cannot be made without python, factory"):
+    with pytest.raises(InputError, match="needs python, factory"):
         called(nodes["TTA reward remote"], tta_backbone=parts["backbone"], python="", factory="")
 
 
