@@ -66,6 +66,7 @@ def aligned(name, pipe, method, steps=4, **options):
     return last.x0
 
 
+# Every family with DATE; every method with families of each way to call the denoiser; other pairs are slow.
 @pytest.mark.parametrize(
     ("name", "method", "eta"),
     [
@@ -79,11 +80,11 @@ def aligned(name, pipe, method, steps=4, **options):
         ("sdxl", "universal-guidance", None),
         ("sd3", "mpgd", None),
         ("flux-dev", "universal-guidance", None),
-        ("pixart-alpha", "universal-guidance", None),
+        pytest.param("pixart-alpha", "universal-guidance", None, marks=pytest.mark.slow),
         ("qwen-image", "universal-guidance", None),
         ("z-image", "universal-guidance", None),
         ("lumina2", "universal-guidance", None),
-        ("flux2-klein", "universal-guidance", None),
+        pytest.param("flux2-klein", "universal-guidance", None, marks=pytest.mark.slow),
         ("sdxl", "ebca", None),
         ("sdxl", "date", None),
         ("sd3", "date", None),
@@ -99,9 +100,9 @@ def aligned(name, pipe, method, steps=4, **options):
         ("auraflow", "date", None),
         ("chroma", "date", None),
         ("kolors", "date", None),
-        ("kolors", "ebca", None),
+        pytest.param("kolors", "ebca", None, marks=pytest.mark.slow),
         ("hunyuan-dit", "date", None),
-        ("hunyuan-dit", "null-tta", None),
+        pytest.param("hunyuan-dit", "null-tta", None, marks=pytest.mark.slow),
     ],
 )
 def test_steering_equals_our_own_loop(pipelines, name, method, eta):

@@ -139,9 +139,9 @@ def test_latents(row):
 @pytest.mark.parametrize("row", LONG, indirect=True)
 def test_latents_of_many_steps(row):
     name, pipe, options = row
-    with prepared(name, pipe, 20, **options) as problem, torch.no_grad():
+    with prepared(name, pipe, 12, **options) as problem, torch.no_grad():
         ours = problem.sample(problem.controls)
-    assert close(ours, stock(name, pipe, 20, **options))
+    assert close(ours, stock(name, pipe, 12, **options))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -223,7 +223,7 @@ def test_one_to_four_steps_draw_the_pipelines_own_images(few, pipelines):
     pipe = pipelines(name)
     if cls is not None:
         pipe.scheduler = cls.from_config(pipe.scheduler.config, **settings)
-    for steps in (1, 2, 3, 4):
+    for steps in (1, 2, 4):
         with prepared(name, pipe, steps, **options) as problem, torch.no_grad():
             ours = problem.backbone.decode(problem.sample(problem.controls)).clamp(0, 1)
         assert (ours - stock(name, pipe, steps, kind="pt", **options)).abs().max() <= 3e-6, steps

@@ -22,7 +22,8 @@ def columns(table, chosen):
 EVERY = pytest.param(None, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("titles", [("Stable Diffusion 1, 2", "FLUX"), EVERY], ids=["two families", "every family"])
+# Stable Diffusion, on which nearly all runs, is run with two samplers below; FLUX refuses what needs a null embedding.
+@pytest.mark.parametrize("titles", [("FLUX",), EVERY], ids=["one family", "every family"])
 def test_the_page_is_what_running_each_combination_gives(written, titles):
     names, (families, _) = written
     chosen = titles or tuple(names["BACKBONES"])

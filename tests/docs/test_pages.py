@@ -26,13 +26,8 @@ def test_the_code_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
     for block in BLOCK.finditer(text):
         line = text[: block.start(1)].count("\n")
         exec(compile("\n" * line + block.group(1), str(page), "exec"), names)
-
-
-def test_the_tutorial_leaves_what_it_says(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = (DOCS / "tutorial.md").read_text()
-    exec("\n".join(BLOCK.findall(text)[:2]), {})
-    assert {path.name for path in Path("images").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
+    if page.stem == "tutorial":  # which says what is left in the folder
+        assert {path.name for path in Path("images").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
 
 
 @pytest.mark.parametrize("kind", ["methods", "rewards", "backbones"])
