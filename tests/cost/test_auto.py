@@ -146,7 +146,7 @@ def test_a_limit_of_nothing_is_refused():
 
 
 def test_a_prediction_grows_with_the_batch(small):
-    backbone, size = small["backbone"], {"height": 32, "width": 32, "guidance": 2.0}
+    backbone, size = small["backbone"], {"height": 24, "width": 24, "guidance": 2.0}
     one, four = (
         memory_profile(Setup(backbone, vp_scheduler(2, 0.0), Likeness(), DATE(), prompts=("a",) * rows, **size)) for rows in (1, 4)
     )

@@ -1,10 +1,13 @@
 """Live bytes and FLOPs on operations whose numbers are known."""
 
+import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tta_plugins.cost.cost_tracker import CostTracker
+from tta_plugins.cost.fake_mode import FakeMode
 
 MEGA = 2**20
 
@@ -65,6 +68,44 @@ def test_flops_are_torchs_own():
     with FlopCounterMode(display=False) as theirs:
         work()
     assert mine.flops == theirs.get_total_flops() > 0
+
+
+class Mixed(nn.Module):
+    """Convolution, normalisation, attention, views that share storage, a change in place, and tensors made on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.linear = nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.Linear(8, 8)
+
+    def forward(self, images):
+        tokens = self.norm(self.conv(images)).flatten(2).transpose(1, 2)
+        tokens = tokens + torch.arange(tokens.shape[1]).sin()[:, None]
+        query, key = self.linear(tokens).chunk(2, -1)
+        attended = nn.functional.scaled_dot_product_attention(*(part.unflatten(-1, (2, 2)).transpose(1, 2) for part in (query, key, key)))
+        return nn.functional.silu(attended.clone().mul_(2)).to(torch.float64).mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_fake_mode_counts_as_a_tracker_around_torchs_own_does(rows):
+    def work(network):
+        leaf = torch.zeros(rows, 3, 8, 8, requires_grad=True)
+        torch.autograd.grad(network(leaf).sum(), leaf)
+
+    ours, tracker = FakeMode(), CostTracker()
+    with ours:
+        network = Mixed().requires_grad_(False)
+    for _ in range(2):  # the second time from what the mode has kept
+        tracker.restart()
+        before = tracker.flops
+        with ours.tracked_by(tracker), ours:
+            work(network)
+    plain = FakeTensorMode()
+    with plain:
+        network = Mixed().requires_grad_(False)
+    with plain, CostTracker() as expected:
+        work(network)
+    assert (tracker.flops - before, tracker.peak, tracker.now) == (expected.flops, expected.peak, 0)
+    assert expected.flops > 0
 
 
 def test_attention_on_the_cpu_has_its_flops():

@@ -1,7 +1,7 @@
 """What is predicted is what is measured, and predicting leaves nothing behind."""
 
 import copy
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pytest
 import torch
@@ -11,11 +11,12 @@ import tta_core
 from tta_core.running.prepare import prepare
 from tta_core.values.noise import KeyedNoise
 from tta_core.values.schedules import Every, Window
+from tta_core.values.typing import evolve
 from tta_plugins.cost.cost_tracker import CostTracker
-from tta_plugins.cost.counted import Counted
-from tta_plugins.cost.dummies import ZeroNoise
+from tta_plugins.cost.dummy_problem import ZeroNoise
 from tta_plugins.cost.fake_setup import on_fake_tensors
 from tta_plugins.cost.forecast import forecast
+from tta_plugins.cost.measured_calls import measured_calls
 from tta_plugins.cost.memory_profile import memory_profile
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
@@ -48,9 +49,17 @@ def name_of(run):
     return "+".join(type(part).__name__ for part in (run[0], *run[1]))
 
 
+def followed(setup):
+    """A policy that follows every tensor, as `Counted(peak=True)` does, and counts no FLOPs."""
+    return evolve(setup, meter=setup.undo.enter_context(CostTracker()))
+
+
+followed.tolerance = 0.0
+
+
 def both_peaks(method, memory, **options):
     """Of each phase, predicted and measured."""
-    measured = tta_core.align(PROMPTS, method=method, memory=(*memory, Counted(peak=True)), **options).cost
+    measured = tta_core.align(PROMPTS, method=method, memory=(*memory, followed), **options).cost
     with prepare(PROMPTS, method=method, memory=memory, **options) as prepared:
         predicted = memory_profile(prepared.setup)
     return [(predicted.phases[phase], measured.phases[phase].peak_bytes) for phase in ("baseline", "method")]
@@ -58,7 +67,7 @@ def both_peaks(method, memory, **options):
 
 @pytest.mark.parametrize("run", [RUNS[0], *(pytest.param(run, marks=pytest.mark.slow) for run in (*RUNS[1:], *MORE_RUNS))], ids=name_of)
 def test_the_peak_is_within_fifteen_percent(shapes, run):
-    for predicted, measured in both_peaks(*run, backbone=shapes, steps=4):
+    for predicted, measured in both_peaks(*run, backbone=shapes, steps=2):
         assert predicted == pytest.approx(measured, rel=0.15)
 
 
@@ -99,7 +108,7 @@ def test_dummy_noises_take_as_many_bytes():
 
 def test_the_flops_are_those_of_the_run(shapes):
     method = DATE(updates=Every(2))
-    with prepare(PROMPTS, backbone=shapes, method=method, memory=Checkpointing(), steps=4) as prepared:
+    with prepare(PROMPTS, backbone=shapes, method=method, memory=Checkpointing(), steps=2) as prepared:
         foreseen = forecast(prepared.setup)
         with CostTracker() as flops:
             for _ in method.align(prepared.problem):
@@ -144,9 +153,20 @@ class MovesItsNetwork:
         return copy.deepcopy(network).double()(images.double()).mean((1, 2, 3)).float()
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_rows_of_the_denoiser_cost_what_one_row_does(small, graph):
+    with prepare(PROMPTS, method=DATE(), **small) as prepared, measured_calls(prepared.setup) as calls:
+        x, text = torch.zeros(2, 4, 24, 24), prepared.problem.controls.text
+        text = evolve(text, tokens=text.tokens.clone().requires_grad_(graph))
+        multiplied = calls.denoiser(x, prepared.problem.steps[0], text)
+        call = partial(calls._predict, prepared.problem.steps[0], text)
+        assert multiplied == calls._cost("whole", call, (x, *text.leaves))
+    assert (multiplied.kept > 0) == graph
+
+
 def test_networks_may_be_moved_and_copied_and_cast(small):
     method, reward = DATE(updates=Every(1)), MovesItsNetwork()
-    measured = tta_core.align("a", method=method, memory=Counted(peak=True), **{**small, "reward": reward}).cost
+    measured = tta_core.align("a", method=method, memory=followed, **{**small, "reward": reward}).cost
     with prepare("a", method=method, **{**small, "reward": reward}) as prepared:
         predicted = memory_profile(prepared.setup)
     assert predicted.phases["method"] == pytest.approx(measured.peak_bytes, rel=0.15)

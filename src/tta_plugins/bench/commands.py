@@ -45,15 +45,17 @@ def run(
     from tta_plugins.bench.finish import finish
     from tta_plugins.bench.plan import read_plan, resolve_plan
     from tta_plugins.bench.run import refuse_failed, sample
+    from tta_plugins.cost.collection import collection_paused
 
     if retry not in (None, "failed"):
         raise InputError(f"--retry takes 'failed', but {retry!r} was given.")
     plan = read_plan(out) if toml is None else resolve_plan(toml)
     if dry_run:
-        from tta_plugins.bench.dry_run import told
+        with collection_paused():
+            from tta_plugins.bench.dry_run import told
 
-        for line in told(plan, device):
-            say(line)
+            for line in told(plan, device):
+                say(line)
         return
     say(_plan_line(plan.record))
     state = sample(plan, out, engine_of(engine, workers), only=only or (), retry_failed=retry == "failed", budget_hours=budget_hours)

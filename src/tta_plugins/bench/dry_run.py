@@ -1,7 +1,7 @@
 """`--dry-run`: the predicted cost of a comparison, each line as soon as it is known: evaluations, then FLOPs, memory and hours."""
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,14 +11,15 @@ import torch
 from tta_core.errors import TTAError, UnknownNameError
 from tta_core.plugins import resolve
 from tta_core.protocols.backbone import Backbone
-from tta_core.running.prepare import prepare
+from tta_core.protocols.reward import card_of
+from tta_core.running.prepare import Prepared, prepare
 from tta_plugins.bench.parts import memory_of, method_of
 from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.spec import Arm
 from tta_plugins.cost.evaluation_count import evaluation_count
-from tta_plugins.cost.forecast import Forecast
+from tta_plugins.cost.forecast import Forecast, forecast
+from tta_plugins.cost.measured_calls import CallCost
 from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
-from tta_plugins.cost.plan import planned
 from tta_plugins.cost.reward_networks import has_reward_network, reward_network
 
 SUSTAINED = 0.4  # of a data sheet's dense bfloat16 rate: an assumption, until the first cells are measured
@@ -39,88 +40,106 @@ def told(plan: Plan, device: str) -> Iterator[str]:
     """Lines to print. Raises `UnknownNameError` for a device of unknown speed."""
     if device not in DEVICES:
         raise UnknownNameError(f"No device is called {device!r}. Known: {', '.join(DEVICES)}.")
+    predictions = _Predictions(plan)
     cells = {arm.name: sum(1 for _ in plan.cells(arm)) for arm in plan.arms}
     yield f"{plan.spec.title}: {len(plan.prompts)} prompts, {len(plan.spec.seeds)} seed(s), a pool of {plan.spec.pool}"
     yield f"{'arm':<36}{'cells':>8}{'evaluations':>14}{'in all':>14}"
-    for arm, found in _once(plan, _evaluations):
-        each = found if isinstance(found, str) else f"{found:>14}{found * cells[arm.name]:>14}"
-        yield f"{arm.name:<36}{cells[arm.name]:>8}{each}"
+    for arm, rows in _once(plan, predictions.rows):
+        if isinstance(rows, str):
+            yield f"{arm.name:<36}{cells[arm.name]:>8}{rows}"
+            continue
+        evaluations = sum(rows.get(name, 0) for name in _DENOISER)
+        yield f"{arm.name:<36}{cells[arm.name]:>8}{evaluations:>14}{evaluations * cells[arm.name]:>14}"
     yield f"{'arm':<36}{'TFLOP in all':>14}{'peak GB of one':>16}{'hours':>10}"
     hours = 0.0
-    for arm, forecast in _once(plan, _forecast):
-        if isinstance(forecast, str):
-            yield f"{arm.name:<36}  {forecast}"
+    for arm, cost in _once(plan, predictions.forecast):
+        if isinstance(cost, str):
+            yield f"{arm.name:<36}  {cost}"
             continue
-        work = forecast.total_flops * cells[arm.name]
+        work = cost.total_flops * cells[arm.name]
         needed = work / (SUSTAINED * DEVICES[device]) / 3600
         hours += needed
-        yield f"{arm.name:<36}{work / 1e12:>14.4g}{forecast.peaks.total / 1e9:>16.2f}{needed:>10.3g}"
+        yield f"{arm.name:<36}{work / 1e12:>14.4g}{cost.peaks.total / 1e9:>16.2f}{needed:>10.3g}"
     yield f"{hours:.3g} hours of one {device} in all, at {SUSTAINED:.0%} of {DEVICES[device] / 1e12:.3g} TFLOP/s; scoring is not in it."
 
 
-def _once(plan: Plan, find: Callable[[Plan, Arm], Found]) -> Iterator[tuple[Arm, Found | str]]:
+def _once(plan: Plan, find: Callable[[Arm], Found]) -> Iterator[tuple[Arm, Found | str]]:
     """What is found for each arm; arms that differ in their names alone are looked at once. A refusal is told instead."""
     known: dict[str, Found | str] = {}
     for arm in plan.arms:
-        key = repr(attrs.evolve(arm, name="", family=""))
+        key = _key(arm)
         if key not in known:
             try:
-                known[key] = find(plan, arm)
+                known[key] = find(arm)
             except TTAError as error:
                 known[key] = f"  cannot be predicted: {error}"
         yield arm, known[key]
 
 
-def _source(plan: Plan, arm: Arm) -> str:
-    name = arm.backbone or plan.spec.backbone
-    return KNOWN_IDS.get(name, name)
+def _key(arm: Arm) -> str:
+    return repr(attrs.evolve(arm, name="", family=""))
+
+
+@attrs.define
+class _Predictions:
+    """Rows and forecasts of arms for one image. Arms on the same networks share them, and what their calls cost."""
+
+    plan: Plan
+    _backbones: dict[str, Backbone] = attrs.field(factory=dict)
+    _rewards: dict[tuple[str, str], object] = attrs.field(factory=dict)
+    _rows: dict[object, Mapping[str, int]] = attrs.field(factory=dict)
+    _costs: dict[object, dict[object, CallCost]] = attrs.field(factory=dict)
+
+    def rows(self, arm: Arm) -> Mapping[str, int]:
+        """Rows through each network, counted on networks that cost nothing."""
+        with self._prepared(arm) as prepared:
+            return self._counted(arm, prepared)
+
+    def forecast(self, arm: Arm) -> Forecast:
+        """FLOPs and memory too."""
+        with self._prepared(arm) as prepared:
+            networks = self._source(arm), self.plan.target(arm), prepared.memory
+            return forecast(prepared.setup, self._counted(arm, prepared), self._costs.setdefault(networks, {}))
+
+    def _counted(self, arm: Arm, prepared: Prepared) -> Mapping[str, int]:
+        """A method asks two rewards equally often, if both or neither have a gradient."""
+        key = _key(attrs.evolve(arm, target="")), card_of(prepared.setup.reward).differentiable, prepared.memory
+        if key not in self._rows:
+            self._rows[key] = evaluation_count(prepared.setup)
+        return self._rows[key]
+
+    def _prepared(self, arm: Arm) -> AbstractContextManager[Prepared]:
+        spec = self.plan.spec
+        return prepare(
+            ["a prompt"],
+            backbone=self._backbone(self._source(arm)),
+            method=method_of(arm),
+            reward=self._reward(self._source(arm), self.plan.target(arm)),
+            memory=memory_of(self.plan, arm),
+            scheduler=arm.scheduler or spec.scheduler,
+            steps=spec.steps if arm.steps is None else arm.steps,
+            guidance=spec.guidance if arm.guidance is None else arm.guidance,
+            eta=spec.eta if arm.eta is None else arm.eta,
+            height=spec.height,
+            width=spec.width,
+        )
+
+    def _source(self, arm: Arm) -> str:
+        name = arm.backbone or self.plan.spec.backbone
+        return KNOWN_IDS.get(name, name)
+
+    def _backbone(self, source: str) -> Backbone:
+        if source not in self._backbones:
+            fake = _is_configuration(source)
+            self._backbones[source] = fake_backbone(pipeline_configuration(source), _DTYPE) if fake else resolve.backbone(source)
+        return self._backbones[source]
+
+    def _reward(self, source: str, target: str) -> object:
+        if (source, target) not in self._rewards:
+            backbone, fake = self._backbone(source), _is_configuration(source) and has_reward_network(target)
+            self._rewards[source, target] = reward_network(target, backbone, _DTYPE) if fake else resolve.reward(target, backbone)
+        return self._rewards[source, target]
 
 
 def _is_configuration(source: str) -> bool:
     return source in configuration_names() or Path(source).is_dir()
-
-
-@cache
-def _backbone(source: str) -> Backbone:
-    """One for all arms: building it takes longer than counting on it."""
-    return fake_backbone(pipeline_configuration(source), _DTYPE) if _is_configuration(source) else resolve.backbone(source)
-
-
-def _evaluations(plan: Plan, arm: Arm) -> int:
-    """Rows through the denoiser for one image, counted on networks that cost nothing."""
-    source, spec, target = _source(plan, arm), plan.spec, plan.target(arm)
-    judge: object = target
-    drawing = _backbone(source)
-    if _is_configuration(source) and has_reward_network(target):
-        judge = reward_network(target, drawing, _DTYPE)
-    with prepare(
-        ["a prompt"],
-        backbone=drawing,
-        method=method_of(arm),
-        reward=judge,
-        memory=memory_of(plan, arm),
-        scheduler=arm.scheduler or spec.scheduler,
-        steps=spec.steps if arm.steps is None else arm.steps,
-        guidance=spec.guidance if arm.guidance is None else arm.guidance,
-        eta=spec.eta if arm.eta is None else arm.eta,
-        height=spec.height,
-        width=spec.width,
-    ) as prepared:
-        rows = evaluation_count(prepared.setup)
-    return sum(rows.get(name, 0) for name in _DENOISER)
-
-
-def _forecast(plan: Plan, arm: Arm) -> Forecast:
-    spec = plan.spec
-    return planned(
-        backbone=_source(plan, arm),
-        method=method_of(arm),
-        reward=plan.target(arm),
-        memory=memory_of(plan, arm),
-        scheduler=arm.scheduler or spec.scheduler,
-        steps=spec.steps if arm.steps is None else arm.steps,
-        guidance=spec.guidance if arm.guidance is None else arm.guidance,
-        height=spec.height,
-        width=spec.width,
-        dtype=_DTYPE,
-    ).forecast

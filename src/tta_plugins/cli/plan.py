@@ -46,6 +46,7 @@ def plan(
     no data. Forecasts are cached on disk (TTA_CACHE, by default ~/.cache/tta).
     """
     from tta_plugins.cost import forecast_cache
+    from tta_plugins.cost.collection import collection_paused
 
     arguments: dict[str, Any] = {
         "backbone": backbone,
@@ -64,7 +65,8 @@ def plan(
     key = None if no_cache else forecast_cache.key(arguments, *_determining(arguments))
     record = None if key is None else forecast_cache.load(key)
     if record is None:
-        record = _made(arguments, quiet=as_json)
+        with collection_paused():
+            record = _made(arguments, quiet=as_json)
         if key is not None:
             forecast_cache.save(key, record)
     elif not as_json:

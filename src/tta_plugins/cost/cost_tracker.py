@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 from torch import Tensor
@@ -44,23 +44,30 @@ class CostTracker(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch wraps the next method, which takes as long as the method itself
 
+    @no_type_check  # called for every operation
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, and count its work and what it made."""
         output = func(*args, **(kwargs or {}))
-        if func is _DEVICE or func.is_view:
-            return output
-        formula = _FORMULAS.get(func.overloadpacket)
-        if formula is not None:
-            self.flops += int(formula(*args, **(kwargs or {}), out_val=output))
+        self.note(func, args, kwargs or {}, output)
+        return output
+
+    @no_type_check  # called for every operation
+    def note(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
+        """Count an operation that has run: its FLOPs, and tensors of its output whose storage is not that of an argument."""
+        if func.is_view:
+            return
+        self.flops += flops_of(func, args, kwargs, output)
         made = [output] if isinstance(output, Tensor) else [value for value in tree_iter(output) if isinstance(value, Tensor)]
         if made:
             given = {value.untyped_storage()._cdata for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)}
             for tensor in made:
                 if tensor.untyped_storage()._cdata not in given:
-                    self._count(tensor.untyped_storage())
-        return output
+                    self.count(tensor)
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
+    @no_type_check  # called for every operation
+    def count(self, tensor: Tensor) -> None:
+        """Count a new tensor's storage until nothing refers to it."""
+        storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         known = self._alive.get(key)
         if known is None or known() is not storage:
@@ -68,10 +75,18 @@ class CostTracker(TorchDispatchMode):
             self.now += size
             self.peak = max(self.peak, self.now)
 
+    @no_type_check  # called for every operation
     def _forget(self, key: int, size: int, reference: object) -> None:
         self.now -= size
         if self._alive.get(key) is reference:
             del self._alive[key]
+
+
+@no_type_check  # called for every operation
+def flops_of(func: Any, args: Any, kwargs: Any, output: Any) -> int:
+    """FLOPs of one operation by torch's formulas; 0 for an operation without one."""
+    formula = _FORMULAS.get(func.overloadpacket)
+    return 0 if formula is None else int(formula(*args, **kwargs, out_val=output))
 
 
 def _attention(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
@@ -82,7 +97,6 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any,
     return int(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))
 
 
-_DEVICE = torch.ops.prim.device.default  # asked of fake tensors more often than anything else
 _FORMULAS: Mapping[Any, _Formula] = {
     **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -16,22 +16,25 @@ from tta_core.protocols.memory import Setup
 from tta_core.protocols.reward import networks_of
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.typing import evolve
+from tta_plugins.cost.collection import collection_paused
+from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.fake_networks import device_of, fake_tensors, simulate, tensors_of
 from tta_plugins.cost.function_caches import forgotten_caches
 
 
 @contextmanager
-def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
+def on_fake_tensors(setup: Setup, tracker: CostTracker | None = None) -> Iterator[Setup]:
     """The setup's own backbone, reward and look-ahead, copied around fake parameters; the user's networks are not touched.
 
     Everything computes on the CPU here, whatever device the backbone says it is on: shapes and bytes are the same. A setup whose networks
     were built fake (from configurations alone) is not copied. Checks such as "is everything finite" say yes. Gradients are on, as in a run.
+    `tracker` counts what runs.
     """
     held = _networks(setup)
     tensors = [tensor for network in held for tensor in tensors_of(network)]
     known = next((tensor for tensor in tensors if isinstance(tensor, FakeTensor)), None)
-    mode = known.fake_mode if known is not None else FakeMode()
+    mode = FakeMode() if known is None else cast(FakeMode, known.fake_mode)
     fake = evolve(setup, undo=ExitStack())
     if known is None:
         with mode:
@@ -48,7 +51,7 @@ def on_fake_tensors(setup: Setup) -> Iterator[Setup]:
         for original, network in zip(held, _networks(fake), strict=True):
             if network is not original:
                 simulate(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
-    with torch.enable_grad(), forgotten_caches(), mode:
+    with collection_paused(), torch.enable_grad(), forgotten_caches(), mode.tracked_by(tracker), mode:
         yield fake
 
 

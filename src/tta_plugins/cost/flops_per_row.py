@@ -1,13 +1,12 @@
 """FLOPs of one row through each component of a setup, forwards and backwards, counted on the networks themselves."""
 
 import torch
-from torch import Tensor
 
 from tta_core.protocols.memory import Setup
 from tta_core.solving import steering
 from tta_core.values.typing import evolve
-from tta_plugins.cost.dummies import dummy_problem, size_of
-from tta_plugins.cost.measured_calls import CallCost, MeasuredCalls, measured_calls
+from tta_plugins.cost.dummy_problem import dummy_problem, size_of
+from tta_plugins.cost.measured_calls import MeasuredCalls, measured_calls
 
 
 def flops_per_row(setup: Setup) -> dict[str, float]:
@@ -34,16 +33,6 @@ def counted_flops(calls: MeasuredCalls) -> dict[str, float]:
     x0 = x.detach().requires_grad_()
     images = torch.zeros(1, 3, *size, requires_grad=True)
     costs = {"decode": calls.decode(x0), "look-ahead": calls.look_ahead(x0), "reward": calls.reward(images, problem.prompts)}
-    known: dict[object, CallCost] = {}
-    steered = {name: any(leaf.requires_grad for leaf in embedding.leaves) for name, embedding in branches.items()}
-    for name, embedding in sorted(branches.items(), key=lambda item: steered[item[0]], reverse=True):
-        # The forward of a branch without a graph does the work of one with a graph, if their embeddings have one form.
-        form = (x.requires_grad and steered[name], *(_form(leaf) for leaf in embedding.leaves))
-        cost = known.setdefault(form, known.get(form) or calls.denoiser(x, problem.steps[0], embedding))
-        costs[name] = cost if x.requires_grad or steered[name] else evolve(cost, flops_backward=None)
+    costs |= {name: calls.denoiser(x, problem.steps[0], embedding) for name, embedding in branches.items()}
     flops = {name: float(cost.flops) for name, cost in costs.items()}
     return flops | {f"{name}.backward": float(cost.flops_backward) for name, cost in costs.items() if cost.flops_backward is not None}
-
-
-def _form(tensor: Tensor) -> tuple[object, ...]:
-    return tensor.shape, tensor.dtype

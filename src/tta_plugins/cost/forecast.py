@@ -1,12 +1,12 @@
 """What a run will cost, before it runs: evaluations, FLOPs, peak memory, and what dominates them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from tta_core.protocols.memory import Setup
 from tta_core.values.typing import frozen
 from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.cost.flops_per_row import counted_flops
-from tta_plugins.cost.measured_calls import measured_calls
+from tta_plugins.cost.measured_calls import CallCost, measured_calls
 from tta_plugins.cost.memory_profile import MemoryProfile, followed_memory
 
 
@@ -64,10 +64,12 @@ class Forecast:
 COMPONENTS = {"text": "denoiser", "null": "denoiser", "decode": "decoder", "look-ahead": "decoder", "reward": "reward"}
 
 
-def forecast(setup: Setup, counted: Callable[[Mapping[str, int]], object] | None = None) -> Forecast:
-    """The forecast of a setup, policies applied. `counted` is called with the rows as soon as they are known, before the rest."""
-    rows = evaluation_count(setup)
-    if counted is not None:
-        counted(rows)
-    with measured_calls(setup) as calls:
+def forecast(setup: Setup, rows: Mapping[str, int] | None = None, measured: dict[object, CallCost] | None = None) -> Forecast:
+    """The forecast of a setup, policies applied.
+
+    `rows` is its `evaluation_count` if that is known already. `measured` keeps the costs of calls for other setups on the same networks
+    under the same policies, such as other methods.
+    """
+    rows = evaluation_count(setup) if rows is None else rows
+    with measured_calls(setup, measured) as calls:
         return Forecast(rows, counted_flops(calls), followed_memory(calls))

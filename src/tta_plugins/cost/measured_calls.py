@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.wrappers import WrappedBackbone, WrappedReward
 from tta_core.values.controls import Embedding
 from tta_core.values.trajectory import Step
-from tta_core.values.typing import Images, Latents, Scores, evolve, frozen
+from tta_core.values.typing import Images, Latents, evolve, frozen
 from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.fake_setup import on_fake_tensors
 
@@ -29,38 +30,47 @@ class CallCost:
         flops_backward: None without a graph.
     """
 
-    output: tuple[torch.Size, torch.dtype]
+    shape: torch.Size
+    dtype: torch.dtype
     flops: int
     peak: int
     kept: int = 0
     flops_backward: int | None = None
     peak_backward: int = 0
 
+    def times(self, rows: int) -> "CallCost":
+        """Of a call of so many rows, if this is one of one row and rows do not share anything."""
+        backward = None if self.flops_backward is None else rows * self.flops_backward
+        kept, peak_backward = rows * self.kept, rows * self.peak_backward
+        return CallCost(torch.Size((rows, *self.shape[1:])), self.dtype, rows * self.flops, rows * self.peak, kept, backward, peak_backward)
+
 
 class MeasuredCalls:
     """The costs of the calls of a setup's networks, each measured when it is asked for first.
 
-    Calls are of one kind if their inputs have the same shapes and dtypes and the same of them require a gradient. Attributes: `setup`,
-    with networks that only repeat what was measured; `tracker`, whose FLOPs and peak are without the measurements; `differentiated`, how
-    many calls kept a graph.
+    Calls are of one kind if their inputs have the same shapes and dtypes and the same of them require a gradient. Of the denoiser one row
+    is measured, unless a policy splits its rows. Attributes: `setup`, with networks that only repeat what was measured; `tracker`, whose
+    FLOPs and peak are without the measurements; `differentiated`, how many calls kept a graph.
     """
 
-    def __init__(self, fake: Setup, tracker: CostTracker) -> None:
-        self._fake, self.tracker, self.differentiated = fake, tracker, 0
-        self._known: dict[tuple[object, ...], CallCost] = {}
+    def __init__(self, fake: Setup, tracker: CostTracker, known: dict[object, CallCost]) -> None:
+        self._fake, self.tracker, self.differentiated, self._known = fake, tracker, 0, known
         backbone = WrappedBackbone(
             fake.backbone,
-            predicting=lambda x, step, embedding: self._repeated(*self._denoiser(x, step, embedding)),
-            decoding=lambda x0: self._repeated("decode", fake.backbone.decode, (x0,)),
+            predicting=lambda x, step, embedding: self._repeated(self.denoiser(x, step, embedding), (x, *embedding.leaves)),
+            decoding=lambda x0: self._repeated(self.decode(x0), (x0,)),
         )
-        decoder = fake.look_ahead
-        look_ahead = None if decoder is None else lambda x0: self._repeated("look-ahead", decoder, (x0,))
-        reward = WrappedReward(fake.reward, lambda images, prompts: self._repeated(*self._reward(images, prompts)))
+        look_ahead = None if fake.look_ahead is None else lambda x0: self._repeated(self.look_ahead(x0), (x0,))
+        reward = WrappedReward(fake.reward, lambda images, prompts: self._repeated(self.reward(images, prompts), (images,)))
         self.setup = evolve(fake, backbone=backbone, reward=reward, look_ahead=look_ahead)
 
     def denoiser(self, x: Latents, step: Step, embedding: Embedding) -> CallCost:
         """Of one guidance branch."""
-        return self._cost(*self._denoiser(x, step, embedding))
+        rows = 1 if _splits_rows(self._fake.backbone) else x.shape[0]
+        if rows > 1:
+            x, embedding = x[:1], embedding[slice(1)]
+        cost = self._cost(("denoiser", embedding.attention is None), partial(self._predict, step, embedding), (x, *embedding.leaves))
+        return cost.times(rows) if rows > 1 else cost
 
     def decode(self, x0: Latents) -> CallCost:
         """Of the decoder."""
@@ -72,25 +82,18 @@ class MeasuredCalls:
 
     def reward(self, images: Images, prompts: Sequence[str]) -> CallCost:
         """Of the reward."""
-        return self._cost(*self._reward(images, prompts))
-
-    def _denoiser(self, x: Latents, step: Step, embedding: Embedding) -> tuple[object, _Call, tuple[Tensor, ...]]:
-        return ("denoiser", embedding.attention is None), partial(self._predict, step, embedding), (x, *embedding.leaves)
+        return self._cost("reward", lambda images: self._fake.reward(images, prompts), (images,))
 
     def _predict(self, step: Step, embedding: Embedding, x: Latents, tokens: Tensor, pooled: Tensor | None = None) -> Latents:
         return self._fake.backbone.predict(x, step, evolve(embedding, tokens=tokens, pooled=pooled))
 
-    def _reward(self, images: Images, prompts: Sequence[str]) -> tuple[object, _Call, tuple[Tensor, ...]]:
-        return "reward", partial(self._scored, prompts), (images,)
-
-    def _scored(self, prompts: Sequence[str], images: Images) -> Scores:
-        return self._fake.reward(images, prompts)
-
     def _cost(self, component: object, call: _Call, inputs: tuple[Tensor, ...]) -> CallCost:
-        key = component, torch.is_grad_enabled(), *((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs)
+        graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+        key = component, *((tensor.shape, tensor.dtype, graph and tensor.requires_grad) for tensor in inputs)
         if key not in self._known:
             peak, flops = self.tracker.peak, self.tracker.flops
-            self._known[key] = self._measured(call, tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs))
+            with torch.set_grad_enabled(graph):
+                self._known[key] = self._measured(call, tuple(tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs))
             self.tracker.peak, self.tracker.flops = peak, flops
         return self._known[key]
 
@@ -100,7 +103,7 @@ class MeasuredCalls:
         before, flops = tracker.now, tracker.flops
         with saved_tensors_hooks(_same, _same):  # those of a checkpoint around this call must not see the measurement
             output = call(*inputs)
-        cost = CallCost((output.shape, output.dtype), tracker.flops - flops, tracker.peak - before)
+        cost = CallCost(output.shape, output.dtype, tracker.flops - flops, tracker.peak - before)
         if not output.requires_grad:
             return cost
         kept = max(0, tracker.now - before - output.untyped_storage().nbytes())
@@ -110,19 +113,29 @@ class MeasuredCalls:
         torch.autograd.grad(output, [tensor for tensor in inputs if tensor.requires_grad], gradient, allow_unused=True)
         return evolve(cost, kept=kept, flops_backward=tracker.flops - flops, peak_backward=tracker.peak - before)
 
-    def _repeated(self, component: object, call: _Call, inputs: tuple[Tensor, ...]) -> Tensor:
-        cost = self._cost(component, call, inputs)
+    def _repeated(self, cost: CallCost, inputs: tuple[Tensor, ...]) -> Tensor:
         self.differentiated += cost.flops_backward is not None
         with torch.set_grad_enabled(cost.flops_backward is not None):
             repeated: Tensor = _Repeated.apply(cost, *inputs)
         return repeated
 
 
+def _splits_rows(backbone: Backbone) -> bool:
+    """Whether a policy replaced the denoiser's call, so that its rows may go through the network one after another."""
+    while isinstance(backbone, WrappedBackbone):
+        if backbone.predicting is not None:
+            return True
+        backbone = backbone.backbone
+    return False
+
+
 @contextmanager
-def measured_calls(setup: Setup) -> Iterator[MeasuredCalls]:
-    """A setup's networks on fake tensors, and its tracker, which is on."""
-    with on_fake_tensors(setup) as fake, CostTracker() as tracker:
-        yield MeasuredCalls(fake, tracker)
+def measured_calls(setup: Setup, known: dict[object, CallCost] | None = None) -> Iterator[MeasuredCalls]:
+    """A setup's networks on fake tensors, and a tracker of what runs on them. `known` holds the costs of calls, and gets those that are
+    measured here."""
+    tracker = CostTracker()
+    with on_fake_tensors(setup, tracker) as fake:
+        yield MeasuredCalls(fake, tracker, {} if known is None else known)
 
 
 class _Repeated(torch.autograd.Function):
@@ -131,8 +144,7 @@ class _Repeated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cost: CallCost, *inputs: Tensor) -> Tensor:
         ctx.cost, ctx.forms = cost, [(tensor.shape, tensor.dtype) for tensor in inputs]
-        shape, dtype = cost.output
-        kept, output = _bytes(cost.kept), torch.empty(shape, dtype=dtype)
+        kept, output = _bytes(cost.kept), torch.empty(cost.shape, dtype=cost.dtype)
         _bytes(cost.peak - cost.kept - output.nbytes)
         ctx.save_for_backward(kept, *inputs)
         return output

@@ -7,7 +7,7 @@ import torch
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.method import Method
 from tta_core.values.typing import evolve, frozen
-from tta_plugins.cost.dummies import dummy_problem, size_of
+from tta_plugins.cost.dummy_problem import dummy_problem, size_of
 from tta_plugins.cost.fake_setup import parameter_bytes
 from tta_plugins.cost.measured_calls import MeasuredCalls, measured_calls
 

@@ -7,6 +7,7 @@ import torch
 
 from tta_core.running.prepare import prepare
 from tta_core.values.typing import frozen
+from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.cost.forecast import Forecast, forecast
 from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
 from tta_plugins.cost.reward_networks import has_reward_network, reward_network
@@ -63,4 +64,7 @@ def planned(
         height=height,
         width=width,
     ) as prepared:
-        return Plan(forecast(prepared.setup, counted), prepared.memory)
+        rows = evaluation_count(prepared.setup)
+        if counted is not None:
+            counted(rows)
+        return Plan(forecast(prepared.setup, rows), prepared.memory)

@@ -7,17 +7,13 @@ is left out, as it is from the rewards' `networks`.
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import attrs
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
 from tta_core.errors import UnknownNameError
 from tta_core.protocols.backbone import Backbone
@@ -25,11 +21,7 @@ from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores
 from tta_plugins.cost.fake_networks import fake_tensors, simulate
 from tta_plugins.cost.pipeline_configuration import CONFIGURATIONS, made_in
-from tta_plugins.rewards import clip_flant5, cyclereward, hpsv3, imagereward, mps, mps_cross, vqascore
-from tta_plugins.rewards.known_integers import known_integers
 from tta_plugins.rewards.preprocessing import CLIP_PATHS, Pixels
-from tta_plugins.rewards.qwen import Qwen
-from tta_plugins.rewards.qwen_pixels import QwenPixels
 
 Networks = Mapping[str, nn.Module]
 Score = Callable[[Networks, Images, Sequence[str]], Scores]
@@ -72,9 +64,9 @@ def has_reward_network(name: str) -> bool:
 
 def _network(configuration: str, **options: Any) -> Any:
     """The class and sizes that a file of `configurations/rewards` gives; options of the class beside."""
-    told = json.loads((CONFIGURATIONS / "rewards" / f"{configuration}.json").read_text(encoding="utf-8"))
-    kind = getattr(transformers, told.pop("_class_name"))
-    return kind(kind.config_class(**told), **options)
+    config = json.loads((CONFIGURATIONS / "rewards" / f"{configuration}.json").read_text(encoding="utf-8"))
+    kind = getattr(transformers, config.pop("_class_name"))
+    return kind(kind.config_class(**config), **options)
 
 
 def _flan_t5() -> nn.Module:
@@ -84,18 +76,24 @@ def _flan_t5() -> nn.Module:
     return network
 
 
-def _tokens() -> PreTrainedTokenizerFast:
+@cache
+def _tokens() -> Any:
     """A tokenizer without words: one token for every four characters, and one for each special token between <| and |>."""
-    tokenizer = Tokenizer(WordLevel({"<unk>": 0, hpsv3.REWARD: 1, "<|image_pad|>": 151_655}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Split(Regex(r"<\|\w+\|>|[\s\S]{1,4}?(?=<\||$)|[\s\S]{4}"), "isolated")
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from tta_plugins.rewards.hpsv3 import REWARD
+
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, REWARD: 1, "<|image_pad|>": 151_655}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"<\|\w+\|>|[\s\S]{1,4}?(?=<\||$)|[\s\S]{4}"), "isolated")
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<unk>")
-
-
-_TOKENS = _tokens()
 
 
 def _pixels(network: Any, side: int | None = None) -> Pixels:
     return Pixels(CLIP_PATHS["diff"], side or network.config.image_size)
+
+
+# The code of a reward is imported when that reward is asked for: all of them take seconds.
 
 
 def _tower(networks: Networks, images: Images, prompts: Sequence[str], side: int | None = None) -> Scores:
@@ -106,67 +104,89 @@ def _tower(networks: Networks, images: Images, prompts: Sequence[str], side: int
     return embeds.float().mean(1)
 
 
-def _blip(networks: Networks, images: Images, prompts: Sequence[str], length: int) -> Scores:
+def _blip(networks: Networks, images: Images, prompts: Sequence[str], reward: str) -> Scores:
+    from tta_plugins.rewards import cyclereward, imagereward
+
+    length = {"imagereward": imagereward.LENGTH, "cyclereward": cyclereward.LENGTH}[reward]
     head: Callable[[Tensor], Tensor] = partial(torch.mean, dim=-1)
-    return imagereward.Blip(dict(networks), head, _pixels(networks["vision"]), _TOKENS, "", length)(images, prompts)
+    return imagereward.Blip(dict(networks), head, _pixels(networks["vision"]), _tokens(), "", length)(images, prompts)
+
+
+def _mps_vision() -> nn.Module:
+    from tta_plugins.rewards.mps import ImageTokens
+
+    return ImageTokens(_network("clip-vit-h-14"))
+
+
+def _mps_cross() -> nn.Module:
+    from tta_plugins.rewards.mps_cross import CrossModel
+
+    return CrossModel(1024, 4, 16, 64)
 
 
 def _mps(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
+    from tta_plugins.rewards import mps
+
     text = mps.Text(torch.zeros(77, 1024), torch.ones(77, dtype=torch.bool), torch.zeros(1024))
     tower: Any = networks["vision"]
-    parts = mps.Parts(tower, nn.Identity(), networks["cross"], _TOKENS, _pixels(tower.tower), 1.0, "", 0.0, "")
+    parts = mps.Parts(tower, nn.Identity(), networks["cross"], _tokens(), _pixels(tower.tower), 1.0, "", 0.0, "")
     parts._known.update(dict.fromkeys(map(str, prompts), text))
     return parts(images, prompts)
 
 
-def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: str, pixels: QwenPixels) -> Scores:
-    qwen = Qwen(networks["vlm"], _TOKENS, pixels, "")
-    return torch.stack([qwen.log_probabilities(*pair)[0] for pair in zip(images, map(question.format, prompts), strict=True)])
+def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: str | None = None, **pixels: Any) -> Scores:
+    from tta_plugins.rewards.qwen import Qwen
+    from tta_plugins.rewards.qwen_pixels import QwenPixels
+    from tta_plugins.rewards.vqascore import QUESTION
+
+    qwen = Qwen(networks["vlm"], _tokens(), QwenPixels(**pixels), "")
+    asked = map((question or QUESTION).format, prompts)
+    return torch.stack([qwen.log_probabilities(*pair)[0] for pair in zip(images, asked, strict=True)])
 
 
 def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
+    from tta_plugins.rewards import hpsv3
+    from tta_plugins.rewards.known_integers import known_integers
+    from tta_plugins.rewards.qwen_pixels import QwenPixels
+
     instruction = f"{'instruction ' * 200}{{text_prompt}}{hpsv3.REWARD}"  # 2.4 kB, as the authors' has
     size = hpsv3.TOKENS * 28**2
     head = hpsv3.head_of(networks["vlm"].config.text_config.hidden_size)  # type: ignore[union-attr, arg-type]
     simulate(head, "cpu")  # it is made on fake tensors here
-    parts = hpsv3.Parts(networks["vlm"], head, _TOKENS, QwenPixels(least=size, most=size), instruction, "")
+    parts = hpsv3.Parts(networks["vlm"], head, _tokens(), QwenPixels(least=size, most=size), instruction, "")
     with known_integers(images):
         return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])
 
 
+def _flant5_projector() -> nn.Module:
+    from tta_plugins.rewards.clip_flant5 import projector_of
+
+    return projector_of(1024, 4096)
+
+
 def _flant5(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
+    from tta_plugins.rewards import clip_flant5
+
     pixels = _pixels(networks["vision"])
-    parts = clip_flant5.Parts(networks["vision"], networks["projector"], networks["t5"], _TOKENS, pixels, -2, "")
+    parts = clip_flant5.Parts(networks["vision"], networks["projector"], networks["t5"], _tokens(), pixels, -2, "")
     asked = map(clip_flant5.QUESTION.format, prompts)
     return torch.stack([parts(*pair, "Yes") for pair in zip(images, asked, strict=True)])
 
 
-_QWEN3_PIXELS = QwenPixels(patch=16, least=65_536, most=16_777_216, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-_BLIP: Mapping[str, str | Callable[[], nn.Module]] = {
-    "vision": "blip-vit-l-16",
-    "text": lambda: _network("blip-text", add_pooling_layer=False),
-}
-_REWARDS: Mapping[str, tuple[Mapping[str, str | Callable[[], nn.Module]], Score]] = {
-    "clip": ({"vision": "clip-vit-l-14"}, _tower),
-    "aesthetic": ({"vision": "clip-vit-l-14"}, _tower),
-    "pickscore": ({"vision": "clip-vit-h-14"}, _tower),
-    "hpsv2": ({"vision": "clip-vit-h-14"}, _tower),
-    "hpsv2.1": ({"vision": "clip-vit-h-14"}, _tower),
-    "siglip2": ({"vision": "siglip-so400m-384"}, _tower),
-    "aesthetic-v2.5": ({"vision": "siglip-so400m-384"}, _tower),
+_Parts = Mapping[str, str | Callable[[], nn.Module]]
+_QWEN3_PIXELS = {"patch": 16, "least": 65_536, "most": 16_777_216, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_BLIP: _Parts = {"vision": "blip-vit-l-16", "text": lambda: _network("blip-text", add_pooling_layer=False)}
+_REWARDS: Mapping[str, tuple[_Parts, Score]] = {
+    **dict.fromkeys(("clip", "aesthetic"), ({"vision": "clip-vit-l-14"}, _tower)),
+    **dict.fromkeys(("pickscore", "hpsv2", "hpsv2.1"), ({"vision": "clip-vit-h-14"}, _tower)),
+    **dict.fromkeys(("siglip2", "aesthetic-v2.5"), ({"vision": "siglip-so400m-384"}, _tower)),
     "safety": ({"classifier": "vit-base"}, _tower),
     "dino": ({"vision": "dinov2-base"}, partial(_tower, side=224)),
-    "imagereward": (_BLIP, partial(_blip, length=imagereward.LENGTH)),
-    "cyclereward": (_BLIP, partial(_blip, length=cyclereward.LENGTH)),
-    "mps": (
-        {"vision": lambda: mps.ImageTokens(_network("clip-vit-h-14")), "cross": lambda: mps_cross.CrossModel(1024, 4, 16, 64)},
-        _mps,
-    ),
-    "vqascore": ({"vlm": "qwen2.5-vl-7b"}, partial(_qwen, question=vqascore.QUESTION, pixels=QwenPixels(most=12_845_056))),
-    "soft-tifa": ({"vlm": "qwen3-vl-8b"}, partial(_qwen, question="{}? Answer in one word.", pixels=_QWEN3_PIXELS)),
+    "imagereward": (_BLIP, partial(_blip, reward="imagereward")),
+    "cyclereward": (_BLIP, partial(_blip, reward="cyclereward")),
+    "mps": ({"vision": _mps_vision, "cross": _mps_cross}, _mps),
+    "vqascore": ({"vlm": "qwen2.5-vl-7b"}, partial(_qwen, most=12_845_056)),
+    "soft-tifa": ({"vlm": "qwen3-vl-8b"}, partial(_qwen, question="{}? Answer in one word.", **_QWEN3_PIXELS)),
     "hpsv3": ({"vlm": "qwen2-vl-7b"}, _hpsv3),
-    "clip-flant5": (
-        {"vision": "clip-vit-l-14-336", "projector": lambda: clip_flant5.projector_of(1024, 4096), "t5": _flan_t5},
-        _flant5,
-    ),
+    "clip-flant5": ({"vision": "clip-vit-l-14-336", "projector": _flant5_projector, "t5": _flan_t5}, _flant5),
 }
