@@ -1,7 +1,7 @@
 """What is predicted is what is measured, and predicting leaves nothing behind."""
 
 import copy
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import pytest
 import torch
@@ -16,7 +16,6 @@ from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.dummy_problem import ZeroNoise
 from tta_plugins.cost.fake_setup import on_fake_tensors
 from tta_plugins.cost.forecast import forecast
-from tta_plugins.cost.measured_calls import measured_calls
 from tta_plugins.cost.memory_profile import memory_profile
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
@@ -151,17 +150,6 @@ class MovesItsNetwork:
     def __call__(self, images, prompts):
         network = self.networks["vision"].to(images.device)
         return copy.deepcopy(network).double()(images.double()).mean((1, 2, 3)).float()
-
-
-@pytest.mark.parametrize("graph", [False, True])
-def test_rows_of_the_denoiser_cost_what_one_row_does(small, graph):
-    with prepare(PROMPTS, method=DATE(), **small) as prepared, measured_calls(prepared.setup) as calls:
-        x, text = torch.zeros(2, 4, 24, 24), prepared.problem.controls.text
-        text = evolve(text, tokens=text.tokens.clone().requires_grad_(graph))
-        multiplied = calls.denoiser(x, prepared.problem.steps[0], text)
-        call = partial(calls._predict, prepared.problem.steps[0], text)
-        assert multiplied == calls._cost("whole", call, (x, *text.leaves))
-    assert (multiplied.kept > 0) == graph
 
 
 def test_networks_may_be_moved_and_copied_and_cast(small):

@@ -59,6 +59,8 @@ class FakeMode(FakeTensorMode):
             return self._fake(self._shaped(func, args, kwargs)) if direct else self._dispatched(func, types, args, kwargs)
         if direct and func in _IN_PLACE:
             return args[0]
+        if direct and func._schema.is_mutable:
+            return self._counted(func, args, kwargs, self._fake(self._shaped(func, args, kwargs)))
         if not fake or func._schema.is_mutable or func.namespace != "aten":
             return self._counted(func, args, kwargs, self._dispatched(func, types, args, kwargs))
         key = (func, torch.get_default_dtype(), *kwargs, *map(type, values), *map(_form, values))  # by types, since True is 1
@@ -77,9 +79,10 @@ class FakeMode(FakeTensorMode):
         return output
 
     def _dispatched(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """torch's own way, whose inner operations are not counted."""
+        """torch's own way, whose inner operations are not counted. For a tensor class that torch does not know, that class is asked."""
         with self.tracked_by(None):
-            return self.dispatch(func, types, args, kwargs)
+            output = self.dispatch(func, types, args, kwargs)
+            return func(*args, **kwargs) if output is NotImplemented else output
 
     @no_type_check  # called for every operation
     def _shaped(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.wrappers import WrappedBackbone, WrappedReward
 from tta_core.values.controls import Embedding
@@ -38,19 +37,14 @@ class CallCost:
     flops_backward: int | None = None
     peak_backward: int = 0
 
-    def times(self, rows: int) -> "CallCost":
-        """Of a call of so many rows, if this is one of one row and rows do not share anything."""
-        backward = None if self.flops_backward is None else rows * self.flops_backward
-        kept, peak_backward = rows * self.kept, rows * self.peak_backward
-        return CallCost(torch.Size((rows, *self.shape[1:])), self.dtype, rows * self.flops, rows * self.peak, kept, backward, peak_backward)
-
 
 class MeasuredCalls:
     """The costs of the calls of a setup's networks, each measured when it is asked for first.
 
-    Calls are of one kind if their inputs have the same shapes and dtypes and the same of them require a gradient. Of the denoiser one row
-    is measured, unless a policy splits its rows. Attributes: `setup`, with networks that only repeat what was measured; `tracker`, whose
-    FLOPs and peak are without the measurements; `differentiated`, how many calls kept a graph.
+    Calls are of one kind if their inputs have the same shapes and dtypes and the same of them require a gradient.
+
+    Attributes: `setup`, with networks that only repeat what was measured; `tracker`, whose FLOPs and peak are without the measurements;
+    `differentiated`, how many calls kept a graph.
     """
 
     def __init__(self, fake: Setup, tracker: CostTracker, known: dict[object, CallCost]) -> None:
@@ -66,11 +60,7 @@ class MeasuredCalls:
 
     def denoiser(self, x: Latents, step: Step, embedding: Embedding) -> CallCost:
         """Of one guidance branch."""
-        rows = 1 if _splits_rows(self._fake.backbone) else x.shape[0]
-        if rows > 1:
-            x, embedding = x[:1], embedding[slice(1)]
-        cost = self._cost(("denoiser", embedding.attention is None), partial(self._predict, step, embedding), (x, *embedding.leaves))
-        return cost.times(rows) if rows > 1 else cost
+        return self._cost(("denoiser", embedding.attention is None), partial(self._predict, step, embedding), (x, *embedding.leaves))
 
     def decode(self, x0: Latents) -> CallCost:
         """Of the decoder."""
@@ -118,15 +108,6 @@ class MeasuredCalls:
         with torch.set_grad_enabled(cost.flops_backward is not None):
             repeated: Tensor = _Repeated.apply(cost, *inputs)
         return repeated
-
-
-def _splits_rows(backbone: Backbone) -> bool:
-    """Whether a policy replaced the denoiser's call, so that its rows may go through the network one after another."""
-    while isinstance(backbone, WrappedBackbone):
-        if backbone.predicting is not None:
-            return True
-        backbone = backbone.backbone
-    return False
 
 
 @contextmanager

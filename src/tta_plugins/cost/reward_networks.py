@@ -174,7 +174,7 @@ def _flant5(networks: Networks, images: Images, prompts: Sequence[str]) -> Score
 
 
 _Parts = Mapping[str, str | Callable[[], nn.Module]]
-_QWEN3_PIXELS = {"patch": 16, "least": 65_536, "most": 16_777_216, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_QWEN3_PIXELS: Mapping[str, Any] = {"patch": 16, "least": 65_536, "most": 16_777_216, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 _BLIP: _Parts = {"vision": "blip-vit-l-16", "text": lambda: _network("blip-text", add_pooling_layer=False)}
 _REWARDS: Mapping[str, tuple[_Parts, Score]] = {
     **dict.fromkeys(("clip", "aesthetic"), ({"vision": "clip-vit-l-14"}, _tower)),
