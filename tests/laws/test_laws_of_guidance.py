@@ -82,7 +82,7 @@ def tilted(problem, weight, target, sigma):
         means, _ = components(problem, state.x)
         precision = 1 / sigma**2 + 2 * weight + step.a**2 / step.s**2
         x0 = (means[:, 0] / sigma**2 + 2 * weight * target + step.a / step.s**2 * state.x.double()) / precision
-        state = problem.scheduler.from_x0(state, x0.float(), step).sample(problem.controls.noise[step.index + 1])
+        state = problem.scheduler.believe(state, x0.float(), step).sample(problem.controls.noise[step.index + 1])
     return state.x
 
 

@@ -19,8 +19,8 @@ class Sampler:
     def predict(self, state, output, step):
         return self.inner.predict(state, output, step)
 
-    def from_x0(self, state, x0, step):
-        return self.inner.from_x0(state, x0, step)
+    def believe(self, state, x0, step):
+        return self.inner.believe(state, x0, step)
 
 
 class Backwards(Sampler):

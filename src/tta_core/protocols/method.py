@@ -75,7 +75,7 @@ class Needs:
         chain: whether it differentiates the whole sampling chain (`Problem.sample`), so that all steps are kept for the backward pass.
         moves_x: whether it continues from another x than the one that the sampler returns. Its controls then do not repeat its run, and it
             cannot run inside a pipeline's own call.
-        moves_x0: whether it gives the sampler another clean estimate (`Position.from_x0`) and continues from the sample of that prediction.
+        moves_x0: whether it gives the sampler another clean estimate (`Position.believe`) and continues from the sample of that prediction.
             Its controls do not repeat its run; it can run inside a pipeline's own call.
         image: whether it starts from an image: `align(image=...)`.
         one_trajectory: whether it samples one trajectory of each prompt, once, without going back to earlier steps, as a pipeline's call

@@ -37,7 +37,7 @@ class Scheduler(Protocol):
         """The prediction at a state from the guided output there."""
         ...
 
-    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
         """The prediction at a state for another clean estimate `x0`; eps is (x - a x0) / s."""
         ...
 
@@ -94,7 +94,7 @@ class GaussianScheduler:
             x0 = math.sqrt(1 - step.skip) * x0 + step.skip * state.x
         return self._prediction(state, x0, eps, step)
 
-    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
         """The same for another clean estimate: eps = (x - a x0) / s; the order of the step is kept."""
         return self._prediction(state, x0, (state.x - step.a * x0) / step.s, step)
 

@@ -26,9 +26,9 @@ class LastSteps:
         """The whole sampler's prediction at that step."""
         return self.scheduler.predict(state, output, evolve(step, index=step.index + self._skipped))
 
-    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
         """The whole sampler's prediction from `x0` at that step."""
-        return self.scheduler.from_x0(state, x0, evolve(step, index=step.index + self._skipped))
+        return self.scheduler.believe(state, x0, evolve(step, index=step.index + self._skipped))
 
     @property
     def _skipped(self) -> int:

@@ -45,7 +45,7 @@ class Position:
         prediction = self.problem.scheduler.predict(self.state.repeated(output.shape[0]), output, self.step)
         return evolve(prediction, outputs=outputs)
 
-    def from_x0(self, x0: Latents, eps: Latents | None = None) -> Prediction:
+    def believe(self, x0: Latents, eps: Latents | None = None) -> Prediction:
         """The prediction at this position for another clean estimate `x0`; the solver's history and order are kept.
 
         Without `eps`, x stays and eps follows from it as (x - a x0) / s. With `eps`, x becomes a x0 + s eps.
@@ -53,7 +53,7 @@ class Position:
         state = self.state.repeated(x0.shape[0])
         if eps is not None:
             state = evolve(state, x=self.step.a * x0 + self.step.s * eps)
-        return self.problem.scheduler.from_x0(state, x0, self.step)
+        return self.problem.scheduler.believe(state, x0, self.step)
 
     def branch(self, name: str, embedding: Embedding) -> Latents:
         """The raw output of one guidance branch here; `name` ("text" or "null") is for the ledger."""

@@ -46,9 +46,9 @@ class Watched:
         self.starts.setdefault(step.index, state.x.detach().clone())
         return self._recorded(self.scheduler.predict(state, output, step), step)
 
-    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
         """The sampler's prediction; it is recorded."""
-        return self._recorded(self.scheduler.from_x0(state, x0, step), step)
+        return self._recorded(self.scheduler.believe(state, x0, step), step)
 
     def difference(self, noise: Noises, last: Latents) -> float:
         """The largest difference of an x, at the start of a step or at the end, to the nearest sample of the sampler with these noises.

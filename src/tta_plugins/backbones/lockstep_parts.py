@@ -61,7 +61,7 @@ class LockstepScheduler:
         x = as_batch(place.x, state.x.shape[0]) + self.lockstep.moved(state.x)
         return self.scheduler.predict(evolve(state, x=x), output, step)
 
-    def from_x0(self, state: State, x0: Latents, step: Step) -> Prediction:
+    def believe(self, state: State, x0: Latents, step: Step) -> Prediction:
         """The prediction for another clean estimate: the pipeline gets the denoiser output that leads to this estimate.
 
         If x was changed as well (the predicted noise is kept), the pipeline gets the clean estimate whose next x has the same mean. With a
@@ -71,13 +71,13 @@ class LockstepScheduler:
         there = evolve(state, x=place.x)
         if not self.lockstep.moved(state.x).any():
             self._replace_output(there, x0, step)
-            return self.scheduler.from_x0(there, x0, step)
+            return self.scheduler.believe(there, x0, step)
         if any(other.order > 1 for other in self.steps):
             raise IncompatibleError(KEPT_NOISE)
-        prediction = self.scheduler.from_x0(state, x0, step)
-        difference = prediction.transition.mean - self.scheduler.from_x0(there, x0, step).transition.mean
+        prediction = self.scheduler.believe(state, x0, step)
+        difference = prediction.transition.mean - self.scheduler.believe(there, x0, step).transition.mean
         none, one = (torch.full_like(place.x[:1, :1, :1, :1], value) for value in (0.0, 1.0))
-        self._replace_output(there, x0 + difference / self.scheduler.from_x0(State(none), one, step).transition.mean, step)
+        self._replace_output(there, x0 + difference / self.scheduler.believe(State(none), one, step).transition.mean, step)
         return prediction
 
     def _replace_output(self, state: State, x0: Latents, step: Step) -> None:

@@ -90,7 +90,7 @@ class MPGD:
                     if self.relative == "guidance":
                         gradient = steering.scaled(gradient, share_of_guidance(problem, here, prediction, gradient))
                     y = prediction.x0 + strength * gradient[0]
-                    prediction = here.from_x0(y, prediction.eps if self.noise == "kept" else None)
+                    prediction = here.believe(y, prediction.eps if self.noise == "kept" else None)
                 else:
                     yield Snapshot(step.index, total, controls, prediction.x0)
                 after = prediction.sample(transition_noise(problem, step, r))

@@ -108,7 +108,7 @@ class NullTTA:
 
     def __attrs_post_init__(self) -> None:
         if self.inner_max < self.inner_min:
-            raise InputError(f"NullTTA.inner_max is {self.inner_max}, but it must be at least inner_min, {self.inner_min}.")
+            raise InputError(f"NullTTA.inner_max is {self.inner_max}, but inner_min is {self.inner_min}: give at least as many.")
         refuse_weights(self, self.kl_budget, reward_weight=self.reward_weight, penalty_weight=self.penalty_weight)
         if self.kl_budget is not None and self.stop_gain:
             raise InputError(

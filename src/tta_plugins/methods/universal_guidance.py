@@ -104,7 +104,7 @@ class UniversalGuidance:
                     begin = x0 if self.start == "unguided" else y
                     y = y + self.backward(problem, begin, (step.index, r)) - begin
                 yield evolve(snapshot, readings={"shift": steering.norm((y - x0,))})
-                after = here.from_x0(y).sample(transition_noise(problem, step, r))
+                after = here.believe(y).sample(transition_noise(problem, step, r))
                 if r + 1 < self.repetitions:
                     state = evolve(state, x=step.back(after.x, back_noise(problem, step, r, after.x)))
             state = after
