@@ -1,6 +1,7 @@
 """Two runs on one pipeline, in threads or one inside the other: each is what it is alone, or the second is refused by name."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from test_borrowed_pipelines import state
 
 import tta_core
 from tta_core.errors import IncompatibleError
+from tta_core.plugins.resolve import backbone as resolved
 from tta_core.plugins.resolve import policies
 from tta_plugins.methods.date import DATE
 
@@ -129,3 +131,31 @@ def test_many_threads_with_and_without_policies(pipe):
     after = state(pipe)
     before["parameters"] = after["parameters"] = ()
     assert after == before
+
+
+def test_no_two_threads_encode_at_once(pipe, monkeypatch):
+    """A call of a tokenizer sets its padding, so another thread's call in the meantime would give other tokens."""
+    encode, inside, most = pipe.encode_prompt, [], []
+
+    def watched(*args, **kwargs):
+        inside.append(1)
+        time.sleep(0.01)
+        most.append(len(inside))
+        try:
+            return encode(*args, **kwargs)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(pipe, "encode_prompt", watched)
+    expected = resolved(pipe).encode(PROMPTS[:1], 32, 32).tokens
+    outcomes = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(torch.equal(resolved(pipe).encode(PROMPTS[:1], 32, 32).tokens, expected)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [True] * 3
+    assert set(most) == {1}

@@ -1,6 +1,7 @@
 """A loaded diffusers pipeline as a backbone. It is read, never changed."""
 
 import copy
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
@@ -27,6 +28,7 @@ from tta_plugins.backbones.offloading import kept_for_backward
 from tta_plugins.backbones.steering_hook import steered
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+_one_encodes = threading.RLock()  # a call of a tokenizer sets its padding, which would change that of another thread's call
 
 
 @attrs.frozen(eq=False)
@@ -87,12 +89,14 @@ class PipelineBackbone:
         Raises `IncompatibleError` if the pipeline was loaded without its text encoders.
         """
         self._check_encoders()
-        return in_dtype(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
+        with _one_encodes:
+            return in_dtype(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
         """The null embedding of each sample, as the pipeline makes it with or without a negative prompt; raises as `encode` does."""
         self._check_encoders()
-        null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
+        with _one_encodes:
+            null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
         return null and in_dtype(null, torch.float32)
 
     def _check_encoders(self) -> None:
