@@ -61,7 +61,8 @@ def frozen(cls: type[T]) -> type[T]:
     @no_type_check  # called for every value, so an import hook must not add checks to it
     @wraps(trusted)
     def init(self: object, *args: object, **kwargs: object) -> None:
-        form = _form((args, kwargs))
+        values = _form((*args, *kwargs.values()))
+        form = values and (*kwargs, values)
         if form not in passed:
             try:
                 _checking(trusted)(self, *args, **kwargs)
