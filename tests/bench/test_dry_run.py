@@ -5,7 +5,7 @@ from small_plans import planned
 
 from tta_core.errors import UnknownNameError
 from tta_core.running.prepare import prepare
-from tta_plugins.bench.dry_run import told
+from tta_plugins.bench.dry_run import predicted_lines
 from tta_plugins.bench.parts import Parts, arguments
 from tta_plugins.cost import measured_calls
 from tta_plugins.cost.forecast import forecast
@@ -29,7 +29,7 @@ def lines():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measured_calls.MeasuredCalls, "_measured", counted)
-        return list(told(planned(arms=ARMS), "a100")), len(measured)
+        return list(predicted_lines(planned(arms=ARMS), "a100")), len(measured)
 
 
 def test_each_line_is_an_arms_own_forecast(lines):
@@ -57,4 +57,4 @@ def test_a_refused_arm_is_a_line(lines):
 
 def test_a_device_of_unknown_speed_is_refused():
     with pytest.raises(UnknownNameError, match="abacus"):
-        list(told(planned(arms=ARMS), "abacus"))
+        list(predicted_lines(planned(arms=ARMS), "abacus"))

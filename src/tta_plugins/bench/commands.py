@@ -52,9 +52,9 @@ def run(
     plan = read_plan(out) if toml is None else resolve_plan(toml)
     if dry_run:
         with collection_paused():
-            from tta_plugins.bench.dry_run import told
+            from tta_plugins.bench.dry_run import predicted_lines
 
-            for line in told(plan, device):
+            for line in predicted_lines(plan, device):
                 say(line)
         return
     say(_plan_line(plan.record))

@@ -36,7 +36,7 @@ _DTYPE = torch.bfloat16
 _DENOISER = ("text", "null", "text.backward", "null.backward")
 
 
-def told(plan: Plan, device: str) -> Iterator[str]:
+def predicted_lines(plan: Plan, device: str) -> Iterator[str]:
     """Lines to print. Raises `UnknownNameError` for a device of unknown speed."""
     if device not in DEVICES:
         raise UnknownNameError(f"No device is called {device!r}. Known: {', '.join(DEVICES)}.")
@@ -64,7 +64,7 @@ def told(plan: Plan, device: str) -> Iterator[str]:
 
 
 def _once(plan: Plan, find: Callable[[Arm], Found]) -> Iterator[tuple[Arm, Found | str]]:
-    """What is found for each arm; arms that differ in their names alone are looked at once. A refusal is told instead."""
+    """What is found for each arm; arms that differ in their names alone are looked at once. For a refusal it is the message."""
     known: dict[str, Found | str] = {}
     for arm in plan.arms:
         key = _key(arm)

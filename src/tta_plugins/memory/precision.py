@@ -69,9 +69,7 @@ def _cast(setup: Setup, components: Iterable[Component], dtype: torch.dtype, pol
     if any(tensor.is_meta for network in cast for tensor in network.parameters()):
         reason = "it keeps the parameters that it casts, but a network has none in memory (accelerate's offloading)"
         raise refusal(policy, setup, reason, "Load the pipeline without offloading, in the dtype that you want.")
-    if any(
-        "layerwise_casting" in getattr(getattr(module, "_diffusers_hook", None), "hooks", {}) for each in cast for module in each.modules()
-    ):
+    if any(map(_casts_itself, cast)):
         reason = "it casts parameters, and layerwise casting casts them too, before and after each layer's call"
         raise refusal(policy, setup, reason, "Load the pipeline without layerwise casting, or leave the policy out.")
     for network in cast:
