@@ -1,8 +1,8 @@
-# make demo    align one prompt on the embedded model, and say where the pictures are
-# make test    every check, as in continuous integration; the tests come last
-# make dist    build the source distribution and the wheel that would be published
+# make demo    align one prompt on the embedded model, and print where the images are
+# make test    run all checks, as in continuous integration; the tests are last
+# make dist    build the source distribution and the wheel for publishing
 #
-# All set up their own environment in .venv; a second call finds it ready. Needs Python 3.11 or later, make and git.
+# Each of these installs what it needs into .venv, once. They need Python 3.11 or later, make and git.
 
 VENV := .venv
 OLDEST := .venv-oldest
@@ -10,27 +10,27 @@ IN := $(VENV)/bin
 PIP_FLAGS := -qq --disable-pip-version-check
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
-# A prompt and a seed that plain sampling gets wrong, chosen for that; others: make demo PROMPT="..." SEED=...
+# A prompt and a seed for which plain sampling gives a wrong image; for others: make demo PROMPT="..." SEED=...
 PROMPT ?= an orange triangle and a red square
 SEED ?= 22
-# Null-TTA with the few inner steps that suit so small a model
+# Null-TTA with few inner steps, because the model is small
 METHOD ?= --method null-tta --set method.inner_min=2 --set method.inner_max=6 --set method.rate=0.035
 OUT ?= runs/demo
 WORKERS ?= 2
 
-# torch's threads sleep while they wait for each other: on a busy machine, spinning costs several times the work.
+# torch's threads sleep while they wait for each other: on a busy machine, busy waiting takes several times the processor time of the work.
 export OMP_WAIT_POLICY ?= PASSIVE
-# The tests start Python some dozens of times: compiled modules are kept for the next process.
+# The tests start Python dozens of times, so compiled modules are kept for the next process.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint types docs dist test-oldest clean
 
 demo: $(VENV)/.ready
 	$(IN)/tta align "$(PROMPT)" --seed $(SEED) $(METHOD) --out $(OUT) --overwrite
-	@echo "The pictures are in $(OUT): grid.png shows plain sampling (left) beside the aligned picture (right)."
+	@echo "The images are in $(OUT): grid.png shows the plain image (left) and the aligned image (right)."
 
 test: $(VENV)/.ready-dev lint types docs
-	@command -v chromium chromium-browser google-chrome > /dev/null || echo "NO CHROMIUM IS FOUND: the tests of the pages in a browser are skipped (apt install chromium)." >&2
+	@command -v chromium chromium-browser google-chrome > /dev/null || echo "No Chromium was found: the browser tests of the pages are skipped. To run them: apt install chromium" >&2
 	$(IN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.ready-dev
@@ -58,12 +58,12 @@ clean:
 	rm -rf $(VENV) $(OLDEST) site dist
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing into $(VENV); the first time takes some minutes."
+	@echo "Installing into $(VENV). The first time takes some minutes."
 	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable ".[bench]"
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing into $(VENV), with the tools of the tests; the first time takes some minutes."
+	@echo "Installing into $(VENV), with the tools for the tests. The first time takes some minutes."
 	@$(IN)/pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $(VENV)/.ready $@
 

@@ -1,8 +1,8 @@
-"""What `compile` does to a run: DATE on the embedded model, with and without, once everything is compiled.
+"""Compares the processor time of a run with the policy `compile`, after compilation, and without it: DATE on the embedded model.
 
     OMP_NUM_THREADS=1 python benchmarks/cost_compiled.py [pairs]
 
-Both in one process, in turn, by processor time. Needs a C++ compiler.
+Both runs are made in one process, alternately. A C++ compiler is needed.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from tta_plugins.shapes.registered import shapes
 PROMPTS = ("a red circle", "a blue square")
 
 
-def drawn(backbone, memory):
+def sampled(backbone, memory):
     """The latents, and the seconds of the method alone."""
     with prepare(PROMPTS, backbone=backbone, memory=memory, steps=4, method=DATE(rho=0.5, updates=Every(2))) as prepared:
         begun = time.process_time()
@@ -27,13 +27,13 @@ def drawn(backbone, memory):
 
 def main(pairs):
     backbone, ratios = shapes(), []
-    compiled, _ = drawn(backbone, "compile")  # the first call compiles
-    plain, _ = drawn(backbone, ())
+    compiled, _ = sampled(backbone, "compile")  # the first call compiles
+    plain, _ = sampled(backbone, ())
     for pair in range(pairs):
-        spent = {memory: drawn(backbone, memory)[1] for memory in (("compile", ()) if pair % 2 else ((), "compile"))}
+        spent = {memory: sampled(backbone, memory)[1] for memory in (("compile", ()) if pair % 2 else ((), "compile"))}
         ratios.append(spent["compile"] / spent[()])
     ratios.sort()
-    print(f"latents differ by at most {(plain - compiled).abs().max() / plain.abs().max():.1e} of the largest")
+    print(f"largest difference of the latents, relative to the largest value: {(plain - compiled).abs().max() / plain.abs().max():.1e}")
     print(
         f"compiled / plain: median {statistics.median(ratios):.3f} of {pairs} pairs, "
         f"quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[-1 - len(ratios) // 4]:.3f}"

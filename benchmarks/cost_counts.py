@@ -1,9 +1,9 @@
-"""FLOPs and peak memory of full-size runs, from configurations alone; fails if Stable Diffusion v1.5 misses a target.
+"""Prints FLOPs and peak memory of full-size runs, computed from configurations alone; fails if Stable Diffusion v1.5 misses a target.
 
     python benchmarks/cost_counts.py [sd15] [sdxl] [sd3] [flux]
 
-Counted by tta_plugins.cost: 1 multiply-add = 2 FLOPs; matrix products, convolutions, attention (fused). The judgement of the result, one
-reward forward, is in the totals; the text towers of rewards and the plain baseline are not. Networks in bfloat16, 1 prompt.
+tta_plugins.cost counts matrix products, convolutions and attention (fused); 1 multiply-add = 2 FLOPs. The totals include one forward of the
+reward on the result, and exclude the text towers of rewards and the plain baseline. The networks are in bfloat16, with 1 prompt.
 """
 
 import sys
@@ -21,7 +21,7 @@ from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.rewards.pixels import Darkness
 
 LEAN = (FrozenConvolutions(), Checkpointing(), Chunked(denoiser=None, decoder=1, reward=None))
-JUDGED = 0.162  # TFLOP: the result is scored once more than in the released codes' counts
+JUDGED = 0.162  # TFLOP: here the result is scored once more than by the released code
 DATES = 118.55 + JUDGED  # the target is 118.5, rounded
 
 # name, method, reward, steps, policies, most TFLOP, most MiB of activations
@@ -73,7 +73,7 @@ def main(backbones):
 
 
 def plain(forecast):
-    """TFLOP of the sampling, decoding and scoring that judges DNO's last iterate: no part of an iteration."""
+    """TFLOP of sampling, decoding and scoring DNO's last iterate, which are not part of an iteration."""
     steps, prices = forecast.rows["text.backward"], forecast.prices
     return (steps * (prices["text"] + prices["null"]) + prices["decode"] + prices["reward"]) / 1e12
 

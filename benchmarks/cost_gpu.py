@@ -1,13 +1,13 @@
-"""Wall time and peak memory on a GPU: each method here against a re-creation of the released procedure's evaluations, in one process.
+"""Measures wall time and peak memory on a GPU: each method here, and a re-creation of the released code's evaluations, in one process.
 
     python benchmarks/cost_gpu.py [--batches 1 4 16] [--repeats 3] [--compile] [--predict]
 
-Random weights in the real shapes of Stable Diffusion v1.5, CLIP-H (Null-TTA) and CLIP-L (DATE). The released procedures are re-created as
-the evaluations that they make, with their precisions: float16 denoiser, float32 decoder and reward, guidance branches always in one batch
-of two, every inner step evaluating both branches (Null-TTA), an image decoded and thrown away at every step and each step recomputed
-(DNO), DATE in float32. Arithmetic between evaluations is left out of the re-creation, which flatters it. float32 is torch's default:
-products of matrices in full, convolutions in TF32. GB (10^9 bytes) are the allocator's peak above the parameters; `--predict` puts the
-prediction of the same beside it. Needs a CUDA device; nothing is measured without one.
+The networks have random weights in the real shapes of Stable Diffusion v1.5, CLIP-H (Null-TTA) and CLIP-L (DATE). The re-creation makes the
+evaluations of the released code, with its precisions: float16 denoiser, float32 decoder and reward, and DATE in float32. Guidance branches
+are always one batch of two; Null-TTA evaluates both branches in every inner step; DNO decodes an unused image at every step and recomputes
+each step. The arithmetic between evaluations is left out, so the re-creation is faster than the released code. float32 is torch's default:
+matrix products in float32, convolutions in TF32. GB (10^9 bytes) are the allocator's peak above the parameters; `--predict` prints the
+prediction of that peak beside it. A CUDA device is needed.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 
-STEPS, INNER, PARTICLES = 4, 3, 3  # short runs of the same loops; per-step costs do not depend on their number
+STEPS, INNER, PARTICLES = 4, 3, 3  # short runs: the cost of a step does not depend on the number of steps
 RELEASED = {
     "null_tta": {"inner": (INNER,) * STEPS, "particles": PARTICLES},
     "date": {"steps": STEPS, "every": 2},
@@ -56,7 +56,7 @@ TOWERS = {
 
 @attrs.frozen(eq=False)
 class Dark:
-    """DNO's darkness."""
+    """The darkness reward of DNO."""
 
     card = Card(differentiable=True)
 
@@ -94,7 +94,7 @@ def measured(run, device, repeats):
 
 @contextmanager
 def ours(backbone, method, reward, memory, batch, text, null):
-    branches = {"text": Embedding(text), "null": Embedding(null)}  # two: one embedding would be evaluated once for both
+    branches = {"text": Embedding(text), "null": Embedding(null)}  # different: equal embeddings would be evaluated once for both
     with prepare(["a"] * batch, backbone=backbone, method=method, reward=reward, memory=memory, steps=STEPS, **branches) as prepared:
 
         def run():
@@ -154,9 +154,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--compile", action="store_true", help="rows with compiled blocks too, which take minutes")
-    parser.add_argument("--predict", action="store_true", help="print the predicted peak beside each of ours")
+    parser.add_argument("--compile", action="store_true", help="also measure compiled blocks, which takes minutes")
+    parser.add_argument("--predict", action="store_true", help="print the predicted peak beside each measured one")
     asked = parser.parse_args()
     if not torch.cuda.is_available():
-        sys.exit("There is no CUDA device here: nothing was measured. Run this on a machine with one; cost_counts.py needs none.")
+        sys.exit("Cannot measure: there is no CUDA device. Run this on a machine that has one, or run cost_counts.py, which needs none.")
     main(asked.batches, asked.repeats, asked.compile, asked.predict)

@@ -1,8 +1,8 @@
-"""What a look-ahead decoder is worth: its gradient against the full one's, and what a run reaches with it. Embedded model.
+"""Compares look-ahead decoders with the full decoder on the embedded model: their gradients, and the scores of runs with them.
 
     OMP_NUM_THREADS=1 python benchmarks/cost_look_ahead.py [prompts]
 
-The target reward is the embedded CLIP; the held-out judge is the convnet judge, which no gradient ever sees. Differences are paired by
+The target reward is the embedded CLIP. The held-out score is the convnet judge, whose gradient is not used. Differences are paired by
 prompt and seed, with 95 % intervals of the mean.
 """
 
@@ -29,7 +29,7 @@ def prompts(count):
 
 
 def cosines(backbone, scale, texts):
-    """By step: the cosine between the gradients with and without, per prompt; both along the same plain trajectory."""
+    """For each step, the cosine between the gradients with the two decoders, per prompt, on the same plain trajectory."""
     method = DATE(rho=0.0, updates=Every(1))
     gradients = []
     for memory in ((), (LookAhead(scale),)):
@@ -63,7 +63,7 @@ def main(count):
         for scale in SCALES:
             target = [cheap - whole for cheap, whole in zip(runs[scale].scores, full.scores, strict=True)]
             other = [cheap - whole for cheap, whole in zip(held_out[scale], held_out[None], strict=True)]
-            print(f"  scale {scale}: target {interval(target)}, held out {interval(other)}, against the full decoder", flush=True)
+            print(f"  scale {scale}: target {interval(target)}, held out {interval(other)}, compared with the full decoder", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What the kernel costs over a hand-written loop that makes the same evaluations: DATE on the embedded model.
+"""Measures the kernel's overhead over a hand-written loop that makes the same evaluations: DATE on the embedded model.
 
     OMP_NUM_THREADS=1 python benchmarks/cost_overhead.py [pairs]
 
-Both in one process, in turn, by processor time, so that neither the machine's speed nor its other load decides. The target is 3 %.
+Both run in one process, alternately, and processor time is measured, so the machine's speed and other load have little influence. The
+target is 3 %.
 """
 
 import statistics

@@ -1,8 +1,10 @@
-"""The table of docs/performance.md on presets: what each arm gains over plain sampling, and against the arm that it is cheaper than.
+"""Prints the table of presets of docs/performance.md: the gain of each arm over plain sampling, and its difference to the arm that it is a
+cheaper form of.
 
     python benchmarks/presets_table.py runs/presets
 
-Gains are means over prompts with half their 95 % interval; differences are paired by prompt. Cost: FLOPs of an image, in plain samples.
+Gains are means over prompts with half their 95 % interval; differences are paired by prompt. The cost is the FLOPs of an image in units of
+one plain sample.
 """
 
 import sys

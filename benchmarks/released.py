@@ -1,8 +1,8 @@
-"""The released procedures of Null-TTA, DATE and DNO, re-created as the network evaluations that they make.
+"""The network evaluations of the released codes of Null-TTA, DATE and DNO.
 
-Each evaluation has the rows and the graph that the authors' code gives it: guidance branches in one batch of two, both branches in every
-inner step (Null-TTA), an image decoded and thrown away at every step and each step recomputed (DNO). The arithmetic between evaluations is
-left out, which flatters them. Written from the counts in the papers' code, not copied from it.
+Each evaluation has the rows and the graph of the authors' code: guidance branches are one batch of two, Null-TTA evaluates both branches in
+every inner step, and DNO decodes an unused image at every step and recomputes each step. The arithmetic between evaluations is left out, so
+this is faster than the released codes. It was written from the counts of evaluations in those codes, and not copied from them.
 """
 
 from functools import cached_property
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 @attrs.frozen(eq=False)
 class Released:
-    """The evaluations of the authors' loops, on a Stable Diffusion denoiser and decoder and a reward of images and prompts."""
+    """The evaluations of the authors' loops, with a Stable Diffusion denoiser and decoder and a reward of images and prompts."""
 
     unet: object
     vae: object
@@ -22,7 +22,7 @@ class Released:
 
     @cached_property
     def dtypes(self):
-        """Of the denoiser and of the decoder; read once, since diffusers looks through all modules for them."""
+        """The dtypes of the denoiser and of the decoder. They are read once, since diffusers searches all modules for them."""
         return self.unet.dtype, self.vae.dtype
 
     def denoise(self, x, embedding):
@@ -36,7 +36,7 @@ class Released:
         return self.reward((self.decode(x) / 2 + 0.5).clamp(0, 1), ["a"] * x.shape[0])
 
     def null_tta(self, x, text, null, inner, particles):
-        """`inner`: the inner steps of each time step."""
+        """Null-TTA; `inner` has the number of inner steps of each step."""
 
         def guided(x, null, copies=1):
             both = torch.cat([null.repeat(copies, 1, 1), text.repeat(copies, 1, 1)])
@@ -59,7 +59,7 @@ class Released:
             self.decode(x)
 
     def date(self, x, text, null, steps, every):
-        """An update at every `every`-th step."""
+        """DATE with an update at every `every`-th step."""
         for step in range(steps):
             if step % every == 0:
                 leaf = text.clone().requires_grad_()
@@ -75,7 +75,7 @@ class Released:
             self.decode(x)
 
     def dno(self, x, text, null, steps, iterations):
-        """One checkpoint a step."""
+        """DNO with one checkpoint per step."""
 
         def moved(x):
             return self.denoise(torch.cat([x, x]), both).chunk(2)[0] + x

@@ -1,8 +1,8 @@
-"""The tables of docs/results.md, from the plan and the results that are committed beside it.
+"""Prints the tables of docs/results.md from the plan and the results in docs/results.
 
     python benchmarks/results_table.py [docs/results]
 
-`tta bench report docs/results --out report.html` makes the whole report of them.
+`tta bench report docs/results --out report.html` writes the whole report.
 """
 
 import sys

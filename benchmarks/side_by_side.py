@@ -1,11 +1,12 @@
-"""Ours against a re-creation of the released procedures (released.py): calls of the denoiser, and time, in turn in one process.
+"""Compares the methods here with a re-creation of the released codes (released.py): calls of the denoiser and time, alternately in one
+process.
 
     OMP_NUM_THREADS=1 python benchmarks/side_by_side.py [--pairs 5] [--networks small middle]
 
-`small`: the embedded model's denoiser and decoder. `middle`: Stable Diffusion's shape with fewer channels, random weights. The reward is a
-small CLIP image tower. The method alone is measured, without baseline and loading: processor time on the CPU, wall time on a GPU. Ratios
-are medians of ours / theirs over the pairs. DNO here evaluates its last update, which the released code does not: `judged` compares runs
-that evaluate as many images.
+`small` is the embedded model's denoiser and decoder. `middle` has the structure of Stable Diffusion with fewer channels and random weights.
+The reward is a small CLIP image tower. Only the method is measured, without baseline and loading: processor time on the CPU, wall time on a
+GPU. Ratios are medians of ours / theirs over the pairs. DNO here evaluates its last update, which the released code does not: the row
+`judged` compares runs that evaluate the same number of images.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def small_tower():
 
 
 class Calls:
-    """Counts the denoiser's calls, recomputed ones too."""
+    """Counts the calls of the denoiser, including recomputations."""
 
     def __init__(self, denoiser):
         self.count = 0
@@ -73,7 +74,7 @@ class Calls:
 
 
 def runs(released, x, text, null):
-    """Name, theirs, our method, steps and policies."""
+    """By name: the released code's evaluations, our method, its number of steps and its policies."""
     kept, segments = (), (Segments(),)
     return {
         "Null-TTA, K 3, inner 2, 3, 5": (lambda: released.null_tta(x, text, null, INNER, 3), NULL_TTA, 3, ()),

@@ -1,4 +1,4 @@
-"""A reward for benchmarks: a CLIP image tower, where the mean of its embedding stands for a score."""
+"""A reward for benchmarks: the mean of the embedding of a CLIP image tower."""
 
 import attrs
 from torch.nn.functional import interpolate
@@ -8,7 +8,7 @@ from tta_core.protocols.reward import Card
 
 @attrs.frozen(eq=False)
 class Tower:
-    """Scores of images at the tower's own size; prompts are not read."""
+    """Resizes images to the tower's own size and scores them; prompts are not read."""
 
     networks: dict
     card = Card(differentiable=True)

@@ -1,4 +1,4 @@
-"""Runs the notebooks of docs/notebooks and writes what their cells give into them: `python docs/execute_notebooks.py`."""
+"""Runs the notebooks of docs/notebooks and writes the outputs of their cells into them: `python docs/execute_notebooks.py`."""
 
 import os
 import re
@@ -15,9 +15,9 @@ BOOKS = sorted((Path(__file__).parent / "notebooks").glob("*.ipynb"))
 
 
 def executed(paths: Sequence[Path]) -> list[nbformat.NotebookNode]:
-    """The notebooks with their outputs, one after another in an empty folder, without a network.
+    """The notebooks with their outputs. They are run one after another in an empty folder, without a network.
 
-    One kernel runs them all, since importing takes longer than the cells; each begins without the variables of the one before.
+    One kernel runs all of them, since importing takes longer than the cells. The variables are reset before each notebook.
     """
     books = [nbformat.read(path, as_version=4) for path in paths]
     with TemporaryDirectory(prefix="notebooks-") as folder:
@@ -40,7 +40,8 @@ def executed(paths: Sequence[Path]) -> list[nbformat.NotebookNode]:
 
 
 def _tidy(book: nbformat.NotebookNode) -> None:
-    """As if it had had a kernel of its own; without versions, temporary folders and loading bars, which depend on the machine."""
+    """Numbers the cells as in a kernel of the notebook alone, and removes versions, temporary folders and progress bars, which depend on
+    the machine."""
     book.metadata.language_info = {"name": "python"}
     for count, cell in enumerate((cell for cell in book.cells if cell.cell_type == "code"), 1):
         cell.execution_count = count

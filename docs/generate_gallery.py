@@ -1,4 +1,4 @@
-"""docs/gallery.md and its images: the first prompts of the shipped set, sampled by several methods on the embedded model.
+"""Writes docs/gallery.md and its images: the first prompts of the shipped set, sampled by several methods on the embedded model.
 
 python docs/generate_gallery.py
 
@@ -58,7 +58,7 @@ and DNO have settings of that page, the others their defaults. `python docs/gene
 
 @attrs.frozen
 class Drawn:
-    """The images of one method, one a prompt, and their numbers as the page has them."""
+    """The images of one method, one for each prompt, and their numbers on the page."""
 
     outcome: Outcome
     held_out: Sequence[float]
@@ -77,7 +77,7 @@ def prompts_of(count: int = PROMPTS) -> list[str]:
 
 
 def drawn(prompts: Sequence[str], names: Sequence[str]) -> dict[str, Drawn]:
-    """The prompts by plain sampling and by each method."""
+    """The images of the prompts by plain sampling and by each method."""
     found: dict[str, Drawn] = {}
     for name in names:
         run = tta_core.align(prompts, method=METHODS[name], reward="clip", steps=STEPS, seed=0)
@@ -94,7 +94,7 @@ def _drawn(prompts: Sequence[str], outcome: Outcome, cost: float) -> Drawn:
 
 
 def ordered(found: Mapping[str, Drawn]) -> list[int]:
-    """The places of the prompts by the methods' mean change of the held-out score, worst first."""
+    """The indices of the prompts, ordered by the methods' mean change of the held-out score, worst first."""
     plain = found["plain"].held_out
     change = {place: sum(found[name].held_out[place] - plain[place] for name in METHODS) for place in range(len(plain))}
     return sorted(change, key=lambda place: change[place])
@@ -110,7 +110,7 @@ def sheet(found: Mapping[str, Drawn], place: int) -> Image.Image:
 
 
 def section(prompt: str, found: Mapping[str, Drawn], place: int) -> str:
-    """One prompt: its sheet, and the numbers under it."""
+    """The page's section about one prompt: its images, and the numbers under them."""
     rows = zip(("reward", "held out", "right", "cost"), zip(*(one.numbers(place) for one in found.values()), strict=True), strict=True)
     lines = [f"| | {' | '.join(found)} |", f"|---|{'---|' * len(found)}", *(f"| {name} | {' | '.join(row)} |" for name, row in rows)]
     words = f"From left to right: {', '.join(found)}"
@@ -132,7 +132,7 @@ def read(page: str) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def main() -> None:
-    """Draw the page."""
+    """Sample the images and write the page."""
     prompts = prompts_of()
     found = drawn(prompts, list(METHODS))
     IMAGES.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The kernel's files, one line each, from the first sentence of their docstrings: a section of docs/design-notes.md.
+"""Writes the listing of the kernel's files in docs/design-notes.md: one line for each file, the first sentence of its docstring.
 
 python docs/generate_listing.py
 """
@@ -33,7 +33,7 @@ def lines() -> list[str]:
 
 
 def page() -> str:
-    """The design notes with the listing renewed."""
+    """The text of the design notes with a new listing."""
     text = PAGE.read_text(encoding="utf-8")
     return SECTION.sub(lambda _: "\n".join(["```text", *lines(), "```"]), text)
 

@@ -1,4 +1,4 @@
-"""Which method runs on which family of pipelines, steering which variable, and with which sampler: docs/matrix.md, found by running each
+"""Writes docs/matrix.md: which method runs on which family of pipelines, with which variable and which sampler. Each combination is run
 on tiny random networks.
 
 python docs/generate_matrix.py
@@ -63,16 +63,16 @@ CHEAP = {"particles": 2, "inner_min": 1, "inner_max": 1, "iterations": 1, "n": 2
 CHEAP |= {"evaluations": 8, "starts": 1, "rounds": 1, "neighbours": 1}
 INTRODUCTION = """# What runs on what
 
-Each cell was run: two steps on tiny random networks of the family. **runs** means that the whole method ran; a number is the reason why
-it was refused. Written by `docs/generate_matrix.py`; do not edit.
+Each combination was run for two steps on tiny random networks of the family. **runs** means that the whole method ran. A number leads to
+the reason why the combination was refused. `docs/generate_matrix.py` writes this page; do not edit it.
 
 ## Families
 """
 WITH_SAMPLERS = """
 ## Samplers
 
-Each method as it is, on Stable Diffusion, or on SD3 for samplers of flow-matching models. A pipeline's own sampler is one of these, or is
-replaced with a warning.
+Each method with its default variable, on Stable Diffusion, or on SD3 for samplers of flow-matching models. A pipeline's own sampler is one
+of these, or it is replaced with a warning.
 """
 
 
@@ -111,7 +111,7 @@ def outcome(backbone, method, **options):
 
 
 def general(reason):
-    """The reason without the names of one case."""
+    """The reason without the names of this pipeline and variable, so that equal reasons are equal texts."""
     reason = re.sub(r"with (\w+Pipeline|\w+Backbone)\b", "with this backbone", reason)
     return re.sub(r"Cannot use \w+\([^)]*\)", "Cannot use this variable", reason)
 

@@ -1,4 +1,4 @@
-"""docs/plugins-directory.md, the list of third-party packages, from docs/plugins.toml.
+"""Writes docs/plugins-directory.md, the list of third-party packages, from docs/plugins.toml.
 
 python docs/generate_plugins_directory.py
 """
@@ -50,7 +50,7 @@ and if it states what its score means and where its weights come from. It is rem
 
 @attrs.frozen
 class Listed:
-    """One registered name of a package, as `plugins.toml` has it."""
+    """One registered name of a package: an entry of `plugins.toml`."""
 
     name: str
     package: str

@@ -47,7 +47,7 @@ class ComfyUIRun:
     def _move(self, snapshot: Snapshot, image: object) -> None:
         if utils := sys.modules.get("comfy.utils"):
             self._bar = self._bar or utils.ProgressBar(snapshot.total)
-            with self._cancellable():  # ComfyUI's own hook raises on Cancel, too
+            with self._cancellable():  # ComfyUI's own hook raises on Cancel too
                 self._bar.update_absolute(snapshot.index + 1, snapshot.total, image)
 
     @contextmanager

@@ -42,8 +42,8 @@ class LoadBackbone:
         """The backbone. Raises `TTAError` if it cannot be loaded, and `InputError` for settings that have no effect."""
         if (name == FROM_SOURCE) != bool(source.strip()):
             raise InputError(
-                f"name is {name!r} and source is {source!r}. The name {FROM_SOURCE!r} needs a folder or hub id as its source; leave source "
-                "empty for the other names."
+                f"Cannot load the name {name!r} with the source {source!r}. This is because {FROM_SOURCE!r} needs a folder or hub id as "
+                f"source, and the other names take none. Set name to {FROM_SOURCE!r}, or leave source empty."
             )
         chosen = [None if value == "auto" else value for value in (device, dtype)]
         with torch.inference_mode(False):  # weights that are loaded in inference mode cannot have gradients
