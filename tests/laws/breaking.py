@@ -1,4 +1,4 @@
-"""How a law is shown to be able to fail: it is run on a subject made to break it."""
+"""Shows that a law can fail: it is run on a class that is made to break it."""
 
 import inspect
 
@@ -7,14 +7,14 @@ from hypothesis.errors import Flaky
 
 
 def laws_of(suite: type) -> list[str]:
-    """The names of a suite's laws, its parts' first."""
+    """The names of a suite's laws, those of its base classes first."""
     return [name for cls in reversed(suite.__mro__) for name in vars(cls) if name.startswith("test_")]
 
 
 def assert_caught(suite: type, law: str, subjects: dict[str, object], *, attributes: dict[str, object]) -> None:
-    """The law fails by its own assertion on these subjects (fixtures by name), under these declared attributes.
+    """Asserts that the law fails by its own assertion on these subjects (fixtures by name), with these declared attributes.
 
-    A subject that is not a function of its arguments may show itself to hypothesis as flaky.
+    If a subject is not a function of its arguments, hypothesis may report it as flaky.
     """
     subject = type(f"Broken{suite.__name__}", (suite,), attributes)()
     bound = getattr(subject, law)

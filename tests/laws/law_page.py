@@ -1,4 +1,4 @@
-"""The list of laws in docs/testing.md, from the laws' own docstrings. `python tests/laws/law_page.py` writes it again."""
+"""Writes the list of laws in docs/testing.md, from the laws' own docstrings: `python tests/laws/law_page.py`."""
 
 import inspect
 import sys
@@ -18,7 +18,7 @@ OWN = {"DATE": test_laws_of_date, "Null-TTA": test_laws_of_null_tta, "DNO": test
 
 
 def laws() -> dict[str, list[tuple[str, str]]]:
-    """(name, statement) of each law, by suite, and those that one method alone promises."""
+    """(name, statement) of each law, by suite, and the laws of single methods."""
     suites = {suite.__name__: [(name, getattr(suite, name)) for name in laws_of(suite)] for suite in SUITES}
     own = {f"{name} alone": [(law, value) for law, value in vars(module).items() if law.startswith("law_")] for name, module in OWN.items()}
     return {kind: [(name, _statement(law)) for name, law in found] for kind, found in {**suites, **own}.items()}
@@ -41,7 +41,7 @@ def listed() -> str:
 
 
 def page_with(text: str) -> str:
-    """The page with this list in its place."""
+    """The page with this list in place of its own."""
     head, _, rest = PAGE.read_text().partition(START)
     return f"{head}{START}\n\n{text}\n\n{END}{rest.partition(END)[2]}"
 

@@ -1,4 +1,4 @@
-"""What Monte Carlo methods and searches evaluate is what their cost lines say; nothing is evaluated twice."""
+"""Monte Carlo methods and searches make the evaluations that their docstrings give, and none twice."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The documentation lists the laws as they are, and every law can be caught."""
+"""The documentation lists the laws as they are, and every law can fail."""
 
 from law_page import PAGE, SUITES, laws, listed, page_with
 

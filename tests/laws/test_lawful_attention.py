@@ -1,4 +1,4 @@
-"""EBCA obeys the laws of methods, on a mixture whose branches take attention into account."""
+"""EBCA keeps the laws of methods, on a mixture whose branches use attention."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tta_plugins.methods.ebca import EBCA
 
 @frozen
 class Attentive(GaussianMixture):
-    """A mixture whose tokens grow with the energy's weights."""
+    """A mixture whose tokens grow with the weights of the energy."""
 
     steers_attention = True
 
@@ -23,7 +23,7 @@ class Attentive(GaussianMixture):
 
 
 class TestEBCA(MethodSuite):
-    """It follows no reward."""
+    """EBCA does not follow the reward."""
 
     follows_reward = improves = False
     mixture = Attentive()

@@ -1,4 +1,4 @@
-"""The mixtures obey the laws of backbones, and are what they claim: exact."""
+"""The mixtures keep the laws of backbones, and are exact as they claim."""
 
 import pytest
 import torch
@@ -37,8 +37,9 @@ class TestNetworkedMixture(BackboneSuite):
 
 
 @drawn(x=latents(), step=steps())
-def test_the_posterior_mean_is_the_slope_of_the_log_density(x, step):
-    """Tweedie's formula, E[x0 | x] = (x + s^2 d log p / dx) / a, with the score from autograd of the density: two ways to one number."""
+def test_the_posterior_mean_is_given_by_the_gradient_of_the_log_density(x, step):
+    """Tweedie's formula E[x0 | x] = (x + s^2 d log p / dx) / a, where autograd of the density gives the score: two ways to compute one
+    number."""
     if step.a == 0:
         return
     mixture = GaussianMixture(pooled=True)
@@ -55,7 +56,7 @@ def _log_density(mixture: GaussianMixture, x: torch.Tensor, step, embedding: Emb
 
 
 def test_the_density_is_that_of_its_own_samples():
-    """E_q[p / q] = 1 for samples of q, a wide Gaussian: the density is normalised (over four numbers, one latent pixel)."""
+    """E_q[p / q] = 1 for samples of q, a wide Gaussian, so the density is normalised (over four numbers, one latent pixel)."""
     mixture, generator = GaussianMixture(sigma=1.0), torch.Generator().manual_seed(0)
     embedding = mixture.encode(["a red circle"], 2, 2)
     wide, rows = 3.0, 40_000
@@ -67,7 +68,7 @@ def test_the_density_is_that_of_its_own_samples():
 
 
 def test_the_text_moves_the_mixture_and_steering_zero_does_not():
-    """Gradients reach the tokens through weights and shift; `steering` scales both."""
+    """Gradients reach the tokens through the weights and the shift; `steering` scales both."""
     embedding = GaussianMixture().encode(["a red circle", "a blue square"], 8, 8)
     x = torch.ones(2, 4, 4, 4)
     moved = GaussianMixture().predict(x, BackboneSuite.step, embedding)
@@ -76,7 +77,7 @@ def test_the_text_moves_the_mixture_and_steering_zero_does_not():
     assert torch.equal(still[0], still[1])
 
 
-def test_images_tell_latents_apart():
+def test_different_latents_have_different_images():
     """The decoder is injective: the images of a basis are linearly independent."""
     basis = torch.eye(64).view(64, 4, 4, 4)
     images = GaussianMixture().decode(basis) - GaussianMixture().decode(torch.zeros(1, 4, 4, 4))

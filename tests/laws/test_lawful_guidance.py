@@ -1,4 +1,4 @@
-"""Every method that moves x obeys the laws of methods, in each of its forms."""
+"""Every method that changes x keeps the laws of methods, in each of its forms."""
 
 import pytest
 
@@ -52,7 +52,7 @@ REPEATED = {
 
 
 class TestRepeated(MethodSuite):
-    """A step that is repeated is another sample of the same distribution, whatever the reward says: eight seeds do not tell a gain."""
+    """A repeated step is another sample of the same distribution, whatever the reward is, so a mean over eight seeds may be lower."""
 
     follows_reward = improves = False
 
@@ -73,7 +73,7 @@ ESTIMATED = {
 
 
 class TestEstimated(MethodSuite):
-    """Estimates divide differences by mu, and with them float32's rounding."""
+    """Estimates divide differences by mu, and the rounding errors of float32 with them."""
 
     tolerance = 1e-3
 

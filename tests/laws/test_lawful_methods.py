@@ -1,4 +1,4 @@
-"""Every shipped method obeys the laws. To add one: its small form, its idle forms, and what it declares."""
+"""Every method of the package keeps the laws. A new one needs an entry here: its small form, its idle forms, and what it declares."""
 
 import pytest
 
@@ -124,7 +124,7 @@ ESTIMATED = {
 
 
 class TestEstimated(MethodSuite):
-    """Estimates divide differences by mu, and with them float32's rounding."""
+    """Estimates divide differences by mu, and the rounding errors of float32 with them."""
 
     tolerance = 1e-3
 
@@ -138,7 +138,8 @@ class TestEstimated(MethodSuite):
 
 
 class TestEstimatedWithPenalty(MethodSuite):
-    """The zeroth-order estimate of a penalty's gradient is not zero at the penalty's own minimum, so a constant reward moves a little."""
+    """The zeroth-order estimate of a penalty's gradient is not zero at the penalty's own minimum, so a constant reward changes the result a
+    little."""
 
     tolerance = 1e-3
     follows_reward = False

@@ -1,4 +1,4 @@
-"""The scores of the testing kit and the weightless shipped rewards obey the laws."""
+"""The rewards of `tta_core.testing`, and the package's rewards without weights, keep the laws."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The three families of tables obey the laws of samplers, and reproduce the known discretisation errors."""
+"""The three families of tables keep the laws of samplers, and have the known discretisation errors."""
 
 import math
 from itertools import pairwise
@@ -85,7 +85,7 @@ KNOWN = [
 
 @pytest.mark.parametrize(("family", "steps", "eta", "known"), KNOWN)
 def test_known_discretisation_errors(family, steps, eta, known):
-    """Few steps lose variance, ancestral sampling more of it; by how much is known to four digits."""
+    """Few steps make the variance too small, and ancestral sampling more so; the amounts are known to four digits."""
     scheduler = FAMILIES[family](steps, eta, "v_prediction")
     mixture = GaussianMixture(1, sigma=0.7, output="v_prediction")
     assert affine(scheduler, 0.7)[1] == pytest.approx(known, abs=1e-4)
@@ -94,14 +94,15 @@ def test_known_discretisation_errors(family, steps, eta, known):
 
 
 def uniform(steps: int, order: int) -> GaussianScheduler:
-    """A variance-preserving table whose log-SNR rises evenly, where solvers have their textbook orders."""
+    """A variance-preserving table whose log-SNR rises in equal steps, for which the orders of the solvers are known."""
     halves = [-2 + 4 * i / steps for i in range(steps + 1)]  # lambda = log(a / s)
     levels = [(1 / math.sqrt(1 + math.exp(-2 * half)), 1 / math.sqrt(1 + math.exp(2 * half))) for half in halves]
     return GaussianScheduler(tuple(Step(i, 0.0, *here, *there, order=order) for i, (here, there) in enumerate(pairwise(levels))), "epsilon")
 
 
 def missed(steps: int, order: int) -> float:
-    """On one Gaussian the probability flow is linear, x_0 / std(x_0) = x_T / std(x_T): how far a solver ends from it."""
+    """On one Gaussian the probability flow is linear, x_0 / std(x_0) = x_T / std(x_T); this is the distance of a solver's result from
+    it."""
     mixture = GaussianMixture(1, sigma=0.7, spread=0.0, steering=0.0)
     scheduler, embedding, state = uniform(steps, order), mixture.encode(["a"], 8, 8), State(torch.ones(1, 4, 4, 4))
     for step in scheduler.steps:
@@ -113,7 +114,7 @@ def missed(steps: int, order: int) -> float:
 
 @pytest.mark.parametrize("steps", [10, 20, 40])
 def test_solvers_have_their_orders(steps):
-    """Twice the steps halve the error of order 1 and quarter that of 2M, which is the smaller one."""
+    """With twice the steps the error of order 1 is half, and that of 2M, which is smaller, is a quarter."""
     assert missed(2 * steps, 1) == pytest.approx(missed(steps, 1) / 2, rel=0.2)
     assert missed(2 * steps, 2) < missed(steps, 2) / 2.5
     assert missed(steps, 2) < 0.5 * missed(steps, 1)

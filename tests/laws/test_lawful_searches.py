@@ -1,4 +1,4 @@
-"""Methods that choose among particles and noises obey the laws."""
+"""Methods that choose among particles and noises keep the laws."""
 
 import pytest
 
@@ -61,7 +61,7 @@ class TestSVDD(MethodSuite):
 
 
 class TestSVDDByDraw(MethodSuite):
-    """A draw among equals is no plain sampling."""
+    """A random choice among equal children is not plain sampling."""
 
     follows_reward = False
 
@@ -88,7 +88,7 @@ RENOS = {
 
 
 class TestReNO(MethodSuite):
-    """The regulariser moves the noise whatever the reward says, but the first iterate is the best of equals."""
+    """The regulariser changes the noise whatever the reward is, but among equal iterates the first one is the result."""
 
     never_worse = True
 
@@ -101,7 +101,7 @@ class TestReNO(MethodSuite):
         return request.param
 
 
-def test_a_line_search_climbs_and_treats_each_prompt_as_if_alone():
+def test_a_line_search_raises_the_reward_of_each_prompt_separately():
     method = ReNO(2, optimizer=LBFGS(2))
     problem = problem_for(method, steps=1, seed=(0, 1))
     together = solved(method, problem)
@@ -136,7 +136,7 @@ class TestNoiseSearch(MethodSuite):
 
 
 class TestPathSearch(MethodSuite):
-    """It noises back whatever the reward says."""
+    """It adds noise to earlier levels whatever the reward is."""
 
     follows_reward = False
 

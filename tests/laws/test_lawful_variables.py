@@ -1,4 +1,4 @@
-"""The shipped variables obey the laws."""
+"""The variables of the package keep the laws."""
 
 import pytest
 
@@ -29,7 +29,7 @@ class TestNoise(VariableSuite):
         return request.param
 
 
-def test_noise_is_steered_from_one_end():
+def test_noise_takes_first_or_last_but_not_both():
     with pytest.raises(InputError, match="one of the two"):
         Noise(last=1, first=1)
 

@@ -1,4 +1,4 @@
-"""What DATE promises beyond what every method does; each law with a subject that keeps it and one that breaks it."""
+"""Laws that DATE keeps in addition to those of every method, each with a class that keeps it and one that breaks it."""
 
 import attrs
 import pytest
@@ -50,8 +50,8 @@ def law_the_reward_rises_to_first_order(method):
     assert (h[1] - h[0] > 0).all(), h
 
 
-def law_from_the_original_start_it_stays_in_the_ball(method):
-    """With start="original", ||c - c_org|| never exceeds rho."""
+def law_from_the_original_start_the_distance_is_at_most_rho(method):
+    """With start="original", ||c - c_org|| is never more than rho."""
     problem = problem_for(method)
     for snapshot in method.align(problem):
         distance = steering.norm((snapshot.controls.text.tokens - problem.controls.text.tokens,))
@@ -69,7 +69,7 @@ def law_the_prior_is_the_mean_square_distance(method):
 
 
 def law_the_noisy_look_scores_the_next_x(method):
-    """look="noisy": the reward is that of the next x itself, drawn with the noise of its step, decoded."""
+    """With look="noisy", the reward is that of the next x, sampled with the noise of its step and decoded."""
     problem = problem_for(method, scheduler=vp_scheduler(5, 1.0))
     first = next(iter(method.align(problem)))
     with torch.no_grad():
@@ -79,7 +79,8 @@ def law_the_noisy_look_scores_the_next_x(method):
 
 
 def law_the_null_branch_is_evaluated_once_a_step(method):
-    """Per step and sample: the null branch once; the text branch once for the gradient, and once with the new embedding."""
+    """In a step with an update, for each sample, the null branch is evaluated once, and the text branch twice: for the gradient, and with
+    the new embedding."""
     problem = problem_for(method, steps=4)
     solved(method, problem)
     assert (problem.ledger.counts["null"], problem.ledger.counts["text"]) == (4 * 2, 2 * 4 * 2), problem.ledger.counts
@@ -94,7 +95,7 @@ class Descending(Exact):
 
 
 class Sideways(DATE):
-    """Reports the next sample's gradient as each one's own."""
+    """Reports the gradient of the next sample as each sample's own."""
 
     def align(self, problem):
         for snapshot in super().align(problem):
@@ -111,7 +112,7 @@ LAWS = [
     ),
     (law_each_update_follows_the_gradient, [DATE(**STEP), DATE(**STEP, start="original")], Sideways(**STEP)),
     (law_the_reward_rises_to_first_order, [DATE(rho=0.01, updates=Every(1))], DATE(rho=0.01, updates=Every(1), estimator=Descending())),
-    (law_from_the_original_start_it_stays_in_the_ball, [DATE(**STEP, start="original")], DATE(**STEP, start="current")),
+    (law_from_the_original_start_the_distance_is_at_most_rho, [DATE(**STEP, start="original")], DATE(**STEP, start="current")),
     (law_the_prior_is_the_mean_square_distance, [DATE(**STEP, prior=0.7)], DATE(**STEP, prior=0.1)),
     (
         law_the_noisy_look_scores_the_next_x,

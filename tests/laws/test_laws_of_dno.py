@@ -1,4 +1,4 @@
-"""What DNO and its regulariser promise beyond what every method does; each law with a subject that keeps it and one that breaks it."""
+"""Laws that DNO and its regulariser keep in addition to those of every method, each with a class that keeps it and one that breaks it."""
 
 import math
 
@@ -29,44 +29,44 @@ def white(seed=0):
 
 
 def law_reg_is_at_least_four_log_two(reg):
-    """Reg >= 4 log 2 whatever the noise, and >= 2 log 2 without permutations."""
+    """Reg >= 4 log 2 for any noise, and >= 2 log 2 without permutations."""
     for scale in (0.0, 0.1, 1.0, 3.0):
         assert (regularised(reg, scale * white()) >= LEAST - 1e-6).all()
         assert (reg(scale * white(), None) >= LEAST / 2 - 1e-6).all()
 
 
 def law_white_noise_is_typical(reg):
-    """For white noise Reg is within 3 nats of its least value, and mostly within 0.2."""
+    """For white noise Reg is within 3 nats of its smallest possible value, and in most cases within 0.2."""
     values = torch.cat([regularised(reg, white(seed)) for seed in range(5)])
     assert (values < LEAST + 3).all(), values
     assert values.median() < LEAST + 0.2, values
 
 
 def law_shifted_noise_is_improbable(reg):
-    """A shift by 0.5 costs far more than white noise ever does."""
+    """Noise shifted by 0.5 has a much larger Reg than any white noise."""
     assert (regularised(reg, white() + 0.5) > LEAST + 20).all()
 
 
 def law_scaled_noise_is_improbable(reg):
-    """Noise scaled by 1.5 or by 0.3 is far from white."""
+    """Noise scaled by 1.5 or by 0.3 has a much larger Reg than white noise."""
     for scale in (1.5, 0.3):
         assert (regularised(reg, scale * white()) > LEAST + 5).all(), scale
 
 
 def law_correlated_noise_is_improbable(reg):
-    """Pairs of equal neighbours have the right mean and variance, and are caught by the covariance."""
+    """Noise with pairs of equal neighbours has the right mean and variance; the covariance term of Reg detects it."""
     paired = white()[:, : LENGTH // 2].repeat_interleave(2, dim=1)
     assert (regularised(reg, paired) > LEAST + 5).all()
 
 
-def law_permutations_see_what_cutting_does_not(reg):
-    """Noise whose neighbours cancel (v, -v) has vectors of mean 0 when cut in order; shuffled, its excess size still shows."""
+def law_permutations_detect_neighbours_that_cancel(reg):
+    """If neighbours cancel (v, -v), the vectors cut in order have mean 0. After a permutation, Reg detects that the noise is too large."""
     value = 1.5 * torch.stack([white()[:, ::2], -white()[:, ::2]], dim=2).flatten(1)
     assert (regularised(reg, value) - reg(value, None) > LEAST / 2 + 1).all()
 
 
-def law_the_gradient_leads_back_to_typical_noise(reg):
-    """A step against Reg's gradient lowers the mean of shifted noise."""
+def law_a_gradient_step_makes_noise_more_typical(reg):
+    """A step against Reg's gradient makes the mean of shifted noise smaller."""
     value = (white() + 0.5).requires_grad_()
     (gradient,) = torch.autograd.grad(regularised(reg, value).sum(), value)
     assert torch.isfinite(gradient).all()
@@ -74,17 +74,17 @@ def law_the_gradient_leads_back_to_typical_noise(reg):
 
 
 def shiftless(value, permutations):
-    """Forgets the mean."""
+    """Reg without the mean."""
     return probability_regulariser(value - value.mean(1, keepdim=True), permutations)
 
 
 def unclamped(value, permutations):
-    """Without the bounds' -log 2."""
+    """Reg without the -log 2 of its bounds."""
     return probability_regulariser(value, permutations) - 1
 
 
 def mean_only(value, permutations):
-    """Sees the mean alone."""
+    """Reg with the mean alone."""
     rows = value.mean(1, keepdim=True).expand(-1, LENGTH) + white()
     return probability_regulariser(rows, permutations)
 
@@ -99,8 +99,8 @@ REG_LAWS = [
     (law_shifted_noise_is_improbable, shiftless),
     (law_scaled_noise_is_improbable, mean_only),
     (law_correlated_noise_is_improbable, mean_only),
-    (law_permutations_see_what_cutting_does_not, lambda value, permutations: probability_regulariser(value)),
-    (law_the_gradient_leads_back_to_typical_noise, backwards),
+    (law_permutations_detect_neighbours_that_cancel, lambda value, permutations: probability_regulariser(value)),
+    (law_a_gradient_step_makes_noise_more_typical, backwards),
 ]
 
 
@@ -121,7 +121,8 @@ def test_a_length_that_k_does_not_divide_is_refused():
 
 
 def moved(method, **options):
-    """Which of the 6 rows of noise (x_T, then one for each step) a run changed in both samples; those it did not are the same bits."""
+    """Which of the 6 rows of noise (x_T, then one for each step) a run changed in both samples. The other rows must be equal bit for
+    bit."""
     problem = problem_for(method, **options)
     *_, last = (snapshot for snapshot in method.align(problem) if snapshot.gradient)
     before, after = problem.controls.noise, last.controls.noise
@@ -130,13 +131,14 @@ def moved(method, **options):
     return [row[0] for row in rows]
 
 
-def law_only_the_last_noises_move(method):
-    """opt_steps = 2 of 5: the noises of the last 3 steps move; x_T's and the earlier ones stay as they were, bit for bit."""
+def law_only_the_last_noises_change(method):
+    """With opt_steps = 2 of 5 steps, the noises of the last 3 steps change. x_T and the earlier noises are equal bit for bit."""
     assert moved(method, scheduler=vp_scheduler(5, 1.0, last_alpha_bar=0.999)) == [False] * 3 + [True] * 3
 
 
 def law_only_the_last_steps_are_differentiated(method):
-    """opt_steps = 2 of 5: of each branch, 3 evaluations come before the first steered noise, once; 2 follow it, in each iteration."""
+    """With opt_steps = 2 of 5 steps, each branch has 3 evaluations before the first steered noise, made once, and 2 after it in each
+    iteration."""
     problem = problem_for(method)
     list(method.align(problem))
     counts = {name: problem.ledger.counts[name] / 2 for name in ("text", "text.backward", "null", "null.backward")}
@@ -145,7 +147,7 @@ def law_only_the_last_steps_are_differentiated(method):
 
 @pytest.mark.parametrize(("opt_steps", "first"), [(None, 0), (7, 0), (5, 0), (4, 1), (1, 4)])
 def test_more_last_steps_than_there_are_is_all_of_them(opt_steps, first):
-    """Of 6 rows of noise; the last does nothing, since the last step draws none."""
+    """All 6 rows of noise are steered; the last one has no effect, since the last step adds no noise."""
     method = DNO(1, regularisation=0.0, opt_steps=opt_steps)
     problem = problem_for(method)
     value = leaves(method.variable.read(problem.controls))
@@ -164,7 +166,8 @@ SAMPLERS = {
 @pytest.mark.parametrize("segment", [None, 1, 2])
 @pytest.mark.parametrize("from_image", [False, True])
 def test_the_last_steps_are_the_whole_chains(sampler, segment, from_image):
-    """Scores, and the gradients of the steered rows, are those of the whole chain, whatever a solver remembers and a segment recomputes."""
+    """The scores, and the gradients of the steered rows, equal those of the whole chain, for solvers with a history and for chains in
+    segments."""
     backbone, scheduler = sampler
     part, whole = DNO(1, regularisation=0.0, opt_steps=2), DNO(1, regularisation=0.0)
     problem = evolve(problem_for(whole, backbone=backbone, scheduler=scheduler), segment=segment)
@@ -184,32 +187,32 @@ def test_no_last_steps_are_refused():
         DNO(opt_steps=0)
 
 
-def law_the_ode_steers_x_t_alone(method):
-    """eta = 0: the noises of the steps do nothing, and stay as they were."""
+def law_with_eta_0_only_x_t_is_steered(method):
+    """With eta = 0 the noises of the steps have no effect and are not changed."""
     assert moved(method) == [True] + [False] * 5
 
 
 def law_the_kept_score_never_falls(method):
-    """The reward of each snapshot's x0, the best so far, never falls for any sample."""
+    """The reward of each snapshot's x0, which is the best so far, never falls for any sample."""
     problem = problem_for(method)
     scores = torch.stack([problem.look(snapshot.x0).scores for snapshot in method.align(problem)])
     assert (scores.diff(dim=0) >= -1e-6).all(), scores
 
 
 def law_gradients_are_clipped_per_sample(method):
-    """No sample's gradient is longer than 0.001, whatever its neighbours' are."""
+    """No sample's gradient is longer than 0.001, whatever the gradients of the other samples are."""
     for snapshot in method.align(problem_for(method)):
         for gradient in snapshot.gradient:
             assert (gradient.flatten(1).norm(dim=1) <= 0.001 * (1 + 1e-4)).all()
 
 
 def law_it_stops_when_every_sample_is_good_enough(method):
-    """`stop_at` ends the run before its iterations are spent."""
+    """`stop_at` ends the run before all iterations are made."""
     assert len(list(method.align(problem_for(method)))) < method.iterations
 
 
 class Latest(DNO):
-    """Gives the latest iterate instead of the best."""
+    """Returns the latest iterate instead of the best one."""
 
     def align(self, problem):
         for snapshot in super().align(problem):
@@ -221,11 +224,11 @@ class Latest(DNO):
 BOLD = AdamW(lr=0.5)
 RELEASED = evolve(DNO.released(), iterations=3, shuffles=2)
 LAWS = [
-    (law_only_the_last_noises_move, DNO(3, shuffles=2, opt_steps=2), DNO(3, shuffles=2)),
-    (law_only_the_last_noises_move, evolve(RELEASED, opt_steps=2), RELEASED),
+    (law_only_the_last_noises_change, DNO(3, shuffles=2, opt_steps=2), DNO(3, shuffles=2)),
+    (law_only_the_last_noises_change, evolve(RELEASED, opt_steps=2), RELEASED),
     (law_only_the_last_steps_are_differentiated, DNO(3, shuffles=2, opt_steps=2), DNO(3, shuffles=2)),
-    (law_the_ode_steers_x_t_alone, DNO(3, shuffles=2, eta=0.0), DNO(3, shuffles=2)),
-    (law_the_ode_steers_x_t_alone, evolve(RELEASED, eta=0.0), RELEASED),
+    (law_with_eta_0_only_x_t_is_steered, DNO(3, shuffles=2, eta=0.0), DNO(3, shuffles=2)),
+    (law_with_eta_0_only_x_t_is_steered, evolve(RELEASED, eta=0.0), RELEASED),
     (law_the_kept_score_never_falls, DNO(6, shuffles=2, optimizer=BOLD), Latest(12, shuffles=2, optimizer=AdamW(lr=3.0))),
     (law_gradients_are_clipped_per_sample, DNO(2, shuffles=2, clip=0.001), DNO(2, shuffles=2, clip=1000.0)),
     (law_it_stops_when_every_sample_is_good_enough, DNO(6, shuffles=2, stop_at=-10.0), DNO(2, shuffles=2, stop_at=10.0)),
@@ -244,6 +247,6 @@ def test_the_law_catches(law, _method, broken):
 
 
 def test_more_iterations_score_higher():
-    """On the mixture the reward rises with the number of iterations, as the papers' figures show it does."""
+    """On the mixture the reward rises with the number of iterations, as in the paper's figures."""
     scores = [solved(method, problem_for(method)).scores.mean() for method in (DNO(0), DNO(5, shuffles=2), DNO(20, shuffles=2))]
     assert scores[0] < scores[1] < scores[2]

@@ -1,4 +1,4 @@
-"""What guidance on x promises beyond what every method does, on distributions whose answers are known."""
+"""Properties of guidance on x in addition to the laws of every method, on distributions for which the answers are known."""
 
 import math
 
@@ -27,7 +27,7 @@ PALETTE = 0.12**2  # the decoder of the mixture is an isometry times 0.12
 
 @frozen
 class Linear:
-    """<w, image> for one fixed w: linear in the latents, since the decoder is."""
+    """<w, image> for one fixed w. It is linear in the latents, because the decoder is linear."""
 
     card = Card(differentiable=True)
 
@@ -76,7 +76,7 @@ def test_forward_guidance_is_the_posterior_covariance_times_the_rewards_slope():
 
 
 def tilted(problem, weight, target, sigma):
-    """The chain of the exact clean estimates of p(x0) exp(-weight ||x0 - target||^2), from the same noises."""
+    """The chain of the exact clean estimates of p(x0) exp(-weight ||x0 - target||^2), with the same noises."""
     state = problem.start(problem.controls)
     for step in problem.steps:
         means, _ = components(problem, state.x)
@@ -112,7 +112,7 @@ COUNTS = [
 
 @pytest.mark.parametrize(("method", "forward", "backward", "decodes", "decodes_backward"), COUNTS, ids=lambda value: repr(value)[:24])
 def test_evaluations_are_those_of_its_cost_line(method, forward, backward, decodes, decodes_backward):
-    """Rows a step and sample: of each guidance branch, of the look-ahead and of the reward; the result is decoded once."""
+    """Rows per step and sample: of each guidance branch, of the look-ahead and of the reward. The result is decoded once."""
     problem = problem_for(method, steps=4)
     solved(method, problem)
     each, counts = 4 * 2, problem.ledger.counts
@@ -123,7 +123,7 @@ def test_evaluations_are_those_of_its_cost_line(method, forward, backward, decod
 
 
 class Asked:
-    """Notes what is asked for, and hands it on."""
+    """Records each request, and passes it on."""
 
     def __init__(self, noises):
         self.noises, self.keys = noises, []
@@ -140,7 +140,7 @@ class Asked:
         return self.noises.permutations(count, length, *key)
 
 
-def test_noises_are_asked_for_in_the_documented_order():
+def test_noises_are_requested_in_the_documented_order():
     method = TFG(1.0, 1.0, samples=2, iterations=1, repetitions=2)
     problem = problem_for(method, steps=1)
     asked = Asked(problem.noises)
@@ -162,7 +162,7 @@ GUIDED = [
 
 @pytest.mark.parametrize("method", GUIDED, ids=lambda method: repr(method)[:24])
 def test_flow_models_start_from_noise_alone(method):
-    """At a = 0 nothing is divided by a; the later steps are guided."""
+    """At a = 0 nothing is divided by a, and the later steps are guided."""
     backbone, scheduler = GaussianMixture(output="flow"), flow_scheduler(4)
     assert scheduler.steps[0].a == 0
     problem = problem_for(method, backbone=backbone, scheduler=scheduler)
@@ -173,7 +173,7 @@ def test_flow_models_start_from_noise_alone(method):
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_guidance_is_the_samplers_own_step_from_the_guided_noise(order):
-    """Against a loop that hands the scheduler the guided epsilon: with a solver of second order its history is the guided estimate."""
+    """Compared with a loop that gives the scheduler the guided epsilon: with a second-order solver, its history is the guided estimate."""
     method = UniversalGuidance(20.0, clamp=False)
     problem = problem_for(method, scheduler=vp_scheduler(5, order=order))
     state = problem.start(problem.controls)
@@ -187,7 +187,8 @@ def test_guidance_is_the_samplers_own_step_from_the_guided_noise(order):
 
 
 def test_tfg_contains_its_predecessors():
-    """With the noise kept and one step at the clean estimate it is MPGD; with rho alone, FreeDoM whose rho is (a'/a) times it."""
+    """If the noise is kept and there is one step at the clean estimate, it is MPGD. With rho alone it is FreeDoM, whose rho is (a'/a) times
+    TFG's."""
     problem = problem_for(TFG(), scheduler=vp_scheduler(4, 1.0))
     inner = TFG(0.0, 5.0, sigma=0.0, iterations=1)
     torch.testing.assert_close(solved(inner, problem).x0, solved(MPGD(5.0), problem).x0, atol=1e-4, rtol=1e-4)
@@ -210,7 +211,8 @@ def test_backward_guidance_raises_the_reward_of_the_estimate():
 
 
 def test_time_travel_without_strength_keeps_the_distribution():
-    """Another sample of the same Gaussian: equal mean square around the mean, within what 128 samples of 64 numbers tell."""
+    """A repeated step is another sample of the same Gaussian: the mean square around the mean is equal, within the error of 128 samples of
+    64 numbers."""
     method = FreeDoM(0.0, repetitions=2)
     backbone = GaussianMixture(components=1)
     problem = problem_for(
@@ -224,7 +226,8 @@ def test_time_travel_without_strength_keeps_the_distribution():
 
 @pytest.mark.parametrize("relative", ["no", "noise"])
 def test_a_step_of_freedom_is_as_long_as_its_rule_says(relative):
-    """x' - step(x): rho sqrt(abar) g for faces by maps; rho c1 sqrt((1 - abar) / abar) rms(e) / rms(g) g for faces by CLIP."""
+    """x' - step(x) is rho sqrt(abar) g with the rule for faces by maps, and rho c1 sqrt((1 - abar) / abar) rms(e) / rms(g) g with the rule
+    for faces by CLIP."""
     method = FreeDoM(OfSignal(30.0) if relative == "no" else 0.02, relative, updates=Steps((1,)))
     problem = problem_for(method, steps=4)
     snapshots = list(method.align(problem))

@@ -1,4 +1,4 @@
-"""What Null-TTA promises beyond what every method does; each law with a subject that keeps it and one that breaks it."""
+"""Laws that Null-TTA keeps in addition to those of every method, each with a class that keeps it and one that breaks it."""
 
 import math
 
@@ -26,7 +26,7 @@ SMALL = {"inner_min": 2, "inner_max": 2}
 
 
 def evaluated(method, shift=0.0, scheduler=None, guidance=None):
-    """The objective at phi + shift, at a step where penalties have not decayed and transitions draw noise."""
+    """The objective at phi + shift, at a step where the penalties have not decayed and the transition adds noise."""
     problem = problem_for(method, scheduler=scheduler or vp_scheduler(5, 1.0), guidance=guidance)
     here = problem.at(problem.start(problem.controls), problem.steps[0])
     reference = here.predict(problem.controls)
@@ -39,8 +39,8 @@ def evaluated(method, shift=0.0, scheduler=None, guidance=None):
     )
 
 
-def law_without_reward_phi_stays(method):
-    """reward_weight 0: the penalties alone leave phi' at phi, bit for bit."""
+def law_without_reward_phi_does_not_change(method):
+    """With reward_weight 0, the penalties alone leave phi' equal to phi, bit for bit."""
     problem = problem_for(method)
     for snapshot in method.align(problem):
         assert torch.equal(snapshot.controls.null.tokens, problem.controls.null.tokens)
@@ -55,14 +55,15 @@ def law_penalties_are_zero_at_phi_and_positive_elsewhere(method):
         assert (far > near).all(), (name, near, far)
 
 
-def law_the_prior_is_the_papers(method):
-    """The prior is l2 / (2 sigma^2) ||phi' - phi||^2: for a shift of 0.1 in 3 x 8 numbers, l2 / (2 sigma^2) * 0.24."""
+def law_the_prior_is_that_of_the_paper(method):
+    """The prior is l2 / (2 sigma^2) ||phi' - phi||^2: for a shift of 0.1 in 3 x 8 numbers it is l2 / (2 sigma^2) * 0.24."""
     expected = method.penalty_weight / (2 * method.variance) * 24 * 0.1**2
     torch.testing.assert_close(evaluated(method, 0.1)[-1].penalties["prior"], torch.full((2,), expected), rtol=1e-4, atol=0)
 
 
-def law_the_pooled_prior_is_its_own(method):
-    """Tokens moved by 0.1 (3 x 8) and the pooled vector by 0.2 (5 numbers) cost l2 (0.24 / (2 0.02) + 0.2 / (2 0.5)) = 0.002 * 6.2."""
+def law_the_pooled_vector_has_its_own_prior(method):
+    """If the tokens (3 x 8) change by 0.1 and the pooled vector (5 numbers) by 0.2, the prior is l2 (0.24 / (2 0.02) + 0.2 / (2 0.5)) =
+    0.002 * 6.2."""
     problem = problem_for(method, backbone=GaussianMixture(pooled=True), scheduler=vp_scheduler(5, 1.0))
     here = problem.at(problem.start(problem.controls), problem.steps[0])
     tokens, pooled = method.variable.read(problem.controls)
@@ -70,16 +71,16 @@ def law_the_pooled_prior_is_its_own(method):
     torch.testing.assert_close(seen.penalties["prior"], torch.full((2,), 0.0124), rtol=1e-4, atol=0)
 
 
-def law_the_samplers_kernel_is_the_kl_of_its_transitions(method):
-    """kernel="sampler": ||mean' - mean||^2 / (2 std^2) of the sampler's own Gaussians, in nats, times l2."""
+def law_the_sampler_kernel_is_the_kl_of_its_transitions(method):
+    """With kernel="sampler" the divergence is ||mean' - mean||^2 / (2 std^2) of the sampler's own Gaussians, in nats, times l2."""
     _, reference, prediction, objective = evaluated(method, 0.2)
     mean, other = prediction.transition, reference.transition
     kl = (mean.mean - other.mean).square().flatten(1).sum(1) / (2 * other.std**2)
     torch.testing.assert_close(objective.penalties["divergence"], method.penalty_weight * kl, rtol=1e-3, atol=1e-9)
 
 
-def law_the_training_kernel_is_one_training_steps(method):
-    """kernel="training": beta / (2 alpha (1 - abar)) ||e~' - e~||^2 with the training step's own beta, times l2."""
+def law_the_training_kernel_is_the_kl_of_one_training_step(method):
+    """With kernel="training" the divergence is beta / (2 alpha (1 - abar)) ||e~' - e~||^2 with the beta of the training step, times l2."""
     problem, reference, prediction, objective = evaluated(method, 0.2)
     step = problem.steps[0]
     coefficient = (1 - step.alpha) / (2 * step.alpha * step.s**2)
@@ -87,7 +88,7 @@ def law_the_training_kernel_is_one_training_steps(method):
     torch.testing.assert_close(objective.penalties["divergence"], method.penalty_weight * expected, rtol=1e-3, atol=1e-9)
 
 
-def law_the_released_factor_is_a_third_above(method):
+def law_the_released_factor_is_a_third_higher(method):
     """guidance_factor="released" multiplies the divergence by (s / (s - 1))^2: 1.3314 at s = 7.5."""
     exact = evaluated(NullTTA(), 0.1, guidance=7.5)[-1].penalties["divergence"]
     released = evaluated(method, 0.1, guidance=7.5)[-1].penalties["divergence"]
@@ -95,7 +96,7 @@ def law_the_released_factor_is_a_third_above(method):
 
 
 def law_inner_steps_grow_within_their_bounds(method):
-    """n_i never falls, starts at inner_min, stays at most inner_max, and follows round(n_min + (n_max - n_min)((1 + rate)^i - 1))."""
+    """n_i never falls, starts at inner_min, is at most inner_max, and is round(n_min + (n_max - n_min)((1 + rate)^i - 1))."""
     counts = [method.inner(index, 100) for index in range(100)]
     assert counts == sorted(counts)
     assert counts[0] == method.inner_min
@@ -114,14 +115,15 @@ def law_as_many_gradients_as_inner_steps(method):
 
 
 def law_only_the_chosen_steps_update(method):
-    """updates = every second step: there phi' moves, elsewhere it stays; children are drawn and chosen at every step."""
+    """If updates chooses every second step, phi' changes only there. Children are sampled and selected at every step."""
     problem = problem_for(method)
     assert [snapshot.index for snapshot in method.align(problem)] == [0, 0, 2, 2, 4, 4, 4]
     assert problem.ledger.counts["decode"] == 6 * method.particles * 2, problem.ledger.counts
 
 
-def law_inner_steps_cost_no_text_branch(method):
-    """The text branch is evaluated once for each candidate and step, however many inner steps there are; the null branch in each."""
+def law_inner_steps_do_not_evaluate_the_text_branch(method):
+    """The text branch is evaluated once for each candidate and step, for any number of inner steps. The null branch is evaluated in each
+    inner step."""
     problem = problem_for(method)
     solved(method, problem)
     counts = problem.ledger.counts
@@ -130,22 +132,22 @@ def law_inner_steps_cost_no_text_branch(method):
 
 
 def law_one_particle_selects_nothing(method):
-    """K = 1 draws no second child and asks no reward to choose: only inner steps and the result are scored."""
+    """With K = 1 there is no second child and no selection: the reward scores only inner steps and the result."""
     problem = problem_for(method)
     solved(method, problem)
     assert problem.ledger.counts["reward"] == (5 * 2 + 1) * 2, problem.ledger.counts
 
 
 def law_more_particles_score_higher(method):
-    """Without inner steps, choosing among K beats plain sampling on the average, and never by moving the embedding."""
+    """Without inner steps, selection among K children scores higher on average than plain sampling, and the embedding does not change."""
     problem = problem_for(method, prompts=("a red circle",) * 8, seed=range(8))
     chosen, alone = solved(method, problem), solved(NullTTA(1, 0, 0), problem)
     assert chosen.scores.mean() > alone.scores.mean() + 0.5 * alone.scores.std() / 8**0.5
     assert torch.equal(chosen.controls.null.tokens, problem.controls.null.tokens)
 
 
-def law_an_inner_loop_ends_where_little_is_gained(method):
-    """stop_gain ends every inner loop before its last step, and most of the gain is there."""
+def law_stop_gain_ends_inner_loops_early(method):
+    """stop_gain ends every inner loop before its last step, and most of the gain is kept."""
     full = attrs.evolve(method, stop_gain=0.0)
     counts = [problem.ledger.counts["null.backward"] for problem in (spent(method), spent(full))]
     assert 0 < counts[0] < 0.8 * counts[1], counts
@@ -178,7 +180,7 @@ def divergence_of(problem, controls):
 
 @attrs.frozen
 class Redness:
-    """Linear in the image, so that no image is best and the budget is always worth spending; in any unit."""
+    """Linear in the image, so no image is best and the whole budget is always used; its unit can be chosen."""
 
     factor: float
 
@@ -186,8 +188,9 @@ class Redness:
         return self.factor * (images[:, 0] - images[:, 2]).mean((1, 2))
 
 
-def law_the_divergence_ends_at_the_budget(method):
-    """kl_budget=0.5: the KL of the chain is 0.5 nats to a thousandth, whatever the reward's unit and the sampler's last step."""
+def law_the_divergence_equals_the_budget(method):
+    """With kl_budget=0.5 the KL divergence of the chain is 0.5 nats to 0.001, for any unit of the reward and for samplers with and without
+    noise in the last step."""
     for factor, last in ((1.0, 1.0), (300.0, 1.0), (1.0, 0.999)):
         problem = problem_for(method, scheduler=vp_scheduler(6, 1.0, last_alpha_bar=last), reward=Redness(factor))
         final = solved(method, problem)
@@ -208,7 +211,7 @@ class Unhalved(NullTTA):
 
 
 class Quiet(NullTTA):
-    """Tells of its result alone."""
+    """Yields its result only."""
 
     def align(self, problem):
         *_, last = super().align(problem)
@@ -217,24 +220,24 @@ class Quiet(NullTTA):
 
 POOLED = {"variable": NullEmbedding(pooled=True), "variance": 0.02}
 LAWS = [
-    (law_without_reward_phi_stays, NullTTA(**SMALL, reward_weight=0.0), NullTTA(**SMALL)),
+    (law_without_reward_phi_does_not_change, NullTTA(**SMALL, reward_weight=0.0), NullTTA(**SMALL)),
     (
-        law_an_inner_loop_ends_where_little_is_gained,
+        law_stop_gain_ends_inner_loops_early,
         NullTTA(1, 12, 12, reward_weight=1.0, stop_gain=0.3),
         NullTTA(1, 12, 12, reward_weight=1.0),
     ),
     (law_penalties_are_zero_at_phi_and_positive_elsewhere, NullTTA(), NullTTA(penalty_weight=0.0)),
-    (law_the_prior_is_the_papers, NullTTA(variance=0.02), Unhalved()),
-    (law_the_pooled_prior_is_its_own, NullTTA(**POOLED, pooled_variance=0.5), NullTTA(**POOLED)),
-    (law_the_samplers_kernel_is_the_kl_of_its_transitions, NullTTA(kernel="sampler"), NullTTA()),
-    (law_the_training_kernel_is_one_training_steps, NullTTA(), NullTTA(kernel="sampler")),
-    (law_the_released_factor_is_a_third_above, NullTTA.released(), NullTTA()),
+    (law_the_prior_is_that_of_the_paper, NullTTA(variance=0.02), Unhalved()),
+    (law_the_pooled_vector_has_its_own_prior, NullTTA(**POOLED, pooled_variance=0.5), NullTTA(**POOLED)),
+    (law_the_sampler_kernel_is_the_kl_of_its_transitions, NullTTA(kernel="sampler"), NullTTA()),
+    (law_the_training_kernel_is_the_kl_of_one_training_step, NullTTA(), NullTTA(kernel="sampler")),
+    (law_the_released_factor_is_a_third_higher, NullTTA.released(), NullTTA()),
     (law_inner_steps_grow_within_their_bounds, NullTTA(inner_min=3, inner_max=40), Shrinking(inner_min=3, inner_max=40)),
     (law_as_many_gradients_as_inner_steps, NullTTA(1, 1, 4, rate=0.5), Quiet(1, 1, 2)),
     (law_only_the_chosen_steps_update, NullTTA(**SMALL, updates=Every(2)), NullTTA(**SMALL)),
-    (law_inner_steps_cost_no_text_branch, NullTTA(**SMALL), NullTTA(**SMALL, variable=TextEmbedding())),
+    (law_inner_steps_do_not_evaluate_the_text_branch, NullTTA(**SMALL), NullTTA(**SMALL, variable=TextEmbedding())),
     (law_one_particle_selects_nothing, NullTTA(1, 2, 2), NullTTA(2, 2, 2)),
-    (law_the_divergence_ends_at_the_budget, NullTTA(1, 8, 8, kl_budget=0.5, optimizer=Adam(0.05)), NullTTA(1, 8, 8, kl_budget=1)),
+    (law_the_divergence_equals_the_budget, NullTTA(1, 8, 8, kl_budget=0.5, optimizer=Adam(0.05)), NullTTA(1, 8, 8, kl_budget=1)),
     (law_more_particles_score_higher, NullTTA(4, 0, 0), NullTTA(1, 0, 0)),
 ]
 
@@ -251,7 +254,7 @@ def test_the_law_catches(law, _method, broken):
 
 
 def test_the_policies_choose_its_updates():
-    """A window multiplies its choice of steps, a share replaces it."""
+    """A window multiplies the method's choice of steps, and a share replaces it."""
     inner = {"inner_min": 1, "inner_max": 1}
     setup = Setup(GaussianMixture(), vp_scheduler(8, 1.0), Likeness(), NullTTA(**inner, updates=Every(2)))
     counts = [[policy(setup).method.inner(step, 8) for step in range(8)] for policy in (UpdateWindow(0.5, 1.0), UpdateFraction(0.25))]
@@ -259,21 +262,22 @@ def test_the_policies_choose_its_updates():
 
 
 def test_published_decay_of_the_penalties():
-    """rate 0.008: the penalties reach exactly 0 at step 87 of 100 and not before; with 50 steps they go half way."""
+    """With rate 0.008 the penalties are exactly 0 from step 87 of 100 on and not before; with 50 steps they fall to about half."""
     decay = GeometricDecay(NullTTA().rate)
     assert decay(87, 100) == 0 < decay(86, 100)
     assert 0.4 < decay(49, 50) < 0.6
 
 
 def test_the_training_kernel_needs_betas():
-    """A flow-matching table has no betas, and the error says which kernel needs none."""
+    """A flow-matching table has no betas, and the error names the kernel that needs none."""
     method = NullTTA(1, 1, 1)
     with pytest.raises(IncompatibleError, match="kernel='sampler'"):
         solved(method, problem_for(method, backbone=GaussianMixture(output="flow"), scheduler=flow_scheduler(3, 1.0)))
 
 
 def test_the_training_kernel_refuses_a_terminal_snr_of_zero():
-    """Betas rescaled to a terminal SNR of zero end at beta = 1, and alpha = 0 would be divided by; refused before the baseline."""
+    """Betas that are rescaled to a terminal SNR of zero end at beta = 1, and the kernel would divide by alpha = 0. This is refused before
+    the baseline is sampled."""
     config = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction", "clip_sample": False}
     scheduler = native(DDIMScheduler(**config), 3, 1.0, (4, 4, 4))
     assert scheduler.steps[0].alpha == 0
@@ -285,7 +289,7 @@ def test_the_training_kernel_refuses_a_terminal_snr_of_zero():
 
 
 def test_released_for_sdxl_steers_the_pooled_vector_too():
-    """Tokens and pooled vector both end elsewhere."""
+    """Both the tokens and the pooled vector change."""
     method = attrs.evolve(NullTTA.released(pooled=True), particles=1, inner_min=1, inner_max=1)
     problem = problem_for(method, backbone=GaussianMixture(pooled=True))
     last = solved(method, problem)
@@ -300,7 +304,7 @@ def test_the_released_factor_needs_guidance():
 
 
 def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
-    """A deterministic sampler is refused before the first step; the training kernel takes it."""
+    """A deterministic sampler is refused before the first step; the training kernel accepts it."""
     method = NullTTA(1, 1, 1, kernel="sampler")
     for eta in (0.0, Every(2)):
         for refused in (method, Sequential((method,))):
@@ -311,7 +315,7 @@ def test_the_sampler_kernel_needs_noise_at_every_step_but_the_last():
 
 
 def test_particles_need_noise_at_some_step():
-    """Without noise the children of a step are equal: K > 1 is refused, and K = 1 is not."""
+    """Without noise the children of a step are equal, so K > 1 is refused, and K = 1 is not."""
     for refused in (NullTTA(2, 1, 1), Sequential((NullTTA(2, 1, 1),))):
         with pytest.raises(IncompatibleError, match=r"all children of a step are equal.*particles=1.*eta > 0"):
             problem_for(refused, scheduler=vp_scheduler(3, 0.0))
@@ -322,14 +326,14 @@ def test_particles_need_noise_at_some_step():
     ("method", "said"), [(NullTTA(1, 1, 1, kernel="sampler"), "step 0 adds no noise"), (NullTTA(2), "several particles")]
 )
 def test_the_refusals_see_the_steps_that_an_image_leaves(method, said):
-    """Only steps 0 and 1 of 4 draw noise; from an image, steps 2 and 3 are taken."""
+    """Only steps 0 and 1 of 4 add noise, and a run that starts from an image has only steps 2 and 3."""
     problem = problem_for(NullTTA(2), scheduler=vp_scheduler(4, Steps((0, 1))))
     with pytest.raises(IncompatibleError, match=said):
         attrs.evolve(problem, scheduler=last_steps(problem.scheduler, 0.5)).check(method.needs)
 
 
 def test_the_sampler_kernel_serves_every_family():
-    """kernel="sampler" runs on VE and flow tables, down to a last step without noise."""
+    """kernel="sampler" works with VE and flow-matching tables, also if the last step adds no noise."""
     method = NullTTA(2, 1, 1, kernel="sampler")
     for scheduler in (ve_scheduler(3, 1.0), flow_scheduler(3, 1.0)):
         problem = problem_for(method, backbone=GaussianMixture(output=scheduler.output), scheduler=scheduler)

@@ -1,4 +1,4 @@
-"""Each law of backbones catches one made to break it."""
+"""Each law of backbones fails for a backbone that is made to break it."""
 
 import attrs
 import pytest
@@ -58,7 +58,7 @@ class Blending(GaussianMixture):
 
 
 class ZeroIsNone(GaussianMixture):
-    """Guidance in the w >= 0 convention."""
+    """Guidance in the convention in which w = 0 is none."""
 
     def combine(self, text, null, guidance):
         return text + guidance * (text - null)
@@ -76,10 +76,10 @@ BROKEN = {
     "test_impossible_sizes_are_refused": AnySize(),
     "test_a_prompt_is_encoded_alone": Centring(),
     "test_texts_differ": GaussianMixture(steering=0.0),
-    "test_has_null_is_the_truth": Nullless(),
+    "test_has_null_is_declared_correctly": Nullless(),
     "test_outputs_are_float32_of_the_latents_shape": Double(),
     "test_calling_twice_gives_the_same": Noisy(),
-    "test_a_batch_is_each_alone": Normalising(),
+    "test_a_batch_gives_what_each_sample_gives_alone": Normalising(),
     "test_gradients_reach_x_and_the_embedding": Cut(),
     "test_gradients_do_not_cross_rows": Blending(),
     "test_guidance_one_is_the_text_branch": ZeroIsNone(),

@@ -1,4 +1,4 @@
-"""Each law of methods catches a method made to break it."""
+"""Each law of methods fails for a method that is made to break it."""
 
 import attrs
 import pytest
@@ -15,7 +15,7 @@ from tta_plugins.methods.baselines import Fixed, RandomDirection
 
 @frozen
 class Method:
-    """Plain sampling in two snapshots; each subclass breaks one thing."""
+    """Plain sampling in two snapshots; each subclass breaks one law."""
 
     needs = Needs()
 
@@ -75,7 +75,7 @@ class Unscored(Method):
 
 
 class Heedless(Method):
-    """Says that it needs a gradient, and never checks or takes one."""
+    """Declares that it needs a gradient, and neither checks this nor takes one."""
 
     needs = Needs(TextEmbedding(), gradient=True)
 
@@ -135,13 +135,13 @@ class Rewinding(Method):
 
 
 class Unnoised(Method):
-    """Says that it needs noise, and never checks."""
+    """Declares that it needs noise, and does not check this."""
 
     needs = Needs(eta=1.0, stochastic=True)
 
 
 class Attentive(Method):
-    """Changes attention, and does not say so."""
+    """Changes attention, and does not declare it."""
 
     def align(self, problem):
         rows = torch.ones(len(problem.prompts))
@@ -150,13 +150,13 @@ class Attentive(Method):
 
 
 class Blank(Method):
-    """Says that it edits an image, and never checks."""
+    """Declares that it edits an image, and does not check this."""
 
     needs = Needs(image=True)
 
 
 class WorstOfTwo(Method):
-    """Of two samples, the worse."""
+    """Keeps the worse of two samples."""
 
     def changed(self, problem, last):
         noise = torch.stack([problem.noises(row, 1) for row in range(len(problem.steps) + 1)])
@@ -179,19 +179,19 @@ BROKEN = {
     "test_the_result_is_scored_as_it_says": Boasting(),
     "test_the_same_seed_gives_the_same_bits": Unkeyed(),
     "test_another_seed_gives_another_result": Seedless(),
-    "test_a_batch_is_each_alone": BatchNormed(),
+    "test_a_batch_gives_what_each_sample_gives_alone": BatchNormed(),
     "test_a_constant_reward_changes_nothing": Restless(),
     "test_idle_is_plain_sampling": Restless(),
     "test_nan_scores_are_refused_by_name": Unscored(),
     "test_an_infinite_gradient_is_refused": Heedless(),
-    "test_needs_gradient_is_the_truth": Heedless(),
-    "test_needs_variable_is_the_truth": Straying(),
-    "test_needs_moves_x0_is_the_truth": Restless(),
-    "test_needs_moves_x_is_the_truth": Restless(),
-    "test_needs_one_trajectory_is_the_truth": Rewinding(),
-    "test_needs_of_the_sampler_are_the_truth": Unnoised(),
-    "test_needs_image_is_the_truth": Blank(),
-    "test_needs_attention_is_the_truth": Attentive(),
+    "test_needs_gradient_is_declared_correctly": Heedless(),
+    "test_needs_variable_is_declared_correctly": Straying(),
+    "test_needs_moves_x0_is_declared_correctly": Restless(),
+    "test_needs_moves_x_is_declared_correctly": Restless(),
+    "test_needs_one_trajectory_is_declared_correctly": Rewinding(),
+    "test_needs_of_the_sampler_are_declared_correctly": Unnoised(),
+    "test_needs_image_is_declared_correctly": Blank(),
+    "test_needs_attention_is_declared_correctly": Attentive(),
     "test_a_problem_is_left_as_it_was": Scribbling(),
     "test_stopping_anywhere_leaves_a_valid_result": Particles(),
     "test_snapshots_keep_their_numbers": Reusing(),
@@ -204,7 +204,7 @@ BROKEN = {
 
 
 def posed(suite, method, **changes):
-    """A problem that is not refused beforehand, so that the method's own check is the one that speaks."""
+    """A problem that is not checked beforehand, so that the method's own check raises the error."""
     return problem_for(Method(), **changes)
 
 
@@ -215,7 +215,7 @@ def test_the_law_catches(law):
 
 
 @pytest.mark.parametrize("law", [law for law in laws_of(MethodSuite) if "improves" not in law])
-def test_the_method_that_is_bent_here_is_lawful(law):
+def test_the_base_class_of_these_methods_keeps_the_laws(law):
     suite = NeverWorse()
     subjects = {"method": Method(), "idle": Fixed()} if "idle" in law else {"method": Method()}
     getattr(suite, law)(**subjects)
@@ -223,6 +223,6 @@ def test_the_method_that_is_bent_here_is_lawful(law):
 
 @pytest.mark.parametrize(("suite", "law"), [(Modest, "test_on_average_it_improves"), (MethodSuite, "test_the_worst_is_plain_sampling")])
 def test_what_is_not_declared_is_skipped(suite, law):
-    """A law that nothing could break under these flags does not count as passed."""
+    """A law that nothing could break with these flags is skipped and does not count as passed."""
     with pytest.raises(pytest.skip.Exception, match="declares"):
         getattr(suite(), law)(BROKEN[law])

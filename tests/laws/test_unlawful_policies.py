@@ -1,4 +1,4 @@
-"""Each law of memory policies catches one made to break it."""
+"""Each law of memory policies fails for a policy that is made to break it."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from tta_plugins.methods.date import DATE
 
 @frozen
 class Policy:
-    """Changes nothing; each subclass breaks one thing."""
+    """Changes nothing; each subclass breaks one law."""
 
     tolerance: float = 0.0
 
@@ -23,7 +23,7 @@ class Policy:
 
 
 class Scaled(Policy):
-    """All weights times a factor, and back afterwards."""
+    """Multiplies all weights by a factor, and restores them afterwards."""
 
     factor = 1.01
 
@@ -57,7 +57,7 @@ class Keeping(Policy):
 
 
 class FairWeather(Policy):
-    """Undoes its changes unless something went wrong."""
+    """Undoes its changes only if there was no error."""
 
     def __call__(self, setup):
         parameter, before = _parameters(setup)[0], _parameters(setup)[0].data
@@ -72,7 +72,7 @@ class FairWeather(Policy):
 
 
 class Wearing(Policy):
-    """Worse with every run."""
+    """Its error grows with every run."""
 
     runs: ClassVar[list[int]] = []
 
@@ -85,7 +85,7 @@ class Wearing(Policy):
 
 
 class Single(Policy):
-    """Remembers one original for each network, so a second application forgets the first."""
+    """Remembers one original for each network, so a second application overwrites the first."""
 
     def __call__(self, setup):
         parameter = _parameters(setup)[0]
@@ -111,7 +111,7 @@ BROKEN = {
     "test_an_exact_policy_gives_the_same_result": Bolder(),
     "test_everything_is_restored": Keeping(),
     "test_everything_is_restored_after_an_error": FairWeather(),
-    "test_it_serves_a_second_run": Wearing(),
+    "test_a_second_run_gives_the_same": Wearing(),
     "test_policies_compose": Single(),
 }
 
@@ -122,7 +122,7 @@ def test_the_law_catches(law):
 
 
 @pytest.mark.parametrize("law", laws_of(MemoryPolicySuite))
-def test_the_policy_that_is_bent_here_is_lawful(law):
+def test_the_base_class_of_these_policies_keeps_the_laws(law):
     subjects = {"policy": Policy(), "method": DATE()} if "stated" not in law else {"policy": Policy()}
     getattr(MemoryPolicySuite(), law)(**subjects)
     assert torch.is_grad_enabled()

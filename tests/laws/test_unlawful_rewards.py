@@ -1,4 +1,4 @@
-"""Each law of rewards catches a reward made to break it."""
+"""Each law of rewards fails for a reward that is made to break it."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ BROKEN = {
     "test_order_does_not_matter": numbered,
     "test_images_are_not_changed": overwriting,
     "test_scores_do_not_depend_on_the_grad_mode": graph_lover,
-    "test_differentiable_is_the_truth": Opaque(),
+    "test_differentiable_is_declared_correctly": Opaque(),
     "test_gradients_are_finite": Kinked(),
     "test_a_score_depends_on_its_own_image": centred,
     "test_the_gradient_predicts_the_change": lying_gradient,
@@ -94,7 +94,7 @@ NOT_SCORES = {
 
 
 @pytest.mark.parametrize("reward", NOT_SCORES.values(), ids=NOT_SCORES)
-def test_what_is_no_score_is_caught(reward):
+def test_invalid_scores_are_detected(reward):
     class Scoring(RewardSuite):
         def _score(self, reward, images, texts):
             return reward(images, texts)

@@ -1,4 +1,4 @@
-"""Each law of samplers catches one made to break it."""
+"""Each law of samplers fails for a sampler that is made to break it."""
 
 import attrs
 import pytest
@@ -10,7 +10,7 @@ from tta_core.testing import SchedulerSuite, vp_scheduler
 
 
 class Sampler:
-    """VP, ancestral; each subclass breaks one thing."""
+    """A variance-preserving ancestral sampler; each subclass breaks one law."""
 
     def __init__(self, inner=None):
         self.inner = inner or vp_scheduler(10, 1.0)
@@ -92,7 +92,7 @@ BROKEN = {
     "test_x_is_made_of_x0_and_eps": LoudNoise(),
     "test_tweedie_is_the_posterior_mean": Sampler(vp_scheduler(10, 1.0, "v_prediction")),
     "test_transitions_keep_the_marginals": Wider(),
-    "test_stochastic_is_the_truth": Sampler(vp_scheduler(10, 0.0)),
+    "test_stochastic_is_declared_correctly": Sampler(vp_scheduler(10, 0.0)),
     "test_clean_latents_are_the_estimate": Shifted(),
     "test_rows_do_not_mix": Averaging(),
     "test_children_carry_their_history": Interleaving(),
@@ -106,7 +106,7 @@ def test_the_law_catches(law):
     assert_caught(SchedulerSuite, law, {"scheduler": BROKEN[law]}, attributes={"stochastic": True})
 
 
-def test_the_sampler_that_is_bent_here_is_lawful():
+def test_the_base_class_of_these_samplers_keeps_the_laws():
     suite = type("Lawful", (SchedulerSuite,), {"stochastic": True})()
     for law in laws_of(SchedulerSuite):
         getattr(suite, law)(scheduler=Sampler())

@@ -1,4 +1,4 @@
-"""Each law of variables catches a variable made to break it."""
+"""Each law of variables fails for a variable that is made to break it."""
 
 import attrs
 import pytest
@@ -10,7 +10,7 @@ from tta_core.testing import VariableSuite
 
 
 class Variable:
-    """The text tokens; each subclass breaks one thing."""
+    """Steers the text tokens; each subclass breaks one law."""
 
     needs_null = False
 
@@ -78,7 +78,7 @@ BROKEN = {
     "test_rows_are_samples": StepsFirst(),
     "test_gradients_reach_the_leaves": Cut(),
     "test_a_product_reads_its_parts_in_order": Restless(),
-    "test_needs_null_is_the_truth": Pretending(),
+    "test_needs_null_is_declared_correctly": Pretending(),
     "test_a_read_is_not_a_copy_of_the_whole": Peeking(),
 }
 
@@ -88,6 +88,6 @@ def test_the_law_catches(law):
     assert_caught(VariableSuite, law, {"variable": BROKEN[law]}, attributes={})
 
 
-def test_a_wrong_declaration_is_caught():
+def test_a_wrong_declaration_is_detected():
     law = "test_what_is_not_steered_stays_the_same_object"
     assert_caught(VariableSuite, law, {"variable": NullEmbedding()}, attributes={"steers": frozenset({"text"})})

@@ -105,7 +105,7 @@ def test_offload_is_refused_where_everything_is_in_host_memory(rewards, backbone
         aligned(backbone, METHODS["date"], rewards["hpsv3"], "offload")
 
 
-def test_no_policy_is_forgotten():
+def test_every_policy_is_tested():
     assert {entry.name for entry in plugins().registry.entries("memory")} == EXACT | APPROXIMATE | ELSEWHERE
 
 

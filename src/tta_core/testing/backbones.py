@@ -62,7 +62,7 @@ class BackboneSuite:
         output = backbone.predict(x, self.step, embedding)
         assert not torch.equal(output[0], output[1]), "the output does not depend on the text"
 
-    def test_has_null_is_the_truth(self, backbone: Backbone) -> None:
+    def test_has_null_is_declared_correctly(self, backbone: Backbone) -> None:
         """`encode_null` gives an embedding like the text's exactly if `has_null`; a negative prompt changes it."""
         null, negative = (backbone.encode_null([prompt], *_size(backbone)) for prompt in (None, "blurry"))
         assert (null is not None) == backbone.has_null, f"has_null is {backbone.has_null}, but encode_null gave {type(null).__name__}"
@@ -94,8 +94,8 @@ class BackboneSuite:
         assert torch.equal(state, torch.get_rng_state()), "the global generator was used"
 
     @drawn(seed=seeds())
-    def test_a_batch_is_each_alone(self, backbone: Backbone, seed: int) -> None:
-        """Outputs and images of each row of a batch equal those of the row alone."""
+    def test_a_batch_gives_what_each_sample_gives_alone(self, backbone: Backbone, seed: int) -> None:
+        """The outputs and images of each row of a batch equal those of the row alone."""
         x, embedding = self._latents(backbone, 3, seed), _encoded(backbone, ["a", "b", "c"])
         output, images = backbone.predict(x, self.step, embedding), backbone.decode(x)
         for row in range(3):

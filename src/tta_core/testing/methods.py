@@ -70,7 +70,7 @@ class MethodSuite(NeedsLaws):
         first, second = self.recorded(method).last, solved(method, self.problem_for(method, seed=1))
         assert not torch.allclose(first.x0, second.x0), "two seeds gave the same result"
 
-    def test_a_batch_is_each_alone(self, method: Method) -> None:
+    def test_a_batch_gives_what_each_sample_gives_alone(self, method: Method) -> None:
         """Three prompts together give the same results as each alone: norms, clipping and noises are per sample."""
         prompts, seeds = (*PROMPTS, PROMPTS[0]), (3, 4, 5)
         together = solved(method, self.problem_for(method, prompts=prompts, seed=seeds)).x0
@@ -93,7 +93,7 @@ class MethodSuite(NeedsLaws):
         assert torch.equal(solved(idle, problem).x0, plain(problem).x0), "switched off, it still moves the sample"
 
     def test_nan_scores_are_refused_by_name(self, method: Method) -> None:
-        """A reward that gives NaN ends the run with an error that names it: nothing is skipped or replaced."""
+        """A reward that gives NaN ends the run with an error that names the reward; no value is skipped or replaced."""
         problem = evolve(self.problem_for(method), reward=Undefined())
         with pytest.raises(RewardError, match="Undefined"):
             solved(method, problem)

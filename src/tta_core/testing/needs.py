@@ -19,7 +19,7 @@ from tta_core.values.typing import Latents, evolve
 class NeedsLaws(SnapshotLaws):
     """Each field of `Needs` is true: a method uses only what it declares, and is refused if a declared requirement is not met."""
 
-    def test_needs_gradient_is_the_truth(self, method: Method) -> None:
+    def test_needs_gradient_is_declared_correctly(self, method: Method) -> None:
         """A reward without gradient is refused before the first step if the method needs a gradient, and works otherwise."""
         if method.needs.gradient:
             with pytest.raises(IncompatibleError, match="Opaque"):
@@ -27,7 +27,7 @@ class NeedsLaws(SnapshotLaws):
         else:
             solved(method, self.problem_for(method, reward=Opaque()))
 
-    def test_needs_variable_is_the_truth(self, method: Method) -> None:
+    def test_needs_variable_is_declared_correctly(self, method: Method) -> None:
         """Embeddings that the declared variable does not steer are not changed."""
         problem, final = self.recorded(method).problem, self.recorded(method).last.controls
         variable = method.needs.variable
@@ -37,7 +37,7 @@ class NeedsLaws(SnapshotLaws):
         assert final.null is not None, "the null embedding was dropped"
         assert torch.equal(allowed.null.tokens, final.null.tokens), "the null embedding changed, but needs.variable does not steer it"
 
-    def test_needs_moves_x0_is_the_truth(self, method: Method) -> None:
+    def test_needs_moves_x0_is_declared_correctly(self, method: Method) -> None:
         """Plain sampling from the last controls repeats the result exactly if the method changes neither x nor x0."""
         problem, last = self.recorded(method).problem, self.recorded(method).last
         with torch.no_grad():
@@ -47,7 +47,7 @@ class NeedsLaws(SnapshotLaws):
         else:
             assert difference <= 1e-4, f"sampling from the last controls differs by {difference:.2g}, but needs.moves_x0 is False"
 
-    def test_needs_moves_x_is_the_truth(self, method: Method) -> None:
+    def test_needs_moves_x_is_declared_correctly(self, method: Method) -> None:
         """A method of one trajectory continues from the sampler's x exactly if it declares moves_x = False."""
         if not method.needs.one_trajectory:
             pytest.skip("The method declares one_trajectory = False: its x are not compared with the sampler's.")
@@ -60,7 +60,7 @@ class NeedsLaws(SnapshotLaws):
         else:
             assert difference <= 1e-4, f"an x differs by {difference:.2g} from the sampler's, but needs.moves_x is False"
 
-    def test_needs_one_trajectory_is_the_truth(self, method: Method) -> None:
+    def test_needs_one_trajectory_is_declared_correctly(self, method: Method) -> None:
         """A method that declares one trajectory uses no second child's noise and does not go back to an earlier step."""
         if not method.needs.one_trajectory:
             pytest.skip("The method declares one_trajectory = False: it may sample any number of times.")
@@ -70,7 +70,7 @@ class NeedsLaws(SnapshotLaws):
         assert watched.children <= {0}, "several children were sampled, but needs.one_trajectory is True"
         assert watched.visits == sorted(watched.visits), "the method went back to an earlier step, but needs.one_trajectory is True"
 
-    def test_needs_of_the_sampler_are_the_truth(self, method: Method) -> None:
+    def test_needs_of_the_sampler_are_declared_correctly(self, method: Method) -> None:
         """A sampler without noise is refused before the first step if the method needs noise, and works otherwise."""
         problem = evolve(self.problem_for(method), scheduler=vp_scheduler(5, 0.0))
         if method.needs.stochastic or method.needs.children:
@@ -79,7 +79,7 @@ class NeedsLaws(SnapshotLaws):
         else:
             assert torch.isfinite(solved(method, problem).x0).all(), "without noise the result is not finite"
 
-    def test_needs_image_is_the_truth(self, method: Method) -> None:
+    def test_needs_image_is_declared_correctly(self, method: Method) -> None:
         """A run that starts from noise is refused if the method edits an image, and works otherwise."""
         problem = evolve(self.problem_for(method), origin=None)
         if method.needs.image:
@@ -88,7 +88,7 @@ class NeedsLaws(SnapshotLaws):
         else:
             next(iter(method.align(problem)))
 
-    def test_needs_attention_is_the_truth(self, method: Method) -> None:
+    def test_needs_attention_is_declared_correctly(self, method: Method) -> None:
         """A method that declares `attention` refuses a backbone whose attention cannot be changed; other methods do not change
         attention."""
         problem = self.problem_for(method)

@@ -71,14 +71,14 @@ class MemoryPolicySuite:
         _assert_unchanged(before, _record(backbone))
 
     def test_everything_is_restored_after_an_error(self, policy: MemoryPolicy, method: Method) -> None:
-        """The same if the run ends with an exception."""
+        """If the run ends with an exception, the networks are restored in the same way."""
         backbone = NetworkedMixture()
         before = _record(backbone)
         with contextlib.suppress(KeyboardInterrupt):
             _computed(method, _interrupted, policy, backbone=backbone)
         _assert_unchanged(before, _record(backbone))
 
-    def test_it_serves_a_second_run(self, policy: MemoryPolicy, method: Method) -> None:
+    def test_a_second_run_gives_the_same(self, policy: MemoryPolicy, method: Method) -> None:
         """A second run with the same policy gives the same bits."""
         with torch.no_grad():
             first, second = (_computed(method, _prediction, policy) for _ in range(2))

@@ -95,7 +95,7 @@ class RewardSuite:
         torch.testing.assert_close(plain, followed, atol=self.tolerance, rtol=0, msg="scores with a graph differ from those without")
 
     @drawn(images=images(2), texts=prompts(2))
-    def test_differentiable_is_the_truth(self, reward: Reward, images: Images, texts: list[str]) -> None:
+    def test_differentiable_is_declared_correctly(self, reward: Reward, images: Images, texts: list[str]) -> None:
         """Scores have a graph exactly if the suite declares it, and the card declares the same or nothing."""
         scores = reward(self._enlarged(images).requires_grad_(), texts)
         assert scores.requires_grad == self.differentiable, f"requires_grad is {scores.requires_grad}"
@@ -117,7 +117,7 @@ class RewardSuite:
 
     @drawn(images=images(1), texts=prompts(1))
     def test_the_gradient_predicts_the_change(self, reward: Reward, images: Images, texts: list[str]) -> None:
-        """A small step along the gradient raises the score by about the step's length times the gradient's."""
+        """A small step along the gradient raises the score by about the length of the step times the length of the gradient."""
         if not (self.differentiable and self.smooth):
             return
         shown = 0.1 + 0.8 * self._enlarged(images)

@@ -91,7 +91,7 @@ class SchedulerSuite:
             scale = 1 + max(x.abs().max().item() / max(step.a, 0.05), step.s)
             assert error <= 2e-5 * scale, f"the marginal of the next x is off by {error:.2g} at step {step.index}"
 
-    def test_stochastic_is_the_truth(self, scheduler: Scheduler) -> None:
+    def test_stochastic_is_declared_correctly(self, scheduler: Scheduler) -> None:
         """Transitions add noise at every step but the last exactly if the suite declares it, and none if the next x is clean."""
         for step in scheduler.steps:
             std = scheduler.predict(State(torch.zeros(1, 4, 4, 4)), torch.zeros(1, 4, 4, 4), step).transition.std

@@ -95,7 +95,7 @@ class VariableSuite:
         assert _same(nested.read(here), product.read(here)), "a nested product reads something else"
 
     @drawn(here=controls(null=False))
-    def test_needs_null_is_the_truth(self, variable: ControllableVariable, here: Controls) -> None:
+    def test_needs_null_is_declared_correctly(self, variable: ControllableVariable, here: Controls) -> None:
         """Without a null embedding, a variable that needs one raises an error, and any other works."""
         if variable.needs_null:
             with pytest.raises(IncompatibleError, match="null"):
