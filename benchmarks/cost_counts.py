@@ -9,7 +9,6 @@ reward on the result, and exclude the text towers of rewards and the plain basel
 import sys
 
 from tta_core.values.schedules import Every
-from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
@@ -18,6 +17,7 @@ from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.planning.plan import planned
 from tta_plugins.rewards.pixels import Darkness
 
 LEAN = (FrozenConvolutions(), Checkpointing(), Chunked(denoiser=None, decoder=1, reward=None))

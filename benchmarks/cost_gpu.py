@@ -31,7 +31,6 @@ from tta_core.values.controls import Embedding
 from tta_core.values.schedules import Every
 from tta_plugins.backbones.stable_diffusion import stable_diffusion
 from tta_plugins.cost.memory_profile import memory_profile
-from tta_plugins.cost.pipeline_configuration import pipeline_configuration
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
@@ -41,6 +40,7 @@ from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.planning.pipeline_configuration import pipeline_configuration
 
 STEPS, INNER, PARTICLES = 4, 3, 3  # short runs: the cost of a step does not depend on the number of steps
 RELEASED = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tta_plugins.cost import forecast_cache
+from tta_plugins.planning import forecast_cache
 
 ARGUMENTS = ("plan", "--backbone", "shapes", "--method", "best-of-n", "--set", "method.n=3", "--steps", 2, "--height", 32, "--width", 32)
 RECORD = dict.fromkeys(("evaluations", "rows", "flops_per_row", "flops", "memory_bytes", "dominates", "policies"), 0)
@@ -28,7 +28,7 @@ def test_a_plan_is_made_once(tta, folder, monkeypatch):
     def planned(**arguments):
         raise AssertionError("it was made again")
 
-    monkeypatch.setattr("tta_plugins.cost.plan.planned", planned)
+    monkeypatch.setattr("tta_plugins.planning.plan.planned", planned)
     assert tta(*ARGUMENTS).stdout.splitlines() == lines
     record = json.loads(tta(*ARGUMENTS, "--json").stdout)
     assert record["rows"]["text"] == record["rows"]["null"] == 6
@@ -45,7 +45,7 @@ def test_a_damaged_forecast_is_no_forecast(folder):
     assert forecast_cache.load("another") is None
     for damage in ("{", "[1]", '{"rows": 3}'):
         (folder / "one.json").write_text(damage, encoding="utf-8")
-        with pytest.warns(UserWarning, match=r"one.json cannot be read: .* made again"):
+        with pytest.warns(UserWarning, match=r"one.json cannot be read: .* computed again"):
             assert forecast_cache.load("one") is None
 
 

@@ -1,5 +1,6 @@
 """Counts what the fault-injection tests tried and what survived; the line that says so is printed by the conftest above."""
 
+import signal
 import warnings
 from collections import Counter
 
@@ -14,6 +15,17 @@ def as_users_have_it(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         yield
+
+
+@pytest.fixture(autouse=True)
+def signals_arrive():
+    """SIGINT and SIGHUP as in a terminal: `nohup` and jobs in the background ignore them, and so would the processes that are tested."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

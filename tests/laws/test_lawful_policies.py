@@ -5,12 +5,12 @@ import pytest
 from tta_core.plugins.discovery import plugins
 from tta_core.testing import MemoryPolicySuite
 from tta_core.values.schedules import Every
-from tta_plugins.cost.auto import Auto
-from tta_plugins.cost.counted import Counted
+from tta_plugins.memory.auto import Auto
 from tta_plugins.memory.channels_last import ChannelsLast
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked, VAESlicing
 from tta_plugins.memory.compiled import Compiled
+from tta_plugins.memory.counted import Counted
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.offload import Offload

@@ -9,10 +9,10 @@ from tta_core.errors import IncompatibleError
 from tta_core.protocols.memory import Setup
 from tta_core.testing import NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
-from tta_plugins.cost.auto import Auto
 from tta_plugins.cost.fake_setup import parameter_bytes
 from tta_plugins.cost.flops_per_row import flops_per_row
 from tta_plugins.cost.memory_profile import memory_profile
+from tta_plugins.memory.auto import Auto
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.offload import Offload
 from tta_plugins.methods.date import DATE

@@ -31,7 +31,7 @@ from tta_core.testing import NetworkedMixture
 from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.function_caches import forgotten_caches
-from tta_plugins.cost.reward_networks import has_reward_network, reward_network
+from tta_plugins.planning.reward_networks import has_reward_network, reward_network
 from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.clip_flant5 import projector_of

@@ -19,8 +19,8 @@ from tta_plugins.bench.spec import Arm
 from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.cost.forecast import Forecast, forecast
 from tta_plugins.cost.measured_calls import CallCost
-from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
-from tta_plugins.cost.reward_networks import has_reward_network, reward_network
+from tta_plugins.planning.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
+from tta_plugins.planning.reward_networks import has_reward_network, reward_network
 
 SUSTAINED = 0.4  # of a data sheet's dense bfloat16 rate: an assumption, until the first cells are measured
 DEVICES = {"h100": 989e12, "a100": 312e12, "l40s": 362e12, "4090": 165e12, "3090": 71e12, "cpu-core": 50e9}

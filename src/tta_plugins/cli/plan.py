@@ -45,8 +45,8 @@ def plan(
     The method runs on placeholder networks that cost nothing. FLOPs and memory are measured on the real networks with tensors that have
     no data. Forecasts are cached on disk (TTA_CACHE, by default ~/.cache/tta).
     """
-    from tta_plugins.cost import forecast_cache
     from tta_plugins.cost.collection import collection_paused
+    from tta_plugins.planning import forecast_cache
 
     arguments: dict[str, Any] = {
         "backbone": backbone,
@@ -101,8 +101,8 @@ def _made(arguments: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     from tta_core.plugins.discovery import plugins
     from tta_plugins.cli.parts import parts
     from tta_plugins.cli.suggestions import one_of
-    from tta_plugins.cost.pipeline_configuration import configuration_names
-    from tta_plugins.cost.plan import DTYPES, planned
+    from tta_plugins.planning.pipeline_configuration import configuration_names
+    from tta_plugins.planning.plan import DTYPES, planned
 
     named = {name: arguments[name] for name in ("backbone", "method", "reward", "memory", "settings")}
     if not os.path.isdir(named["backbone"]):

@@ -1,1 +1,1 @@
-"""What a run costs: counted while it runs, or predicted before it begins."""
+"""The cost of a run: FLOPs and peak memory, counted during the run or predicted before it."""

@@ -1,4 +1,4 @@
-"""FLOPs of whatever runs, and the most bytes that were alive at once: what it would need of an allocator without waste."""
+"""Counts FLOPs and the peak of live bytes of all operations in a context."""
 
 import weakref
 from collections.abc import Callable, Mapping
@@ -15,14 +15,18 @@ _Formula = Callable[..., int]
 
 
 class CostTracker(TorchDispatchMode):
-    """Adds up torch's own FLOP formulas (matrix products, convolutions and attention; a multiply-add is two) for the operations inside
-    the context, those of the backward too, and counts the storages of tensors made there until nothing refers to them.
+    """Adds up torch's FLOP formulas (matrix products, convolutions and attention; a multiply-add is two) for the operations in the
+    context, including those of the backward pass, and counts the storage of each tensor that is created there while it is referenced.
 
-    Real and fake tensors alike; views share a storage and count once. What existed before (parameters, inputs) is not counted.
-    Attributes: `flops` so far; `now` and `peak`, in bytes. Costs some 20 microseconds an operation, so a run counts only when asked to.
+    It counts real and fake tensors. Views share a storage, which counts once. Tensors that existed before (parameters, inputs) do not
+    count. The peak is that of an allocator without waste. Tracking takes some 20 microseconds an operation.
 
-    Differs: `torch.utils.flop_counter.FlopCounterMode` counts the same; it also follows modules, which fails where `autograd.grad` meets a
-    leaf inside one, and does not know attention on the CPU.
+    Attributes:
+        flops: the FLOPs so far.
+        now, peak: live bytes, and the most of them since `restart`.
+
+    Differs: `torch.utils.flop_counter.FlopCounterMode` uses the same formulas, but it also tracks modules, which fails if
+    `autograd.grad` differentiates to a tensor inside a module, and it has no formula for attention on the CPU.
     """
 
     def __init__(self) -> None:
@@ -33,27 +37,27 @@ class CostTracker(TorchDispatchMode):
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def restart(self) -> None:
-        """Forget the peak so far."""
+        """Set the peak to the bytes that are live now."""
         self.peak = self.now
 
     def finish(self) -> int:
-        """The peak since the restart, in bytes."""
+        """The peak since `restart`, in bytes."""
         return self.peak
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # otherwise torch wraps the next method, which takes as long as the method itself
+        return False  # otherwise torch wraps `__torch_dispatch__`, which doubles its time
 
     @no_type_check  # called for every operation
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, and count its work and what it made."""
+        """Run the operation, and count its FLOPs and the tensors that it creates."""
         output = func(*args, **(kwargs or {}))
         self.note(func, args, kwargs or {}, output)
         return output
 
     @no_type_check  # called for every operation
     def note(self, func: Any, args: Any, kwargs: Any, output: Any) -> None:
-        """Count an operation that has run: its FLOPs, and tensors of its output whose storage is not that of an argument."""
+        """Count an operation that has run: its FLOPs, and the output tensors whose storage is not that of an argument."""
         if func.is_view:
             return
         self.flops += flops_of(func, args, kwargs, output)
@@ -66,7 +70,7 @@ class CostTracker(TorchDispatchMode):
 
     @no_type_check  # called for every operation
     def count(self, tensor: Tensor) -> None:
-        """Count a new tensor's storage until nothing refers to it."""
+        """Count a new tensor's storage until it is freed."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         known = self._alive.get(key)
@@ -84,7 +88,7 @@ class CostTracker(TorchDispatchMode):
 
 @no_type_check  # called for every operation
 def flops_of(func: Any, args: Any, kwargs: Any, output: Any) -> int:
-    """FLOPs of one operation by torch's formulas; 0 for an operation without one."""
+    """FLOPs of one operation by torch's formulas; 0 for an operation without a formula."""
     formula = _FORMULAS.get(func.overloadpacket)
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=output))
 

@@ -1,4 +1,4 @@
-"""A problem whose noises are zero, to run a method for its counts and its memory alone."""
+"""A problem whose noises are zero: a method runs on it to count its evaluations and its memory."""
 
 from collections.abc import Iterator
 
@@ -18,31 +18,31 @@ from tta_core.values.typing import Latents, frozen
 
 @frozen
 class ZeroNoise:
-    """Noises that are all zero."""
+    """Noises that are all zero, in the shapes of `KeyedNoise`."""
 
     samples: int
     shape: tuple[int, int, int]
 
     def __call__(self, row: int, child: int) -> Latents:
-        """Zeros."""
+        """Zeros, `(b, c, h, w)`."""
         return torch.zeros(self.samples, *self.shape)
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
-        """Zeros."""
+        """Zeros in the tensor's shape."""
         return torch.zeros_like(tensor)
 
     def permutations(self, count: int, length: int, *key: int) -> KeyedPermutations:
-        """As many as are asked for, each made when it is read, as in a run."""
+        """As many permutations as a run has, each created when it is read."""
         return _Identities(tuple((sample, *key) for sample in range(self.samples)), count, length, torch.device("cpu"))
 
     def uniform(self, count: int, *key: int) -> Float64[Tensor, "count b"]:
-        """Halves."""
+        """Numbers 0.5."""
         return torch.full((count, self.samples), 0.5, dtype=torch.float64)
 
 
 @frozen
 class _Identities(KeyedPermutations):
-    """Permutations that change nothing: drawing random ones takes longer than all else of a dummy run."""
+    """Identical permutations: random ones would take longer than everything else in a dummy run."""
 
     def __iter__(self) -> Iterator[Int[Tensor, "b length"]]:
         for _ in range(self.count):
@@ -56,7 +56,7 @@ def size_of(setup: Setup) -> tuple[int, int]:
 
 
 def dummy_problem(setup: Setup, backbone: Backbone, reward: Reward, shape: tuple[int, int, int]) -> Problem:
-    """The problem of a setup with all noises zero, on another backbone and reward."""
+    """The problem of a setup, with zero noise and the given backbone and reward, whose latents have this shape."""
     samples, size = len(setup.prompts), size_of(setup)
     noises = ZeroNoise(samples, shape)
     with torch.no_grad():

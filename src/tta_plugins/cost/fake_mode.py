@@ -1,4 +1,4 @@
-"""Fake tensors: every shape, dtype and byte of a tensor, and no data."""
+"""The dispatch mode of fake tensors, which have a shape, a dtype and a size in bytes, and no data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,20 +9,22 @@ import torch
 from torch import Tensor
 from torch._subclasses import fake_impls
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from torch.nn import Buffer, Parameter
 
 from tta_plugins.cost.cost_tracker import CostTracker, flops_of
 
 
 class FakeMode(FakeTensorMode):
-    """torch's own, which takes real tensors too, and answers a question about the data of a fake tensor with yes or 1, so that checks such
-    as "is everything finite" pass.
+    """`FakeTensorMode` with three additions. Operations on real tensors alone run with their data, and new tensors of integers are
+    real, so that models can read shapes and indices from them. `item()` of a fake tensor is True or 1, so that checks such as "all
+    values are finite" pass. Random numbers are always fake, so that no generator advances.
 
     Attributes:
-        tracker: counts the FLOPs and bytes of all that runs in this mode, if it is not None. It need not be entered, so that an operation
-            is dispatched to Python once.
+        tracker: counts the FLOPs and bytes of all operations in this mode, if it is not None. It is called by this mode and must not be
+            entered, so that an operation is dispatched to Python once.
 
-    Differs: the shapes, strides and dtypes of an operation's output, and its FLOPs, are kept by those of its arguments. torch's own cache
-    has many more conditions and takes three times as long; a forecast has some 30,000 operations.
+    Differs: the form (shape, stride, dtype) of an operation's output and its FLOPs are cached by the forms of its arguments. torch's own
+    cache checks many more conditions and takes three times as long; a forecast has some 30,000 operations.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,7 @@ class FakeMode(FakeTensorMode):
 
     @contextmanager
     def tracked_by(self, tracker: CostTracker | None) -> Iterator[None]:
-        """Inside, this tracker counts."""
+        """In this context, the tracker counts."""
         before, self.tracker = self.tracker, tracker
         try:
             yield
@@ -41,33 +43,44 @@ class FakeMode(FakeTensorMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # otherwise torch wraps the next method, which takes as long as the method itself
+        return False  # otherwise torch wraps `__torch_dispatch__`, which doubles its time
 
     @no_type_check  # called for every operation
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer, or run the operation."""
+        """Run the operation, or take its output's form from the cache."""
         kwargs = kwargs or {}
-        if isinstance(args[0] if args else None, FakeTensor):
+        first = args[0] if args else None
+        if isinstance(first, FakeTensor):
             if func is _DEVICE:
-                return args[0].fake_device
-            if func is _ITEM and args[0].constant is None:
-                return True if args[0].dtype is torch.bool else 1.0 if args[0].is_floating_point() else 1
+                return first.fake_device
+            if func is _ITEM:
+                return True if first.dtype is torch.bool else 1.0 if first.is_floating_point() else 1
         values = (*args, *kwargs.values())
-        fake = all(map(_is_fake, values))
-        direct = fake and "device" not in kwargs and _has_shape_kernel(func)
+        kinds = set(map(type, _tensors(values)))
+        if not kinds <= _PLAIN:
+            return self._counted(func, args, kwargs, self._dispatched(func, types, args, kwargs))
+        if kinds and FakeTensor not in kinds:
+            return self._counted(func, args, kwargs, func(*args, **(kwargs | _ON_CPU if kwargs.get("device") is not None else kwargs)))
+        if func in _INDEXING:
+            args = _without_masks(args)
+            values = (*args, *kwargs.values())
+        direct = "device" not in kwargs and _has_shape_kernel(func)
         if _is_view(func):
             return self._fake(self._shaped(func, args, kwargs)) if direct else self._dispatched(func, types, args, kwargs)
         if direct and func in _IN_PLACE:
-            return args[0]
+            return first
         if direct and func._schema.is_mutable:
-            return self._counted(func, args, kwargs, self._fake(self._shaped(func, args, kwargs)))
-        if not fake or func._schema.is_mutable or func.namespace != "aten":
+            output = self._fake(self._shaped(func, args, kwargs))
+            return self._counted(func, args, kwargs, output if isinstance(first, FakeTensor) else first)
+        if func._schema.is_mutable or func.namespace != "aten":
             return self._counted(func, args, kwargs, self._dispatched(func, types, args, kwargs))
         key = (func, torch.get_default_dtype(), *kwargs, *map(type, values), *map(_form, values))  # by types, since True is 1
         if key not in self._known:
             output = self._shaped(func, args, kwargs) if direct else self._dispatched(func, types, args, kwargs)
             if not _has_form(output):
                 return self._counted(func, args, kwargs, self._fake(output))
+            if not kinds and _is_whole(output) and torch.Tag.nondeterministic_seeded not in func.tags:
+                return self._counted(func, args, kwargs, func(*args, **(kwargs | _ON_CPU)))
             self._known[key] = _form(output), flops_of(func, args, kwargs, output)
         form, flops = self._known[key]
         output = self._fake(form)
@@ -79,14 +92,15 @@ class FakeMode(FakeTensorMode):
         return output
 
     def _dispatched(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """torch's own way, whose inner operations are not counted. For a tensor class that torch does not know, that class is asked."""
+        """Run the operation as `FakeTensorMode` does, without counting inner operations. An unknown tensor class handles it itself."""
         with self.tracked_by(None):
             output = self.dispatch(func, types, args, kwargs)
             return func(*args, **kwargs) if output is NotImplemented else output
 
     @no_type_check  # called for every operation
     def _shaped(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """The output of torch's kernel that gives shapes alone."""
+        """The output of the operation's kernel for the device "meta"."""
+        args, kwargs = _without_data(args), {name: _without_data(value) for name, value in kwargs.items()}
         with in_kernel_invocation_manager(self):
             return func(*args, **kwargs)
 
@@ -98,11 +112,11 @@ class FakeMode(FakeTensorMode):
 
     @no_type_check  # called for every operation
     def _fake(self, output: Any) -> Any:
-        """Fake tensors of these forms, or around tensors on the device "meta"."""
+        """Fake tensors of these forms, or of these tensors on the device "meta"."""
         if isinstance(output, list | tuple) and not isinstance(output, _Form):
             return [self._fake(value) for value in output]
         if isinstance(output, _Form):
-            output = torch.empty_strided(output.shape, output.stride, dtype=output.dtype, device="meta")
+            output = _empty(output)
         return FakeTensor(self, output, _CPU) if type(output) is Tensor else output
 
 
@@ -114,7 +128,7 @@ class _Form(NamedTuple):
 
 @no_type_check  # called for every argument
 def _form(value: Any) -> Any:
-    """The forms of tensors; any other value is its own."""
+    """The forms of tensors; other values are returned as they are."""
     if isinstance(value, Tensor):
         return _Form(value.shape, value.stride(), value.dtype)
     return tuple(map(_form, value)) if isinstance(value, list | tuple) else value
@@ -122,18 +136,47 @@ def _form(value: Any) -> Any:
 
 @no_type_check  # called for every argument
 def _has_form(output: Any) -> bool:
-    """Whether forms tell an operation's output: kernels of shapes give tensors on "meta", torch fake ones."""
+    """Whether an output can be created again from its form: it is on the device "meta", or fake and on the CPU."""
     if isinstance(output, list | tuple):
         return all(map(_has_form, output))
-    return not isinstance(output, FakeTensor) or (output.constant is None and output.fake_device == _CPU)
+    return not isinstance(output, FakeTensor) or output.fake_device == _CPU
 
 
 @no_type_check  # called for every argument
-def _is_fake(value: Any) -> bool:
-    """Whether every tensor in an argument is fake, and no constant."""
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """The tensors among arguments and in lists of them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+@no_type_check  # called for every argument
+def _without_data(value: Any) -> Any:
+    """Real tensors become tensors on the device "meta"."""
     if isinstance(value, list | tuple):
-        return all(map(_is_fake, value))
-    return not isinstance(value, Tensor) or (isinstance(value, FakeTensor) and value.constant is None)
+        return [_without_data(each) for each in value]
+    return _empty(_form(value)) if isinstance(value, Tensor) and not isinstance(value, FakeTensor) else value
+
+
+def _empty(form: _Form) -> Tensor:
+    return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta")
+
+
+def _without_masks(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of an indexing operation, whose real masks become the indices where they are True: a fake mask has no count."""
+    indices = [mask.nonzero().unbind(1) if _is_mask(mask) else (mask,) for mask in args[1]]
+    return args[0], [index for each in indices for index in each], *args[2:]
+
+
+def _is_mask(index: Tensor | None) -> bool:
+    return index is not None and index.dtype == torch.bool and not isinstance(index, FakeTensor)
+
+
+def _is_whole(output: Any) -> bool:
+    """Whether it is a tensor of integers or of truth values."""
+    return isinstance(output, Tensor) and not output.is_floating_point() and not output.is_complex()
 
 
 @cache
@@ -144,7 +187,7 @@ def _is_view(func: Any) -> bool:
 
 @cache
 def _has_shape_kernel(func: Any) -> bool:
-    """Whether torch has a kernel for this operation on tensors without data, and no exception from it."""
+    """Whether the operation has a kernel for the device "meta", and `FakeTensorMode` does not treat it specially."""
     if _is_view(func):
         return True
     checks = [check for check, _ in fake_impls.op_implementations_checks]
@@ -152,5 +195,8 @@ def _has_shape_kernel(func: Any) -> bool:
 
 
 _CPU = torch.device("cpu")
+_ON_CPU = {"device": _CPU}
+_PLAIN = {Tensor, Parameter, Buffer, FakeTensor}
+_INDEXING = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default}
 _IN_PLACE = {torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default, torch.ops.aten.zero_.default, torch.ops.aten.fill_.Scalar}
 _DEVICE, _ITEM = torch.ops.prim.device.default, torch.ops.aten._local_scalar_dense.default

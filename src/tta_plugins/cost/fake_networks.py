@@ -1,4 +1,4 @@
-"""Networks whose parameters are fake tensors: torch can neither copy nor cast nor move them, so that is done here."""
+"""Networks with fake parameters, which torch cannot copy, cast or move by itself."""
 
 import copy
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 
 def fake_tensors(network: nn.Module) -> dict[int, Tensor]:
-    """A tensor like each of a network's, by the `id` of the original: what `copy.deepcopy` needs to copy none. Give them no data: call it
-    under a `FakeTensorMode`. They are in host memory, wherever the originals are."""
+    """A new tensor in the form of each tensor of a network, by the `id` of the original: a memo for `copy.deepcopy`. Call it under a
+    `FakeMode`, so that the new tensors are fake. They are on the CPU, on whatever device the originals are."""
     fake = ((tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)) for tensor in tensors_of(network))
     return {id(it): nn.Parameter(new, it.requires_grad) if isinstance(it, nn.Parameter) else new for it, new in fake}
 
@@ -22,22 +22,23 @@ def tensors_of(network: nn.Module) -> list[Tensor]:
 
 
 def simulate(network: nn.Module, device: str) -> None:
-    """Let a network on fake tensors be copied, cast and moved, and tell a device ("cuda", "cpu"). It computes on the CPU whatever it tells.
+    """Make a network with fake parameters copyable, castable and movable. Its device ("cuda", "cpu") is a label that `to` changes; it
+    computes on the CPU.
 
-    On the object, not by another class: transformers knows its models by the names of their classes.
+    The object is patched and keeps its class, because transformers recognises its models by the names of their classes.
     """
     ours = {"_apply": partial(_apply, network), "to": partial(_to, network), "__deepcopy__": partial(_copied, network)}
     vars(network).update(ours, _simulated_device=device)
 
 
 def device_of(network: nn.Module) -> str | None:
-    """The device that a simulated network tells; None for another network."""
+    """The device label of a network that `simulate` patched; None for other networks."""
     device: str | None = vars(network).get("_simulated_device")
     return device
 
 
 def _to(network: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-    """Cast, and note the device."""
+    """Cast, and store the device label."""
     device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
     if device is not None:
         vars(network)["_simulated_device"] = device.type
@@ -54,11 +55,11 @@ def _apply(network: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool
 
 
 def _copied(network: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    """A copy without data."""
+    """A copy with new fake parameters."""
     ours = {name: vars(network).pop(name) for name in ("_apply", "to", "__deepcopy__", "_simulated_device")}
     try:
-        twin = copy.deepcopy(network, memo | fake_tensors(network))
+        copied = copy.deepcopy(network, memo | fake_tensors(network))
     finally:
         vars(network).update(ours)
-    simulate(twin, ours["_simulated_device"])
-    return twin
+    simulate(copied, ours["_simulated_device"])
+    return copied

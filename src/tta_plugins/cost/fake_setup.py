@@ -1,15 +1,14 @@
-"""The real code of a setup on fake tensors: every shape, dtype and byte, and none of the work."""
+"""Runs the code of a setup's backbone and reward on fake tensors."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor
-from torch.utils._python_dispatch import _disable_current_modes
+from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.memory import Setup
@@ -25,11 +24,10 @@ from tta_plugins.cost.function_caches import forgotten_caches
 
 @contextmanager
 def on_fake_tensors(setup: Setup, tracker: CostTracker | None = None) -> Iterator[Setup]:
-    """The setup's own backbone, reward and look-ahead, copied around fake parameters; the user's networks are not touched.
+    """The setup with copies of its backbone, reward and look-ahead that have fake parameters; the user's networks are not changed.
 
-    Everything computes on the CPU here, whatever device the backbone says it is on: shapes and bytes are the same. A setup whose networks
-    were built fake (from configurations alone) is not copied. Checks such as "is everything finite" say yes. Gradients are on, as in a run.
-    `tracker` counts what runs.
+    Fake tensors are on the CPU, whatever the device of the backbone; shapes and bytes are the same there. A setup whose networks are fake
+    already (made from configurations alone) is not copied. Gradients are enabled, as in a run. `tracker` counts all operations.
     """
     held = _networks(setup)
     tensors = [tensor for network in held for tensor in tensors_of(network)]
@@ -41,13 +39,7 @@ def on_fake_tensors(setup: Setup, tracker: CostTracker | None = None) -> Iterato
             memo = {key: tensor for network in held for key, tensor in fake_tensors(network).items()}
         with _without_hooks(held):
             backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), memo)
-        wrapped = WrappedBackbone(
-            backbone,
-            device=setup.backbone.device,
-            encoding=_or_really(backbone.encode, setup.backbone.encode),
-            encoding_null=_or_really(backbone.encode_null, setup.backbone.encode_null),
-        )
-        fake = evolve(fake, backbone=wrapped, reward=reward, look_ahead=look_ahead)
+        fake = evolve(fake, backbone=WrappedBackbone(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
         for original, network in zip(held, _networks(fake), strict=True):
             if network is not original:
                 simulate(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
@@ -56,7 +48,7 @@ def on_fake_tensors(setup: Setup, tracker: CostTracker | None = None) -> Iterato
 
 
 def parameter_bytes(fake: Setup) -> int:
-    """Bytes of all parameters and buffers, each storage once, without the text encoders that are kept off the backbone's device."""
+    """Bytes of all parameters and buffers, each storage once, without the text encoders that are not on the backbone's device."""
     device, roles = fake.backbone.device.type, fake.backbone.networks.items()
     away = [network for role, network in roles if role.startswith("text_encoder") and device_of(network) not in (None, device)]
     tensors = [tensor for network in _networks(fake) if network not in away for tensor in tensors_of(network)]
@@ -69,19 +61,19 @@ def _networks(setup: Setup) -> list[nn.Module]:
 
 @contextmanager
 def _without_hooks(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Inside, networks are without the hooks of accelerate and diffusers that offload them: fake tensors are nowhere to be moved.
+    """Removes the offloading hooks of accelerate and diffusers in this context, because fake tensors cannot be moved.
 
-    Raises `IncompatibleError` for layerwise casting, without which a network does not compute.
+    Raises `IncompatibleError` for a hook of layerwise casting, without which a network cannot compute.
     """
     hooked = [module for network in networks for module in network.modules() if not _HOOKS.isdisjoint(vars(module))]
     if any("layerwise_casting" in getattr(vars(module).get("_diffusers_hook"), "hooks", {}) for module in hooked):
         raise IncompatibleError(
             "Cannot predict the memory of a network with layerwise casting. This is because its weights have another dtype between its "
-            "calls than in them. Name the memory policies that you want instead of auto or a size."
+            "calls than in them. Give the memory policies by name instead of auto or a size."
         )
     taken = [{name: vars(module).pop(name) for name in (*_HOOKS, "forward") if name in vars(module)} for module in hooked]
     for module, attributes in zip(hooked, taken, strict=True):
-        if "forward" in attributes:  # policies leave a patched forward alone, in the copy too
+        if "forward" in attributes:  # policies do not patch a forward that is set on the object, and the copy must be treated alike
             vars(module)["forward"] = partial(type(module).forward, module)
     try:
         yield
@@ -91,23 +83,3 @@ def _without_hooks(networks: Sequence[nn.Module]) -> Iterator[None]:
 
 
 _HOOKS = frozenset({"_hf_hook", "_old_forward", "_diffusers_hook"})
-_Encode = Callable[[Any, int, int], Any]
-
-
-def _or_really(fake: _Encode, real: _Encode) -> _Encode:
-    """An encoding on fake tensors; the real one, on the CPU, where the length of a text decides a shape, as of Qwen-Image and Z-Image."""
-
-    def encode(prompts: Any, height: int, width: int) -> Any:
-        try:
-            found = fake(prompts, height, width)
-        except (DynamicOutputShapeException, DataDependentOutputException):
-            with _disable_current_modes(), torch.no_grad():
-                found = real(prompts, height, width)
-        with _disable_current_modes():
-            return found and found.map(_on_cpu)
-
-    return encode
-
-
-def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor if isinstance(tensor, FakeTensor) else tensor.cpu()

@@ -1,4 +1,4 @@
-"""FLOPs of one row through each component of a setup, forwards and backwards, counted on the networks themselves."""
+"""FLOPs of one row through each component of a setup, forward and backward, counted on the networks themselves."""
 
 import torch
 
@@ -10,14 +10,14 @@ from tta_plugins.cost.measured_calls import MeasuredCalls, measured_calls
 
 
 def flops_per_row(setup: Setup) -> dict[str, float]:
-    """FLOPs a row, by the ledger's names. The backward is the one that the method needs: to its variable,
-    and to x where the method moves it; recomputation included."""
+    """FLOPs of one row, by the ledger's names. The backward pass is the one that the method needs, to its variable and to x if the
+    method moves x, with everything that policies recompute."""
     with measured_calls(evolve(setup, prompts=setup.prompts[:1])) as calls:
         return counted_flops(calls)
 
 
 def counted_flops(calls: MeasuredCalls) -> dict[str, float]:
-    """FLOPs a row of measured calls, each of one row."""
+    """FLOPs of one row, by the ledger's names, from measured calls."""
     setup = evolve(calls.setup, prompts=calls.setup.prompts[:1])
     size = size_of(setup)
     problem = dummy_problem(setup, setup.backbone, setup.reward, setup.backbone.latent_shape(*size))

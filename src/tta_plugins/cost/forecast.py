@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs: evaluations, FLOPs, peak memory, and what dominates them."""
+"""The predicted cost of a run: evaluations, FLOPs, peak memory, and what dominates them."""
 
 from collections.abc import Mapping
 
@@ -12,12 +12,12 @@ from tta_plugins.cost.memory_profile import MemoryProfile, followed_memory
 
 @frozen
 class Forecast:
-    """Of one run; its baseline is not in the rows.
+    """The predicted cost of one run; the rows do not include the baseline.
 
     Attributes:
-        rows: by the ledger's names.
+        rows: rows through each component, by the ledger's names.
         prices: FLOPs of one row, by the same names.
-        peaks: bytes by phase.
+        peaks: bytes of parameters and of each phase.
     """
 
     rows: Mapping[str, int]
@@ -26,7 +26,7 @@ class Forecast:
 
     @property
     def flops(self) -> Mapping[str, float]:
-        """FLOPs by component, forwards and backwards together: "denoiser", "decoder", "reward"."""
+        """FLOPs of each component ("denoiser", "decoder", "reward"), forward and backward together."""
         totals = dict.fromkeys(COMPONENTS.values(), 0.0)
         for name, rows in self.rows.items():
             totals[COMPONENTS[name.removesuffix(".backward")]] += rows * self.prices.get(name, 0.0)
@@ -34,23 +34,23 @@ class Forecast:
 
     @property
     def total_flops(self) -> float:
-        """Of the whole run."""
+        """FLOPs of the whole run."""
         return sum(self.flops.values())
 
     @property
     def evaluations(self) -> int:
-        """Rows through the denoiser, forwards and backwards together."""
+        """Rows through the denoiser, forward and backward together."""
         return sum(rows for name, rows in self.rows.items() if COMPONENTS[name.removesuffix(".backward")] == "denoiser")
 
     @property
     def dominates(self) -> str:
-        """The component with the most FLOPs, and the phase with the highest peak, in words."""
+        """A sentence about the component with the most FLOPs and the phase with the highest peak."""
         component, phase = max(self.flops, key=self.flops.__getitem__), max(self.peaks.phases, key=self.peaks.phases.__getitem__)
         share = self.flops[component] / self.total_flops if self.total_flops else 0.0
         return f"the {component} does {share:.0%} of the work; the {phase} phase needs the most memory"
 
     def record(self) -> dict[str, object]:
-        """As plain data for JSON: numbers of rows, FLOPs and bytes."""
+        """Plain data for JSON: numbers of rows, FLOPs and bytes."""
         return {
             "evaluations": self.evaluations,
             "rows": dict(self.rows),
@@ -65,10 +65,10 @@ COMPONENTS = {"text": "denoiser", "null": "denoiser", "decode": "decoder", "look
 
 
 def forecast(setup: Setup, rows: Mapping[str, int] | None = None, measured: dict[object, CallCost] | None = None) -> Forecast:
-    """The forecast of a setup, policies applied.
+    """The forecast of a setup, whose policies are applied already.
 
-    `rows` is its `evaluation_count` if that is known already. `measured` keeps the costs of calls for other setups on the same networks
-    under the same policies, such as other methods.
+    `rows` is its `evaluation_count`, if that is known. `measured` stores the costs of calls, for other setups (such as other methods) with
+    the same networks and policies.
     """
     rows = evaluation_count(setup) if rows is None else rows
     with measured_calls(setup, measured) as calls:

@@ -1,4 +1,4 @@
-"""What functions remember between calls must not be a tensor without data."""
+"""Clears function caches that may hold fake tensors."""
 
 import functools
 import gc
@@ -13,10 +13,10 @@ _inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 @contextmanager
 def forgotten_caches() -> Iterator[None]:
-    """Empties, on leaving, every `functools` cache of the process that learnt something inside (a reward's table of resizing weights).
+    """At the end of the context, clears every `functools` cache of the process that got a new entry in it, such as a reward's table of
+    resizing weights.
 
-    Caches are found among all objects, which takes a tenth of a second or more; inside another one of these contexts nothing is looked
-    for, since the outer one will find it.
+    All objects are searched for caches, which takes a tenth of a second or more; a nested context leaves that to the outer one.
     """
     if _inside.get():
         yield

@@ -1,4 +1,4 @@
-"""Networks of which each kind of call runs once, on fake tensors, and is measured; the others take as much memory and do no work."""
+"""Measures each kind of network call once on fake tensors; further calls only allocate as much memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ _Call = Callable[..., Tensor]
 
 @frozen
 class CallCost:
-    """Of one call of a network: FLOPs, and the most bytes above those that were alive before it, forward and backward.
+    """The cost of one call of a network: FLOPs, and the peak of bytes above those that were live before it, forward and backward.
 
     Attributes:
-        kept: bytes that the graph keeps until the backward, inputs and output not included.
-        flops_backward: None without a graph.
+        kept: bytes that the graph keeps until the backward pass, without inputs and output.
+        flops_backward: FLOPs of the backward pass; None without a graph.
     """
 
     shape: torch.Size
@@ -39,12 +39,14 @@ class CallCost:
 
 
 class MeasuredCalls:
-    """The costs of the calls of a setup's networks, each measured when it is asked for first.
+    """The costs of the calls of a setup's networks, each measured when it is first needed.
 
     Calls are of one kind if their inputs have the same shapes and dtypes and the same of them require a gradient.
 
-    Attributes: `setup`, with networks that only repeat what was measured; `tracker`, whose FLOPs and peak are without the measurements;
-    `differentiated`, how many calls kept a graph.
+    Attributes:
+        setup: the setup with networks that allocate as much memory as was measured, and compute nothing.
+        tracker: FLOPs and bytes, without those of the measurements.
+        differentiated: the number of calls that kept a graph.
     """
 
     def __init__(self, fake: Setup, tracker: CostTracker, known: dict[object, CallCost]) -> None:
@@ -59,19 +61,19 @@ class MeasuredCalls:
         self.setup = evolve(fake, backbone=backbone, reward=reward, look_ahead=look_ahead)
 
     def denoiser(self, x: Latents, step: Step, embedding: Embedding) -> CallCost:
-        """Of one guidance branch."""
+        """The cost of the denoiser for one guidance branch."""
         return self._cost(("denoiser", embedding.attention is None), partial(self._predict, step, embedding), (x, *embedding.leaves))
 
     def decode(self, x0: Latents) -> CallCost:
-        """Of the decoder."""
+        """The cost of the decoder."""
         return self._cost("decode", self._fake.backbone.decode, (x0,))
 
     def look_ahead(self, x0: Latents) -> CallCost:
-        """Of the decoder for look-aheads."""
+        """The cost of the decoder of look-aheads."""
         return self.decode(x0) if self._fake.look_ahead is None else self._cost("look-ahead", self._fake.look_ahead, (x0,))
 
     def reward(self, images: Images, prompts: Sequence[str]) -> CallCost:
-        """Of the reward."""
+        """The cost of the reward."""
         return self._cost("reward", lambda images: self._fake.reward(images, prompts), (images,))
 
     def _predict(self, step: Step, embedding: Embedding, x: Latents, tokens: Tensor, pooled: Tensor | None = None) -> Latents:
@@ -91,7 +93,7 @@ class MeasuredCalls:
         tracker = self.tracker
         tracker.restart()
         before, flops = tracker.now, tracker.flops
-        with saved_tensors_hooks(_same, _same):  # those of a checkpoint around this call must not see the measurement
+        with saved_tensors_hooks(_same, _same):  # hooks of a checkpoint around this call must not see the measurement
             output = call(*inputs)
         cost = CallCost(output.shape, output.dtype, tracker.flops - flops, tracker.peak - before)
         if not output.requires_grad:
@@ -112,15 +114,14 @@ class MeasuredCalls:
 
 @contextmanager
 def measured_calls(setup: Setup, known: dict[object, CallCost] | None = None) -> Iterator[MeasuredCalls]:
-    """A setup's networks on fake tensors, and a tracker of what runs on them. `known` holds the costs of calls, and gets those that are
-    measured here."""
+    """The measured calls of a setup, on fake tensors. `known` has costs of calls that are known already; new ones are added to it."""
     tracker = CostTracker()
     with on_fake_tensors(setup, tracker) as fake:
         yield MeasuredCalls(fake, tracker, {} if known is None else known)
 
 
 class _Repeated(torch.autograd.Function):
-    """Makes and frees tensors of the sizes that were measured."""
+    """Allocates and frees tensors of the sizes that were measured."""
 
     @staticmethod
     def forward(ctx: Any, cost: CallCost, *inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How much memory a run needs at once, phase by phase, found by running the method itself on fake tensors."""
+"""The peak memory of each phase of a run, predicted by running the method on fake tensors."""
 
 from typing import Protocol, runtime_checkable
 
@@ -14,33 +14,34 @@ from tta_plugins.cost.measured_calls import MeasuredCalls, measured_calls
 
 @frozen
 class MemoryProfile:
-    """Bytes alive at once. Parameters stay; `phases` come on top, one at a time: "baseline" and "method". Allocators, workspaces of
-    libraries and the CUDA context need more: some 0.5 GB and 10 % on a GPU."""
+    """Peaks of live bytes: `parameters`, and on top of them those of each of the `phases` "baseline" and "method", which follow one
+    another. Allocators, workspaces of libraries and the CUDA context need more: some 0.5 GB and 10 % on a GPU."""
 
     parameters: int
     phases: dict[str, int]
 
     @property
     def total(self) -> int:
-        """Parameters and the highest phase."""
+        """Bytes of the parameters and of the highest phase."""
         return self.parameters + max(self.phases.values())
 
 
 @runtime_checkable
 class SequenceOfMethods(Protocol):
-    """A method that is others, one after another: each needs memory of its own."""
+    """A method that runs other methods one after another, each of which needs memory of its own."""
 
     methods: tuple[Method, ...]
 
 
 def memory_profile(setup: Setup) -> MemoryProfile:
-    """The peaks of a run of the setup."""
+    """The predicted peaks of a run of the setup."""
     with measured_calls(setup) as calls:
         return followed_memory(calls)
 
 
 def followed_memory(calls: MeasuredCalls) -> MemoryProfile:
-    """The peaks of a run of measured calls: of its baseline, and of each of its methods until the second snapshot after the first graph."""
+    """The peaks of a run with measured calls: of its baseline, and of each of its methods until the second snapshot after the first
+    graph."""
     setup, tracker = calls.setup, calls.tracker
     parameters = parameter_bytes(setup)
     problem = dummy_problem(setup, setup.backbone, setup.reward, setup.backbone.latent_shape(*size_of(setup)))

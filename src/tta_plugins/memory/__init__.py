@@ -7,29 +7,29 @@ from tta_core.plugins.hookspecs import Register, hookimpl
 def tta_register_memory(register: Register) -> None:
     """Names and one line each; nothing is imported until a name is used."""
     for name, (target, summary) in _ENTRIES.items():
-        register(name, f"tta_plugins.{target}", summary)
+        register(name, f"tta_plugins.memory.{target}", summary)
 
 
 _ENTRIES = {
-    "fp16": ("memory.precision:FP16", "networks in float16, the loss scaled; half the memory"),
-    "bf16": ("memory.precision:BF16", "networks in bfloat16; half the memory, no overflow, fewer digits"),
-    "checkpointing": ("memory.checkpointing:Checkpointing", "activations recomputed block by block; exact"),
+    "fp16": ("precision:FP16", "networks in float16, the loss scaled; half the memory"),
+    "bf16": ("precision:BF16", "networks in bfloat16; half the memory, no overflow, fewer digits"),
+    "checkpointing": ("checkpointing:Checkpointing", "activations recomputed block by block; exact"),
     "frozen-convolutions": (
-        "memory.frozen_convolutions:FrozenConvolutions",
+        "frozen_convolutions:FrozenConvolutions",
         "convolutions do not keep their inputs for the backward pass; exact, no extra work",
     ),
-    "segments": ("memory.segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
-    "chunked": ("memory.chunked:Chunked", "passes a few rows through a network at a time; exact"),
-    "vae-slicing": ("memory.chunked:VAESlicing", "one image through the decoder at a time; exact"),
-    "offload": ("memory.offload:Offload", "text encoders in host memory except while they encode; exact"),
-    "channels-last": ("memory.channels_last:ChannelsLast", "convolutions' weights in channels-last order; exact, faster on tensor cores"),
+    "segments": ("segments:Segments", "one checkpoint for each step of a differentiated chain (DNO); exact"),
+    "chunked": ("chunked:Chunked", "passes a few rows through a network at a time; exact"),
+    "vae-slicing": ("chunked:VAESlicing", "one image through the decoder at a time; exact"),
+    "offload": ("offload:Offload", "text encoders in host memory except while they encode; exact"),
+    "channels-last": ("channels_last:ChannelsLast", "convolutions' weights in channels-last order; exact, faster on tensor cores"),
     "compile": (
-        "memory.compiled:Compiled",
+        "compiled:Compiled",
         "compiles blocks of denoiser, decoder and reward; exact up to the order of sums",
     ),
-    "look-ahead": ("memory.look_ahead_decoder:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
-    "update-fraction": ("memory.update_schedule:UpdateFraction", "update at a share of the steps; approximate"),
-    "update-window": ("memory.update_schedule:UpdateWindow", "update only in a part of the run; approximate"),
-    "auto": ("cost.auto:Auto", "the fastest policies whose prediction fits the device; a size such as 16GB sets the limit"),
-    "counted": ("cost.counted:Counted", "counts FLOPs in the ledger; with peak=True also the peak memory on the CPU"),
+    "look-ahead": ("look_ahead_decoder:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
+    "update-fraction": ("update_schedule:UpdateFraction", "update at a share of the steps; approximate"),
+    "update-window": ("update_schedule:UpdateWindow", "update only in a part of the run; approximate"),
+    "auto": ("auto:Auto", "the fastest policies whose prediction fits the device; a size such as 16GB sets the limit"),
+    "counted": ("counted:Counted", "counts FLOPs in the ledger; with peak=True also the peak memory on the CPU"),
 }

@@ -15,7 +15,6 @@ from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
-from tta_plugins.rewards.known_integers import known_integers
 from tta_plugins.rewards.pretrained import Dtype, from_tensors
 from tta_plugins.rewards.qwen import chat, refuse_special
 from tta_plugins.rewards.qwen_pixels import QwenPixels
@@ -58,8 +57,7 @@ class HPSv3:
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One number per pair."""
-        with known_integers(images):
-            return torch.stack([self._parts(*pair) for pair in zip(images, prompts, strict=True)]).to(images.device)
+        return torch.stack([self._parts(*pair) for pair in zip(images, prompts, strict=True)]).to(images.device)
 
     @property
     def networks(self) -> dict[str, nn.Module]:

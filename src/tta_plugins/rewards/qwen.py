@@ -12,7 +12,6 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from tta_core.errors import InputError, LoadError
-from tta_plugins.rewards.known_integers import known_integers
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.qwen_pixels import Path_, QwenPixels, pixels_beside
 from tta_plugins.rewards.tokenizers import load_tokenizer
@@ -35,9 +34,8 @@ class Qwen:
         """The log-probabilities of the answer's first token, float32. Raises `InputError` for a question with a token of the chat
         format."""
         refuse_special(self.tokenizer, question)
-        with known_integers(image):
-            given = qwen_inputs(self.network, self.tokenizer, self.pixels, image, question)
-            logits = self.network(**given, logits_to_keep=1, use_cache=False).logits[0, -1]
+        given = qwen_inputs(self.network, self.tokenizer, self.pixels, image, question)
+        logits = self.network(**given, logits_to_keep=1, use_cache=False).logits[0, -1]
         return logits.float().log_softmax(-1)
 
     def token(self, answer: str) -> int:

@@ -1,4 +1,4 @@
-"""Backbones from their configurations alone: real classes and shapes, no weights, nothing downloaded."""
+"""Backbones made from configurations alone: the real classes and shapes, without weights and downloads."""
 
 import inspect
 import json
@@ -27,7 +27,7 @@ CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 @attrs.frozen
 class PipelineConfiguration:
-    """Configurations as diffusers writes them, each with its `_class_name`; parameters of all text encoders together, as a number."""
+    """Configurations as diffusers writes them, each with its `_class_name`, and the number of parameters of all text encoders."""
 
     pipeline: str
     denoiser: Config
@@ -38,16 +38,19 @@ class PipelineConfiguration:
 
 
 def pipeline_configuration(name: str) -> PipelineConfiguration:
-    """A shipped one ("sd15", "flux", "qwen-image"; `configuration_names`), or that of a folder in diffusers' layout.
+    """A shipped configuration ("sd15", "flux", "qwen-image"; see `configuration_names`), or that of a folder in diffusers' layout.
 
     Raises:
-        UnknownNameError, LoadError: neither a shipped name nor a folder; a folder without the configurations.
+        UnknownNameError: the name is neither that of a shipped configuration nor a folder.
+        LoadError: the folder lacks the configurations.
     """
     shipped = CONFIGURATIONS / f"{name}.json"
     if shipped.is_file():
         return PipelineConfiguration(**json.loads(shipped.read_text(encoding="utf-8")))
     if not Path(name).is_dir():
-        raise UnknownNameError(f"No configuration is called {name!r}, and it is no folder. Known: {', '.join(configuration_names())}.")
+        raise UnknownNameError(
+            f"No configuration is called {name!r}, and there is no such folder. Known: {', '.join(configuration_names())}."
+        )
     return _from_folder(Path(name))
 
 
@@ -57,7 +60,7 @@ def configuration_names() -> list[str]:
 
 
 def fake_backbone(plan: PipelineConfiguration, dtype: torch.dtype) -> Backbone:
-    """The backbone, with parameters that have a shape and a dtype and no data. It encodes any prompt to zeros."""
+    """The backbone with fake parameters of this dtype. It encodes every prompt to zeros."""
     mode = FakeMode()
     made = [(_class(config), dict(config)) for config in (plan.denoiser, plan.vae)]
     with mode, made_in(dtype):
@@ -75,7 +78,7 @@ def fake_backbone(plan: PipelineConfiguration, dtype: torch.dtype) -> Backbone:
 
 @contextmanager
 def made_in(dtype: torch.dtype) -> Iterator[None]:
-    """Networks made inside have parameters of this dtype."""
+    """Networks that are created in this context have parameters of this dtype."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -102,10 +105,10 @@ def _class(config: Config) -> Any:
 
 
 def _no_null(prompts: Sequence[str | None], height: int, width: int) -> None:
-    """A family without an unconditional branch."""
+    """The null embedding of a family without an unconditional branch."""
 
 
-# Of a transformer's text: how many tokens, the setting that says how many features, whether they stand under a mask.
+# For each transformer: the number of text tokens, the setting with the number of their features, and whether they have a mask.
 _TEXTS = {
     "SD3Transformer2DModel": (77 + 256, "joint_attention_dim", False),
     "FluxTransformer2DModel": (512, "joint_attention_dim", False),
@@ -121,7 +124,7 @@ _TEXTS = {
 
 @attrs.frozen
 class _ZeroEmbeddings:
-    """Embeddings of zeros in the shapes that a denoiser's configuration asks for; `full` has the class's own defaults too."""
+    """Embeddings of zeros in the shapes that a denoiser's configuration determines; `full` includes the defaults of its class."""
 
     config: Config
     full: Config
@@ -136,10 +139,10 @@ class _ZeroEmbeddings:
             pooled = self.full["projection_class_embeddings_input_dim"] - 6 * self.full["addition_time_embed_dim"]
             return Embedding(tokens, torch.zeros(rows, pooled), extra={"time_ids": torch.zeros(rows, 6)})
         if kind == "PixArtTransformer2DModel":
-            large, told = self.full["sample_size"] == 128, self.full["use_additional_conditions"]
-            told = large if told is None else told
-            length = 300 if large and not told else 120
-            extra = {"resolution": torch.zeros(rows, 2), "aspect_ratio": torch.zeros(rows, 1)} if told else {}
+            large, conditions = self.full["sample_size"] == 128, self.full["use_additional_conditions"]
+            conditions = large if conditions is None else conditions
+            length = 300 if large and not conditions else 120
+            extra = {"resolution": torch.zeros(rows, 2), "aspect_ratio": torch.zeros(rows, 1)} if conditions else {}
             mask = torch.ones(rows, length, dtype=torch.long)
             return Embedding(torch.zeros(rows, length, self.full["caption_channels"]), mask=mask, extra=extra)
         if kind == "HunyuanDiT2DModel":
@@ -148,11 +151,11 @@ class _ZeroEmbeddings:
             mask = torch.ones(rows, length, dtype=torch.long)
             return Embedding(torch.zeros(rows, length, width), mask=mask, extra={"image_meta_size": torch.zeros(rows, 6)})
         if kind not in _TEXTS:
-            raise LoadError(f"{kind} is of no family whose text embeddings are known here. Plan with a loaded pipeline instead.")
+            raise LoadError(f"The shapes of the text embeddings of {kind} are not known. Plan with a loaded pipeline instead.")
         count, features, masked = _TEXTS[kind]
         vector = torch.zeros(rows, self.full["pooled_projection_dim"]) if "pooled_projection_dim" in self.full else None
-        live = torch.ones(rows, count, dtype=torch.long) if masked else None
-        return Embedding(torch.zeros(rows, count, self.full[features]), vector, live)
+        text_mask = torch.ones(rows, count, dtype=torch.long) if masked else None
+        return Embedding(torch.zeros(rows, count, self.full[features]), vector, text_mask)
 
 
 def _from_folder(folder: Path) -> PipelineConfiguration:
@@ -169,7 +172,7 @@ def _from_folder(folder: Path) -> PipelineConfiguration:
         )
     except (OSError, KeyError, StopIteration, ValueError) as error:
         raise LoadError(
-            f"{folder} has not the configurations of a diffusers pipeline: {type(error).__name__}: {error}. It needs model_index.json, and "
+            f"{folder} lacks configurations of a diffusers pipeline: {type(error).__name__}: {error}. It needs model_index.json, and "
             "config.json in unet or transformer and in vae."
         ) from error
 
@@ -181,7 +184,7 @@ def _text_parameters(folder: Path, index: Config) -> int:
         module = transformers if library == "transformers" else getattr(diffusers.pipelines, library or "", None)
         if module is not None and cls:
             make: Any = getattr(module, cls)
-            # ChatGLM of Kolors takes memory on the device that it is given, whatever mode it is made in
+            # ChatGLM of Kolors allocates its parameters on the device in this argument, in any dispatch mode
             own = {"device": "meta"} if "device" in inspect.signature(make).parameters else {}
             with FakeMode():
                 total += sum(parameter.numel() for parameter in make(make.config_class.from_pretrained(folder / name), **own).parameters())

@@ -6,8 +6,6 @@ from diffusers import UNet2DConditionModel
 
 from tta_core.values.schedules import Every
 from tta_plugins.cost.cost_tracker import CostTracker
-from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, made_in, pipeline_configuration
-from tta_plugins.cost.plan import planned
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import VAESlicing
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
@@ -16,6 +14,8 @@ from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
+from tta_plugins.planning.pipeline_configuration import configuration_names, fake_backbone, made_in, pipeline_configuration
+from tta_plugins.planning.plan import planned
 from tta_plugins.rewards.pixels import Darkness
 
 LEAN = (FrozenConvolutions(), Checkpointing(), VAESlicing())

@@ -1,7 +1,7 @@
-"""The networks of the published rewards from their configurations alone: the rewards' own code, and no weights.
+"""The networks of the published rewards, made from configurations alone: the rewards' own code without weights.
 
-Texts are counted as one token for every four characters: no tokenizer is read. A text tower that reads each prompt once, in host memory,
-is left out, as it is from the rewards' `networks`.
+No tokenizer is read: a text counts as one token for every four characters. A text tower that reads each prompt once, in host memory, is
+left out, as in the rewards' `networks`.
 """
 
 import copy
@@ -20,7 +20,7 @@ from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores
 from tta_plugins.cost.fake_networks import fake_tensors, simulate
-from tta_plugins.cost.pipeline_configuration import CONFIGURATIONS, made_in
+from tta_plugins.planning.pipeline_configuration import CONFIGURATIONS, made_in
 from tta_plugins.rewards.preprocessing import CLIP_PATHS, Pixels
 
 Networks = Mapping[str, nn.Module]
@@ -29,7 +29,7 @@ Score = Callable[[Networks, Images, Sequence[str]], Scores]
 
 @attrs.frozen(eq=False)
 class RewardNetwork:
-    """A published reward's networks, asked what the reward asks them. Its numbers mean nothing."""
+    """Evaluates a published reward's networks as the reward does. Its scores have no meaning."""
 
     name: str
     networks: Networks = attrs.field(repr=False)
@@ -38,17 +38,18 @@ class RewardNetwork:
     card: ClassVar[Card] = Card(differentiable=True)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
-        """One number per image."""
+        """One score per image, `(b,)`."""
         return self.score(self.networks, images, prompts)
 
 
 def reward_network(name: str, backbone: Backbone, dtype: torch.dtype) -> RewardNetwork:
-    """The networks of a published reward on fake tensors, for a backbone on fake tensors. Raises `UnknownNameError` for another reward."""
+    """The networks of a published reward with fake parameters, for a backbone with fake parameters. Raises `UnknownNameError` for an
+    unknown reward."""
     if name not in _REWARDS:
         raise UnknownNameError(f"The networks of the reward {name!r} are not known here. Known: {', '.join(_REWARDS)}.")
     parts, score = _REWARDS[name]
     parameter: Any = next(backbone.networks["denoiser"].parameters())
-    with torch.device("meta"), made_in(dtype):  # where drawing initial weights asks for no data
+    with torch.device("meta"), made_in(dtype):  # so that initial weights are not computed
         made = {role: (_network(part) if isinstance(part, str) else part()).eval() for role, part in parts.items()}
     with parameter.fake_mode:
         networks = {role: copy.deepcopy(network, fake_tensors(network)) for role, network in made.items()}
@@ -63,14 +64,14 @@ def has_reward_network(name: str) -> bool:
 
 
 def _network(configuration: str, **options: Any) -> Any:
-    """The class and sizes that a file of `configurations/rewards` gives; options of the class beside."""
+    """A network of the class and sizes in a file of `configurations/rewards`, with further options of the class."""
     config = json.loads((CONFIGURATIONS / "rewards" / f"{configuration}.json").read_text(encoding="utf-8"))
     kind = getattr(transformers, config.pop("_class_name"))
     return kind(kind.config_class(**config), **options)
 
 
 def _flan_t5() -> nn.Module:
-    """FlanT5, whose head is not tied to its embeddings: transformers 5 unties them only where it loads both."""
+    """FlanT5 with a head that is not tied to its embeddings; transformers 5 unties them only if it loads both."""
     network = _network("flan-t5-xxl")
     network.lm_head.weight = nn.Parameter(torch.empty_like(network.shared.weight))
     return network
@@ -78,7 +79,7 @@ def _flan_t5() -> nn.Module:
 
 @cache
 def _tokens() -> Any:
-    """A tokenizer without words: one token for every four characters, and one for each special token between <| and |>."""
+    """A tokenizer without a vocabulary: one token for every four characters, and one for each special token between <| and |>."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -93,11 +94,11 @@ def _pixels(network: Any, side: int | None = None) -> Pixels:
     return Pixels(CLIP_PATHS["diff"], side or network.config.image_size)
 
 
-# The code of a reward is imported when that reward is asked for: all of them take seconds.
+# The code of a reward is imported when that reward is planned, because importing all of them takes seconds.
 
 
 def _tower(networks: Networks, images: Images, prompts: Sequence[str], side: int | None = None) -> Scores:
-    """An image network whose output is compared with what is known, or read by a head that is one vector."""
+    """An image network whose output is compared with a known embedding, or read by a head of one vector."""
     (network,) = networks.values()
     output = network(pixel_values=_pixels(network, side)(images).to(next(network.parameters()).dtype))
     embeds: Tensor = output.get("pooler_output", next(iter(output.values())))
@@ -146,16 +147,14 @@ def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: 
 
 def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
     from tta_plugins.rewards import hpsv3
-    from tta_plugins.rewards.known_integers import known_integers
     from tta_plugins.rewards.qwen_pixels import QwenPixels
 
-    instruction = f"{'instruction ' * 200}{{text_prompt}}{hpsv3.REWARD}"  # 2.4 kB, as the authors' has
+    instruction = f"{'instruction ' * 200}{{text_prompt}}{hpsv3.REWARD}"  # 2.4 kB, as long as the authors' instruction
     size = hpsv3.TOKENS * 28**2
     head = hpsv3.head_of(networks["vlm"].config.text_config.hidden_size)  # type: ignore[union-attr, arg-type]
-    simulate(head, "cpu")  # it is made on fake tensors here
+    simulate(head, "cpu")  # it is created here, on fake tensors
     parts = hpsv3.Parts(networks["vlm"], head, _tokens(), QwenPixels(least=size, most=size), instruction, "")
-    with known_integers(images):
-        return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])
+    return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])
 
 
 def _flant5_projector() -> nn.Module:

@@ -1,4 +1,4 @@
-"""A ledger with prices: FLOPs while a run runs, and on the CPU its peak memory."""
+"""Counts the FLOPs of a run in its ledger, and on the CPU its peak memory."""
 
 import attrs
 
@@ -10,13 +10,13 @@ from tta_plugins.cost.flops_per_row import flops_per_row
 
 @frozen
 class Counted:
-    """Count a run's FLOPs: rows times the FLOPs of one row, which are found before the first step on tensors without data.
+    """Counts a run's FLOPs: rows times the FLOPs of one row, which are measured before the first step on tensors without data.
 
-    Give it last, so that it sees what other policies recompute. Counting itself costs nothing during the run.
+    Give it as the last policy, so that it includes what other policies recompute. Counting costs nothing during the run.
 
     Attributes:
-        peak: also follow every tensor, for the peak memory of a run on the CPU; some 20 microseconds an operation. On a GPU the
-            allocator's own peak is always in the ledger.
+        peak: also track every tensor, for the peak memory of a run on the CPU; this takes some 20 microseconds an operation. On a GPU the
+            ledger always has the allocator's own peak.
 
     Exact: it changes nothing.
     """
@@ -25,7 +25,7 @@ class Counted:
     tolerance: float = attrs.field(default=0.0, init=False, repr=False)
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup with prices, unless it has them already."""
+        """Add the FLOPs of a row to the setup, unless it has them already."""
         if not setup.prices:
             setup = evolve(setup, prices=flops_per_row(setup))
         if self.peak and setup.meter is None and setup.backbone.device.type == "cpu":

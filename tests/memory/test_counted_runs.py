@@ -11,8 +11,8 @@ from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.testing.problems import Likeness, problem_for
 from tta_core.values.ledger import Ledger
 from tta_core.values.schedules import Every
-from tta_plugins.cost.counted import Counted
 from tta_plugins.cost.evaluation_count import evaluation_count
+from tta_plugins.memory.counted import Counted
 from tta_plugins.memory.segments import Segments
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE

@@ -1,4 +1,4 @@
-"""The fastest policies whose prediction fits the device."""
+"""Chooses the fastest memory policies with which a run is predicted to fit on the device."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 Choice = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]
 
-_LADDER: tuple[Choice, ...] = (
+_CHOICES: tuple[Choice, ...] = (
     (("frozen-convolutions", ()),),
     (("frozen-convolutions", ()), ("checkpointing", (("components", ("decoder",)),))),
     (("frozen-convolutions", ()), ("segments", ())),
@@ -33,12 +33,12 @@ _HALF: Choice = (("bf16", ()),)
 
 @frozen
 class Auto:
-    """The first choice of a ladder, fastest first, whose predicted peak fits. Exact choices come first: bfloat16 is taken only where no
-    exact one fits.
+    """Takes the first of several choices, fastest first, whose predicted peak fits. Exact choices come first; bfloat16 is taken only if
+    no exact choice fits.
 
     Attributes:
-        limit: bytes; None: the device's memory (of the CPU: the machine's).
-        share: of the limit that a prediction may fill. Allocators and libraries need some that no prediction sees.
+        limit: bytes; None: the memory of the device (on the CPU, of the machine).
+        share: the share of the limit that a prediction may fill, in (0, 1]. Allocators and libraries need memory that is not predicted.
     """
 
     limit: int | None = None
@@ -50,7 +50,7 @@ class Auto:
             raise InputError(f"{self!r} cannot choose: the limit is a number of bytes above 0, and the share of it in (0, 1].")
 
     def __call__(self, setup: Setup) -> Setup:
-        """The setup under the chosen policies. Raises `OutOfMemoryError` if none fits."""
+        """Apply the chosen policies. Raises `OutOfMemoryError` if no choice fits."""
         choice, remark = self._chosen(setup, self.limit or memory_of(setup.backbone.device))
         _log.info(remark)
         for policy in _made(choice):
@@ -58,28 +58,28 @@ class Auto:
         return evolve(setup, remarks=(*setup.remarks, remark))
 
     def leaner(self) -> "Auto | None":
-        """The chooser that leaves more room; None when a tenth of the limit was not enough."""
+        """An `Auto` that leaves more memory free; None if a tenth of the limit was already too much."""
         return evolve(self, share=0.6 * self.share) if self.share > 0.1 else None
 
     def advice(self, setup: Setup) -> str:
-        """The prediction for this setup, and the least of the ladder."""
+        """The prediction for this setup, and the choice that needs the least memory, for an error message."""
         now = memory_profile(setup).total
         with on_fake_tensors(setup) as fake:
-            choice, trial = _applicable(fake, _LADDER[-1])
+            choice, trial = _applicable(fake, _CHOICES[-1])
             trial.undo.close()
         leanest = [name for name, _ in choice]
         return (
             f"The run was predicted to need {_size(now)} (allocators and libraries need more). Try memory='auto', which chooses; the "
-            f"leanest exact choice is memory={leanest!r}, before it 'bf16'. Or draw fewer prompts at once."
+            f"leanest exact choice is memory={leanest!r}, before it 'bf16'. Or use fewer prompts at once."
         )
 
     def _chosen(self, setup: Setup, limit: int) -> tuple[Choice, str]:
-        """The first choice that fits, and why; everything is tried on copies without data, which are gone when this returns."""
+        """The first choice that fits, and the reason. Choices are tried on copies of the networks without data."""
         tried: dict[Choice, int] = {}
         with on_fake_tensors(setup) as fake:
             for half in ((), _HALF):
-                for rung in _LADDER:
-                    choice, trial = _applicable(fake, (*half, *rung))
+                for named in _CHOICES:
+                    choice, trial = _applicable(fake, (*half, *named))
                     with trial.undo:
                         if choice in tried:
                             continue
@@ -91,12 +91,12 @@ class Auto:
         raise OutOfMemoryError(
             f"No choice of memory policies fits {_size(limit)}. Predicted: "
             f"{'; '.join(f'{_named(choice)} {_size(total)}' for choice, total in tried.items())}. "
-            "Draw fewer prompts at once, or smaller images, or load the networks in half precision."
+            "Use fewer prompts at once, or smaller images, or load the networks in half precision."
         )
 
 
 def _applicable(fake: Setup, choice: Choice) -> tuple[Choice, Setup]:
-    """The policies of a choice that do something here, and a setup under them with an undo of its own."""
+    """The policies of a choice that apply to this setup, and the setup under them, with an undo of its own."""
     trial, kept = evolve(fake, undo=ExitStack()), []
     for named in choice:
         (policy,) = _made((named,))
@@ -114,14 +114,14 @@ def _made(choice: Choice) -> list[MemoryPolicy]:
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes of the device: on CUDA what is free or held by this process, else the machine's."""
+    """Bytes of memory: on CUDA what is free or reserved by this process, elsewhere the memory of the machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _named(choice: Choice) -> str:
-    """As it can be typed: names, with the settings that differ."""
+    """The names of the policies, with the settings that differ from the defaults."""
     return " + ".join(name + "".join(f" ({field}={value})" for field, value in settings) for name, settings in choice) or "no policy"
 
 

@@ -1,4 +1,4 @@
-"""The forecast of a run that is described, not loaded."""
+"""Predicts the cost of a run that is described and not loaded."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,15 +9,15 @@ from tta_core.running.prepare import prepare
 from tta_core.values.typing import frozen
 from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.cost.forecast import Forecast, forecast
-from tta_plugins.cost.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
-from tta_plugins.cost.reward_networks import has_reward_network, reward_network
+from tta_plugins.planning.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
+from tta_plugins.planning.reward_networks import has_reward_network, reward_network
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @frozen
 class Plan:
-    """A forecast, and the record of the memory policies that it was made under."""
+    """A forecast, and the record of its memory policies."""
 
     forecast: Forecast
     memory: tuple[str, ...]
@@ -38,25 +38,26 @@ def planned(
     dtype: torch.dtype = torch.bfloat16,
     counted: Callable[[Mapping[str, int]], object] | None = None,
 ) -> Plan:
-    """What `align` with these arguments would cost.
+    """Predict the cost of `align` with these arguments.
 
-    `backbone` is a shipped configuration ("sd15", "sdxl", "sd3", "flux", "pixart"), a folder whose configurations alone are read, or a
-    registered backbone that is small enough to load ("shapes"). Of published rewards the networks are known by name; others are made as
-    `align` makes them. `dtype` is that of networks that are not loaded. Policies apply as they do in a run, "auto" and sizes too.
-    `counted` is called with the rows through each network as soon as they are known, before the rest, which takes longer.
+    `backbone` is a shipped configuration ("sd15", "sdxl", "sd3", "flux", "pixart"), a folder in diffusers' layout, of which only the
+    configurations are read, or a registered backbone that is small enough to load ("shapes"). The networks of published rewards are known
+    by name; other rewards are created as in `align`. `dtype` is that of networks that are not loaded. Policies apply as in a run,
+    including "auto" and sizes. `counted` is called with the rows through each network before FLOPs and memory are measured, which takes
+    longer.
     """
-    drawing: object = backbone
-    judge: object = reward
+    model: object = backbone
+    scorer: object = reward
     if backbone in configuration_names() or Path(backbone).is_dir():
-        drawing = built = fake_backbone(pipeline_configuration(backbone), dtype)
+        model = built = fake_backbone(pipeline_configuration(backbone), dtype)
         if isinstance(reward, str) and has_reward_network(reward):
-            judge = reward_network(reward, built, dtype)
+            scorer = reward_network(reward, built, dtype)
     texts = [f"prompt {index}" for index in range(prompts)]
     with prepare(
         texts,
-        backbone=drawing,
+        backbone=model,
         method=method,
-        reward=judge,
+        reward=scorer,
         memory=memory,
         scheduler=scheduler,
         steps=steps,

@@ -11,8 +11,8 @@ from tta_core.protocols.reward import Card
 from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.testing.problems import Likeness
 from tta_core.values.schedules import Every
-from tta_plugins.cost.auto import Auto
 from tta_plugins.cost.memory_profile import MemoryProfile, memory_profile
+from tta_plugins.memory.auto import Auto
 from tta_plugins.methods.date import DATE
 from tta_plugins.methods.dno import DNO
 
@@ -42,7 +42,7 @@ def sized(monkeypatch):
         asked.append((half, checkpointed, chunked))
         return MemoryProfile(0, {"method": (1000 - 100 * checkpointed - 300 * chunked) * 10**6 // (1 + half)})
 
-    monkeypatch.setattr("tta_plugins.cost.auto.memory_profile", memory_profile)
+    monkeypatch.setattr("tta_plugins.memory.auto.memory_profile", memory_profile)
     return asked
 
 

@@ -1,4 +1,4 @@
-"""Forecasts on disk, by a digest of all that determines them; reading one imports neither torch nor diffusers."""
+"""Stores forecasts on disk, by a digest of everything that determines them. Reading one imports neither torch nor diffusers."""
 
 import hashlib
 import importlib.metadata
@@ -19,14 +19,14 @@ Record = dict[str, Any]
 
 
 def folder() -> Path:
-    """Where forecasts are kept: `TTA_CACHE`, or `tta` in `XDG_CACHE_HOME` (by default ~/.cache)."""
+    """The folder of forecasts: `TTA_CACHE`, or `tta` in `XDG_CACHE_HOME` (by default ~/.cache)."""
     given, cache = os.environ.get("TTA_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(given) if given else (Path(cache) if cache else Path.home() / ".cache") / "tta"
 
 
 def key(arguments: Mapping[str, object], files: Iterable[Path], entries: Iterable[Entry]) -> str:
-    """A digest of a run's arguments, of the files that they name, of the code of registered parts and of this package, of versions, and of
-    the machine's memory, by which "auto" chooses."""
+    """A digest of a run's arguments, the files that they name, the code of registered parts and of this package, the versions of libraries,
+    and the memory of the machine, by which "auto" chooses."""
     versions = {name: _version(name) for name in _PACKAGES}
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     digest = hashlib.sha256(json.dumps([dict(arguments), versions, memory], sort_keys=True, default=str).encode())
@@ -36,22 +36,22 @@ def key(arguments: Mapping[str, object], files: Iterable[Path], entries: Iterabl
 
 
 def load(name: str) -> Record | None:
-    """The forecast of this key; None if there is none. A damaged one is ignored, with a warning."""
+    """The forecast of this key; None if there is none. A damaged file is ignored with a warning."""
     path = folder() / f"{name}.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict) or not record.keys() >= _FIELDS:
-            raise ValueError("it is no forecast")
+            raise ValueError("it is not a forecast")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        warnings.warn(f"The cached forecast {path} cannot be read: {error}. It is made again.", stacklevel=2)
+        warnings.warn(f"The cached forecast {path} cannot be read: {error}. The forecast is computed again.", stacklevel=2)
         return None
     return record
 
 
 def save(name: str, record: Record) -> None:
-    """Keep a forecast. It appears whole or not at all; where it cannot be written there is a warning."""
+    """Store a forecast. The file appears complete or not at all; if it cannot be written, there is a warning."""
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder(), suffix=".part", delete=False) as file:
@@ -65,7 +65,7 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError:
-        return b""  # whoever needs it says what is wrong with it
+        return b""  # the code that reads the file reports the error
 
 
 def _version(name: str) -> str:
