@@ -1,7 +1,7 @@
-"""Every annotation is checked in the tests, at the price that it needs: only shapes need jaxtyping's context of dimensions.
+"""Checks all annotations in the tests at a low cost: only annotations with shapes need jaxtyping's context of dimensions.
 
-jaxtyping's import hook binds the arguments of each call to a signature and checks them twice, which costs more than most functions
-of the kernel do. Here the type checker wraps the function itself, once; where an annotation names a shape, within a context.
+jaxtyping's import hook binds the arguments of each call to a signature and checks them twice, which costs more than most functions of the
+kernel. Here the type checker wraps the function once, and a context is opened only if an annotation has a shape.
 """
 
 import inspect
@@ -18,12 +18,13 @@ _whole = jaxtyping.jaxtyped
 
 
 def install() -> None:
-    """To be called before the checked packages are imported: the modules that the hook loads look `jaxtyping.jaxtyped` up."""
+    """Installs the checks. It must be called before the checked packages are imported, because the modules that the hook loads look up
+    `jaxtyping.jaxtyped`."""
     jaxtyping.jaxtyped = _checked
 
 
 def _checked(*given: Any, **options: Any) -> Any:
-    """`jaxtyping.jaxtyped`; other than as the hook calls it, that itself."""
+    """Replaces `jaxtyping.jaxtyped` for calls by the import hook; any other call gets the original."""
     typechecker = options.get("typechecker")
     if typechecker not in Typechecker.lookup.values():
         return _whole(*given, **options)
@@ -62,12 +63,12 @@ def _in_context(checked: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """An annotation and all that it is made of; of a Callable's arguments too."""
+    """An annotation and all annotations inside it, including the arguments of a Callable."""
     yield annotation
     for part in annotation if isinstance(annotation, list | tuple) else get_args(annotation):
         yield from _parts(part)
 
 
 def _is_lazy(fn: Any) -> bool:
-    """Whether the body runs after the call has returned."""
+    """Whether the body runs after the call has returned, as in a generator."""
     return any(check(fn) for check in (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction))

@@ -1,4 +1,4 @@
-"""Options, markers and the profile of this project's own tests."""
+"""Options, markers and the hypothesis profile of this project's tests."""
 
 import shutil
 from collections import Counter
@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    torch.set_num_threads(1)  # tests run in parallel processes; threads of two processes would wait for each other
+    torch.set_num_threads(1)  # tests run in parallel processes, whose threads would wait for each other
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("fast")
 
@@ -83,7 +83,7 @@ def small():
 
 
 def pytest_runtest_logreport(report):
-    """What the fault-injection tests tried, also from the processes of pytest-xdist."""
+    """Collects the counts of the fault-injection tests, also from the processes of pytest-xdist."""
     if report.when == "teardown":
         for seam, tried, survived in (value for name, value in report.user_properties if name == "faults"):
             FAULTS[seam, "tried"] += tried

@@ -1,4 +1,4 @@
-"""Run as a script, in a process of its own: what happens on the simulated accelerator, one JSON line for each case."""
+"""A script that runs in its own process on the simulated accelerator. It prints one JSON line for each case."""
 
 import copy
 import gc
@@ -77,7 +77,8 @@ def main():
 
 
 def offloaded(kind, pipe, on_cpu, device):
-    """Every policy on a pipeline whose weights move or are cast; a method with gradients where they stay for the backward."""
+    """Each policy on a pipeline whose weights are moved or cast during a run, with a method that needs gradients if the backward can find
+    the weights."""
     if kind == "layerwise casting":
         pipe.unet.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=torch.float32)
         on_cpu = {"best-of-n": aligned(pipe, METHODS["best-of-n"])}
@@ -100,7 +101,7 @@ def policies(pipe, on_cpu):
 
 
 def waits(pipe):
-    """Waits and copies from one snapshot to the next, by the step of the latter."""
+    """Waits and copies between two snapshots, by the step of the second one."""
     marks = []
     with counted():
         aligned(

@@ -1,4 +1,4 @@
-"""On a CUDA device every family and method gives the CPU's numbers, and memory, waits and offloading are what they are said to be."""
+"""On a CUDA device every family and method gives the CPU's numbers, and memory, waits and offloading are as documented."""
 
 import gc
 import sys
@@ -28,7 +28,7 @@ EXACT = ("checkpointing", "frozen-convolutions", "segments", "chunked", "vae-sli
 
 @pytest.fixture(autouse=True)
 def full_float32(monkeypatch):
-    """Convolutions round their inputs to ten bits by default on a GPU (TF32)."""
+    """Switches TF32 off: by default convolutions on a GPU round their inputs to ten bits."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
@@ -82,7 +82,7 @@ def test_exact_policies_give_the_cpus_numbers(family, policy, tmp_path):
 
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux-dev", "qwen-image"])
 @pytest.mark.parametrize("policy", ["bf16", "fp16"])
-def test_half_precision_is_near_and_handed_back(family, policy, tmp_path):
+def test_half_precision_is_within_its_tolerance_and_undone(family, policy, tmp_path):
     pipe = build(family, tmp_path)
     denoiser = getattr(pipe, "unet", None) or pipe.transformer
     expected = aligned(pipe, METHODS["date"]).result.pixels
@@ -105,19 +105,19 @@ POLICIES = [(), "checkpointing", "frozen-convolutions", "segments", "chunked", "
 @pytest.mark.parametrize("family", ["sd", "sd3"])
 @pytest.mark.parametrize("kind", ["model", "sequential"])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_offloaded_pipelines_give_the_cpus_numbers_or_refuse(family, kind, policy, tmp_path):
+def test_offloaded_pipelines_give_the_cpus_numbers_or_an_error(family, kind, policy, tmp_path):
     pipe, method = build(family, tmp_path), METHODS["dno" if policy == "segments" else "date"]
     expected = aligned(pipe, method).result.pixels
     OFFLOADS[kind](pipe)
     found = image_or_refusal(pipe, method, memory=policy)
     if kind == "model" or not policy or not isinstance(found, type):
         assert same(expected, found, 0.2 if policy == "bf16" else 1e-4)
-    assert same(expected, aligned(pipe, method).result.pixels.cpu())  # afterwards as before
+    assert same(expected, aligned(pipe, method).result.pixels.cpu())  # the pipeline works as before the runs
 
 
 @pytest.mark.parametrize("family", ["sd", "sd3"])
 @pytest.mark.parametrize("kind", ["group", "group, stream"])
-def test_group_offloading_serves_methods_without_gradients_alone(family, kind, tmp_path):
+def test_group_offloading_works_only_for_methods_without_gradients(family, kind, tmp_path):
     pipe = build(family, tmp_path)
     expected = aligned(pipe, METHODS["best-of-n"]).result.pixels
     OFFLOADS[kind](pipe)
@@ -148,7 +148,7 @@ def test_an_inner_step_waits_once(tmp_path):
 
 @pytest.fixture
 def small_device():
-    """A function that leaves so many bytes to this process, in all."""
+    """A function that limits this process to so many bytes of the device in all."""
     total = torch.cuda.get_device_properties(0).total_memory
 
     def leave(count):
@@ -167,7 +167,7 @@ def peak_of(run):
     return torch.cuda.max_memory_reserved()
 
 
-def test_a_chain_too_long_is_an_error_with_advice_and_fits_in_segments(small_device, tmp_path):
+def test_a_chain_that_does_not_fit_is_an_error_with_advice_and_fits_in_segments(small_device, tmp_path):
     pipe = build("sd", tmp_path).to("cuda")
     sizes = {"steps": 24, "height": 512, "width": 512}
     whole = peak_of(lambda: aligned(pipe, METHODS["dno"], **sizes))
@@ -185,7 +185,7 @@ def test_auto_tries_again_when_its_prediction_was_too_low(small_device, tmp_path
     whole = peak_of(lambda: aligned(pipe, METHODS["dno"], **sizes))
     cut = peak_of(lambda: aligned(pipe, METHODS["dno"], "segments", **sizes))
     small_device((whole + cut) // 2)
-    found = aligned(pipe, METHODS["dno"], f"{2 * whole // 2**20}MiB", **sizes)  # the limit that the user states is not the device's
+    found = aligned(pipe, METHODS["dno"], f"{2 * whole // 2**20}MiB", **sizes)  # the user's limit is below the memory of the device
     assert found.cost.retries >= 1
     assert torch.isfinite(found.result.pixels).all()
 

@@ -1,4 +1,5 @@
-"""On a simulated accelerator every family and method gives the CPU's numbers, no tensor is left behind, and waits are counted."""
+"""On a simulated accelerator every family and method gives the CPU's numbers, every tensor is on the right device, and waits are
+counted."""
 
 import json
 import subprocess
@@ -12,7 +13,7 @@ SCRIPT = Path(__file__).with_name("on_device.py")
 
 @pytest.fixture(scope="module")
 def found():
-    """What the script says, by case; a process of its own, since the device stays registered."""
+    """The output of the script, by case. It runs in its own process, since the device stays registered."""
     finished = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=3000, check=False)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return {line["case"]: line for line in map(json.loads, finished.stdout.splitlines())}
@@ -32,7 +33,7 @@ def test_exact_policies_give_the_cpus_numbers(found, policy):
 
 
 @pytest.mark.parametrize("policy", ["bf16", "fp16"])
-def test_half_precision_is_cast_and_handed_back(found, policy):
+def test_half_precision_is_cast_and_undone(found, policy):
     assert 0 < found[f"policy {policy}"]["apart"] < 0.2
     assert found[f"handed back {policy}"]["where"] == ["simulated:0"]
 
@@ -52,7 +53,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", OFFLOADING)
 @pytest.mark.parametrize("policy", [*EXACT, "bf16"])
-def test_a_pipeline_that_is_offloaded_gives_the_cpus_numbers_with_every_policy_or_refuses_it(found, kind, policy):
+def test_an_offloaded_pipeline_gives_the_cpus_numbers_or_an_error_with_every_policy(found, kind, policy):
     case = found[f"{kind}: {policy}"]
     if (kind, policy) in REFUSED:
         assert REFUSED[kind, policy] in case["refused"]
@@ -66,7 +67,7 @@ def test_an_inner_step_waits_once_and_copies_nothing(found):
     assert (inner["waits"], inner["copies"]) == (1, 0)
 
 
-def test_memory_is_counted_and_refused_beyond_a_size(found):
+def test_memory_is_counted_and_limited(found):
     assert found["peaks"]["cut"] < found["peaks"]["whole"]
     assert found["too small"]["is_own"], found["too small"]
     assert found["segments fit"]["finite"]

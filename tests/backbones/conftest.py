@@ -1,4 +1,4 @@
-"""Pipelines small enough to build in a test, one of each family, built once a session."""
+"""Pipelines that are small enough to build in a test, one of each family, built once per session."""
 
 import diffusers
 import pytest
@@ -9,7 +9,7 @@ NEEDED = {"qwen-image": (0, 37), "z-image": (0, 36), "flux2-dev": (0, 36), "flux
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """A family's pipeline as `save_pretrained` writes it, by name; what was built is saved once."""
+    """The folder of a family's pipeline, written by `save_pretrained`, by name. Each pipeline is built and saved once."""
     known = {}
 
     def folder(name):
@@ -38,7 +38,7 @@ def _pipelines(tmp_path_factory):
 
 @pytest.fixture
 def pipelines(_pipelines):
-    """A family's pipeline, by name, with a scheduler of its own in each test."""
+    """A family's pipeline, by name, with its own scheduler in each test."""
     lent = {}
 
     def pipeline(name):

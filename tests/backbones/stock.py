@@ -1,4 +1,4 @@
-"""The same image drawn twice: by the stock pipeline's call, and by our loop."""
+"""Samples an image twice from the same noise: by the stock pipeline's call, and by our loop."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -47,12 +47,14 @@ def brightness(images, prompts):
 
 
 def draws_by_itself(name):
-    """Whether the pipeline hands its scheduler no generator, so that a stochastic step draws from torch's own, as FLUX does in tokens."""
+    """Whether the pipeline passes no generator to its scheduler, so that a stochastic step uses torch's global generator, as FLUX does with
+    tokens."""
     return name.startswith(("sd3", "flux", "qwen", "z-", "lumina", "auraflow", "chroma"))
 
 
 def drawn(name, steps):
-    """The noises that a stock call draws: x_T from its generator (seed 0), then one for each step, from there or from torch's own (1)."""
+    """The noises of a stock call: x_T from its generator (seed 0), then one for each step, from that generator or from torch's global one
+    (seed 1)."""
     first = torch.Generator().manual_seed(0)
     after = torch.Generator().manual_seed(1) if draws_by_itself(name) else first
     channels, side = SIZES.get(name, (LATENTS.get(name, 4), 16))
@@ -64,7 +66,7 @@ def drawn(name, steps):
 
 
 def backbone(name, pipe, true_guidance=False):
-    """The pipeline as a backbone, T5's tokens few."""
+    """The pipeline as a backbone, with few T5 tokens."""
     if name in MAKERS:
         return MAKERS[name](pipe)
     if name.startswith("flux"):
@@ -98,14 +100,14 @@ def arguments(name, steps, guidance, negative, eta=None):
 
 
 def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="latent", more=MappingProxyType({})):
-    """What the pipeline's own call draws."""
+    """The result of the pipeline's own call."""
     seeded = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         images = pipe(**arguments(name, steps, guidance, negative, eta), **more, generator=seeded, output_type=kind).images
     if kind != "latent":
         return images
-    if name == "flux2-klein":  # it gives latents as the autoencoder takes them
+    if name == "flux2-klein":  # its call returns denormalised latents
         return autoencoder.patched(pipe.vae, images)
     if name == "flux2-dev":
         return rearrange(images, "b (h w) c -> b c h w", h=8)
@@ -114,7 +116,7 @@ def stock(name, pipe, steps, guidance=5.0, negative=NEGATIVE, eta=None, kind="la
 
 @contextmanager
 def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, drawing=None, **options):
-    """Our problem from the same noises, as many as the steps or as are told."""
+    """Our problem with the same noises: as many as the steps, or the given number."""
     with tta_core.prepare(
         PROMPTS,
         backbone=backbone(name, pipe, guidance != 1),
@@ -132,5 +134,5 @@ def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, drawing=None, *
 
 
 def close(ours, theirs, relative=3e-6):
-    """Whether the largest difference is small beside the largest value."""
+    """Whether the largest difference is small relative to the largest value."""
     return (ours - theirs).abs().max() <= relative * theirs.abs().max()

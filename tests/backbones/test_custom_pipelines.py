@@ -1,4 +1,4 @@
-"""The custom pipelines as diffusers loads them: the stock call bit for bit without a method, and a steered one with."""
+"""The custom pipelines as diffusers loads them: without a method they equal the stock call bit for bit, and with one they are steered."""
 
 import re
 import sys
@@ -27,7 +27,7 @@ DATES = {"tta_method": "date", "tta_reward": brightness, "tta_settings": {"rho":
 
 @pytest.fixture(autouse=True)
 def copies(tmp_path, monkeypatch):
-    """Where diffusers copies the files of custom pipelines, before it imports them."""
+    """The folder into which diffusers copies the files of custom pipelines before it imports them."""
     monkeypatch.setattr(diffusers.utils.dynamic_modules_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -51,7 +51,7 @@ def drawn(pipe, prompts=PROMPTS, **call):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_loaded_pipeline_is_stock_until_a_method_steers_it(loaded, name):
+def test_a_loaded_pipeline_equals_stock_without_a_method(loaded, name):
     pipe = loaded(name)
     assert type(pipe).__module__.startswith("diffusers_modules")
     stock = type(pipe).__mro__[1](**pipe.components, **({"requires_safety_checker": False} if name == "sd" else {}))
@@ -69,7 +69,7 @@ def test_a_loaded_pipeline_is_stock_until_a_method_steers_it(loaded, name):
     assert torch.equal(drawn(pipe), plain), "the hook was left behind"
 
 
-def test_the_true_guidance_of_flux_is_told(loaded):
+def test_the_true_guidance_of_flux_is_passed(loaded):
     pipe = loaded("flux-dev")
     call = {"negative_prompt": [NEGATIVE] * 2, "true_cfg_scale": 3.0}
     assert not close(drawn(pipe, **call, **DATES), drawn(pipe, **call), 1e-4)
@@ -107,7 +107,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_is_refused_before_the_first_step(loaded, case):
+def test_impossible_arguments_are_refused_before_the_first_step(loaded, case):
     arguments, error, message = REFUSED[case]
     pipe, steps = loaded("sd"), []
     with pytest.raises(error, match=message):
@@ -126,6 +126,6 @@ def test_the_first_lines_of_the_page_raise_the_reward_on_the_embedded_model():
     assert max(names["scores"]) > before
 
 
-def test_an_unknown_family_is_refused_with_a_near_one():
+def test_an_unknown_family_is_refused_with_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'flux'"):
         custom_pipeline("fluxx")

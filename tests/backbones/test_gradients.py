@@ -1,4 +1,4 @@
-"""Gradients reach what is steered, and are those of the stock pipeline run without its no_grad."""
+"""Gradients reach all steered tensors, and equal those of the stock pipeline without its no_grad."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def leaf(tensor):
 
 
 def leaves(controls):
-    """The controls with fresh leaves, and the leaves by name."""
+    """The controls with new leaves, and the leaves by name."""
     text = evolve(controls.text, tokens=leaf(controls.text.tokens), pooled=leaf(controls.text.pooled))
     null = controls.null and evolve(controls.null, tokens=leaf(controls.null.tokens), pooled=leaf(controls.null.pooled))
     made = Controls(text, null, leaf(controls.noise))
@@ -50,7 +50,7 @@ def leaves(controls):
 
 
 def stock_images(name, pipe, controls, guidance):
-    """The stock call on given embeddings and x_T, its no_grad taken off."""
+    """The stock call with given embeddings and x_T, without its no_grad."""
     options = arguments(name, 2, guidance, None)
     del options["prompt"]
     options["prompt_embeds"] = listed(controls.text) if name == "z-image" else controls.text.tokens
@@ -61,7 +61,7 @@ def stock_images(name, pipe, controls, guidance):
     mask = "prompt_embeds_mask" if name == "qwen-image" else "prompt_attention_mask"
     if name == "hunyuan-dit":
         return stock_hunyuan_images(pipe, controls, options)
-    if name == "auraflow":  # which asks for masks, and does not use them
+    if name == "auraflow":  # it requires masks and does not use them
         options |= dict.fromkeys((mask, f"negative_{mask}"), torch.ones(2, 1))
     if controls.text.mask is not None and name != "z-image":
         options[mask] = controls.text.mask.float() if name == "chroma" else controls.text.mask
@@ -76,7 +76,7 @@ def stock_images(name, pipe, controls, guidance):
 
 
 def stock_hunyuan_images(pipe, controls, options):
-    """Its pipeline takes the embeddings of each of its encoders."""
+    """The pipeline takes the embeddings of each of its two encoders."""
     for sign, embedding in (("", controls.text), ("negative_", controls.null)):
         for which, part, width in (("", slice(77), 32), ("_2", slice(77, None), 64)):
             options[f"{sign}prompt_embeds{which}"] = embedding.tokens[:, part, :width]
@@ -88,7 +88,7 @@ def stock_hunyuan_images(pipe, controls, options):
 def test_gradients_are_the_stock_pipelines(name, pipelines):
     pipe, (guidance, pooled) = pipelines(name), FAMILIES[name]
     weight = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    if name == "hunyuan-dit":  # whose own DDPM draws at each step
+    if name == "hunyuan-dit":  # its own DDPM adds noise at each step
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     with prepared(name, pipe, 2, guidance=guidance) as problem:
         ours_controls, ours = leaves(problem.controls)
@@ -106,7 +106,7 @@ def test_gradients_are_the_stock_pipelines(name, pipelines):
 
 
 @pytest.mark.parametrize(("null_mask", "live"), [("keep", 1), ("full", 32)])
-def test_pixarts_null_gradient_reaches_the_live_tokens(pipelines, null_mask, live):
+def test_pixarts_null_gradient_reaches_the_unmasked_tokens(pipelines, null_mask, live):
     from tta_plugins.backbones.pixart import pixart
 
     backbone = pixart(pipelines("pixart-alpha"), max_sequence_length=32, null_mask=null_mask)
@@ -118,7 +118,7 @@ def test_pixarts_null_gradient_reaches_the_live_tokens(pipelines, null_mask, liv
     assert (gradient.abs().sum(-1) > 0).sum() == live
 
 
-# what is wrong: how the controls are made wrong
+# by name: the function that makes the controls wrong
 WRONG = {
     "branches": lambda c: Controls(c.null, c.text, c.noise),
     "pooled": lambda c: evolve(c, text=evolve(c.text, pooled=c.text.pooled.flip(0) + 1)),
@@ -159,8 +159,8 @@ WRONG = {
         *((name, "rescaling") for name in ("qwen-image", "z-image", "lumina2")),
     ],
 )
-def test_what_is_compared_depends_on_each_part(name, wrong, pipelines):
-    """Negative controls: the comparison with stock would notice each of these."""
+def test_the_comparison_depends_on_each_part(name, wrong, pipelines):
+    """Negative controls: if one of these parts is changed, the comparison with stock fails."""
     if wrong == "rescaling":
         with prepared(name, pipelines(name), 2) as problem, torch.no_grad():
             plain = WrappedBackbone(problem.backbone, combining=classifier_free)

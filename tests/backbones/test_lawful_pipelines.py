@@ -1,4 +1,4 @@
-"""Every family obeys the laws of backbones."""
+"""Every family keeps the laws of backbones."""
 
 import attrs
 import pytest
@@ -9,7 +9,7 @@ from tta_core.testing import BackboneSuite
 
 
 def small(name, pipelines):
-    """A family's backbone, at the size its tiny networks are made for."""
+    """A family's backbone, with the image size of its tiny networks."""
     made = resolved(as_backbone(name, pipelines(name)))
     return attrs.evolve(made, defaults=attrs.evolve(made.defaults, height=32, width=32))
 

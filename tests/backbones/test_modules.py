@@ -1,4 +1,4 @@
-"""What is read of a network's modules once a run is what diffusers and torch say of them."""
+"""The facts that are read from a network's modules once per run agree with diffusers and torch."""
 
 import pytest
 import tiny_pipelines
@@ -25,7 +25,7 @@ def test_layerwise_casting_computes_in_its_own_dtype(unet):
     assert read.dtype == torch.float32
 
 
-def test_another_network_tells_its_own():
+def test_another_network_has_its_own_dtype():
     class Engine(nn.Module):
         dtype = torch.float16
 
@@ -33,7 +33,7 @@ def test_another_network_tells_its_own():
     assert Modules.of(nn.Identity()).dtype == torch.float32
 
 
-def test_they_hold_until_the_network_is_cast_or_replaced(unet):
+def test_they_are_read_again_when_the_network_is_cast_or_replaced(unet):
     read = Modules.of(unet)
     assert read.hold(unet)
     assert not read.hold(tiny_pipelines.unet())

@@ -1,4 +1,4 @@
-"""Two runs on one pipeline, in threads or one inside the other: each is what it is alone, or the second is refused by name."""
+"""Two runs on one pipeline, in threads or nested: each has the result that it has alone, or the second is refused by name."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from stock import PROMPTS, brightness
-from test_borrowed_pipelines import state
+from test_pipelines_are_not_changed import state
 
 import tta_core
 from tta_core.errors import IncompatibleError
@@ -23,7 +23,7 @@ def run(pipe, rho=0.1, **changes):
 
 
 class During:
-    """An observer that does something once, in the middle of a run, and keeps what came of it or what was raised."""
+    """An observer that does something once in the middle of a run, and keeps the result or the exception."""
 
     def __init__(self, act):
         self.act, self.came, self.raised = act, None, None
@@ -37,7 +37,7 @@ class During:
 
 
 def in_a_thread(act):
-    """The same act, in another thread, waited for."""
+    """The same action in another thread; waits until it has ended."""
     outcome = []
 
     def caught():
@@ -61,7 +61,7 @@ def in_a_thread(act):
 
 @pytest.fixture
 def pipe(pipelines):
-    """A pipeline whose networks are not all as a run needs them."""
+    """A pipeline whose networks have different modes and flags before a run."""
     made = pipelines("sd")
     made.vae.train()
     next(made.unet.parameters()).requires_grad_(False)
@@ -81,7 +81,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("where", "outer", "inner"), PAIRS)
-def test_a_run_during_another(pipe, where, outer, inner):
+def test_a_run_inside_another(pipe, where, outer, inner):
     plain, alone = run(pipe, rho=0.3, memory=inner), run(pipe, memory=outer)
     before = state(pipe)
     during = During({"nested": lambda act: act, "thread": in_a_thread}[where](lambda: run(pipe, rho=0.3, memory=inner)))
@@ -93,7 +93,7 @@ def test_a_run_during_another(pipe, where, outer, inner):
     else:
         assert torch.equal(during.came, plain)
     after = state(pipe)
-    if "bf16" in (outer, inner):  # the weights are others now, and what they were
+    if "bf16" in (outer, inner):  # the weights were cast and restored
         before["parameters"] = after["parameters"] = ()
     assert after == before
 
@@ -111,7 +111,7 @@ def test_contexts_that_end_in_the_other_order(pipe):
 
 
 def test_many_threads_with_and_without_policies(pipe):
-    """Each run is what it is alone, or refused; and at the end the pipeline is as it was."""
+    """Each run has the result that it has alone, or is refused, and at the end the pipeline is as before."""
     expected = {memory: run(pipe, memory=memory) for memory in ((), "bf16")}
     before, outcomes = state(pipe), []
 
@@ -134,7 +134,7 @@ def test_many_threads_with_and_without_policies(pipe):
 
 
 def test_no_two_threads_encode_at_once(pipe, monkeypatch):
-    """A call of a tokenizer sets its padding, so another thread's call in the meantime would give other tokens."""
+    """A call of a tokenizer sets its padding, so a call of another thread in between would change the tokens."""
     encode, inside, most = pipe.encode_prompt, [], []
 
     def watched(*args, **kwargs):

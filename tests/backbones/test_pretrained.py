@@ -1,4 +1,4 @@
-"""A folder is loaded in the dtype and onto the device that one asks for, or that this computer suggests."""
+"""A folder is loaded with the requested dtype and device, or with the defaults for this computer."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ def dtypes(pipe):
     return {parameter.dtype for network in resolved(pipe).networks.values() for parameter in network.parameters()}
 
 
-def test_a_folder_is_loaded_in_the_dtype_and_onto_the_device_asked_for(folders):
+def test_a_folder_is_loaded_with_the_requested_dtype_and_device(folders):
     loaded = load_pipeline(str(folders("sd")), torch.bfloat16, "cpu")
     assert dtypes(loaded) == {torch.bfloat16}
     assert resolved(loaded).device == torch.device("cpu")
@@ -30,7 +30,7 @@ def test_a_folder_is_loaded_in_the_dtype_and_onto_the_device_asked_for(folders):
         load_pipeline(str(folders("sd")), device="cudda")
 
 
-def test_the_record_tells_the_folder_the_sampler_and_the_dtype(folders):
+def test_the_record_has_the_folder_the_sampler_and_the_dtype(folders):
     loaded = load_pipeline(str(folders("sd")), torch.bfloat16, "cpu")
 
     def manifest(scheduler):
@@ -51,7 +51,7 @@ def test_a_folder_of_one_variant_is_read_as_that_variant(tmp_path, pipelines):
 
 @pytest.fixture
 def copied(folders, tmp_path):
-    """A folder of one's own, to be damaged."""
+    """A copy of a folder, which a test may damage."""
     return shutil.copytree(folders("sd"), tmp_path / "copied")
 
 
@@ -98,7 +98,7 @@ def rewritten(folder, **changes):
         {"unet": ["diffusers", "UNet2DConditionModel", "more"]},
     ],
 )
-def test_code_of_a_folders_own_is_refused_before_it_runs(copied, changes, monkeypatch):
+def test_code_in_a_folder_is_refused_before_it_runs(copied, changes, monkeypatch):
     ran = copied / "ran"
     code = f"open({str(ran)!r}, 'w').close()"
     for place in ("pipeline.py", "unet/my_unet.py", "stranger_module.py"):
@@ -110,13 +110,13 @@ def test_code_of_a_folders_own_is_refused_before_it_runs(copied, changes, monkey
     assert "stranger_module" not in sys.modules
 
 
-def test_code_named_by_a_parts_configuration_is_refused(copied):
+def test_code_named_in_a_parts_configuration_is_refused(copied):
     config = copied / "tokenizer" / "tokenizer_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}))
     refused(copied, "auto_map")
 
 
-def test_a_version_of_diffusers_that_lacks_a_pipeline_or_its_mask_is_told_what_is_needed(copied, monkeypatch):
+def test_a_diffusers_without_a_pipeline_or_its_mask_is_an_error_with_the_version_to_install(copied, monkeypatch):
     import diffusers
 
     rewritten(copied, _class_name="ZImagePipeline")

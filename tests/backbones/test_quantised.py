@@ -1,4 +1,4 @@
-"""Denoisers with really quantised layers: steered with the gradients of their dequantised weights, or refused by name."""
+"""Denoisers with quantised layers: steered with the gradients of their dequantised weights, or refused by name."""
 
 import copy
 import warnings
@@ -22,7 +22,7 @@ SIZE = {"steps": 2, "height": 32, "width": 32}
 
 
 class WeightOnly(nn.Module):
-    """A linear layer as weight-only quantisers make it: integers and scales, multiplied out at each call."""
+    """A linear layer with weight-only quantisation: integers and scales, multiplied at each call."""
 
     def __init__(self, layer):
         super().__init__()
@@ -35,7 +35,7 @@ class WeightOnly(nn.Module):
 
 
 class WithoutBackward(WeightOnly):
-    """One whose engine has no backward, as those that quantise activations too."""
+    """A quantised layer without a backward, as in libraries that also quantise activations."""
 
     @torch.no_grad()
     def forward(self, x):
@@ -43,7 +43,7 @@ class WithoutBackward(WeightOnly):
 
 
 def replaced(network, kind):
-    """The network's linear layers inside its blocks, each replaced."""
+    """The network with each linear layer inside its blocks replaced."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
@@ -71,7 +71,7 @@ def by_bitsandbytes(network):
             layer.in_features, layer.out_features, layer.bias is not None, compute_dtype=torch.float32, quant_type="nf4"
         )
         made.load_state_dict(layer.state_dict())
-        return made.to("cpu")  # which packs the weights
+        return made.to("cpu")  # this packs the weights
 
     replaced(network, packed)
 
@@ -89,7 +89,7 @@ def denoiser(pipe):
 
 
 def dequantised(pipe, quantised):
-    """The pipeline with the weights that the quantised layers stand for."""
+    """The pipeline with the dequantised weights of the quantised layers."""
     plain = copy.deepcopy(pipe)
     for (_, layer), (_, packed) in zip(denoiser(plain).named_modules(), denoiser(quantised).named_modules(), strict=True):
         if hasattr(getattr(packed, "weight", None), "quant_state"):
@@ -133,7 +133,7 @@ def test_methods_steer_quantised_denoisers(method, pipelines):
 
 
 def test_layers_without_a_backward_are_refused_by_name(pipelines):
-    """The denoiser's output has a graph all the same, by the residual connections around the layer."""
+    """The output of the denoiser has a graph even so, because of the residual connections around the layer."""
     packed = copy.deepcopy(pipelines("sd"))
     name = [name for name, _ in packed.unet.named_modules() if name.endswith("attn2.to_q")][-1]
     parent, last = packed.unet.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""A method inside the pipeline's own call is the same as our own loop."""
+"""A method inside the pipeline's own call gives the same result as our own loop."""
 
 import copy
 
@@ -126,7 +126,7 @@ def quiet(pipe):
 
 
 def check_steered(pipe, call, method, ours, tolerance=1e-5):
-    """The call draws what our loop drew under the hook, and something else without it, before and after."""
+    """The call gives the result of our loop under the hook, and a different result without it, before and after."""
     plain = pipe(PROMPTS, generator=torch.Generator().manual_seed(0), **call).images
     with steering_hook(pipe, method, brightness, prompts=PROMPTS, eta=call.get("eta")) as snapshots:
         steered = pipe(PROMPTS, generator=torch.Generator().manual_seed(0), **call).images
@@ -137,12 +137,12 @@ def check_steered(pipe, call, method, ours, tolerance=1e-5):
 
 
 def in_our_loop(pipe, method, more, **options):
-    """The method's result in our own loop, where the U-Net is told `more(x, time, unsteered embedding)` than the embedding."""
+    """The method's result in our own loop, where the U-Net also gets the inputs `more(x, time, unsteered embedding)`."""
     plain = (stable_diffusion_xl if hasattr(pipe, "text_encoder_2") else stable_diffusion)(pipe)
     text, null = plain.encode(PROMPTS, 32, 32), plain.encode_null([None] * 2, 32, 32)
 
     def predict(x, step, embedding):
-        """Branch by branch: what else the U-Net is told differs between them."""
+        """Predicts each branch by itself, since the additional inputs differ between the branches."""
         branches = (slice(first, first + 2) for first in range(0, len(x), 2))
         return torch.cat([one_branch(x[rows], step, embedding[rows]) for rows in branches])
 
@@ -164,7 +164,7 @@ def in_our_loop(pipe, method, more, **options):
 
 @pytest.fixture
 def borrowed(pipelines):
-    """A pipeline's parts with a U-Net of their own, to be changed."""
+    """The parts of a pipeline with its own copy of the U-Net, which a test may change."""
 
     def parts(name):
         pipe = pipelines(name)
@@ -235,7 +235,7 @@ def test_an_ip_adapter_is_steered(borrowed):
 
 
 @pytest.mark.parametrize("method", ["date", "universal-guidance"])
-def test_a_mask_in_further_channels_is_steered(borrowed, method):
+def test_a_mask_in_additional_channels_is_steered(borrowed, method):
     parts, method = borrowed("sd"), METHODS[method]
     torch.manual_seed(1)
     parts["unet"] = unet(in_channels=9).eval()
@@ -282,7 +282,7 @@ def test_an_image_to_image_call_is_steered(pipelines, scheduler, method):
 
 
 class Custom:
-    """A pipeline that is no diffusers class: its own loop, arguments by position, a compiled U-Net."""
+    """A pipeline that is not a diffusers class: its own loop, positional arguments, and a compiled U-Net."""
 
     def __init__(self, pipe):
         self.text, self.unet, self.vae = pipe, torch.compile(pipe.unet, backend="eager"), pipe.vae
@@ -298,8 +298,8 @@ class Custom:
         return x
 
 
-@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])  # a trace takes a minute
-def test_a_pipeline_of_ones_own_is_steered(pipelines, stance):
+@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])  # compilation takes a minute
+def test_a_users_own_pipeline_is_steered(pipelines, stance):
     with torch.compiler.set_stance(stance):
         check_a_pipeline_of_ones_own(pipelines("sd"), METHODS["date"])
 
@@ -315,7 +315,7 @@ def check_a_pipeline_of_ones_own(pipe, method):
     assert not close(plain, steered, 1e-3)
 
 
-def test_a_second_call_is_steered_afresh(pipelines):
+def test_a_second_call_is_steered_from_the_start(pipelines):
     pipe = pipelines("sd")
     with steering_hook(pipe, METHODS["date"], brightness, prompts=PROMPTS) as snapshots:
         first, second = stock("sd", pipe, 3), stock("sd", pipe, 3)
@@ -343,7 +343,7 @@ def test_an_error_of_the_reward_reaches_the_pipelines_caller(pipelines):
     assert not pipe.unet._forward_pre_hooks
 
 
-def test_an_interrupted_call_hands_everything_back(pipelines):
+def test_an_interrupted_call_restores_everything(pipelines):
     pipe = pipelines("sd")
     flags = [parameter.requires_grad for parameter in pipe.unet.parameters()]
 
@@ -370,22 +370,22 @@ CASES = [(method, reason) for reason, methods in REFUSED.items() for method in m
 
 
 @pytest.mark.parametrize(("method", "reason"), CASES, ids=lambda value: type(value).__name__)
-def test_a_method_that_a_call_cannot_serve_is_refused_with_its_own_reason(pipelines, method, reason):
+def test_a_method_that_does_not_work_inside_a_call_is_refused_with_the_reason(pipelines, method, reason):
     refused(pipelines("sd"), method, IncompatibleError, f"Cannot use a method .*{reason}", lambda: pytest.fail("the call was made"))
 
 
-def test_noise_that_is_kept_is_refused_with_a_second_order_sampler(pipelines):
+def test_keeping_the_predicted_noise_is_refused_with_a_second_order_sampler(pipelines):
     pipe = pipelines("sd")
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     refused(pipe, METHODS["mpgd"], IncompatibleError, "second order.*noise='recomputed'", lambda: stock("sd", pipe, 3))
 
 
-def test_attention_that_cannot_be_reached_is_refused_by_name(pipelines):
+def test_attention_that_cannot_be_changed_is_refused_by_name(pipelines):
     pipe = pipelines("sd3")
     refused(backbone("sd3", pipe), EBCA(), IncompatibleError, "cross-attention with", lambda: stock("sd3", pipe, 2, guidance=5.0))
 
 
-def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
+def test_impossible_combinations_are_refused_with_the_reason(pipelines):
     pipe, flux = pipelines("sd"), pipelines("flux-dev")
     refused(pipe, Sequential((METHODS["date"], METHODS["date"])), IncompatibleError, "more than once", lambda: stock("sd", pipe, 2))
     refused(
@@ -402,7 +402,7 @@ def test_what_cannot_be_steered_is_refused_with_the_reason(pipelines):
 
 
 @pytest.mark.parametrize("own", [{"timesteps": [900, 400, 10]}, {"sigmas": [9.0, 3.0, 0.5, 0.0]}])
-def test_times_of_the_users_own_are_steered(pipelines, own):
+def test_custom_timesteps_are_steered(pipelines, own):
     pipe, method = pipelines("sd"), METHODS["date"]
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 3)))
@@ -414,7 +414,7 @@ def test_times_of_the_users_own_are_steered(pipelines, own):
 
 
 def changing(pipe, guidances, call):
-    """The call, whose guidance a callback changes from step to step; below 1 the null branch is dropped."""
+    """The call with a callback that changes the guidance from step to step; below 1 the null branch is not evaluated."""
 
     def change(pipe, index, time, tensors):
         pipe._guidance_scale = guidances[min(index + 1, 3)]
@@ -426,7 +426,7 @@ def changing(pipe, guidances, call):
 
 
 @pytest.mark.parametrize("guidances", [(9.0, 6.0, 3.0, 2.0), (5.0, 5.0, 1.0, 0.0)])
-def test_guidance_that_changes_is_followed(pipelines, guidances):
+def test_guidance_that_changes_during_the_call_is_used(pipelines, guidances):
     @attrs.frozen
     class Told:
         def __call__(self, index, total):
@@ -457,7 +457,7 @@ def test_embeddings_that_a_callback_changes_are_refused(pipelines):
     refused(pipe, DATE(), InputError, "embedding changed", lambda: pipe(PROMPTS, **SIZE, **options))
 
 
-def test_rescaled_guidance_is_looked_ahead_with(pipelines):
+def test_look_aheads_use_rescaled_guidance(pipelines):
     pipe, method = pipelines("sd"), METHODS["date"]
     call = {"guidance_scale": 5.0, "guidance_rescale": 0.7, **SIZE}
     noises = tta_core.GivenNoise(tuple(row[None] for row in drawn("sd", 4)))
@@ -478,7 +478,7 @@ def test_a_denoiser_that_was_compiled_in_place_is_steered(borrowed):
     assert close(expected, steered, 1e-5)
 
 
-@pytest.mark.slow  # it traces
+@pytest.mark.slow  # compilation takes long
 @pytest.mark.parametrize("how", ["in place", "replaced"])
 def test_a_denoiser_that_is_compiled_under_the_hook_is_steered(borrowed, how):
     pipe, method = quiet(StableDiffusionPipeline(**borrowed("sd"), requires_safety_checker=False)), METHODS["date"]
@@ -502,7 +502,7 @@ def test_every_number_of_steps_of_flux_is_steered(pipelines, steps):
     assert snapshots
 
 
-def test_true_guidance_of_two_calls_a_step_is_steered(pipelines):
+def test_true_guidance_with_two_calls_per_step_is_steered(pipelines):
     pipe, method = pipelines("flux-dev"), METHODS["date"]
     ours = aligned("flux-dev", pipe, method, guidance=2.0)
     plain = stock("flux-dev", pipe, 4, guidance=2.0)
@@ -514,7 +514,7 @@ def test_true_guidance_of_two_calls_a_step_is_steered(pipelines):
 
 @pytest.mark.parametrize("name", ["qwen-image", "z-image", "sd3", "sana", "lumina2"])
 def test_null_embeddings_of_transformers_are_steered(pipelines, name):
-    """By Null-TTA with the sampler's kernel."""
+    """With Null-TTA and the sampler's kernel."""
     pipe = pipelines(name)
     method = NullTTA(particles=1, inner_min=1, inner_max=2, kernel="sampler", variable=tta_core.NullEmbedding())
     with prepared(name, pipe, 3, scheduler="flow-sde") as problem:
@@ -524,7 +524,7 @@ def test_null_embeddings_of_transformers_are_steered(pipelines, name):
     assert null.mask is None or not moved[null.mask == 0].any(), "a dead token was steered"
 
 
-@pytest.mark.parametrize("name", ["sd3", "z-image", "lumina2"])  # null first, text first, a call for each
+@pytest.mark.parametrize("name", ["sd3", "z-image", "lumina2"])  # null branch first, text branch first, one call per branch
 def test_null_embeddings_of_transformers_are_steered_in_the_pipelines_call(pipelines, name):
     pipe, steering = pipelines(name), DATE(rho=2.0, updates=Every(1), variable=tta_core.NullEmbedding())
     with steering_hook(backbone(name, pipe), steering, brightness, prompts=PROMPTS, guidance=5.0):

@@ -1,4 +1,4 @@
-"""Our loop draws what each family's stock pipeline draws, with every sampler of the family of one Gaussian."""
+"""Our loop samples what each family's stock pipeline samples, with every supported sampler of the family."""
 
 import pytest
 import torch
@@ -120,11 +120,11 @@ def row(request, pipelines):
     return name, pipe, options
 
 
-LONG = ["ddim-eta-1", "euler-ancestral", "dpm-sde", "flux-dev"]  # whose rounding adds up
+LONG = ["ddim-eta-1", "euler-ancestral", "dpm-sde", "flux-dev"]  # their rounding errors add up
 
 
 def test_latents(row):
-    """Our tables draw what stock draws; and driven by stock's own scheduler, our calls of the networks give the same bits."""
+    """The result with our tables equals stock's. With stock's own scheduler, our calls of the networks give the same bits."""
     name, pipe, options = row
     theirs = stock(name, pipe, 4, **options)
     with prepared(name, pipe, 4, **options) as problem, torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -153,7 +153,7 @@ def test_images(name, pipelines):
 
 
 def stepped(name, scheduler, problem, options):
-    """Our backbone under the user's own scheduler, batched as stock batches."""
+    """Our backbone with the user's own scheduler, and batches as in the stock pipeline."""
     backbone, controls, guidance = problem.backbone, problem.controls, problem.guidance
     generator = torch.Generator().manual_seed(0)
     torch.randn(drawn(name, 0)[0].shape, generator=generator)
@@ -182,7 +182,7 @@ def stepped(name, scheduler, problem, options):
             outputs = backbone.predict(torch.cat([scaled] * 2), bare, stacked(*branches)).chunk(2)
             text, null = outputs if first else outputs[::-1]
             output = backbone.combine(text, null, guidance)
-        if name in PACKED:  # its noise, if any, is drawn in tokens
+        if name in PACKED:  # its noise, if any, has the shape of tokens
             x = unpacked(scheduler.step(packed(output), time, packed(x), return_dict=False)[0], 8)
         else:
             x = scheduler.step(output, time, x, **draws, return_dict=False)[0]
@@ -195,7 +195,7 @@ def apart(problem):
 
 
 def stacked(first, second):
-    """Two branches as one batch."""
+    """The two branches as one batch."""
 
     def joined(one, other):
         return None if one is None else torch.cat([one, other])
@@ -218,7 +218,7 @@ FEW = {
 
 
 @pytest.mark.parametrize("few", FEW)
-def test_one_to_four_steps_draw_the_pipelines_own_images(few, pipelines):
+def test_one_to_four_steps_give_the_pipelines_own_images(few, pipelines):
     name, cls, settings, options = FEW[few]
     pipe = pipelines(name)
     if cls is not None:
@@ -240,7 +240,7 @@ def test_one_to_four_steps_draw_the_pipelines_own_images(few, pipelines):
         (TCDScheduler, {"timesteps": [999, 499, 19]}, 3),
     ],
 )
-def test_times_of_the_users_own(cls, own, steps, pipelines):
+def test_custom_timesteps(cls, own, steps, pipelines):
     pipe = pipelines("sd")
     pipe.scheduler = cls.from_config(pipe.scheduler.config)
     with prepared("sd", pipe, None, drawing=steps, **own) as problem, torch.no_grad():
@@ -248,8 +248,9 @@ def test_times_of_the_users_own(cls, own, steps, pipelines):
     assert close(ours, stock("sd", pipe, 50, more=own))
 
 
-def test_one_step_at_a_time_of_its_own(pipelines):
-    """As PixArt-DMD is drawn: one step at time 400, without guidance. diffusers' own call of one step takes few schedulers; LCM is one."""
+def test_one_step_at_a_custom_time(pipelines):
+    """One step at time 400 without guidance, as PixArt-DMD is used. Few schedulers support one step in diffusers' own call; LCM is one of
+    them."""
     pipe = pipelines("pixart-alpha")
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
     own, options = {"timesteps": [400]}, {"guidance": 1.0, "negative": None}

@@ -1,4 +1,4 @@
-"""Pipelines that were loaded without text encoders, to save their memory: embeddings made before are all that they need."""
+"""Pipelines that were loaded without text encoders to save memory: embeddings from another process are enough."""
 
 import attrs
 import pytest
@@ -20,7 +20,7 @@ def drawn(pipe, **given):
 
 @pytest.fixture(params=MAKERS)
 def with_and_without(request, tmp_path):
-    """What a pipeline draws with its encoders, its two embeddings, and the pipeline without them."""
+    """The result of a pipeline with its encoders, its two embeddings, and the pipeline without them."""
     pipe = build(request.param, tmp_path)
     backbone = MAKERS[request.param](pipe)
     given = {"text": backbone.encode(["a red circle"], 32, 32), "null": backbone.encode_null([None], 32, 32)}
@@ -31,7 +31,7 @@ def with_and_without(request, tmp_path):
     return expected, given, pipe
 
 
-def test_embeddings_made_before_draw_the_same(with_and_without):
+def test_precomputed_embeddings_give_the_same_images(with_and_without):
     expected, given, pipe = with_and_without
     found = drawn(pipe, **given)
     assert (found.result.pixels - expected.result.pixels).abs().max() <= 1e-5
@@ -44,7 +44,7 @@ def test_memory_is_predicted_without_them_too(with_and_without):
     assert "auto chose" in found.manifest["memory"][-1]
 
 
-def test_a_prompt_alone_is_refused_with_what_to_give(with_and_without):
+def test_a_prompt_alone_is_refused_and_the_message_says_what_to_give(with_and_without):
     _, given, pipe = with_and_without
     with pytest.raises(IncompatibleError, match="without its text encoders"):
         drawn(pipe)
@@ -53,7 +53,7 @@ def test_a_prompt_alone_is_refused_with_what_to_give(with_and_without):
 
 
 @pytest.mark.parametrize("with_and_without", ["sdxl"], indirect=True)
-def test_facts_beside_the_tokens_cannot_be_completed(with_and_without):
+def test_embeddings_without_the_required_pooled_or_size_conditioning_are_refused(with_and_without):
     _, given, pipe = with_and_without
     bare = {name: attrs.evolve(one, extra={}) for name, one in given.items()}
     with pytest.raises(InputError, match="no extra\\['time_ids'\\]"):

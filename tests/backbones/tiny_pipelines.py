@@ -131,7 +131,7 @@ SDXL = {
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": 6 * 8 + 32,
 }
-# The refiner hears the second text encoder alone, and aesthetics in place of the target size.
+# The refiner takes the second text encoder alone, and an aesthetic score instead of the target size.
 REFINER = {**SDXL, "cross_attention_dim": 32, "projection_class_embeddings_input_dim": 5 * 8 + 32}
 
 
@@ -155,7 +155,7 @@ def stable_diffusion(folder, *, v=False):
 
 
 def with_tiny_autoencoder(folder):
-    """The embedded model's shape: AutoencoderTiny, eight latent channels, v."""
+    """A pipeline of the embedded model's structure: AutoencoderTiny, eight latent channels, v-prediction."""
     tokenizer = clip_tokenizer(folder / "clip", "<|endoftext|>")
     small = AutoencoderTiny(
         encoder_block_out_channels=(8, 8),
@@ -282,7 +282,7 @@ def kolors(folder):
             use_cache=False,
         )
     )
-    for parameter in text_encoder.parameters():  # which the class leaves as memory was
+    for parameter in text_encoder.parameters():  # the class leaves them uninitialised
         torch.nn.init.normal_(parameter, std=0.2)
     return KolorsPipeline(
         vae=vae(scaling_factor=0.13025, force_upcast=True),
@@ -301,7 +301,7 @@ def kolors(folder):
 
 
 def hunyuan_dit(folder):
-    """Its pipeline takes the autoencoder to shrink 8 times."""
+    """The pipeline assumes that the autoencoder shrinks images 8 times."""
     first, second = clip_tokenizer(folder / "clip", "<|endoftext|>"), t5_tokenizer(folder / "t5")
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
     return HunyuanDiTPipeline(
@@ -337,7 +337,7 @@ def hunyuan_dit(folder):
 
 
 def latent_consistency(folder):
-    """A U-Net that is told its guidance, and few steps."""
+    """A U-Net with embedded guidance, for few steps."""
     pipe = stable_diffusion(folder)
     parts = {**pipe.components, "unet": unet(time_cond_proj_dim=16), "scheduler": LCMScheduler(**CURVE)}
     return StableDiffusionPipeline(**parts, requires_safety_checker=False)
@@ -360,7 +360,7 @@ FAMILIES = {
 
 
 def build(name, folder):
-    """A pipeline in evaluation mode, its random weights the same in every process."""
+    """A pipeline in evaluation mode, whose random weights are the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline = (FAMILIES.get(name) or LANGUAGE_MODELS[name])(folder)

@@ -11,7 +11,7 @@ CHAT = "{% for message in messages %}{{ message.content }}{% endfor %} the"
 
 
 def tokenizer(folder):
-    """Words and letters; a chat template that adds a word."""
+    """A tokenizer of words and letters, with a chat template that adds a word."""
     pieces = ["<pad>", "</s>", "<unk>", *("▁" + word for word in WORDS), "▁", *"abcdefghijklmnopqrstuvwxyz"]
     made = Tokenizer(models.Unigram([(piece, -float(row)) for row, piece in enumerate(pieces)], unk_id=2))
     made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
@@ -100,7 +100,7 @@ def z_image(folder):
         axes_dims=[4, 6, 6],
         axes_lens=[256, 32, 32],
     )
-    with torch.no_grad():  # made empty for training
+    with torch.no_grad():  # zero at initialisation
         for pad in (transformer.x_pad_token, transformer.cap_pad_token):
             pad.normal_()
     return diffusers.ZImagePipeline(
@@ -113,7 +113,7 @@ def z_image(folder):
 
 
 class Conversations:
-    """What FLUX.2 dev calls a processor: conversations of texts, as tokens."""
+    """The processor of FLUX.2 dev: it turns conversations into tokens."""
 
     def __init__(self, tokens):
         self.tokens = tokens
@@ -213,7 +213,7 @@ def lumina2(folder):
         text_encoder=gemma(tokens),
         tokenizer=tokens,
     )
-    pipe.vae_scale_factor, pipe.system_prompt = 2, "the"  # which the pipeline takes to be 8, and long
+    pipe.vae_scale_factor, pipe.system_prompt = 2, "the"  # the pipeline's own values are 8 and a long text
     return pipe
 
 
@@ -238,7 +238,7 @@ def auraflow(folder):
         ),
         scheduler=flow(shift=1.73),
     )
-    with torch.no_grad():  # so that the text is heard
+    with torch.no_grad():  # so that the text has an effect
         for parameter in pipe.transformer.joint_transformer_blocks.parameters():
             parameter.mul_(3)
     return pipe

@@ -6,7 +6,7 @@ from small_plans import planned
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
-    """A finished comparison: its plan and its folder, which tests only read."""
+    """A finished comparison: its plan and its folder. Tests do not change it."""
     from tta_plugins.bench.engines.here import Here
     from tta_plugins.bench.finish import finish
     from tta_plugins.bench.run import sample

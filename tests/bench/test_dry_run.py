@@ -1,4 +1,4 @@
-"""What `--dry-run` says is what runs do, and arms that share their networks share what these cost."""
+"""`--dry-run` predicts what runs do, and arms with the same networks share the measurements of these networks."""
 
 import pytest
 from small_plans import planned
@@ -20,7 +20,7 @@ ARMS = [
 
 @pytest.fixture(scope="module")
 def lines():
-    """Of a plan, and how many calls of networks were measured for it."""
+    """The lines of a plan, and the number of measured network calls."""
     measured, original = [], measured_calls.MeasuredCalls._measured
 
     def counted(self, *arguments):
@@ -32,7 +32,7 @@ def lines():
         return list(predicted_lines(planned(arms=ARMS), "a100")), len(measured)
 
 
-def test_each_line_is_an_arms_own_forecast(lines):
+def test_each_line_is_the_forecast_of_its_arm(lines):
     plan = planned(arms=ARMS)
     arm, parts = next(arm for arm in plan.arms if arm.name == "best of 2"), Parts(plan)
     with prepare(["a prompt"], **arguments(plan, arm, parts)) as prepared:
@@ -50,7 +50,7 @@ def test_arms_with_the_same_networks_share_measured_calls(lines):
     assert [line.split() for line in rows[:2]] == [line.split() for line in rows[2:]]
 
 
-def test_a_refused_arm_is_a_line(lines):
+def test_a_refused_arm_has_a_line_with_the_reason(lines):
     assert sum("cannot be predicted" in line for line in lines[0] if line.startswith("impossible")) == 2
     assert "hours of one a100 in all" in lines[0][-1]
 

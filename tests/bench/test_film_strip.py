@@ -1,4 +1,4 @@
-"""Film strips: evenly spaced, bounded, and of the whole batch or of nothing."""
+"""Film strips: frames at equal distances, a limited number of them, and either of the whole batch or none."""
 
 from functools import cache
 from itertools import pairwise
@@ -30,7 +30,7 @@ def seen(count, batch=1):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 15, 16, 17, 100, 1000])
-def test_a_strip_is_evenly_spaced_and_ends_with_the_result(count):
+def test_frames_are_evenly_spaced_and_the_last_is_the_result(count):
     film = seen(count)
     places = [round(estimate[0, 0, 0, 0].item() * 1000) for estimate in film.estimates()]
     assert len(film.kept) < 2 * LENGTH

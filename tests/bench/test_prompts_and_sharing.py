@@ -45,7 +45,7 @@ def test_every_kind_of_file(tmp_path, name, content):
 
 
 def test_the_same_weights_in_another_folder_are_the_same_arm(tmp_path):
-    """Two machines, or two installations, must be able to share one comparison."""
+    """Two machines or installations must be able to share one comparison."""
     folder = shutil.copytree(pipeline_folder(), tmp_path / "copied, elsewhere")
 
     def key(path):
@@ -59,14 +59,14 @@ def test_the_same_weights_in_another_folder_are_the_same_arm(tmp_path):
     assert without_places("A(b from /x, n=2) at 0x7f") == "A(b, n=2)"
 
 
-def test_strata_are_drawn_in_turn(tmp_path):
+def test_strata_are_sampled_in_turn(tmp_path):
     (tmp_path / "p.csv").write_text("prompt,kind\n" + "".join(f"p{i},{'a' if i < 8 else 'b'}\n" for i in range(10)))
     found = read_choice(Choice("p.csv", stratify="kind", limit=4), tmp_path).prompts
     assert sorted(one.facts["kind"] for one in found) == ["a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"other\nx\n"])
-def test_files_that_are_none_are_refused(tmp_path, content):
+def test_invalid_prompt_files_are_refused(tmp_path, content):
     (tmp_path / "p.csv").write_bytes(content)
     with pytest.raises(LoadError, match=r"p\.csv"):
         read_choice(Choice("p.csv"), tmp_path)
@@ -126,7 +126,7 @@ def test_a_recipe_overwrites_nothing(tmp_path):
         write_recipe("shapes-quik", tmp_path / "other.toml")
 
 
-def test_packed_results_compare_with_their_like_only(drawn, tmp_path):
+def test_packed_results_compare_only_with_the_same_plan(drawn, tmp_path):
     _, folder = drawn
     pack(folder, tmp_path / "packed")
     primary, rows = compared(folder, tmp_path / "packed")
@@ -141,7 +141,7 @@ def test_packed_results_compare_with_their_like_only(drawn, tmp_path):
         compared(folder, tmp_path / "packed")
 
 
-def test_the_table_reads_back(drawn):
+def test_a_written_table_can_be_read(drawn):
     plan, folder = drawn
     results = read_results(folder / "results.csv")
     assert results.rewards() == plan.rewards
@@ -155,7 +155,7 @@ def test_a_summary_of_another_reward_version_is_refused(drawn):
         Scores(drawn[1]).identify("clip", lambda images, prompts: images.mean((1, 2, 3)))
 
 
-def test_the_panel_sees_what_a_hack_does():
+def test_the_panel_detects_a_hacked_reward():
     noisy, flat = torch.rand(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.4)
     assert tuple(panel(noisy)) == NAMES
     assert panel(flat) == pytest.approx(dict.fromkeys(NAMES, 0.0) | {"brightness": 0.4}, abs=1e-5)
@@ -166,7 +166,7 @@ def test_the_panel_sees_what_a_hack_does():
     assert panel(red)["edge density"] == pytest.approx(2 / 32)
 
 
-def test_noise_that_was_stretched_is_seen():
+def test_scaled_noise_is_detected():
     noise = torch.randn(3, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     steered = noise.clone()
     steered[0] *= 2
@@ -183,7 +183,7 @@ def test_unknown_arms_and_methods_are_refused(tmp_path):
         method_of(type(plan.arms[0])("x", "dat"))
 
 
-def test_the_commands_answer(drawn, tmp_path, monkeypatch):
+def test_the_commands_work(drawn, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
     from tta_plugins.cli.app import app

@@ -1,4 +1,4 @@
-"""The pages: every section is there, nothing is loaded from outside, and a browser shows them without a complaint."""
+"""The pages have every section, load nothing from outside, and a browser shows them without errors."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def test_every_section_is_there(page):
 
 
 def outside(text):
-    """Addresses that a page would load; names of XML spaces are none."""
+    """The addresses that a page would load; the names of XML namespaces are not loaded."""
     loading = re.findall(r'(?:src|href)="([^"#]*)"|url\(([^)#][^)]*)\)|@import', text)
     return [found for pair in loading for found in pair if found and not found.startswith("data:")]
 
@@ -35,7 +35,7 @@ def test_nothing_is_loaded_from_outside(page):
     assert outside('<img src="https://example.org/a.png">')
 
 
-def test_identifiers_of_two_figures_do_not_meet(page):
+def test_identifiers_of_two_figures_differ(page):
     names = re.findall(r'\bid="([^"]+)"', page.read_text())
     assert len(names) == len(set(names))
 
@@ -76,7 +76,7 @@ def test_a_browser_shows_it(page, tmp_path, width, dark):
     shot, log = tmp_path / "page.png", tmp_path / "log"
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     flags = [*FLAGS, *scheme, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600", f"--screenshot={shot}"]
-    with log.open("w") as told:  # a pipe would be held open by the browser's helpers
+    with log.open("w") as told:  # the browser's child processes would keep a pipe open
         subprocess.run([BROWSER, *flags, page.as_uri()], stdout=told, stderr=told, timeout=100, check=True)
     assert [line for line in log.read_text().splitlines() if "CONSOLE" in line] == []
     with Image.open(shot) as image:

@@ -1,4 +1,5 @@
-"""A comparison that is interrupted, drawn elsewhere or fails in part ends with the table that it should."""
+"""A comparison that is interrupted, runs in other processes or fails in part has the same table as an undisturbed one, or the expected part
+of it."""
 
 import gc
 import json
@@ -67,7 +68,7 @@ def tta_register_rewards(register):
 
 @pytest.fixture(scope="module", autouse=True)
 def _site(tmp_path_factory):
-    """A plugin that other processes find too: a backbone without networks, which takes them no time to load, and a reward."""
+    """A plugin that other processes can load too: a backbone without networks, which is loaded quickly, and a reward."""
     site = tmp_path_factory.mktemp("site")
     facts = site / "tta_light-1.0.dist-info"
     facts.mkdir()
@@ -77,7 +78,9 @@ def _site(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(site))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH", "")))))
-        patch.setattr("tta_plugins.bench.finish.write_report", lambda *given: None)  # the tables are looked at here; it has its own tests
+        patch.setattr(
+            "tta_plugins.bench.finish.write_report", lambda *given: None
+        )  # only the tables are tested here; the report has its own tests
         for cached in (plugins, provenance._distributions):
             cached.cache_clear()
         yield
@@ -99,7 +102,7 @@ def plan():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The light comparison, drawn in this process without a fault: its plan and its folder."""
+    """The small comparison, sampled in this process without a fault: its plan and its folder."""
     plan, folder = light(), tmp_path_factory.mktemp("light") / "run"
     sample(plan, folder, Here())
     finish(plan, folder)
@@ -107,7 +110,7 @@ def finished(tmp_path_factory):
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing after it runs."""
+    """Raised in place of kill -9: nothing after it runs."""
 
 
 def test_a_run_killed_three_times_ends_with_the_same_table(plan, finished, tmp_path, monkeypatch):
@@ -117,7 +120,7 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, finished, tmp_p
     def mortal(self, arm, cell, record, image, strip=None):
         left[0] -= 1
         if left[0] < 0:
-            if image is not None and generator.random() < 0.5:  # between the image and its line
+            if image is not None and generator.random() < 0.5:  # after the image and before its line
                 path = self.image(arm, cell)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 image.save(path)
@@ -141,7 +144,7 @@ def test_a_run_killed_three_times_ends_with_the_same_table(plan, finished, tmp_p
     assert table(tmp_path / "run") == table(finished[1])
 
 
-def test_supervised_processes_give_the_same_table_though_one_is_killed(plan, finished, tmp_path, monkeypatch):
+def test_supervised_processes_give_the_same_table_even_if_one_is_killed(plan, finished, tmp_path, monkeypatch):
     folder, engine = tmp_path / "run", Local(workers=1)
     monkeypatch.setenv("DOOMED", str(folder))
     state = sample(plan, folder, engine)
@@ -151,12 +154,12 @@ def test_supervised_processes_give_the_same_table_though_one_is_killed(plan, fin
     assert table(folder) == table(finished[1])
 
 
-def test_nothing_is_drawn_twice(finished):
+def test_nothing_is_sampled_twice(finished):
     plan, folder = finished
     assert missing_units(plan, Store(folder)) == []
 
 
-def test_a_failing_reward_is_counted_and_bounds_the_gain(tmp_path, monkeypatch):
+def test_cells_with_a_failed_reward_are_counted_and_bound_the_gain(tmp_path, monkeypatch):
     plan = light(fail_on=1.0)
     bad = plan.prompts[1]
 
@@ -171,7 +174,7 @@ def test_a_failing_reward_is_counted_and_bounds_the_gain(tmp_path, monkeypatch):
     failed = [
         cell for cells in Store(tmp_path / "run").all_cells(plan).values() for cell, one in cells.items() if one["status"] == "failed"
     ]
-    assert state.failed == len(failed) == 5  # fixed, random direction, DATE, two draws of the pool
+    assert state.failed == len(failed) == 5  # fixed, random direction, DATE, two samples of the pool
     assert {cell.prompt for cell in failed} == {1}
     assert "I will not score this" in next(iter(status_of(plan, tmp_path / "run").arms[0].errors))
     summary = finish(plan, tmp_path / "run")
@@ -227,7 +230,7 @@ def test_only_some_arms(plan, tmp_path):
     assert done == {"fixed", "random-direction"}
 
 
-def test_hours_that_are_spent_stop_between_batches(plan, tmp_path):
+def test_a_spent_time_budget_stops_between_batches(plan, tmp_path):
     state = sample(plan, tmp_path / "run", Here(), budget_hours=0.0)
     assert "hours" in state.stopped
     assert 0 < state.done < state.planned

@@ -1,4 +1,4 @@
-"""Intervals cover, the pool is unbiased, verdicts err as rarely as they say."""
+"""Intervals have their coverage, best of n is unbiased, and verdicts have the stated error rates."""
 
 from itertools import combinations
 
@@ -15,7 +15,7 @@ EFFECT = 0.3
 
 
 def simulated(generator, prompts, seeds, effect=EFFECT):
-    """Differences by (prompt, seed) whose prompts differ in what the method does for them, so that pairs of one prompt move together."""
+    """Differences by (prompt, seed). The effect differs between prompts, so pairs of one prompt are correlated."""
     own = generator.normal(effect, 1.0, (prompts, 1))
     drawn = own + generator.normal(0, 0.7, (prompts, seeds))
     return {(prompt, seed): drawn[prompt, seed] for prompt in range(prompts) for seed in range(seeds)}
@@ -33,7 +33,7 @@ def test_intervals_cover_the_true_effect(prompts, seeds):
     assert 0.93 <= covered <= 0.97
 
 
-def test_pairs_taken_as_independent_would_not_cover():
+def test_intervals_that_treat_pairs_as_independent_do_not_cover():
     generator, tries = np.random.default_rng(0), 400
     covered = 0
     for _ in range(tries):
@@ -48,17 +48,17 @@ def test_the_detectable_gain_is_detected_four_times_in_five():
     assert 0.75 <= np.mean([gain(generator, 30, effect=detectable).above for _ in range(tries)]) <= 0.85
 
 
-def test_fewer_than_two_prompts_say_nothing():
+def test_fewer_than_two_prompts_give_no_interval():
     assert interval([0.5]).low == -np.inf
     assert interval([0.5]).p == 1
 
 
-def test_equal_differences_are_certain():
+def test_the_p_value_of_equal_differences_is_0_or_1():
     assert interval([0.25, 0.25, 0.25]).p == 0
     assert interval([0.0, 0.0]).p == 1
 
 
-def test_only_what_both_have_is_paired():
+def test_only_common_cells_are_paired():
     assert paired({(0, 0): 3.0, (1, 0): 1.0}, {(0, 0): 1.0, (2, 0): 5.0}) == {(0, 0): 2.0}
 
 
@@ -87,7 +87,7 @@ def test_the_pool_is_the_mean_over_all_choices(draws, data):
         best = max(target[draw] for draw in chosen)
         tied = [score[draw] for draw in chosen if target[draw] == best]
         kept.append(sum(tied) / len(tied))
-    # draws that tie are kept with equal chance, which an average over choices gives only where the whole tie is averaged
+    # equal samples are kept with equal probability; an average over choices has this only if it is over all equal ones
     if len(set(target)) == len(target):
         assert best_of(n, target, score) == pytest.approx(sum(kept) / len(kept))
     assert best_of(n, target, target) == pytest.approx(
@@ -95,7 +95,7 @@ def test_the_pool_is_the_mean_over_all_choices(draws, data):
     )
 
 
-def test_the_pool_is_unbiased_on_simulated_draws():
+def test_the_pool_is_unbiased_on_simulated_samples():
     generator = np.random.default_rng(1)
     pools = generator.normal(size=(4000, 12))
     pooled = np.mean([best_of(4, pool.tolist(), pool.tolist()) for pool in pools])
@@ -108,12 +108,12 @@ def test_ties_are_kept_with_equal_chance():
     assert best_of(3, [0, 1, 1], [9.0, 2.0, 4.0]) == pytest.approx(3.0)
 
 
-def test_n_between_two_whole_numbers_draws_either():
+def test_a_fractional_n_mixes_the_two_nearest_whole_numbers():
     target = [0.1, 0.5, 0.9, 0.2]
     assert best_of(2.25, target, target) == pytest.approx(0.75 * best_of(2, target, target) + 0.25 * best_of(3, target, target))
 
 
-def test_more_draws_than_the_pool_has_are_refused():
+def test_more_samples_than_the_pool_has_are_refused():
     with pytest.raises(ValueError, match="best of 5"):
         best_of(5, [1, 2], [1, 2])
 
@@ -153,7 +153,7 @@ def test_harm_is_named():
     assert verdict_of(Evidence(FLAT, DOWN, 1e-4, {})).word == HARM
 
 
-def test_images_that_changed_in_kind_are_a_hack():
+def test_a_large_change_of_image_statistics_is_a_hack():
     gone = Interval(-0.6, -0.7, -0.5, 1e-9, 50, 0.1)
     assert verdict_of(Evidence(UP, UP, 1e-4, {}, {"edge density": gone})).word == HACKED
     assert verdict_of(Evidence(FLAT, FLAT, 1.0, {}, {"edge density": gone})).word == NOTHING

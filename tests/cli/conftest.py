@@ -1,4 +1,4 @@
-"""A folder of installed plugins, as pip would leave it, and the command line run in and out of this process."""
+"""A folder of installed plugins, as pip would write it, and the command line, run inside and outside this process."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ PLUGINS = (("backbone", "colours"), ("reward", "edges"), ("method", "greedy"))
 
 @attrs.frozen
 class Site:
-    """A folder of packages with entry points, which can be put before the environment's own."""
+    """A folder of packages with entry points, which can be put before the environment's own packages."""
 
     path: Path
 
     def add(self, name, module, source):
-        """Install a package of one module, or of several files by path."""
+        """Installs a package of one module, or of several files by path."""
         for path, text in ({f"{module}.py": source} if isinstance(source, str) else source).items():
             (self.path / path).parent.mkdir(exist_ok=True)
             (self.path / path).write_text(text)
@@ -35,7 +35,7 @@ class Site:
         (facts / "entry_points.txt").write_text(f"[tta]\n{module} = {module}\n")
 
     def use(self, monkeypatch):
-        """Put the folder on this process's path, and forget which plugins were found."""
+        """Puts the folder on this process's path, and forgets the plugins that were found before."""
         monkeypatch.syspath_prepend(str(self.path))
         plugins.cache_clear()
         provenance._distributions.cache_clear()
@@ -43,7 +43,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A fresh site with one package of each kind, in use."""
+    """A new site with one package of each kind, in use."""
     made = Site(tmp_path / "site")
     made.path.mkdir()
     for kind, name in PLUGINS:
@@ -59,7 +59,7 @@ def site(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tta(site):
-    """Run a command in this process; gives typer's result (exit_code, stdout, stderr)."""
+    """Runs a command in this process; returns typer's result (exit_code, stdout, stderr)."""
     from tta_plugins.cli.app import app
 
     def run(*arguments):
@@ -70,7 +70,7 @@ def tta(site):
 
 @pytest.fixture
 def spawned(site):
-    """Start a command in a process of its own, without a terminal."""
+    """Starts a command in its own process, without a terminal."""
 
     def start(*arguments, code="from tta_plugins.cli import main; main()", **environment):
         paths = os.pathsep.join(filter(None, (str(site.path), os.environ.get("PYTHONPATH", ""))))
@@ -87,5 +87,6 @@ def spawned(site):
 
 
 def _heeds_ctrl_c():
-    """Tests started in the background by a shell inherit that Ctrl-C is ignored; the command must not."""
+    """Restores the default handler of SIGINT: a test that a shell starts in the background inherits an ignored Ctrl-C, which the command
+    must not."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

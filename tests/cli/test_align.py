@@ -1,4 +1,4 @@
-"""`tta align`, on the backbone and with the plugins of strangers."""
+"""`tta align`, with the backbone and the plugins of third parties."""
 
 import inspect
 import json
@@ -22,7 +22,7 @@ def size_of(path):
         return image.size
 
 
-def test_a_run_leaves_its_images_and_its_record(tta, tmp_path):
+def test_a_run_saves_its_images_and_its_record(tta, tmp_path):
     out = tmp_path / "out"
     result = tta("align", "a red circle", *QUICK, "--method", "greedy", "--seed", 4, "--out", out)
     assert result.exit_code == 0, result.output
@@ -41,7 +41,7 @@ def test_a_run_leaves_its_images_and_its_record(tta, tmp_path):
     assert page.count('alt="clean estimates from first to last"') == 1
 
 
-def test_the_table_says_what_the_record_says(tta, tmp_path):
+def test_the_table_has_the_numbers_of_the_record(tta, tmp_path):
     result = tta("align", "one", "two", *QUICK, "--method", "greedy", "--out", tmp_path)
     record = json.loads((tmp_path / "run.json").read_text())
     before, after = record["baseline_scores"], record["scores"]
@@ -179,7 +179,7 @@ def tta_register_rewards(register):
 
 @pytest.fixture
 def heeds_ctrl_c():
-    """Tests that a shell starts in the background inherit that Ctrl-C is ignored."""
+    """Restores the default handler of SIGINT: a test that a shell starts in the background inherits an ignored Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
@@ -199,7 +199,7 @@ def test_ctrl_c_keeps_the_best_so_far(tta, site, tmp_path, heeds_ctrl_c):
     assert (tmp_path / "out" / "aligned.png").exists()
 
 
-def test_ctrl_c_before_the_first_step_has_nothing_to_keep(tta, site, tmp_path, heeds_ctrl_c):
+def test_ctrl_c_before_the_first_step_saves_nothing(tta, site, tmp_path, heeds_ctrl_c):
     site.add("tta-halting", "tta_halting", HALTING.replace("AT", "1"))
     plugins.cache_clear()
     result = tta("align", "one", "--backbone", "colours", "--reward", "halting", "--method", "greedy", "--out", tmp_path / "out")
@@ -230,7 +230,7 @@ def tta_register_rewards(register):
 """
 
 
-def test_a_run_that_fails_keeps_what_it_had_reached(tta, site, tmp_path):
+def test_a_run_that_fails_keeps_the_best_so_far(tta, site, tmp_path):
     site.add("tta-failing", "tta_failing", FAILING)
     plugins.cache_clear()
     arguments = ("--backbone", "colours", "--reward", "failing", "--method", "greedy", "--steps", 4, "--out", tmp_path / "out")
@@ -263,7 +263,7 @@ def test_images_of_two_sizes_are_refused(tta, tmp_path):
     assert "different sizes: 8 x 8, 16 x 16" in result.stderr
 
 
-def test_a_folder_is_drawn_in_the_dtype_asked_for(tta, tmp_path):
+def test_a_folder_is_sampled_with_the_requested_dtype(tta, tmp_path):
     arguments = ("--backbone", TINY_SD, "--device", "cpu", "--dtype", "bfloat16", "--height", 32, "--width", 32)
     result = tta("align", "one", *arguments, "--reward", "edges", "--method", "date", "--steps", 2, "--out", tmp_path)
     assert result.exit_code == 0, result.output
@@ -277,8 +277,8 @@ def test_a_name_takes_neither_device_nor_dtype(tta, tmp_path):
     assert "The backbone colours sets its own device and dtype" in refused.stderr
 
 
-def test_the_command_offers_what_align_takes():
-    """The same defaults, and every argument but those that only objects can be."""
+def test_the_command_has_the_arguments_of_align():
+    """The command has the same defaults, and every argument of `align` except those that can only be objects."""
     front = inspect.signature(tta_core.align).parameters
     typed = inspect.signature(command.align).parameters
     objects = {"latents", "noises", "text", "null", "budget", "observers"}
@@ -304,7 +304,7 @@ def tta_register_rewards(register):
 """
 
 
-def test_one_failing_prompt_does_not_cost_the_others(tta, site, tmp_path):
+def test_one_failing_prompt_does_not_lose_the_others(tta, site, tmp_path):
     site.add("tta-fussy", "tta_fussy", FUSSY)
     arguments = ("--backbone", "colours", "--reward", "fussy", "--steps", 3, "--method", "greedy", "--out", tmp_path / "out")
     result = tta("align", "one", "bad", "three", *arguments)

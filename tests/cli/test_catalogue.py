@@ -1,4 +1,4 @@
-"""`tta list`, `show`, `cite`, `plugins` and `doctor`: what is installed, whose it is, and what is broken."""
+"""`tta list`, `show`, `cite`, `plugins` and `doctor`: the installed names, their packages, and the broken ones."""
 
 import json
 import platform
@@ -19,7 +19,7 @@ def test_every_name_is_listed(tta):
             assert f"  {entry.name} " in out
 
 
-def test_a_strangers_name_is_listed_with_its_package(tta):
+def test_a_third_party_name_is_listed_with_its_package(tta):
     line = next(line for line in tta("list", "backbones").stdout.splitlines() if line.strip().startswith("colours"))
     assert "images of one colour" in line
     assert "tta-colours 1.0" in line
@@ -30,7 +30,7 @@ def test_one_kind_alone_also_in_the_singular(tta):
     assert "rewards:" not in tta("list", "methods").stdout
 
 
-def test_json_says_the_same(tta):
+def test_json_has_the_same(tta):
     rows = json.loads(tta("list", "--json").stdout)
     assert "ZImagePipeline" in next(row["pipelines"] for row in rows if row["name"] == "z-image")
     assert "ZImagePipeline, ZImageImg2ImgPipeline" in tta("list", "backbones").stdout
@@ -40,7 +40,7 @@ def test_json_says_the_same(tta):
     ]
 
 
-def test_an_unknown_kind_is_refused_with_a_near_one(tta):
+def test_an_unknown_kind_is_refused_with_a_suggestion(tta):
     result = tta("list", "rewrads")
     assert result.exit_code == 1
     assert "Did you mean 'rewards'?" in result.stderr
@@ -54,7 +54,7 @@ def test_show_gives_fields_source_and_citation(tta):
     assert "@inproceedings{na2025date" in out
 
 
-def test_show_makes_nothing_unless_asked(tta, site):
+def test_show_builds_nothing_without_load(tta, site):
     site.add("tta-carded", "tta_carded", CARDED)
     plugins.cache_clear()
     assert "unit: squared levels" not in tta("show", "carded").stdout
@@ -79,7 +79,7 @@ def tta_register_rewards(register):
 """
 
 
-def test_an_unknown_name_is_refused_with_a_near_one(tta):
+def test_an_unknown_name_is_refused_with_a_suggestion(tta):
     result = tta("show", "dato")
     assert result.exit_code == 1
     assert "Did you mean 'date'" in result.stderr
@@ -94,13 +94,13 @@ def test_cite_prints_each_citation_once(tta):
     assert "radford2021" in everything
 
 
-def test_cite_refuses_what_names_nothing(tta):
+def test_cite_refuses_an_unknown_name(tta):
     result = tta("cite", "fixed")
     assert result.exit_code == 1
     assert "has no citation" in result.stderr
 
 
-def test_doctor_finds_nothing_wrong_here(tta):
+def test_doctor_finds_no_problem_here(tta):
     result = tta("doctor")
     assert result.exit_code == 0, result.output
     assert "ok       tta_colours (tta-colours 1.0): colours" in result.stdout
@@ -132,7 +132,7 @@ def test_doctor_names_the_broken_package_and_the_reason(tta, site, case):
     assert "ok       tta_colours (tta-colours 1.0): colours" in result.stdout
 
 
-def test_doctor_says_the_same_in_json(tta, site):
+def test_doctor_has_the_same_in_json(tta, site):
     source, reason = BROKEN["names what is not there"]
     site.add("tta-bad", "tta_bad", source)
     plugins.cache_clear()
@@ -183,7 +183,7 @@ def test_plugins_lists_packages_of_every_status(tta, site, monkeypatch):
 COLLIDING = "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(register):\n    register('edges', len)\n"
 
 
-def test_a_collision_names_both_and_takes_neither(tta, site, tmp_path):
+def test_a_collision_names_both_plugins_and_uses_neither(tta, site, tmp_path):
     site.add("tta-other", "tta_other", COLLIDING)
     plugins.cache_clear()
     doctor = tta("doctor")

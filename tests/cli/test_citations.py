@@ -1,4 +1,4 @@
-"""Every citation that the built-in plugins print is complete BibTeX: a reader can paste it into a paper."""
+"""Every citation of the built-in plugins is complete BibTeX that a reader can paste into a paper."""
 
 import re
 from itertools import accumulate
@@ -26,7 +26,7 @@ def balanced(value):
 
 
 def fields(body):
-    """The fields of one entry. What is left over, or a brace that stays open, is no BibTeX."""
+    """The fields of one entry. Text that is left over, or a brace that stays open, is invalid BibTeX."""
     parts = re.split(r",\n(?=  \w+ = \{)", body)
     matches = [re.fullmatch(r"  (\w+) = \{(.+)\}", part, re.DOTALL) for part in parts]
     assert all(matches), body
@@ -34,12 +34,12 @@ def fields(body):
     return {match[1]: match[2] for match in matches}
 
 
-def test_every_method_and_family_of_models_names_what_to_cite():
+def test_every_method_and_model_family_has_a_citation():
     missing = {name for (kind, name), text in citations().items() if kind in ("methods", "backbones") and not text}
     assert missing <= OWN
 
 
-def test_every_citation_is_bibtex_with_author_title_year_and_a_place_to_find_it():
+def test_every_citation_is_bibtex_with_author_title_year_and_an_address():
     keys = {}
     for owner, text in citations().items():
         entries = ENTRY.findall(text)
@@ -57,6 +57,6 @@ def test_every_citation_is_bibtex_with_author_title_year_and_a_place_to_find_it(
 @pytest.mark.parametrize(
     "bad", ["  title = {open {brace},\n  year = {2025}", "  title = plain,\n  year = {2025}", "  title = {no comma}\n  year = {2025}"]
 )
-def test_what_is_no_bibtex_is_found(bad):
+def test_invalid_bibtex_is_detected(bad):
     with pytest.raises(AssertionError):
         fields(bad)

@@ -1,4 +1,4 @@
-"""Naming things is light: no torch, no model library, no table library before a command needs them."""
+"""Commands that only list names import no torch, no model library and no table library."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`tta new`: a name that cannot work is refused before anything is written."""
+"""`tta new` refuses a name that cannot work, before it writes anything."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_a_name_that_cannot_work(tta, tmp_path, kind, name, why):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_in_the_way_stays(tta, tmp_path):
+def test_existing_files_are_not_changed(tta, tmp_path):
     (tmp_path / "tta-sharp").write_text("mine")
     (tmp_path / "tta-soft").mkdir()
     (tmp_path / "tta-soft" / "mine").touch()
@@ -39,7 +39,7 @@ def test_what_is_in_the_way_stays(tta, tmp_path):
     assert [path.name for path in (tmp_path / "tta-soft").iterdir()] == ["mine"]
 
 
-def test_a_full_disk_leaves_nothing_of_it(tta, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_files(tta, tmp_path, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
 

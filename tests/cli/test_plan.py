@@ -1,4 +1,4 @@
-"""`tta plan`: evaluations first, one JSON document, and forecasts that are kept on disk."""
+"""`tta plan`: evaluations are printed first, `--json` prints one document, and forecasts are stored on disk."""
 
 import json
 
@@ -12,12 +12,12 @@ RECORD = dict.fromkeys(("evaluations", "rows", "flops_per_row", "flops", "memory
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where forecasts are kept."""
+    """The folder of the stored forecasts."""
     monkeypatch.setenv("TTA_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def test_a_plan_is_made_once(tta, folder, monkeypatch):
+def test_a_plan_is_computed_once(tta, folder, monkeypatch):
     first = tta(*ARGUMENTS)
     assert first.exit_code == 0, first.output
     lines = first.stdout.splitlines()
@@ -39,7 +39,7 @@ def test_a_plan_is_made_once(tta, folder, monkeypatch):
             raise tta(*ARGUMENTS, other).exception
 
 
-def test_a_damaged_forecast_is_no_forecast(folder):
+def test_a_damaged_stored_forecast_is_ignored(folder):
     forecast_cache.save("one", RECORD)
     assert forecast_cache.load("one") == RECORD
     assert forecast_cache.load("another") is None
@@ -55,7 +55,7 @@ def test_a_folder_that_cannot_be_written_is_named(folder):
         forecast_cache.save("one", RECORD)
 
 
-def test_a_key_has_all_that_determines_a_forecast(tmp_path, monkeypatch):
+def test_a_key_has_everything_that_determines_a_forecast(tmp_path, monkeypatch):
     file = tmp_path / "config.json"
     file.write_text("1", encoding="utf-8")
     keys = [forecast_cache.key({"steps": steps}, files, []) for steps, files in ((1, []), (2, []), (2, [file]))]

@@ -1,4 +1,4 @@
-"""Presets: a class method under a name of its own, with all settings of its class."""
+"""Presets: class methods with their own registered names, which take all settings of their class."""
 
 import attrs
 import pytest
@@ -25,18 +25,18 @@ FAST = {
 
 @attrs.frozen
 class Brightest:
-    """A stranger's reward with a preset."""
+    """A third-party reward with a preset."""
 
     share: float = 0.1
     softness: float = 0.0
 
     @classmethod
     def soft(cls):
-        """A softer one."""
+        """A preset with a lower share."""
         return cls(softness=0.5)
 
     def __call__(self, images, prompts):
-        """The share's brightness."""
+        """The brightness times the share."""
         return images.mean((1, 2, 3)) * self.share
 
 
@@ -48,7 +48,7 @@ class Plain:
 
     @classmethod
     def large(cls):
-        """A large one."""
+        """A preset with a larger value."""
         return cls(9)
 
 
@@ -61,7 +61,7 @@ def strangers(target, kind="rewards"):
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_a_preset_is_made_by_its_name(name):
+def test_a_preset_is_built_by_its_name(name):
     assert plugins().registry.create("methods", name) == construct(found(name), {}) == FAST[name]
     assert citation_of(found(name).load()) == citation_of(type(FAST[name]))
 
@@ -79,7 +79,7 @@ def test_every_setting_can_still_be_given(name, setting, expected):
     assert construct(found(name), setting) == expected
 
 
-def test_a_wrong_setting_is_refused_like_the_classes_own():
+def test_a_wrong_setting_is_refused_as_for_the_class():
     with pytest.raises(UnknownNameError, match="iterations"):
         construct(found("dno.fast"), {"iteration": "5"})
     with pytest.raises(InputError, match="Its default is 5"):
@@ -96,7 +96,7 @@ def test_its_own_defaults_are_shown(tta):
     assert boxes["shuffles"].about
 
 
-def test_a_strangers_preset_needs_nothing_but_its_name():
+def test_a_third_party_preset_needs_only_its_name():
     registry = Registry()
     for target in (Brightest.soft, f"{__name__}:Brightest.soft"):
         entry = strangers(target)

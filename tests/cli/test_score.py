@@ -1,4 +1,4 @@
-"""`tta score`: images on disk by several rewards."""
+"""`tta score`: scores of image files by several rewards."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ def images(tmp_path):
     return [tmp_path / "grey.png", tmp_path / "stripes.png"]
 
 
-def test_numbers_are_the_rewards_own(tta, images):
+def test_numbers_are_the_scores_of_the_rewards(tta, images):
     result = tta("score", *images, "--reward", "brightness", "--reward", "edges", "--prompt", "an image", "--json")
     assert result.exit_code == 0, result.output
     grey, stripes = json.loads(result.stdout)["rows"]
@@ -54,7 +54,7 @@ def test_refusals(tta, images, arguments, message):
     assert message in result.stderr
 
 
-def test_what_is_no_image_is_named(tta, tmp_path):
+def test_a_file_that_is_not_an_image_is_named(tta, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     result = tta("score", tmp_path / "text.png", "-r", "edges", "-p", "a")
     assert result.exit_code == 1
@@ -94,7 +94,7 @@ def test_a_reward_that_fails_on_one_image_keeps_the_rest_of_its_batch(tta, site,
     assert "AssertionError" in rows[2][3]
 
 
-def test_rewards_without_a_prompt_need_none_and_others_say_so(tta, images):
+def test_only_rewards_that_read_the_prompt_need_one(tta, images):
     assert tta("score", images[0], "-r", "brightness").exit_code == 0
     result = tta("score", images[0], "-r", "brightness", "-r", "edges")
     assert result.exit_code == 1
@@ -131,7 +131,7 @@ def test_a_name_with_a_dot_can_be_set():
     }
 
 
-def test_a_settings_value_reaches_the_reward(tta, tmp_path):
+def test_a_setting_reaches_the_reward(tta, tmp_path):
     noise = numpy.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=numpy.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     sizes = []

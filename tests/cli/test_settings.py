@@ -1,4 +1,4 @@
-"""`--set`: what may be written, and what each field takes."""
+"""`--set`: the syntax of values, and the values that each field takes."""
 
 import dataclasses
 from pathlib import Path
@@ -18,14 +18,14 @@ from tta_plugins.cli.structure import construct
 
 @attrs.frozen
 class Every_:  # noqa: N801
-    """Its own class, which may be written too."""
+    """A value class of the subject's own package, which may be written too."""
 
     n: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Margin:
-    """A stranger's value, which refuses in its own way."""
+    """A third party's value class, with its own error message."""
 
     pixels: int
 
@@ -36,7 +36,7 @@ class Margin:
 
 @attrs.frozen
 class Subject:
-    """One field of each kind."""
+    """A class with one field of each kind."""
 
     number: float = 0.5
     count: int = 1
@@ -58,7 +58,7 @@ class Subject:
 
 
 class Plain:
-    """No attrs class: the parameters of its constructor are its settings."""
+    """Not an attrs class: the parameters of its constructor are its settings."""
 
     def __init__(self, size: int, scale: float = 1.0):
         self.size, self.scale = size, scale
@@ -99,7 +99,7 @@ def made(target=Subject, **chosen):
         ("text", "none", "none"),
     ],
 )
-def test_a_value_is_of_the_fields_type(field, text, value):
+def test_a_value_gets_the_type_of_the_field(field, text, value):
     given = getattr(made(**{field: text}), field)
     assert given == value
     assert type(given) is type(value)
@@ -131,7 +131,7 @@ def test_a_value_is_of_the_fields_type(field, text, value):
         ("margin", "Every(2)"),
     ],
 )
-def test_another_value_is_refused_by_field_type_and_default(field, text):
+def test_a_wrong_value_is_refused_with_field_type_and_default(field, text):
     with pytest.raises((InputError, UnknownNameError)) as refusal:
         made(**{field: text})
     said = str(refusal.value)
@@ -140,14 +140,14 @@ def test_another_value_is_refused_by_field_type_and_default(field, text):
     )
 
 
-def test_a_constructors_own_refusal_is_passed_on():
+def test_a_constructors_own_error_is_passed_on():
     with pytest.raises(InputError, match=r"Every\.n is 0"):
         made(when="Every(0)")
     with pytest.raises(InputError, match=r"its arguments are \(n: int = 1\)"):
         made(when="Every(m=3)")
 
 
-def test_near_misses_are_offered():
+def test_similar_names_are_suggested():
     with pytest.raises(UnknownNameError, match="Did you mean 'number'"):
         made(nubmer="1")
     with pytest.raises(UnknownNameError, match="Did you mean 'Every'"):
@@ -166,18 +166,18 @@ def test_parameters_of_a_plain_class_are_settings():
         made(Plain, size="x")
 
 
-def test_what_has_no_default_must_be_given():
+def test_a_setting_without_a_default_must_be_given():
     with pytest.raises(InputError, match=r"needs size\. Give each"):
         made(Plain, scale="2")
 
 
-def test_a_plan_sets_the_method_and_policies_alone(tta):
+def test_a_plan_takes_settings_of_the_method_and_policies_only(tta):
     refused = tta("plan", "--backbone", "sd15", "--set", "reward.scale=cos")
     assert refused.exit_code == 1
     assert "No place for --set is called 'reward'. Known: method." in refused.stderr
 
 
-def test_what_a_repr_prints_can_be_typed_back():
+def test_the_text_of_a_repr_can_be_given_again():
     from tta_plugins.methods.date import DATE
 
     method = DATE(updates=Every(3) * Window(0.25, 0.5), variable=NullEmbedding() & TextEmbedding(pooled=True))
@@ -187,7 +187,7 @@ def test_what_a_repr_prints_can_be_typed_back():
 
 
 @pytest.mark.parametrize("name", ["sdx", "runwayml/stable-diffusion-v1-5"])
-def test_what_cannot_be_planned_with_is_refused_with_the_configurations(tta, name):
+def test_a_backbone_that_cannot_be_planned_is_refused_with_the_known_configurations(tta, name):
     refused = tta("plan", "--backbone", name)
     assert refused.exit_code == 1
     assert "sdxl" in refused.stderr
@@ -201,7 +201,7 @@ def test_a_size_of_memory_takes_the_settings_of_auto(tta, tmp_path):
 
 
 @pytest.mark.parametrize("value", ["Cosine(2)", "Cosine(power=2)"])
-def test_a_strangers_value_may_come_from_another_file_of_its_package(site, value):
+def test_a_third_party_value_may_come_from_another_file_of_its_package(site, value):
     files = {
         "tta_waves/__init__.py": "",
         "tta_waves/curves.py": "import attrs\n\n@attrs.frozen\nclass Cosine:\n    power: int = 1\n",

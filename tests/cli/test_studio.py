@@ -1,4 +1,4 @@
-"""`tta studio` without a browser: its runs are those of `tta align`, one after another, and each can be stopped."""
+"""`tta studio` without a browser: its runs equal those of `tta align`, run one after another, and each can be stopped."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from tta_plugins.studio.job import Job
 from tta_plugins.studio.request import Request
 from tta_plugins.studio.studio import Studio
 
-QUICK = {"method": "greedy", "reward": "edges", "backbone": "colours"}  # a stranger's, each of them
+QUICK = {"method": "greedy", "reward": "edges", "backbone": "colours"}  # each is a third party's
 OPTIONS = [word for name, value in QUICK.items() for word in (f"--{name}", value)]
 
 
@@ -26,7 +26,7 @@ def studio(site, tmp_path):
 
 
 def timeless(folder):
-    """A record without what no two runs share: seconds."""
+    """A record without the seconds, which differ between runs."""
     record = json.loads((folder / "run.json").read_text())
     record["cost"].pop("seconds")
     record["cost"].pop("phases", None)
@@ -35,7 +35,7 @@ def timeless(folder):
     return record
 
 
-def test_a_run_is_the_one_of_tta_align(studio, tta, tmp_path):
+def test_a_run_equals_that_of_tta_align(studio, tta, tmp_path):
     setting, alone = "method.rho=0.7", tmp_path / "alone"
     result = tta("align", "a red circle", "--steps", 3, "--seed", 4, "--set", setting, "--out", alone)
     assert result.exit_code == 0, result.output
@@ -47,7 +47,7 @@ def test_a_run_is_the_one_of_tta_align(studio, tta, tmp_path):
         assert (last.folder / image.name).read_bytes() == image.read_bytes()
 
 
-def test_what_is_shown_on_the_way(studio):
+def test_states_during_a_run(studio):
     states = list(studio.run(Request("one", steps=4, **QUICK)))
     *_, running, last = states
     assert [state.over for state in states] == [False] * (len(states) - 1) + [True]
@@ -97,7 +97,7 @@ def test_runs_wait_for_each_other_and_can_be_stopped_before_they_begin(studio, m
     assert [past.prompt for past in runs_in(studio.folder)] == ["three", "one"]
 
 
-def test_closing_saves_what_was_reached(site, tmp_path, monkeypatch):
+def test_closing_saves_the_best_so_far(site, tmp_path, monkeypatch):
     closing, watch = Studio(tmp_path / "runs"), Job.watch
     begun = threading.Event()
 
@@ -130,7 +130,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("wrong", "options"), WRONG)
-def test_what_is_wrong_is_said_as_tta_align_says_it(studio, tta, tmp_path, wrong, options):
+def test_errors_have_the_messages_of_tta_align(studio, tta, tmp_path, wrong, options):
     *_, last = studio.run(Request("one", **{**QUICK, "steps": 2, **wrong}))
     said = tta("align", "one", *OPTIONS, "--steps", 2, *options, "--out", tmp_path / "alone")
     assert (last.phase, said.exit_code) == ("failed", 1)
@@ -152,7 +152,7 @@ def test_a_failed_run_does_not_stop_the_next_whose_folder_is_zipped(studio, tmp_
     assert names == {f"run/{path.name}" for path in last.folder.iterdir()}
 
 
-def test_a_strangers_settings_appear_by_themselves(site):
+def test_third_party_settings_are_shown_automatically(site):
     boxes = {control.name: control for control in controls_of(plugins().registry.find("methods", "greedy"))}
     assert boxes["size"].kind == "number"
     assert boxes["size"].default == 0.05
@@ -163,7 +163,7 @@ def test_a_strangers_settings_appear_by_themselves(site):
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in plugins().registry.entries("methods")])
-def test_each_box_says_what_set_takes(name):
+def test_each_box_gives_the_values_that_set_takes(name):
     entry = plugins().registry.find("methods", name)
     plain = repr(construct(entry, {}))
     for control in controls_of(entry):
@@ -177,12 +177,12 @@ def test_whole_numbers_come_from_the_browser_as_floats():
     assert Control("n", "whole", 4).written(None) is None
 
 
-def test_a_docstring_tells_each_setting():
+def test_a_docstring_describes_each_setting():
     said = documented("Title.\n\nAttributes:\n    one, two: of both\n        and more.\n    three (int): alone.\n\nSource: nothing.")
     assert said == {"one": "of both and more.", "two": "of both and more.", "three": "alone."}
 
 
-def test_without_the_extra_it_says_how_to_install_it(tta, monkeypatch):
+def test_without_the_extra_the_message_says_how_to_install_it(tta, monkeypatch):
     monkeypatch.setattr("tta_plugins.studio.command.find_spec", lambda name: None)
     result = tta("studio")
     assert result.exit_code == 1

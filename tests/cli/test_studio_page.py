@@ -1,4 +1,5 @@
-"""`tta studio` in a browser: type, run, stop, compare, download; nothing comes from outside, and a phone needs no sideways scrolling."""
+"""`tta studio` in a browser: type, run, stop, compare, download. Nothing is loaded from outside, and a phone needs no horizontal
+scrolling."""
 
 import re
 import shutil
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def address(spawned, tmp_path):
-    """Where `tta studio` serves its page; at the end it is told to stop, and must have nothing to complain of."""
+    """The address of the page of `tta studio`. At the end the studio is stopped, and must have printed no error."""
     process = spawned("studio", "--port", 0, "--out", tmp_path / "runs")
     said = process.stdout.readline()
     yield re.search(r"http://127\.0\.0\.1:\d+", said)[0]
@@ -49,7 +50,7 @@ class Watched:
         self.page.wait_for_selector("#run")
 
     def check(self, address):
-        """Nothing was complained of, nothing came from another place, and nothing is wider than the window."""
+        """Checks that there were no errors, that nothing was loaded from outside, and that nothing is wider than the window."""
         assert self.complaints == []
         assert self.asked - {"data:", "blob:"} == {address}
         assert self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -1,4 +1,4 @@
-"""The tests check each annotation, with or without shapes, as jaxtyping's own hook does."""
+"""In the tests each annotation is checked, with or without shapes, as by jaxtyping's own hook."""
 
 import jaxtyping
 import pytest
@@ -10,7 +10,7 @@ from torch import Tensor
 from tta_core.protocols.backbone import classifier_free
 from tta_core.testing.mixture import GaussianMixture
 
-check = jaxtyping.jaxtyped(typechecker=next(iter(Typechecker.lookup.values())))  # as the import hook has it
+check = jaxtyping.jaxtyped(typechecker=next(iter(Typechecker.lookup.values())))  # as in the import hook
 
 
 @check
@@ -28,7 +28,7 @@ def rows(x: Float[Tensor, "b n"]) -> list[Float[Tensor, " n"]]:
     return [added(row[None], row[None])[0] for row in x]
 
 
-def test_what_fits_passes():
+def test_correct_arguments_pass():
     assert added(torch.ones(2, 4), torch.ones(2, 4)).sum() == 16
     assert halves(torch.ones(2, 4), 2).shape == (2, 2, 2)
     assert len(rows(torch.ones(3, 4))) == 3, "a call within a call has dimensions of its own"
@@ -45,7 +45,7 @@ def test_what_fits_passes():
         pytest.param(lambda: GaussianMixture().encode("text", 8, "8"), id="the kernel's plain types"),
     ],
 )
-def test_what_does_not_fit_is_refused(call):
+def test_wrong_arguments_are_refused(call):
     with pytest.raises(TypeCheckError):
         call()
 

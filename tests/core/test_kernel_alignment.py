@@ -1,4 +1,4 @@
-"""What a run gives back, and what it leaves on disk."""
+"""The result of a run, and the files that it writes."""
 
 import json
 
@@ -59,14 +59,14 @@ def test_the_manifest_is_enough_to_run_it_again():
     assert aligned(latents=torch.zeros(1, *GaussianMixture().latent_shape(8, 8))).manifest["given"] == ["latents"]
 
 
-def test_the_manifest_tells_the_sampler():
+def test_the_manifest_names_the_sampler():
     ddim, other = (aligned(scheduler=table).manifest for table in (vp_scheduler(4), vp_scheduler(4, order=2)))
     assert ddim["scheduler"] == other["scheduler"]
     assert ddim["sampler"]["table"] != other["sampler"]["table"]
     assert ddim["sampler"] == aligned(seed=1, scheduler=vp_scheduler(4)).manifest["sampler"]
 
 
-def test_scores_read_as_numbers_and_as_words():
+def test_scores_are_numbers_and_print_as_text():
     scores = aligned(["a", "b"]).scores
     assert scores[0] + scores[1] == pytest.approx(2 * scores.mean)
     assert "colour (Likeness)" in str(scores)

@@ -1,4 +1,4 @@
-"""What users hand in by mistake is refused with a message, before anything is computed; numpy's numbers are numbers."""
+"""Wrong arguments are refused with a message before anything is computed; numpy's numbers are accepted as numbers."""
 
 import math
 
@@ -21,7 +21,7 @@ NAN = torch.full((1, *GaussianMixture().latent_shape(8, 8)), math.nan)
 
 @pytest.fixture(autouse=True)
 def as_users_have_it(monkeypatch):
-    """Without the checks of annotations that this project's tests switch on, which would refuse all of this first."""
+    """Switches off the checks of annotations that this project's tests use, which would refuse all of this first."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
@@ -54,13 +54,13 @@ def aligned(prompts="a red circle", **changes):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_cannot_be_meant_is_refused_by_name(wrong, message):
+def test_wrong_arguments_are_refused_by_name(wrong, message):
     with pytest.raises(InputError, match=message):
         aligned(**wrong)
 
 
 @pytest.mark.parametrize("seed", [np.int64(3), np.int64(0), np.arange(2), [np.int32(1), 2]], ids=repr)
-def test_seeds_of_numpy_are_seeds(seed):
+def test_numpy_integers_are_seeds(seed):
     numpys = aligned(["a", "b"], seed=seed)
     plain = aligned(["a", "b"], seed=np.asarray(seed).tolist())
     assert list(numpys.scores) == list(plain.scores)
@@ -69,13 +69,13 @@ def test_seeds_of_numpy_are_seeds(seed):
 
 
 @pytest.mark.parametrize("strength", [1.5, 0.0, -1.0])
-def test_a_strength_that_is_no_share_is_told_what_it_is(strength):
+def test_a_strength_outside_its_range_is_refused_with_its_meaning(strength):
     with pytest.raises(InputError, match=rf"strength is {strength:g}, but it is the share .* above 0 and at most 1"):
         last_steps(vp_scheduler(3), strength)
 
 
 @pytest.mark.parametrize("total", [3, 7, 29, 50])
-def test_the_strength_that_is_advised_is_enough(total):
+def test_the_suggested_strength_is_enough(total):
     with pytest.raises(InputError, match=f"runs none of {total} steps") as caught:
         last_steps(vp_scheduler(total), 0.001)
     assert last_steps(vp_scheduler(total), float(str(caught.value).split("at least ")[1].split(",")[0])).count >= 1
@@ -90,6 +90,6 @@ def test_the_strength_that_is_advised_is_enough(total):
     ],
     ids=["none", "number", "nan"],
 )
-def test_what_is_no_image_is_shown(image, message):
+def test_a_wrong_image_is_shown_in_the_message(image, message):
     with pytest.raises(InputError, match=message):
         as_pixels(image, 1)

@@ -1,4 +1,4 @@
-"""Estimated gradients against the exact one, on an objective whose gradient is known."""
+"""Estimated gradients compared with the exact one, on an objective whose gradient is known."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def problem():
 
 
 def linear(value):
-    """Images that are the value itself; the score is their weighted sum, the penalty half their squared norm."""
+    """The images are the value itself, the score is their weighted sum, and the penalty is half their squared norm."""
     images = value[0].view(-1, 3, 2, 2)
     return Objective(Look(images, images, (images.flatten(1) * SLOPE).sum(1)), 2.0, {"size": 0.5 * value[0].square().sum(1)})
 
@@ -37,7 +37,7 @@ def test_exact_is_backpropagation(problem):
     torch.testing.assert_close(seen.total, 2 * seen.look.scores - seen.penalties["size"])
 
 
-def test_zeroth_order_is_right_on_the_average(problem):
+def test_zeroth_order_is_right_on_average(problem):
     _, (gradient,) = ZerothOrder(mu=0.01, directions=3000)(linear, VALUE, problem, (0,))
     assert (torch.cosine_similarity(gradient, exact_gradient(VALUE)) > 0.98).all()
     assert (gradient.norm(dim=1) / exact_gradient(VALUE).norm(dim=1) - 1).abs().max() < 0.15
@@ -64,14 +64,14 @@ def test_hybrid_1_estimates_the_rewards_slope_on_images(problem):
 
 
 @pytest.mark.parametrize("estimator", [ZerothOrder(), Hybrid1(), Hybrid2()])
-def test_directions_are_keyed_and_not_drawn_by_call_order(problem, estimator):
+def test_directions_are_keyed_and_do_not_depend_on_call_order(problem, estimator):
     first, second, other = (estimator(linear, VALUE, problem, key)[1][0] for key in ((0,), (0,), (1,)))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize(("estimator", "needs"), [(Exact(), True), (ZerothOrder(), False), (Hybrid1(), False), (Hybrid2(), False)])
-def test_what_they_need_of_the_reward(estimator, needs):
+def test_their_requirements_of_the_reward(estimator, needs):
     assert estimator.needs_gradient is needs
 
 

@@ -1,4 +1,4 @@
-"""The one front door: what it refuses, what it gives back, and how it ends early."""
+"""`align`: the arguments that it refuses, the result that it returns, and how a run ends early."""
 
 import inspect
 
@@ -47,7 +47,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_work_is_refused(changes, error, message):
+def test_impossible_combinations_are_refused(changes, error, message):
     with pytest.raises(error, match=message):
         aligned(**changes)
 
@@ -65,9 +65,9 @@ def test_a_run_without_a_baseline_has_the_same_result(tmp_path):
     assert without.report(tmp_path / "page.html").is_file()
 
 
-def test_a_prompt_that_is_no_text_is_refused():
+def test_a_prompt_that_is_not_text_is_refused():
     with pytest.raises(InputError, match=r"one is 3 \(int\)"):
-        inspect.unwrap(as_prompts)(["a", 3])  # as users call it, without the tests' own type checks
+        inspect.unwrap(as_prompts)(["a", 3])  # without the tests' own type checks, as users call it
 
 
 def test_refusals_come_before_the_first_step():
@@ -99,7 +99,7 @@ def test_the_baseline_is_plain_sampling_from_the_same_noise():
     assert not torch.equal(aligned().result.pixels, done.baseline.pixels)
 
 
-def test_the_result_is_what_the_method_gives_by_itself():
+def test_the_result_is_the_methods_last_snapshot():
     with tta.prepare("a", backbone=GaussianMixture(), method=DATE(), reward=Likeness(), scheduler=vp_scheduler(4)) as prepared:
         *_, last = prepared.method.align(prepared.problem)
     assert torch.equal(aligned("a").result.pixels, last.images.clamp(0, 1))
@@ -141,7 +141,7 @@ def test_given_embeddings_replace_the_encoding():
     assert not torch.equal(aligned(null=other, method=Fixed()).result.pixels, aligned(method=Fixed()).result.pixels)
 
 
-def test_what_is_given_has_a_row_for_each_prompt():
+def test_given_embeddings_have_a_row_for_each_prompt():
     two = GaussianMixture().encode(["a", "b"], 8, 8)
     for given, message in (
         ({"text": two}, "text has 2 rows, but there are 1 prompts"),
@@ -181,7 +181,7 @@ def test_memory_that_runs_out_before_the_run_says_so():
         aligned(memory=Greedy())
 
 
-def test_what_is_kept_is_the_estimate_that_scored_best_sample_by_sample():
+def test_the_best_estimate_of_each_sample_is_kept():
     @attrs.frozen
     class Wandering:
         needs = tta.Needs()
@@ -204,7 +204,7 @@ def test_what_is_kept_is_the_estimate_that_scored_best_sample_by_sample():
     assert done.trace[2].scores[0] < best[0]
 
 
-def test_ctrl_c_before_anything_is_a_ctrl_c():
+def test_ctrl_c_before_the_first_snapshot_is_raised():
     @attrs.frozen
     class Slow(Fixed):
         def align(self, problem):
@@ -244,7 +244,7 @@ def test_settings_that_a_ready_scheduler_would_ignore_are_refused():
             aligned(**setting)
 
 
-def test_a_watcher_cannot_change_the_result():
+def test_an_observer_cannot_change_the_result():
     def rewrites(snapshot):
         for tensor in (snapshot.x0, snapshot.scores, *snapshot.gradient):
             if tensor is not None:
@@ -255,16 +255,16 @@ def test_a_watcher_cannot_change_the_result():
     assert plain.record()["trace"][-1]["scores"] == watched.record()["trace"][-1]["scores"]
 
 
-def test_a_watcher_that_changes_the_controls_ends_the_run():
+def test_an_observer_that_changes_the_controls_ends_the_run():
     def rewrites(snapshot):
         snapshot.controls.noise.mul_(0)
 
     with pytest.raises(InputError, match=r"changed the controls .* in place") as found:
-        aligned(["a", "b"], observers=[rewrites])  # several, which are not run again with what it left
+        aligned(["a", "b"], observers=[rewrites])  # several prompts, which are not run again with the changed controls
     assert found.value.partial is not None
 
 
-def test_given_noises_that_no_step_uses_are_said():
+def test_given_noises_that_no_step_uses_give_a_warning():
     rows = (torch.zeros(1, 1, 4, 4, 4),) * 5
     with pytest.warns(UserWarning, match="5 rows of noise are given, but the sampler is deterministic"):
         aligned(noises=tta.GivenNoise(rows), scheduler=vp_scheduler(4, 0.0))

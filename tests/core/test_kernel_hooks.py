@@ -1,4 +1,4 @@
-"""Every hook of the contract fires, with what it promises."""
+"""Every hook of the interface is called, with the documented arguments."""
 
 import inspect
 
@@ -17,7 +17,7 @@ SPECS = {name for name, value in vars(hookspecs).items() if name.startswith("tta
 
 
 class Watcher:
-    """Implements the three observation hooks."""
+    """A plugin with the three observation hooks."""
 
     def __init__(self):
         self.seen = []
@@ -47,7 +47,7 @@ def run(**changes):
     return tta.align("a", backbone=GaussianMixture(), method=BestOfN(3), reward=Likeness(), scheduler=vp_scheduler(3), **changes)
 
 
-def test_the_contract_is_one_hook_per_kind_three_that_watch_and_one_that_shows():
+def test_the_hooks_are_one_per_kind_three_for_observation_and_one_for_the_page():
     assert {f"tta_register_{kind}" for kind in KINDS} | {"tta_run_started", "tta_snapshot", "tta_run_finished", "tta_page"} == SPECS
     for name in SPECS:
         documentation = inspect.getdoc(getattr(hookspecs, name))
@@ -55,15 +55,15 @@ def test_the_contract_is_one_hook_per_kind_three_that_watch_and_one_that_shows()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_registration_hooks_fire(kind):
-    """The built-in plugins use the same hooks as strangers: there is something of every kind."""
+def test_registration_hooks_are_called(kind):
+    """The built-in plugins use the same hooks as third parties, and register something of every kind."""
     registered = [entry for entry in plugins().registry.entries(kind) if "tta-align" in entry.plugin]
     assert registered, f"nothing was registered through tta_register_{kind}"
     broken = {found.name: found.problem for found in plugins().found if found.distribution == "tta-align" and found.problem}
     assert not broken
 
 
-def test_observation_hooks_fire_in_order(watcher):
+def test_observation_hooks_are_called_in_order(watcher):
     alignment = run()
     assert [name for name, _ in watcher.seen] == ["tta_run_started", *["tta_snapshot"] * 3, "tta_run_finished"]
     assert [value.index for name, value in watcher.seen if name == "tta_snapshot"] == [0, 1, 2]
@@ -71,7 +71,7 @@ def test_observation_hooks_fire_in_order(watcher):
     assert watcher.seen[-1][1] is alignment
 
 
-def test_finished_fires_when_the_run_was_interrupted(watcher):
+def test_finished_is_called_when_the_run_was_interrupted(watcher):
     def interrupt(snapshot):
         raise KeyboardInterrupt
 
@@ -80,7 +80,7 @@ def test_finished_fires_when_the_run_was_interrupted(watcher):
     assert watcher.seen[-1] == ("tta_run_finished", alignment)
 
 
-def test_watching_changes_nothing(watcher):
+def test_observation_changes_nothing(watcher):
     watched = run().result.pixels
     plugins().hooks.unregister(watcher)
     try:

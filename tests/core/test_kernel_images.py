@@ -1,4 +1,4 @@
-"""Images of every mode, depth and size: read right, or refused by name."""
+"""Images of every mode, depth and size are read correctly, or refused by name."""
 
 import os
 import struct
@@ -48,7 +48,7 @@ def test_floats_in_range_are_themselves_and_others_are_refused(tmp_path):
             from_pil(Image.fromarray(numpy.array(levels, dtype=numpy.float32)))
 
 
-def test_thirty_two_bit_integers_have_no_white(tmp_path):
+def test_thirty_two_bit_integers_are_refused(tmp_path):
     deep = Image.fromarray(numpy.array([[0, 70000]], dtype=numpy.int32))
     with pytest.raises(LoadError, match=r"deep\.tif.*no defined white"):
         read_image(saved(tmp_path, deep, "deep.tif"))
@@ -67,14 +67,14 @@ def test_a_transparent_colour_of_a_palette_is_transparency(tmp_path):
         read_image(saved(tmp_path, image, transparency=0))
 
 
-def test_photographs_are_turned(tmp_path):
+def test_photographs_are_rotated_by_their_exif_tag(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     assert read_image(saved(tmp_path, Image.fromarray(LEVELS), exif=exif)).shape == (3, 4, 3)
 
 
 def png_of(width, height):
-    """A valid PNG of one bit a pixel, small on disk."""
+    """A valid PNG with one bit per pixel, small on disk."""
     rows = zlib.compress(bytes(1 + (width + 7) // 8) * height, 9)
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")]
     written = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
@@ -87,7 +87,7 @@ def test_a_decompression_bomb_is_refused(tmp_path):
         read_image(tmp_path / "bomb.png")
 
 
-def test_what_is_no_image_file_is_named_and_never_waited_for(tmp_path):
+def test_files_that_are_not_images_are_named_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty.png").touch()
@@ -107,7 +107,7 @@ def test_an_animation_is_refused(tmp_path):
         read_image(saved(tmp_path, first, "moving.gif", save_all=True, append_images=[second]))
 
 
-def test_paths_images_and_tensors_are_one(tmp_path):
+def test_paths_images_and_tensors_give_the_same_pixels(tmp_path):
     image = Image.fromarray(numpy.stack([LEVELS] * 3, -1))
     path = saved(tmp_path, image)
     pixels = read_image(path)[None]
@@ -127,7 +127,7 @@ def test_paths_images_and_tensors_are_one(tmp_path):
         (torch.rand(1, 3, 4, 4) * 2 + 1, r"values lie in"),
     ],
 )
-def test_tensors_that_are_no_images_are_refused(tensor, message):
+def test_tensors_that_are_not_images_are_refused(tensor, message):
     with pytest.raises(InputError, match=message):
         as_pixels(tensor, 1)
 

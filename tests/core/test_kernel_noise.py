@@ -50,7 +50,7 @@ def test_noises_are_standard_normal():
 
 
 def test_both_halves_of_the_key_are_used():
-    """Seeds that agree in 32 bits must still differ: torch's generator keeps no more."""
+    """Seeds that agree in their lower 32 bits must give different noise, although torch's generator uses only 32 bits."""
     first, second = hashed(("a", 1))
     assert 0 <= first < 2**32
     assert first != second
@@ -64,7 +64,7 @@ def test_permutations_are_permutations():
     assert torch.equal(drawn_ones.sort(-1).values, torch.arange(11, dtype=torch.int32).expand(2, 5, 11))
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_generator_is_not_used():
     before = torch.get_rng_state()
     source(0)(0, 0), stacked(source(0).permutations(2, 5, 0))
     assert torch.equal(before, torch.get_rng_state())
@@ -75,7 +75,7 @@ def test_repetitions_are_numbered_by_prompt_and_seed():
     assert keyed_noises(("a", "b", "a"), (0, 0, 1), SHAPE, CPU).samples == (0, 0, 0)
 
 
-def test_given_noises_come_first_and_the_rest_from_rest():
+def test_given_noises_are_used_first_and_then_those_of_rest():
     rows = (torch.zeros(2, 1, *SHAPE), torch.ones(1, 1, *SHAPE))
     given = GivenNoise(rows, rest=source(0))
     assert isinstance(given, NoiseSource)
@@ -94,7 +94,7 @@ def test_given_noises_come_first_and_the_rest_from_rest():
         (lambda noise: noise.permutations(1, 2, 4), r"permutations for \(4,\)"),
     ],
 )
-def test_what_was_not_given_is_an_error(ask, wanted):
+def test_missing_noise_is_an_error(ask, wanted):
     given = GivenNoise((torch.zeros(2, 1, *SHAPE), torch.zeros(1, 1, *SHAPE)))
     with pytest.raises(InputError, match=wanted):
         ask(given)

@@ -1,4 +1,4 @@
-"""What the baseline has evaluated is not evaluated again; counts are those of a run without a baseline."""
+"""Evaluations of the baseline are not repeated, and the counts are those of a run without a baseline."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def aligned(method, steps=6):
     [(Fixed(), {"text": 12, "null": 12}), (BestOfN(3), {"text": 12, "null": 12}), (DATE(), {"text": 6, "null": 8}), (DATE(rho=0.0), None)],
     ids=["fixed", "best of n", "second half", "no change"],
 )
-def test_what_the_baseline_has_drawn_is_not_drawn_again(method, reused):
+def test_evaluations_of_the_baseline_are_not_repeated(method, reused):
     cost = aligned(method).cost
     shared = {name: rows for name, rows in cost.reused.items() if name in ("text", "null")}
     assert reused is None or shared == reused

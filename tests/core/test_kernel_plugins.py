@@ -1,4 +1,4 @@
-"""Plugins are found by entry points, each isolated; the two environment variables choose among them."""
+"""Plugins are found by entry points and loaded in isolation; two environment variables select them."""
 
 import importlib.metadata
 import sys
@@ -28,7 +28,7 @@ def rewards(*names):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Install modules as plugins of the distributions they are named by; gives the freshly found `Plugins`."""
+    """Installs modules as plugins of the distributions with these names; returns the newly found `Plugins`."""
 
     def install(**modules):
         points = []
@@ -62,7 +62,7 @@ def test_a_plugin_registers_under_its_own_name(installed):
     assert str(found.found[0]) == "lab (lab 1.0)"
 
 
-def test_a_plugin_that_cannot_be_imported_disturbs_nobody(installed):
+def test_a_plugin_that_cannot_be_imported_does_not_affect_others(installed):
     found = installed(broken=None, lab=rewards("sharpness"))
     assert names(found) == ["sharpness"]
     assert "ModuleNotFoundError" in found.found[0].problem
@@ -85,7 +85,7 @@ def test_an_unknown_hook_is_refused_by_name(installed):
     assert names(found) == ["sharpness"]
 
 
-def test_a_target_that_is_nothing_is_refused(installed):
+def test_an_invalid_target_is_refused(installed):
     def tta_register_rewards(register):
         register("x", 3)
 
@@ -118,9 +118,9 @@ def test_two_entry_points_of_one_plugin_module_are_two_plugins(installed):
         ("TTA_PLUGINS", "", ["a", "b", "own"]),
     ],
 )
-def test_the_environment_chooses(installed, monkeypatch, variable, value, left):
+def test_the_environment_variables_select_plugins(installed, monkeypatch, variable, value, left):
     monkeypatch.setenv(variable, value)
-    # monkeypatch of the fixture deleted both; this one is set for the loading alone
+    # the fixture deleted both variables; this one is set only while plugins are loaded
     found = installed(lab=rewards("a"), rival=rewards("b"), tta_align=rewards("own"))
     assert names(found) == left
     own = {"lab": "a", "rival": "b", "tta_align": "own"}
@@ -128,7 +128,7 @@ def test_the_environment_chooses(installed, monkeypatch, variable, value, left):
     assert not any(one.problem for one in found.found)
 
 
-def test_names_that_choose_nothing_are_told(installed, monkeypatch):
+def test_names_that_select_no_plugin_are_reported(installed, monkeypatch):
     monkeypatch.setenv("TTA_PLUGINS", "LAB")
     monkeypatch.setenv("TTA_PLUGINS_BLOCK", "lab, lob")
     assert unmatched(installed(lab=rewards("a")).found) == {"TTA_PLUGINS_BLOCK": ["lob"]}

@@ -1,4 +1,4 @@
-"""At one point of a trajectory each guidance branch is evaluated once, and again only when its own embedding changed."""
+"""At one point of a trajectory each guidance branch is evaluated once, and again only if its own embedding has changed."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def counts(problem):
     return problem.ledger.counts["text"], problem.ledger.counts["null"]
 
 
-def test_asking_again_costs_nothing(problem, here):
+def test_a_second_prediction_needs_no_evaluation(problem, here):
     with torch.no_grad():
         first, second = here.predict(problem.controls), here.predict(problem.controls)
     assert torch.equal(first.x0, second.x0)
@@ -32,7 +32,7 @@ def test_asking_again_costs_nothing(problem, here):
 
 
 @pytest.mark.parametrize(("variable", "cost"), [(TextEmbedding(), (4, 2)), (NullEmbedding(), (2, 4))])
-def test_a_changed_embedding_costs_its_own_branch(problem, here, variable, cost):
+def test_a_changed_embedding_evaluates_only_its_own_branch(problem, here, variable, cost):
     with torch.no_grad():
         here.predict(problem.controls)
         changed = variable.write(problem.controls, tuple(tensor + 0.1 for tensor in variable.read(problem.controls)))
@@ -43,7 +43,7 @@ def test_a_changed_embedding_costs_its_own_branch(problem, here, variable, cost)
     assert torch.equal(moved.x0, afresh.x0)
 
 
-def test_an_update_in_place_is_noticed(problem, here):
+def test_an_update_in_place_is_detected(problem, here):
     with torch.no_grad():
         before = here.predict(problem.controls).x0.clone()
         problem.controls.text.tokens.add_(1)
@@ -76,7 +76,7 @@ def test_guidance_one_leaves_the_null_branch_out():
     assert counts(problem) == (2 * 5, 0)
 
 
-def test_guidance_is_said_once(problem, here):
+def test_guidance_is_applied_once(problem, here):
     backbone, controls = problem.backbone, problem.controls
     with torch.no_grad():
         text, null = here.branch("text", controls.text), here.branch("null", controls.null)
@@ -97,7 +97,7 @@ def test_particles_share_an_embedding(problem):
     assert counts(problem) == (8, 8), "what is known about chosen rows was evaluated again"
 
 
-def test_perturbed_embeddings_share_an_x(problem, here):
+def test_perturbed_embeddings_share_x(problem, here):
     tokens = problem.controls.text.tokens
     perturbed = torch.cat([tokens, tokens + 0.1, tokens - 0.1])
     with torch.no_grad():
@@ -120,7 +120,7 @@ def test_segments_give_the_same_sample_and_gradient(segment):
         torch.testing.assert_close(first, second)
 
 
-def test_the_loss_scale_is_divided_out_again():
+def test_gradients_are_divided_by_the_loss_scale():
     import attrs
 
     gradients = []

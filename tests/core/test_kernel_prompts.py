@@ -1,4 +1,4 @@
-"""Prompts with facts: texts for whatever reads text, kept whole on their way to a reward, from Python and from files."""
+"""Prompts with facts are texts for code that reads texts, and keep their facts until the reward reads them, in Python and from files."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ FULL = tta.Prompt("a sign", target="STOP", questions=[("What shape?", "octagon")
 
 
 class Reader:
-    """Scores by a fact, and remembers the prompts that it was given."""
+    """A reward that reads a fact, and stores the prompts that it was given."""
 
     card = tta.Card(differentiable=True, facts=("target",))
 
@@ -88,7 +88,7 @@ def test_facts_reach_the_reward_through_a_run_with_particles_and_are_recorded():
     json.dumps(alignment.record())
 
 
-def test_facts_do_not_change_what_is_drawn():
+def test_facts_do_not_change_the_samples():
     plain, carried = (aligned(prompt, lambda images, _: images.mean((1, 2, 3))) for prompt in ("a sign", FULL))
     assert torch.equal(plain.result.pixels, carried.result.pixels)
 

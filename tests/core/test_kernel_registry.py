@@ -11,12 +11,12 @@ def registry(*names, plugin="lab 1.0"):
     return made
 
 
-def test_a_near_miss_is_offered():
+def test_a_similar_name_is_suggested():
     with pytest.raises(UnknownNameError, match=r"No rewards entry is called 'sharpnes'\. Did you mean 'sharpness'\?"):
         registry("sharpness", "jpeg").find("rewards", "sharpnes")
 
 
-def test_far_from_everything_all_names_are_listed():
+def test_without_a_similar_name_all_names_are_listed():
     with pytest.raises(UnknownNameError, match="Known: jpeg, sharpness"):
         registry("sharpness", "jpeg").find("rewards", "xyz")
 
@@ -59,7 +59,7 @@ def test_entries_are_sorted():
     assert [entry.name for entry in registry("b", "c", "a").entries("rewards")] == ["a", "b", "c"]
 
 
-def test_what_cannot_be_made_with_its_defaults_names_its_plugin():
+def test_a_class_that_cannot_be_built_with_defaults_names_its_plugin():
     made = Registry()
     made.add(Entry("methods", "needy", lambda value: value, "", (), "lab 1.0"))
     with pytest.raises(LoadError, match=r"'needy' of lab 1\.0 could not be made with its defaults: .*'value'"):

@@ -1,4 +1,4 @@
-"""Weights, evidence and ancestors: what each scheme promises, for every population by itself."""
+"""Weights, evidence and ancestors: the properties of each scheme, for every population separately."""
 
 import pytest
 import torch
@@ -64,14 +64,14 @@ def test_rows_are_k_major():
     assert as_rows(found).tolist() == [2, 1, 2, 3, 4, 1]
 
 
-def test_a_draw_takes_the_first_particle_that_reaches_the_uniform():
+def test_a_uniform_selects_the_first_particle_whose_cumulative_weight_reaches_it():
     given_weights = torch.tensor([[0.2, 0.0], [0.3, 1.0], [0.5, 0.0]], dtype=torch.float64)
     rows = drawn(given_weights, torch.tensor([[0.4, 0.999]], dtype=torch.float64))
     assert rows.tolist() == [2, 3]
 
 
 def test_multinomial_points_are_sorted_uniforms():
-    """From K + 1 exponentials; the last of them is no point, but normalises the others."""
+    """The points are made from K + 1 exponentials; the last one is not a point, but normalises the others."""
     given_uniforms = torch.tensor([[0.5], [0.25], [0.5]], dtype=torch.float64)
     half = torch.tensor([[0.25], [0.75]], dtype=torch.float64)
     assert ancestors("multinomial", half, given_uniforms)[:, 0].tolist() == [0, 1]
@@ -96,7 +96,7 @@ def test_large_increments_do_not_overflow():
     torch.testing.assert_close(heavier.weights, torch.softmax(torch.tensor([[1.0], [0.0]], dtype=torch.float64), 0))
 
 
-def test_nothing_is_drawn_where_nothing_is_resampled():
+def test_no_uniforms_are_used_without_resampling():
     start = population(3, 2)
     same, found = resampling.resampled(problem_for(Fixed()), start, "ssp", torch.tensor([False, False]), 0)
     assert same is start

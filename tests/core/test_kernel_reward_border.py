@@ -1,4 +1,4 @@
-"""What a reward hands back is checked; the message names the reward and its package, the value and the remedy."""
+"""The result of a reward is checked; the message names the reward and its package, the value and the remedy."""
 
 import re
 
@@ -33,7 +33,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("value", "message"), BAD)
-def test_what_is_no_score_is_refused(value, message):
+def test_invalid_scores_are_refused(value, message):
     with pytest.raises(RewardError, match=message) as caught:
         checked(returning(value), IMAGES, PROMPTS)
     assert "sharpness (defined in test_kernel_reward_border)" in str(caught.value)
@@ -51,7 +51,7 @@ def test_the_cause_is_kept():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_an_exception_is_told_with_its_place_in_the_rewards_own_file():
+def test_an_exception_is_reported_with_its_line_in_the_rewards_file():
     def wrong(images, prompts):
         return images.view(3)
 

@@ -1,4 +1,4 @@
-"""What `Alignment.save` promises: complete files, one run in a folder, nothing lost to a full disk or a signal."""
+"""`Alignment.save` writes complete files, one run per folder, and loses nothing to a full disk or a signal."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def names(folder):
 
 
 def fail_on(monkeypatch, *failing):
-    """A disk that has no room for these files."""
+    """Simulates a disk that has no room for these files."""
     write = atomic_files.os.fsync
 
     def fsync(handle):
@@ -53,17 +53,17 @@ def fail_on(monkeypatch, *failing):
     monkeypatch.setattr(atomic_files.os, "fsync", fsync)
 
 
-def test_a_full_disk_keeps_what_fits_and_says_what_does_not(done, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_files_that_fit_and_names_the_others(done, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         fail_on(patched, "grid.png")
         with pytest.raises(SaveError, match=r"Cannot write grid.png to .*No space left on device. Written: run.json, aligned.png"):
             done.save(tmp_path)
         assert names(tmp_path) == ["aligned.png", "baseline.png", "run.json"]
-    assert done.save(tmp_path) == tmp_path  # the same run again, when there is room
+    assert done.save(tmp_path) == tmp_path  # the same run is saved again after space was freed
     assert names(tmp_path) == FILES
 
 
-def test_another_run_is_neither_mixed_nor_lost(done, other, tmp_path):
+def test_the_files_of_another_run_are_not_mixed_or_lost(done, other, tmp_path):
     done.save(tmp_path / "run")
     with pytest.warns(UserWarning, match="holds the results of another run"):
         folder = other.save(tmp_path / "run")
@@ -72,7 +72,7 @@ def test_another_run_is_neither_mixed_nor_lost(done, other, tmp_path):
     assert json.loads((folder / "run.json").read_text())["prompts"] == ["another prompt"]
 
 
-def test_overwriting_leaves_nothing_of_the_other_run(done, tmp_path):
+def test_overwriting_removes_all_files_of_the_other_run(done, tmp_path):
     aligned(["a", "b"]).save(tmp_path)
     (tmp_path / "notes.txt").touch()
     done.save(tmp_path, overwrite=True)
@@ -80,7 +80,7 @@ def test_overwriting_leaves_nothing_of_the_other_run(done, tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_folder_in_the_way_is_found_before_the_work_and_costs_nothing_after_it(done, tmp_path, name):
+def test_an_unusable_folder_is_found_before_the_run_and_loses_nothing_after_it(done, tmp_path, name):
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(InputError, match=f"{name} is a folder there"):
         fresh(tmp_path / "run", overwrite=True)
@@ -105,7 +105,7 @@ def test_a_signal_waits_until_all_is_saved(done, tmp_path, monkeypatch, number):
     assert came == [FILES]
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
+def test_files_of_a_killed_process_are_removed_by_the_next_run(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
     left = tmp_path / f".run.json.{ended.pid}.0123abcd-7f.tta-part"
@@ -118,7 +118,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
 
 
 @pytest.mark.parametrize(("samples", "last"), [(2, "aligned-01.png"), (100, "aligned-99.png"), (101, "aligned-100.png")])
-def test_names_sort_like_samples(samples, last):
+def test_file_names_sort_in_the_order_of_the_samples(samples, last):
     made = image_names("aligned", samples)
     assert made == sorted(made)
     assert made[-1] == last
@@ -145,7 +145,7 @@ def test_the_record_is_strict_json(done, tmp_path):
     assert (float(read["limit"]), read["half"], read["3"], read["path"]) == (math.inf, "\\udcff", [1, 2], str(tmp_path))
 
 
-def test_numbers_and_texts_stay_what_they_are():
+def test_numbers_and_texts_are_not_changed():
     value = {"a": [1, 2.5, True, None, "\u2028é"], "b": {"c": 10**400}}
     assert json.loads(strict_json.dumps(value)) == value
     assert strict_json.dumps(value).isascii()

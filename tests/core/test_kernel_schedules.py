@@ -36,7 +36,7 @@ def test_geometric_growth_and_decay_are_monotone_complements(rate):
 
 
 @drawn(share=st.floats(0, 1), total=st.integers(1, 60))
-def test_a_fraction_chooses_its_share_evenly(share, total):
+def test_a_fraction_chooses_evenly_spaced_steps(share, total):
     chosen = [index for index in range(total) if Fraction(share)(index, total)]
     assert len(chosen) == round(share * total)
     if chosen:
@@ -60,7 +60,7 @@ def test_published_choices_of_steps():
 
 
 @drawn(cuts=st.lists(st.floats(0, 1), min_size=2, max_size=5).map(sorted), total=st.integers(1, 60))
-def test_windows_that_touch_share_no_step(cuts, total):
+def test_adjacent_windows_share_no_step(cuts, total):
     ends = [0.0, *cuts, 1.0]
     windows = [Window(start, stop) for start, stop in pairwise(ends)]
     for index in range(total):

@@ -25,7 +25,7 @@ def test_units_have_length_one_and_zero_stays_zero(value):
 
 
 @drawn(value=VALUES, longest=st.floats(1e-3, 1e3))
-def test_clipping_is_torchs_per_sample(value, longest):
+def test_clipping_equals_torchs_for_each_sample(value, longest):
     clipped = steering.clipped(value, longest)
     for row in range(3):
         leaves = [torch.zeros_like(tensor[row]).requires_grad_() for tensor in value]
@@ -42,7 +42,7 @@ def test_sums_and_differences_undo_each_other(value, other):
         torch.testing.assert_close(tensor, back, atol=1e-4, rtol=1e-4)
 
 
-def test_the_best_copy_of_each_sample_and_the_first_of_equals():
+def test_best_selects_each_samples_best_copy_and_the_first_of_equal_ones():
     scores = torch.tensor([1.0, 5.0, 3.0, 4.0, 3.0, 5.0])  # 3 copies of 2 samples, k-major
     assert steering.best(scores, 2).tolist() == [2, 1]
     assert steering.best(scores[:2], 2).tolist() == [0, 1]
@@ -78,7 +78,7 @@ def test_adams_first_step_has_the_size_of_its_learning_rate():
         assert value[0].item() == pytest.approx(0.1, rel=1e-2)
 
 
-def test_weight_decay_is_off_unless_asked_for():
+def test_weight_decay_is_off_by_default():
     for decay, expected in ((0.0, 1.0), (0.5, 0.95)):
         value = steering.leaves((torch.ones(1, 1),))
         steering.ascend(steering.AdamW(lr=0.1, weight_decay=decay)(value), value, (torch.zeros(1, 1),))

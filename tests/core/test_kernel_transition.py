@@ -1,4 +1,4 @@
-"""Transitions against torch's own distributions, and the Gaussian kernel against its closed forms."""
+"""Transitions compared with torch's own distributions, and the Gaussian kernel compared with its closed forms."""
 
 import math
 
@@ -22,7 +22,7 @@ def independent(transition):
 
 
 @drawn(first=transitions(), second=transitions())
-def test_kl_is_torchs(first, second):
+def test_kl_equals_torchs(first, second):
     expected = torch.distributions.kl_divergence(independent(first), independent(second))
     torch.testing.assert_close(first.kl(second).double(), expected, rtol=1e-4, atol=1e-3)
 
@@ -37,7 +37,7 @@ def test_kl_is_at_least_zero_and_zero_at_equality(first, second):
 
 
 @drawn(transition=transitions(), x=latents())
-def test_log_prob_is_torchs(transition, x):
+def test_log_prob_equals_torchs(transition, x):
     torch.testing.assert_close(transition.log_prob(x).double(), independent(transition).log_prob(x.double()), rtol=1e-4, atol=1e-2)
 
 
@@ -72,7 +72,7 @@ def test_a_deterministic_transition_has_no_density():
 
 @drawn(step=steps())
 def test_the_posterior_is_that_of_two_noisy_views(step):
-    """Var(x' | x, x0) by conditioning of jointly Gaussian x' and x, where x is x' noised further."""
+    """Var(x' | x, x0) by conditioning of the jointly Gaussian x' and x, where x is x' with more noise."""
     std = posterior_std(step.a, step.s, step.a_next, step.s_next)
     assert 0 <= std <= step.s_next + 1e-12
     if step.a > 0 and step.s_next > 0:
@@ -99,7 +99,7 @@ def test_eta_may_be_a_schedule():
 
 
 def test_the_known_kl_of_a_training_step():
-    """At eta 1 with a stride of one training step, the KL's coefficient of ||delta eps||^2 is beta^2 / (2 sigma^2 alpha (1 - abar))."""
+    """With eta 1 and steps of one training step, the KL's coefficient of ||delta eps||^2 is beta^2 / (2 sigma^2 alpha (1 - abar))."""
     alphas = 1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
     bars = alphas.cumprod(0)
     here, there, alpha = (value.item() for value in (bars[500], bars[499], alphas[500]))
@@ -128,20 +128,20 @@ def test_a_table_that_divides_by_zero_is_refused(output, a, s, message):
 @pytest.mark.parametrize(
     ("eta", "message"), [(1.5, "eta is 1.5 at step 0"), (-0.1, "eta is -0.1"), (Steps((2,)) * Constant(3.0), "3 at step 2")]
 )
-def test_eta_is_a_share(eta, message):
+def test_eta_is_between_0_and_1(eta, message):
     with pytest.raises(InputError, match=message):
         vp_scheduler(4, eta)
 
 
 @pytest.mark.parametrize("output", ["v_prediction", "flow", "sample"])
-def test_from_noise_alone_other_outputs_tell_x0(output):
+def test_at_pure_noise_x0_comes_from_the_output_alone(output):
     step, zeros = Step(0, 1.0, 0.0, 1.0, 0.5, 0.5), torch.zeros(1, 4, 4, 4)
     x0 = GaussianScheduler((step,), output).predict(State(zeros), torch.ones(1, 4, 4, 4), step).x0
     assert x0.unique().item() == (1 if output == "sample" else -1)
 
 
 @drawn(x=latents())
-def test_renoise_forgets_x(x):
+def test_renoise_does_not_depend_on_x(x):
     table = vp_scheduler(4).steps
     scheduler = GaussianScheduler(table, "sample", renoise=True)
     x0 = torch.ones(2, 4, 4, 4)
@@ -161,7 +161,7 @@ def test_the_second_order_needs_a_history_and_a_next_level():
     assert torch.equal(*means)
 
 
-def test_states_take_their_history_along():
+def test_states_keep_their_history():
     history = History(torch.arange(2.0).view(2, 1, 1, 1).expand(2, 4, 4, 4), 0.5, 0.8)
     state = State(history.x0 + 10, history)
     picked = state[torch.tensor([1, 1, 0])]

@@ -1,4 +1,4 @@
-"""What makes a run follow chance, or nothing, is said before its first step."""
+"""A reward that would make a run random or without effect is reported before the first step."""
 
 import warnings
 
@@ -58,13 +58,13 @@ def test_a_gradient_that_never_reaches_the_images_is_refused(reward):
     prepared(reward, BestOfN(n=2))
 
 
-def test_a_gradient_that_is_zero_everywhere_is_said():
+def test_a_gradient_that_is_zero_everywhere_gives_a_warning():
     with pytest.warns(UserWarning, match=r"gradient of rounded .* exactly zero"):
         prepared(rounded)
     prepared(rounded, BestOfN(n=2))
 
 
-def test_a_score_that_saturates_on_one_image_only_is_not_blamed():
+def test_a_score_that_saturates_on_one_image_only_gives_no_warning():
     def hinge(images, prompts):
         return (images.std((1, 2, 3)) - 0.02).clamp(min=0)
 
@@ -74,13 +74,13 @@ def test_a_score_that_saturates_on_one_image_only_is_not_blamed():
 
 
 @pytest.mark.parametrize("method", [DATE(), BestOfN(n=2)])
-def test_two_scores_for_one_image_are_said(method):
+def test_two_scores_for_one_image_give_a_warning(method):
     with pytest.warns(UserWarning, match="gave one image two scores, .*random, or keeps state"):
         prepared(Counting(), method)
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(1e-9), nn.BatchNorm2d(1)], ids=["dropout", "batch-norm"])
-def test_an_undeclared_network_in_train_mode_is_said(layer):
+def test_an_undeclared_network_in_train_mode_gives_a_warning(layer):
     held = Holding(layer)
     with pytest.warns(UserWarning, match="uses a Sequential in train mode"):
         prepared(held)

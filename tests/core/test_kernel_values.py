@@ -1,4 +1,4 @@
-"""Value classes: checked when they are made, never changed; networks: borrowed and handed back."""
+"""Value classes are checked at construction and cannot be changed; networks are frozen during a run and restored after it."""
 
 import contextlib
 
@@ -34,7 +34,7 @@ def test_wrong_shapes_and_choices_are_refused_at_construction(make):
         make()
 
 
-def test_a_form_that_passed_does_not_let_another_pass():
+def test_a_combination_of_types_that_passed_does_not_let_another_pass():
     good = torch.zeros(2, 4, 4, 4)
     tta.GaussianTransition(good, 1.0)
     for mean, std in ((good[0], 1.0), (good.int(), 1.0), (good, "1"), (good, None), (None, 1.0)):
@@ -106,7 +106,7 @@ def test_the_better_of_two_sample_by_sample():
     assert best.index == 2
 
 
-def test_networks_are_frozen_and_handed_back_also_after_an_error():
+def test_networks_are_frozen_and_restored_also_after_an_error():
     networks = NetworkedMixture().networks
     first = next(networks["denoiser"].parameters())
     networks["decoder"].eval()

@@ -1,4 +1,4 @@
-"""docs/gallery.md says what its script finds: of the first prompts, the images' numbers; and every image is there and small."""
+"""docs/gallery.md has the numbers that its script computes for the first prompts, and every image exists and is small."""
 
 import runpy
 from itertools import pairwise
@@ -21,7 +21,7 @@ def test_every_prompt_is_shown_by_every_method():
 def test_the_worst_comes_first():
     changes = [[float(column[1]) - float(columns["plain"][1]) for column in columns.values()] for columns in SHOWN.values()]
     means = [sum(change) for change in changes]
-    assert all(first <= second + 0.05 for first, second in pairwise(means))  # the page has two digits
+    assert all(first <= second + 0.05 for first, second in pairwise(means))  # the page has two decimals
 
 
 def test_the_images_are_there_and_small():

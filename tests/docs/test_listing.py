@@ -1,4 +1,4 @@
-"""The listing of the kernel's files in docs/design-notes.md is what the docstrings say, and leaves nothing out."""
+"""The listing of the kernel's files in docs/design-notes.md agrees with the docstrings, and is complete."""
 
 import runpy
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 LISTING = runpy.run_path(str(ROOT / "docs" / "generate_listing.py"))
 
 
-def test_the_listing_is_what_the_docstrings_say():
+def test_the_listing_agrees_with_the_docstrings():
     assert LISTING["SECTION"].search(LISTING["PAGE"].read_text(encoding="utf-8"))
     assert LISTING["page"]() == LISTING["PAGE"].read_text(encoding="utf-8"), "run `python docs/generate_listing.py`"
 

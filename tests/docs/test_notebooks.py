@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and the outputs in them are of the kind that running them gives."""
+"""The notebooks run from top to bottom, and their committed outputs have the formats and words of new ones."""
 
 import re
 import runpy
@@ -18,7 +18,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def books(script):
-    """By name, each notebook as it is committed, and as it is when its cells have run."""
+    """By name, each notebook as it is committed, and with the outputs of a new run."""
     paths = script["BOOKS"]
     return {path.stem: (nbformat.read(path, as_version=4), run) for path, run in zip(paths, script["executed"](paths), strict=True)}
 
@@ -28,13 +28,13 @@ def outputs(book):
 
 
 def given(book):
-    """What the cells gave: pages of HTML, and printed text."""
+    """The outputs of the cells: HTML pages, and printed text."""
     pages = [output.data["text/html"] for output in outputs(book) if "text/html" in output.get("data", {})]
     return pages, "".join(output.text for output in outputs(book) if output.output_type == "stream" and output.name == "stdout")
 
 
 def kinds(book):
-    """What does not depend on the machine: for each output the formats, the elements of a page, and printed words without their numbers."""
+    """What does not depend on the machine: the formats of each output, the elements of a page, and printed words without their numbers."""
     for output in outputs(book):
         if output.output_type == "stream":
             yield output.name, re.sub(r"\W*\d[\d.,e+-]*", " #", output.text)
@@ -43,7 +43,7 @@ def kinds(book):
             yield output.output_type, *sorted(output.data), *sorted(set(re.findall(r"<(\w+)", page)))
 
 
-def test_what_is_committed_is_what_running_gives(books):
+def test_committed_outputs_agree_with_a_new_run(books):
     assert list(books) == ["first-images", "own-reward-honest-comparison"]
     for written, run in books.values():
         assert list(kinds(written)) == list(kinds(run)), "run `python docs/execute_notebooks.py`"

@@ -1,4 +1,4 @@
-"""The documentation is true: its code runs, its signatures are the real ones, its tables name what exists."""
+"""The documentation is correct: its code runs, its signatures are the real ones, and its tables name all registered parts."""
 
 import ast
 import importlib
@@ -26,7 +26,7 @@ def test_the_code_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
     for block in BLOCK.finditer(text):
         line = text[: block.start(1)].count("\n")
         exec(compile("\n" * line + block.group(1), str(page), "exec"), names)
-    if page.stem == "tutorial":  # which says what is left in the folder
+    if page.stem == "tutorial":  # its output lists the files in the folder
         assert {path.name for path in Path("images").iterdir()} == {"aligned.png", "baseline.png", "grid.png", "run.json"}
 
 
@@ -51,7 +51,7 @@ def test_every_hook_is_documented_with_its_own_signature():
     assert dict(headings) == {name: ", ".join(inspect.signature(hook).parameters) for name, hook in hooks().items()}
 
 
-def test_every_hook_shows_its_own_text():
+def test_every_hook_shows_its_own_docstring():
     shown = re.findall(r"^::: tta_core\.plugins\.hookspecs\.(tta_\w+)$", (DOCS / "hooks.md").read_text(), re.MULTILINE)
     assert set(shown) == set(hooks())
     assert all(re.search(r"Since \d+\.\d+\.$", inspect.getdoc(hook)) for hook in hooks().values())
@@ -99,7 +99,7 @@ def test_every_tta_new_on_a_page_is_accepted(tmp_path):
 
 
 def modules_imported(source):
-    """The kernel's modules that a piece of Python imports, or imports from; a package's own names belong to the package."""
+    """The kernel's modules that some Python code imports or imports from; a name that the package itself exports counts as the package."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("tta_core."))
@@ -136,7 +136,7 @@ def test_every_page_is_in_the_navigation():
         assert f" {page.relative_to(DOCS).as_posix()}\n" in navigation, page
 
 
-def test_versions_that_are_promised_are_the_ones_required():
+def test_promised_versions_are_the_required_ones():
     page, project = (DOCS / "compatibility.md").read_text(), (ROOT / "pyproject.toml").read_text()
     for name in ("torch", "diffusers", "transformers"):
         promised = re.search(rf"^\| {name} \|.*\| ([\d.]+) and later \|", page, re.MULTILINE).group(1)

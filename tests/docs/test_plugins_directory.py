@@ -1,4 +1,4 @@
-"""docs/plugins-directory.md is what its script makes of docs/plugins.toml; an entry that is wrong is refused by name."""
+"""docs/plugins-directory.md is generated from docs/plugins.toml by its script; an invalid entry is refused by name."""
 
 import runpy
 import tomllib
@@ -26,7 +26,7 @@ def written(*entries):
     return "\n".join(["[[plugins]]\n" + "\n".join(f'{name} = "{value}"' for name, value in entry.items()) for entry in entries])
 
 
-def test_the_page_is_what_the_list_says():
+def test_the_page_agrees_with_the_list():
     page = SCRIPT["rendered"](SCRIPT["listed"](SCRIPT["LIST"].read_text()))
     assert SCRIPT["PAGE"].read_text() == page, "run `python docs/generate_plugins_directory.py`"
 

@@ -1,4 +1,4 @@
-"""The page of results is what the committed table says, and its report shows itself."""
+"""The page of results agrees with the committed table, and its report is complete."""
 
 import io
 import runpy
@@ -14,7 +14,7 @@ RESULTS = ROOT / "docs" / "results"
 
 @pytest.fixture(scope="module")
 def tables():
-    """What the script prints of the committed results."""
+    """The tables that the script prints for the committed results."""
     script = ROOT / "benchmarks" / "results_table.py"
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
         patch.setattr(sys, "argv", [str(script), str(RESULTS)])
@@ -22,7 +22,7 @@ def tables():
     return printed.getvalue()
 
 
-def test_every_number_of_the_page_is_the_table_s(tables):
+def test_every_number_of_the_page_is_in_the_tables(tables):
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     rows = [line for line in tables.splitlines() if line.startswith("|")]
     assert len(rows) > 20
@@ -35,4 +35,4 @@ def test_the_committed_results_make_a_whole_report(tmp_path):
     text = rewrite(RESULTS, tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'id="verdicts"' in text
     assert "best of n" in text
-    assert "every arm has at least" not in text  # nothing was cut short
+    assert "every arm has at least" not in text  # no section was shortened

@@ -1,4 +1,4 @@
-"""The command line in processes forked from one that has imported torch, each with a fault of its own."""
+"""Runs the command line in processes that are forked from one that has imported torch, each with its own fault."""
 
 import json
 import multiprocessing
@@ -20,13 +20,13 @@ EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.listdir", "os.scandi
 
 @attrs.frozen
 class Fault:
-    """What goes wrong in one process.
+    """The faults of one process.
 
     Attributes:
         stdout, stderr: "file", or "closed", "gone" (a pipe without a reader) or "full" (a device without room).
-        encoding: of both.
-        event: which operation on the output folder the fault comes with, from 1; 0 is none. -1 counts them.
-        kind: what happens then: an errno to raise, or the negative of a signal's number.
+        encoding: the encoding of both.
+        event: the number of the operation on the output folder at which the fault occurs, from 1; 0: none; -1: operations are counted.
+        kind: the fault: an errno to raise, or the negative of a signal's number.
     """
 
     stdout: str = "file"
@@ -37,13 +37,13 @@ class Fault:
 
 
 WARM = "TTA_TEST_WARM"
-if WARM in os.environ:  # in the process that others are forked from: all that a run imports is imported, and plugins are found
+if WARM in os.environ:  # in the process from which the others are forked: a run imports its modules and finds the plugins
     with tempfile.TemporaryDirectory() as place:
         CliRunner().invoke(app, [*json.loads(os.environ.pop(WARM)), f"--out={place}/out"])
 
 
 def run(arguments, folder, log, fault, environment):
-    """In the process itself: arrange the fault, then be `tta`."""
+    """Runs in the new process: sets up the fault, and then runs `tta`."""
     os.environ.update(environment)
     tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -91,7 +91,8 @@ def _watch(folder, fault, log):
 
 
 def start(arguments, folder, log, fault=None, **environment):
-    """Start a process; it can be killed, joined and asked for its exit code. The first call also starts the one it is forked from."""
+    """Starts a process, which can be killed, joined and asked for its exit code. The first call also starts the process from which the
+    others are forked."""
     Path(log).mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

@@ -1,4 +1,4 @@
-"""Counts what the fault-injection tests tried and what survived; the line that says so is printed by the conftest above."""
+"""Counts the faults that the fault-injection tests tried and those that the run survived; tests/conftest.py prints the numbers."""
 
 import signal
 import warnings
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def as_users_have_it(monkeypatch):
-    """Without the checks of annotations that this project's tests switch on, and with warnings as warnings."""
+    """Switches off the checks of annotations that this project's tests use, and shows warnings as warnings instead of errors."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
@@ -30,7 +30,7 @@ def signals_arrive():
 
 @pytest.fixture
 def count(request):
-    """Call it before a fault with "tried", after it with "survived"."""
+    """Call it with "tried" before a fault, and with "survived" after it."""
     seam, counts = request.node.module.__name__.removeprefix("test_"), Counter()
 
     def noted(what, times=1):

@@ -1,4 +1,4 @@
-"""Parts that fail at a call of one's choice, and a short run to put them in."""
+"""Parts that fail at a chosen call, and a short run with them."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from tta_plugins.methods.date import DATE
 
 
 class BrokenError(Exception):
-    """What a stranger's code raises."""
+    """The exception of a third party's code."""
 
 
 FAULTS = {
@@ -24,7 +24,7 @@ FAULTS = {
 
 
 class FailsAt:
-    """Calls through until the given call, which raises."""
+    """Passes calls through until the given call, which raises."""
 
     def __init__(self, call, at, fault):
         self.call, self.at, self.fault, self.calls = call, at, fault, itertools.count()
@@ -41,7 +41,7 @@ def brightness(images, prompts):
 
 @attrs.frozen
 class Yields:
-    """A method that yields two good snapshots, and then what it is told to."""
+    """A method that yields two valid snapshots, and then the given objects."""
 
     rubbish: object = None
     needs = tta.Needs()

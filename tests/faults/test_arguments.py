@@ -1,4 +1,4 @@
-"""Wrong values of every argument, in random combinations: each run ends well, or in one sentence."""
+"""Wrong values of every argument, in random combinations: each run ends with a result or with an error of one sentence."""
 
 import math
 
@@ -29,7 +29,7 @@ class Unprintable:
 
 
 class Shapeless:
-    """Has a length that raises, and is no number."""
+    """An object that is not a number, and whose length raises."""
 
     def __len__(self):
         raise RuntimeError("no length")
@@ -52,7 +52,7 @@ KEYWORDS = (
     "height",
     "width", "latents", "noises", "text", "null", "image", "strength", "budget", "observers",
 )  # fmt: skip
-EVERY = 1 if settings.default.max_examples > 50 else 4  # of the wrong values, in the profile `fast`
+EVERY = 1 if settings.default.max_examples > 50 else 4  # the number of wrong values in the profile `fast`
 GOOD = {"prompts": "a", "method": Fixed(), "reward": brightness, "scheduler": "ddim", "steps": 2}
 
 
@@ -98,7 +98,7 @@ MAKERS = (
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 def test_each_setting_with_each_wrong_value(make, count, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", False)  # the checks of `frozen`, which users have too
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", False)  # the checks of `frozen` are also active for users
     for place, field in enumerate(attrs.fields(make)):
         if not field.init:
             continue
@@ -120,7 +120,7 @@ SENSELESS = {
 
 
 @pytest.mark.parametrize("name", SENSELESS)
-def test_senseless_values_are_refused(name, count):
+def test_meaningless_values_are_refused(name, count):
     count("tried")
     with pytest.raises(InputError):
         SENSELESS[name]()
@@ -149,6 +149,6 @@ def test_times_that_do_not_fall_are_refused(given, message):
 
 @pytest.mark.parametrize("name", ["text", "null"])
 @pytest.mark.parametrize("wrong", ["a red circle", 3, {"a": 1}, [1, 2], iter("ab")], ids=["text", "number", "dict", "list", "iterator"])
-def test_what_is_no_embedding_is_refused_by_its_name(name, wrong):
+def test_objects_that_are_not_embeddings_are_refused_by_name(name, wrong):
     with pytest.raises(InputError, match=f"{name} is .* but it takes a tta_core.Embedding"):
         tta.align("a", backbone=GaussianMixture(), method=Fixed(), reward=brightness, scheduler=vp_scheduler(2), **{name: wrong})

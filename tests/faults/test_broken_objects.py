@@ -1,4 +1,4 @@
-"""Objects of strangers that break where nobody looks: a repr, an exception's text, a property, a clean-up."""
+"""Third-party objects that raise in unusual places: a repr, an exception's text, a property, a clean-up."""
 
 import contextlib
 import pickle
@@ -89,7 +89,7 @@ class Unprintable:
 
 
 @pytest.mark.parametrize("part", ["reward", "memory", "method"])
-def test_a_part_without_a_repr_costs_no_result(part, count, tmp_path):
+def test_a_part_whose_repr_raises_loses_no_result(part, count, tmp_path):
     count("tried")
     done = aligned(**{part: Unprintable()})
     assert "a Unprintable whose repr raises RuntimeError" in str(done.manifest[part])
@@ -98,7 +98,7 @@ def test_a_part_without_a_repr_costs_no_result(part, count, tmp_path):
 
 
 def broken(cls=object, **properties):
-    """An object whose properties of these names raise, or are these values."""
+    """An object whose properties with these names raise, or have these values."""
 
     def raising(self):
         raise RuntimeError("no property")
@@ -121,14 +121,14 @@ def broken(cls=object, **properties):
         ({"memory": broken(tolerance=0.0, __call__=lambda self, setup: None)}, "Stranger .*returned None"),
     ],
 )
-def test_properties_that_break_are_told_with_their_place(changes, said, count):
+def test_properties_that_raise_are_reported_with_their_line(changes, said, count):
     count("tried")
     with pytest.raises(TTAError, match=said):
         aligned(**changes)
     count("survived")
 
 
-def test_a_policy_that_cannot_be_undone_costs_no_result(count):
+def test_a_policy_that_cannot_be_undone_loses_no_result(count):
     @attrs.frozen
     class Sticky:
         tolerance = 0.0
@@ -144,7 +144,7 @@ def test_a_policy_that_cannot_be_undone_costs_no_result(count):
     count("survived")
 
 
-def test_a_reward_that_turns_gradients_off_turns_off_its_own(count):
+def test_a_reward_that_disables_gradients_affects_only_itself(count):
     def switching(images, prompts):
         scores = brightness(images, prompts)
         torch.set_grad_enabled(False)
@@ -157,7 +157,7 @@ def test_a_reward_that_turns_gradients_off_turns_off_its_own(count):
 
 
 @pytest.mark.parametrize("wrong", [None, 5, b"bytes", ["a"], 2.5])
-def test_places_that_are_no_path(wrong, count):
+def test_objects_that_are_not_paths_are_refused(wrong, count):
     count("tried")
     done = aligned(method=BestOfN(1))
     for call in (done.save, done.report):
@@ -191,7 +191,7 @@ def test_results_and_errors_can_be_pickled(count):
 
 
 @pytest.mark.parametrize("target", ["nowhere", "itself", "file"])
-def test_links_that_lead_to_no_folder(target, tmp_path, count):
+def test_links_to_missing_folders(target, tmp_path, count):
     count("tried")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / {"itself": "link"}.get(target, target))
@@ -261,7 +261,7 @@ def plugged():
     hooks.unregister(name="stranger")
 
 
-def test_a_watcher_that_changes_torchs_state_changes_its_own(plugged, count):
+def test_an_observer_that_changes_torchs_state_does_not_affect_the_run(plugged, count):
     def switch(_):
         torch.set_grad_enabled(False)
 
@@ -273,7 +273,7 @@ def test_a_watcher_that_changes_torchs_state_changes_its_own(plugged, count):
     count("survived")
 
 
-def test_a_plugin_that_empties_the_record_costs_no_result(plugged, count):
+def test_a_plugin_that_empties_the_record_loses_no_result(plugged, count):
     count("tried")
     expected = aligned().result.pixels
     plugged(lambda thing: thing.manifest.clear() if isinstance(thing, tta.Alignment) else None)
@@ -282,7 +282,7 @@ def test_a_plugin_that_empties_the_record_costs_no_result(plugged, count):
 
 
 @pytest.mark.parametrize("fault", [*FAULTS.values(), SystemExit, KeyboardInterrupt, None])
-def test_a_page_that_breaks_is_one_sentence(plugged, fault, tmp_path, count):
+def test_a_page_that_raises_gives_an_error_of_one_sentence(plugged, fault, tmp_path, count):
     def act(_):
         if fault is not None:
             raise fault

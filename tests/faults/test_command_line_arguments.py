@@ -1,4 +1,4 @@
-"""Random arguments of every command: a result, or one message; never a traceback, and never half a folder."""
+"""Random arguments for every command give a result or one message, never a traceback or an incomplete folder."""
 
 import json
 import warnings
@@ -93,7 +93,7 @@ OTHERS = [
 
 @st.composite
 def options(draw):
-    """Some of align's options, each with a value that may be wrong."""
+    """Some of the options of `tta align`, each with a value that may be wrong."""
     chosen = draw(st.lists(st.sampled_from(sorted(ALIGN)), max_size=4, unique=True))
     prompts = draw(st.lists(st.sampled_from(["a red circle", "", "\x1b[2J", "\U0001f600", "two\nlines"]), min_size=1, max_size=2))
     given = {"--method": "fixed", "--reward": "brightness", "--steps": "2", **{name: draw(ALIGN[name]) for name in chosen}}
@@ -101,7 +101,7 @@ def options(draw):
 
 
 def tried(few, many):
-    """So many examples under the profile "fast", and so many under "thorough"."""
+    """The number of examples with the profile "fast" and with "thorough"."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
     examples = many if settings.default.max_examples > few else few
     return settings(max_examples=examples, deadline=None, suppress_health_check=checks)
@@ -114,7 +114,7 @@ def run(arguments):
 
 
 def check(result):
-    """One message where it fails, and no exception but the one that carries the exit code."""
+    """Checks that a failed command prints one message, and that its only exception is the one with the exit code."""
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert result.exit_code in (0, 1, 2), result.output
     assert "Traceback" not in result.output

@@ -1,4 +1,4 @@
-"""`tta align` under faults of disks, streams and signals, and killed at any moment: what is in the folder is complete."""
+"""`tta align` with faults of disks, streams and signals, and killed at any moment: the files in the folder are complete."""
 
 import errno
 import itertools
@@ -50,7 +50,7 @@ def tta_register_rewards(register):
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(tmp_path_factory):
-    """Small plugins, so that a run takes a tenth of a second: a backbone, a method, and a reward that sends signals."""
+    """Small plugins with which a run takes a tenth of a second: a backbone, a method, and a reward that sends signals."""
     site = tmp_path_factory.mktemp("site")
     for kind, name in (("backbone", "colours"), ("method", "greedy"), ("reward", "halting")):
         module = f"tta_{name}"
@@ -68,7 +68,7 @@ def installed(tmp_path_factory):
 
 
 def told(count, outcomes):
-    """Count what was tried and what survived."""
+    """Counts the faults that were tried and survived."""
     count("tried", len(outcomes))
     count("survived", sum(outcomes))
 
@@ -96,7 +96,8 @@ def read(log):
 
 
 def complete(folder):
-    """The names of a folder's results, each of which is whole; a page that shows them needs packages that not everyone installs."""
+    """The names of the files in a folder of results, each of which is checked to be complete. The page is not required, since it needs
+    packages that may be missing."""
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else set()
     for name in names:
         if name.endswith(".png"):
@@ -110,14 +111,14 @@ def complete(folder):
 
 
 def kept(folder, log):
-    """Whether all of a run is in its folder, or in the temporary one that is used instead."""
+    """Whether all files of a run are in its folder, or in the temporary folder that replaces it."""
     return any(complete(place) == FILES for place in (folder, *log.glob("tta-align-*")))
 
 
 STREAMS = list(itertools.product(("file", "closed", "gone", "full"), repeat=2))
 
 
-def test_no_stream_costs_a_result(tmp_path, count):
+def test_no_stream_loses_a_result(tmp_path, count):
     runs = {}
     for number, (stdout, stderr) in enumerate(STREAMS):
         folder, log = tmp_path / f"{number}", tmp_path / f"log-{number}"
@@ -131,7 +132,7 @@ HOSTILE = ("\U0001f600 grinning", "\x1b]0;owned\x07\x1b[2J red", "\u202egnp.exe"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii", "latin-1"])
-def test_no_prompt_costs_a_result_or_reaches_the_terminal_raw(tmp_path, encoding):
+def test_no_prompt_loses_a_result_or_controls_the_terminal(tmp_path, encoding):
     log = tmp_path / "log"
     process = align(tmp_path / "out", log, Fault(encoding=encoding), prompts=HOSTILE)
     assert ended(process) == 0, read(log)
@@ -148,7 +149,7 @@ def events_of_a_run(tmp_path):
 
 
 def some(events, first):
-    """Every other operation under the profile "fast", all of them under "thorough"."""
+    """Every second operation with the profile "fast", and all of them with "thorough"."""
     return events[first % 2 :: 2] if settings.default.max_examples < 50 else events
 
 
@@ -157,7 +158,8 @@ FAILURES = {"full": errno.ENOSPC, "forbidden": errno.EACCES, "interrupted": -sig
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_fault_at_any_operation_on_the_folder(tmp_path, failure, count):
-    """An error before the run refuses it in one sentence; later all is kept, here or there, and a signal is told by the exit code."""
+    """An error before the run is a message of one sentence. After the run all files are kept, here or in a temporary folder. The exit code
+    is that of the signal."""
     kind, runs = FAILURES[failure], {}
     for event in some(range(1, events_of_a_run(tmp_path) + 1), list(FAILURES).index(failure)):
         folder, log = tmp_path / f"{event}", tmp_path / f"log-{event}"
@@ -198,7 +200,8 @@ def test_a_signal_keeps_the_best_so_far(tmp_path, halt, code, is_kept):
 
 
 def test_killed_at_any_moment(tmp_path, count):
-    """By SIGKILL, at 30 random moments and at each operation on the folder: complete files or none, and the next run cleans up."""
+    """Killed by SIGKILL, at 30 random moments and at each operation on the folder: each file is complete or absent, and the next run
+    removes temporary files."""
     began = time.monotonic()
     assert ended(align(tmp_path / "timed", tmp_path / "timing")) == 0
     length, chance, outcomes, found = time.monotonic() - began, random.Random(0), [], []

@@ -1,4 +1,4 @@
-"""Many runs in one process, good ones and failing ones: memory, descriptors, threads and temporary files do not grow."""
+"""Many runs in one process, successful and failing ones: memory, descriptors, threads and temporary files do not grow."""
 
 import gc
 import itertools
@@ -22,7 +22,7 @@ from tta_core.testing import GaussianMixture, vp_scheduler
 
 @attrs.frozen
 class Held:
-    """What a process holds. Objects and tensors are counted exactly; resident memory is the allocator's, too."""
+    """The resources of a process. Objects and tensors are counted exactly; resident memory includes the allocator's caches."""
 
     objects: int
     tensors: int
@@ -59,7 +59,7 @@ PARTS = {"backbone": GaussianMixture(), "scheduler": vp_scheduler(2)}
 
 
 def kinds(folder):
-    """Runs of each kind, by name; some end in an error, which nobody keeps."""
+    """Runs of each kind, by name. Some end in an error, which is not kept."""
 
     def saved():
         done = aligned(**PARTS)
@@ -68,7 +68,7 @@ def kinds(folder):
 
     def prepared():
         with tta.prepare("a", method="fixed", reward=brightness, **PARTS) as made:
-            next(iter(made.method.align(made.problem)))  # a generator that is left in the middle
+            next(iter(made.method.align(made.problem)))  # a generator that is not run to its end
 
     return {
         "good": lambda: aligned(**PARTS),
@@ -83,7 +83,7 @@ def kinds(folder):
 
 
 def grown(runs, place, warmup):
-    """What is held after the warming up, and at the end."""
+    """The resources after the warm-up, and at the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, call in enumerate(runs):
@@ -99,13 +99,13 @@ def check(before, after, runs):
     assert after.threads <= before.threads
     assert after.temporary <= before.temporary
     assert after.tensors <= before.tensors + 2
-    assert after.objects <= before.objects + runs  # a leak of a run is thousands; a cache of strings may grow a little
+    assert after.objects <= before.objects + runs  # a leak would be thousands of objects; a cache of strings may grow a little
     assert after.resident <= before.resident + 2**25
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """The temporary folder of this process, its own."""
+    """A temporary folder for this process alone."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return tmp_path / "temporary"

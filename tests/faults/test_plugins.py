@@ -1,4 +1,4 @@
-"""Faults of plugins while they are loaded: each is named by `tta doctor`, and the others work."""
+"""Faults of plugins while they are loaded: `tta doctor` names each one, and the other plugins work."""
 
 import importlib.metadata
 import signal
@@ -14,7 +14,7 @@ from tta_core.plugins.entry import Entry
 
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
-    """Plugins by the source of their module; gives the freshly found ones. `good` is always among them."""
+    """Plugins, given by the source of their modules; returns the newly found ones, which always include `good`."""
 
     def install(**sources):
         sources["good"] = GOOD
@@ -61,7 +61,7 @@ REGISTERED = {
 
 
 @pytest.mark.parametrize("fault", [*IMPORTS, *REGISTERED])
-def test_a_broken_plugin_is_named_and_disturbs_nobody(installed, fault, count):
+def test_a_broken_plugin_is_named_and_does_not_affect_others(installed, fault, count):
     count("tried")
     found = installed(broken=IMPORTS.get(fault) or HEAD + REGISTERED[fault])
     assert [entry.name for entry in found.registry.entries("rewards")] == ["good"]
@@ -71,7 +71,7 @@ def test_a_broken_plugin_is_named_and_disturbs_nobody(installed, fault, count):
     count("survived")
 
 
-def test_a_real_ctrl_c_passes(installed):
+def test_a_real_ctrl_c_is_raised(installed):
     with pytest.raises(KeyboardInterrupt):
         installed(slow="import signal; signal.raise_signal(signal.SIGINT)")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -99,7 +99,7 @@ def test_two_backbones_of_one_pipeline_class_collide(installed, count):
 
 
 @pytest.mark.parametrize("source", ["import sys; sys.exit(4)", "raise KeyboardInterrupt", "raise RuntimeError('x')", "1 / 0"])
-def test_a_target_that_breaks_when_it_is_used(tmp_path, monkeypatch, source, count):
+def test_a_target_that_raises_when_it_is_used(tmp_path, monkeypatch, source, count):
     count("tried")
     (tmp_path / "faulty_target.py").write_text(source)
     sys.modules.pop("faulty_target", None)
@@ -110,7 +110,7 @@ def test_a_target_that_breaks_when_it_is_used(tmp_path, monkeypatch, source, cou
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RuntimeError, TypeError])
-def test_a_class_that_cannot_be_made(error, count):
+def test_a_class_that_cannot_be_built(error, count):
     from tta_core.plugins.registry import Registry
 
     class Bad:

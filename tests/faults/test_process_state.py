@@ -1,4 +1,4 @@
-"""A run's numbers depend on its arguments alone: not on torch's settings, nor on what a reward does with what it is given."""
+"""A run's numbers depend on its arguments alone, and not on torch's settings or on a reward that changes its arguments."""
 
 import threading
 
@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_what_the_process_has_set(name, expected, count):
+def test_settings_of_the_process(name, expected, count):
     count("tried")
     put, back = SETTINGS[name]
     before, parts = torch.get_default_dtype(), {"backbone": GaussianMixture(), "scheduler": vp_scheduler(4)}
@@ -55,7 +55,7 @@ def test_autocast(expected, count):
     count("survived")
 
 
-def test_a_reward_that_changes_what_it_is_given(count):
+def test_a_reward_that_changes_its_arguments(count):
     def spoiling(images, prompts):
         scores = images.mean((1, 2, 3)).clone()
         with torch.no_grad():
@@ -78,7 +78,7 @@ BAD_SCORES = {
 
 
 @pytest.mark.parametrize("name", BAD_SCORES)
-def test_scores_that_are_none(name, count):
+def test_invalid_scores(name, count):
     count("tried")
 
     class Bad:
@@ -92,7 +92,7 @@ def test_scores_that_are_none(name, count):
     count("survived")
 
 
-def test_overlapping_loans_end_as_they_began(count):
+def test_overlapping_runs_restore_the_networks(count):
     count("tried")
     network = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
     network[0].bias.requires_grad_(False)
@@ -119,7 +119,7 @@ def test_overlapping_loans_end_as_they_began(count):
     count("survived")
 
 
-def test_a_policy_has_its_networks_alone(count):
+def test_a_run_with_a_policy_does_not_share_its_networks(count):
     count("tried")
     network = nn.Linear(2, 2)
     alone = one_policy_at_a_time
@@ -134,7 +134,7 @@ def test_a_policy_has_its_networks_alone(count):
     count("survived")
 
 
-def test_threads_on_one_backbone_give_what_one_gives(expected, count):
+def test_threads_on_one_backbone_give_the_results_of_one(expected, count):
     count("tried")
     results = {}
 
@@ -156,7 +156,7 @@ def test_threads_on_one_backbone_give_what_one_gives(expected, count):
     [(lambda images, prompts: (images * 255).round().mean((1, 2, 3)), "exactly zero"), (brightness, "select none")],
     ids=["rounded", "no step"],
 )
-def test_updates_without_effect_are_said(reward, why, count):
+def test_updates_without_effect_are_reported(reward, why, count):
     count("tried")
     updates = Every(1) if why == "exactly zero" else Steps((99,))
     with pytest.warns(UserWarning, match=rf"DATE (changed nothing|made no update).*{why}"):

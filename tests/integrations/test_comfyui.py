@@ -1,4 +1,4 @@
-"""The ComfyUI nodes, loaded and run as ComfyUI does: by file, by name, in inference mode, with its progress bar and its Cancel."""
+"""The ComfyUI nodes, loaded and run as ComfyUI does: by file, by name, in inference mode, with its progress bar and *Cancel*."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "integrations" / "comfyui"
 WIDGETS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 OURS = {"TTA_BACKBONE", "TTA_METHOD", "TTA_REWARD"}
-LIGHT = ("clip", "hpsv2", "remote", "brightness", "jpeg")  # whose imports the other tests need too, or that import nothing
+LIGHT = ("clip", "hpsv2", "remote", "brightness", "jpeg")  # modules that the other tests import too, or that import nothing
 STOCK = {"IMAGE", "STRING"}
 ALIGN = {"prompt": "a red circle", "seed": 3, "steps": 3, "n": 2}
 
@@ -32,14 +32,14 @@ def nodes():
 
 @pytest.fixture(scope="module")
 def parts(nodes):
-    """The embedded model, DATE and the embedded CLIP, from their nodes."""
+    """The embedded model, DATE and the embedded CLIP, made by their nodes."""
     (backbone,) = called(nodes["TTA load backbone"], name="shapes")
     (reward,) = called(nodes["TTA reward clip"], tta_backbone=backbone)
     (method,) = called(nodes["TTA method date"], rho=0.7)
     return {"backbone": backbone, "method": method, "reward": reward}
 
 
-def test_every_node_holds_the_published_contract(nodes):
+def test_every_node_has_the_published_interface(nodes):
     package = sys.modules["custom_nodes_tta"]
     assert set(package.NODE_DISPLAY_NAME_MAPPINGS) == set(nodes)
     heavy = {name for name, node in nodes.items() if node.CATEGORY.endswith("/rewards")} - {f"TTA reward {name}" for name in LIGHT}
@@ -60,7 +60,7 @@ def test_every_node_holds_the_published_contract(nodes):
         assert callable(getattr(node, node.FUNCTION))
         assert node.CATEGORY.split("/")[0] == "tta-align"
         assert node.DESCRIPTION
-        json.dumps(inputs)  # as /object_info sends it
+        json.dumps(inputs)  # as in the answer of /object_info
 
 
 def test_every_registered_method_and_reward_has_a_node(nodes):
@@ -68,7 +68,7 @@ def test_every_registered_method_and_reward_has_a_node(nodes):
         assert {f"TTA {word} {entry.name}" for entry in plugins().registry.entries(kind)} <= set(nodes)
 
 
-def test_every_method_is_made_by_its_defaults(nodes):
+def test_every_method_can_be_built_with_its_defaults(nodes):
     for entry in plugins().registry.entries("methods"):
         node = nodes[f"TTA method {entry.name}"]
         defaults = {name: options["default"] for name, (_, options) in node.INPUT_TYPES()["optional"].items()}
@@ -87,7 +87,7 @@ def test_settings_are_read_as_the_command_line_reads_them(nodes, parts):
         called(nodes["TTA reward remote"], tta_backbone=parts["backbone"], python="", factory="")
 
 
-def test_the_graph_of_the_example_gives_what_align_gives(nodes):
+def test_the_example_workflow_gives_the_images_of_align(nodes):
     graph = json.loads((FOLDER / "example_workflows" / "first-images.json").read_text())
     by_id = {node["id"]: node for node in graph["nodes"]}
     for link, source, slot, target, place, kind in graph["links"]:
@@ -110,11 +110,11 @@ def test_the_graph_of_the_example_gives_what_align_gives(nodes):
 
 
 class InterruptProcessingException(Exception):  # noqa: N818
-    """ComfyUI's."""
+    """Replaces ComfyUI's exception."""
 
 
 class Bar:
-    """What `comfy.utils.ProgressBar` is to a node; it raises when cancelled at that update, as ComfyUI's hook does."""
+    """Replaces `comfy.utils.ProgressBar`; it raises at the given update, as ComfyUI's hook does on *Cancel*."""
 
     made, cancel_at = (), None
 
@@ -130,7 +130,7 @@ class Bar:
 
 @pytest.fixture
 def comfy(monkeypatch):
-    """Modules of ComfyUI's names, with what a node uses of them; `interrupt` is what Cancel sets."""
+    """Modules with ComfyUI's names, which have what a node uses of them; *Cancel* sets `interrupt`."""
     management, utils = types.ModuleType("comfy.model_management"), types.ModuleType("comfy.utils")
     state = types.SimpleNamespace(interrupt=lambda: False, unloaded=0)
 
@@ -209,7 +209,7 @@ class Stranger:
     strength: float = 0.25
 
 
-def test_a_strangers_parts_appear_by_themselves_and_broken_ones_say_why(parts):
+def test_third_party_parts_have_nodes_and_broken_ones_give_the_reason(parts):
     plugins.cache_clear()
     plugins().registry.add(Entry("methods", "strange", Stranger, "a stranger's", (), "tta-strange 0.1"))
     plugins().registry.add(Entry("rewards", "broken", "no_such_module:Thing", "", (), "tta-broken 0.1"))
@@ -224,7 +224,7 @@ def test_a_strangers_parts_appear_by_themselves_and_broken_ones_say_why(parts):
         plugins.cache_clear()
 
 
-def test_the_packages_own_facts_agree_with_the_project():
+def test_the_metadata_of_the_nodes_agrees_with_the_project():
     project, own = (tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in (ROOT, FOLDER))
     assert {name: project[name] for name in ("version", "license", "requires-python")} == {
         name: own[name] for name in ("version", "license", "requires-python")

@@ -1,4 +1,4 @@
-"""The nodes in ComfyUI itself, headless: with `--comfyui "PYTHON PATH/main.py"`, where that Python has tta-align installed."""
+"""The nodes in ComfyUI itself, without its page: with `--comfyui "PYTHON PATH/main.py"`, where that Python has tta-align installed."""
 
 import io
 import json
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.comfyui
 
 
 class Served:
-    """A ComfyUI that runs, and what its own page asks it."""
+    """A running ComfyUI, and the requests that its own page makes."""
 
     def __init__(self, process, address, log):
         self.process, self.address, self.log = process, address, log
 
     def ask(self, path, **given):
-        """The answer to a request; with arguments, they are posted."""
+        """The answer to a request; arguments are sent by POST."""
         body = json.dumps(given).encode() if given else None
         with urllib.request.urlopen(urllib.request.Request(self.address + path, body), timeout=60) as answer:
             return answer.read()
@@ -50,13 +50,13 @@ class Served:
         raise AssertionError(self.log.read_text()[-4000:])
 
     def outcome(self, number):
-        """What the history has of a prompt, once it is over."""
+        """The entry of a prompt in the history, once it has ended."""
         return self.wait_for(lambda: json.loads(self.ask(f"/history/{number}")).get(number))
 
 
 @pytest.fixture(scope="module")
 def comfyui(request, tmp_path_factory):
-    """Started with our folder in its `custom_nodes`, and ended."""
+    """A ComfyUI with our folder in its `custom_nodes`; it is stopped at the end."""
     base = tmp_path_factory.mktemp("comfyui")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / "tta-align").symlink_to(FOLDER)
@@ -89,7 +89,7 @@ def test_it_lists_every_node(comfyui):
     assert listed["TTA align"]["output"] == ["IMAGE", "IMAGE", "STRING"]
 
 
-def test_the_example_draws_what_align_draws(comfyui, prompt):
+def test_the_example_gives_the_images_of_align(comfyui, prompt):
     number = json.loads(comfyui.ask("/prompt", prompt=prompt))["prompt_id"]
     outcome = comfyui.outcome(number)
     assert outcome["status"]["status_str"] == "success", outcome["status"]["messages"]
@@ -109,7 +109,7 @@ def test_cancel_ends_a_run(comfyui, prompt):
     long["4"]["inputs"] |= {"steps": 900, "seed": 1}
     number = json.loads(comfyui.ask("/prompt", prompt=long))["prompt_id"]
     comfyui.wait_for(lambda: json.loads(comfyui.ask("/queue"))["queue_running"] or None)
-    time.sleep(3)  # into the steps
+    time.sleep(3)  # so that the run has begun its steps
     comfyui.ask("/interrupt", prompt_id=number)
     messages = dict(comfyui.outcome(number)["status"]["messages"])
     assert messages["execution_interrupted"]["node_type"] == "TTA align"

@@ -1,4 +1,4 @@
-"""ComfyUI's part in a workflow: load the nodes from their folder, and run the nodes of a graph in order, as ComfyUI does."""
+"""Does ComfyUI's part of a workflow: loads the nodes from their folder, and runs the nodes of a graph in order."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ STOCK = {"SaveImage", "PreviewAny"}  # ComfyUI's own nodes of the example
 
 
 def loaded(folder):
-    """The package as ComfyUI loads a folder of custom_nodes."""
+    """The package, loaded as ComfyUI loads a folder of custom_nodes."""
     spec = importlib.util.spec_from_file_location("custom_nodes_tta", folder / "__init__.py", submodule_search_locations=[str(folder)])
     for name in [name for name in sys.modules if name.partition(".")[0] == "custom_nodes_tta"]:
         del sys.modules[name]
@@ -21,13 +21,13 @@ def loaded(folder):
 
 
 def called(node, **inputs):
-    """A node's outputs, as ComfyUI gets them."""
+    """The outputs of a node, as ComfyUI gets them."""
     with torch.inference_mode():
         return getattr(node(), node.FUNCTION)(**inputs)
 
 
 def inputs_of(graph, nodes):
-    """By id, what the editor sends for each node: the values of its widgets by name, and `[id, output]` for each link."""
+    """By id, the inputs that the editor sends for each node: the values of its widgets by name, and `[id, output]` for each link."""
     sources = {link: [str(node), slot] for link, node, slot, *_ in graph["links"]}
     prompt = {}
     for node in graph["nodes"]:
@@ -47,9 +47,9 @@ def inputs_of(graph, nodes):
 
 
 def run(prompt, nodes):
-    """The outputs of each node of ours, by id."""
+    """The outputs of each of our nodes, by id."""
     outputs = {}
-    for number, node in prompt.items():  # in order, each behind what it takes
+    for number, node in prompt.items():  # in order: each node after those whose outputs it takes
         given = {name: outputs[value[0]][value[1]] if isinstance(value, list) else value for name, value in node["inputs"].items()}
         if node["class_type"] in nodes:
             outputs[number] = called(nodes[node["class_type"]], **given)

@@ -19,7 +19,7 @@ COUNTS = [
     (DAS(3, tempering=Constant(1.0), start=2), 3 * STEPS, 3 * 2, 3 * 2 + 3, 3 * 2),
     (DAS(3, tempering=Constant(1.0), proposal="prior"), 3 * STEPS, 0, 3 * STEPS + 3, 0),
     (FK(3, updates=Steps((0, 2))), 3 * STEPS, 0, 3 * 2 + 3, 0),
-    (SVDD(3), 3 * (STEPS - 1) + 1, 0, 3 * (STEPS - 1) + 1, 0),  # the result is decoded, too
+    (SVDD(3), 3 * (STEPS - 1) + 1, 0, 3 * (STEPS - 1) + 1, 0),  # the result is decoded too
     (RBF(evaluations=22, chains=2, starts=3), 22, 0, 22, 0),
     (ReNO(3), 3 * STEPS, 2 * STEPS, 3, 2),
     (NoiseSearch("random", 2), 6 * STEPS, 0, 6, 0),

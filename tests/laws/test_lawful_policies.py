@@ -41,7 +41,7 @@ class TestOnPredictions(MemoryPolicySuite):
         return DATE(updates=Every(2))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile itself requires it
 class TestCompiled(MemoryPolicySuite):
     @pytest.fixture
     def policy(self):

@@ -1,4 +1,4 @@
-"""A random Stable Diffusion, a reward with networks, and what one run of DATE on them gives."""
+"""A random Stable Diffusion, a reward with networks, and the results of a run of DATE with them."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ TINY_SD = Path(__file__).parent.parent / "methods" / "fixtures" / "tiny-sd"
 
 @attrs.frozen(eq=False)
 class Seen:
-    """A reward with a convolution and a transformer-like list of blocks."""
+    """A reward with a convolution and a list of blocks as in a transformer."""
 
     networks: dict[str, nn.Module]
     card = Card(differentiable=True)
@@ -53,7 +53,7 @@ def reward():
 
 @pytest.fixture
 def prepared(pipeline, reward):
-    """DATE on two prompts of 32 x 32 pixels under policies, ready to run."""
+    """DATE on two prompts of 32 x 32 pixels with these policies, ready to run."""
 
     def prepared(*memory, method=None, judge=None):
         method = method or DATE(rho=0.5, updates=Every(1))

@@ -1,4 +1,4 @@
-"""Exact policies: the same gradients and the same result, up to the order of sums."""
+"""Exact policies give the same gradients and the same result, up to the order of sums."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ def test_gradients_and_results_are_the_same(solve, policies):
 
 
 @pytest.mark.parametrize("every", [1, 2, "sqrt", "all"])
-def test_a_chain_in_segments_has_the_gradient_of_the_whole(solve, every):
+def test_a_chain_in_segments_has_the_same_gradient(solve, every):
     method = DNO(1, shuffles=2)
     (plain, *_), (under, *_) = solve(method=method), solve(Segments(every), method=method)
     torch.testing.assert_close(under.gradient[0], plain.gradient[0], rtol=1e-4, atol=1e-5)
@@ -48,7 +48,7 @@ def test_convolutions_that_pad_by_name_are_left_as_they_are(solve, reward):
         torch.testing.assert_close(seen.x0, expected.x0)
 
 
-def test_a_frozen_convolution_still_serves_a_gradient_of_its_weights():
+def test_a_frozen_convolution_still_has_a_gradient_for_its_weights():
     from contextlib import ExitStack
 
     from tta_plugins.memory.frozen_convolutions import _forward
@@ -63,7 +63,7 @@ def test_a_frozen_convolution_still_serves_a_gradient_of_its_weights():
 
 
 class Counting(torch.nn.Module):
-    """A decoder's piece that reads and moves a place in lists that it is given, as causal video decoders do."""
+    """A block of a decoder that reads and increments an index in lists that it is given, as the decoders of causal video models do."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +76,7 @@ class Counting(torch.nn.Module):
         return self.layer(x).tanh() + (0 if found is None else found.detach())
 
 
-def test_a_piece_that_changes_its_lists_finds_them_again_as_they_were():
+def test_a_recomputed_block_gets_its_lists_as_they_were_at_first():
     from tta_plugins.memory.checkpointing import _recomputed
 
     pieces, x = [Counting(), Counting()], torch.randn(2, 3, requires_grad=True)

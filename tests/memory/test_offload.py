@@ -1,4 +1,4 @@
-"""Text encoders visit the device to encode and live in host memory otherwise. "meta" plays the device, so nothing is really moved."""
+"""Text encoders are on the device while they encode, and in host memory otherwise. "meta" is used as the device, so no data is moved."""
 
 import attrs
 import pytest
@@ -21,7 +21,7 @@ SIZE = 4 * (1000 * 1000 + 1000)
 
 
 class Encoder(nn.Linear):
-    """Moves between a device and host memory, without data."""
+    """A text encoder that moves between a device and host memory, without data."""
 
     def to(self, device):
         return self.to_empty(device=device)
@@ -33,7 +33,7 @@ class Encoder(nn.Linear):
 
 @attrs.frozen(eq=False)
 class Encoding(NetworkedMixture):
-    """A backbone with a text encoder; notes where the encoder was when it was asked."""
+    """A backbone with a text encoder; it records where the encoder was at each call."""
 
     encoder: nn.Module = attrs.field(factory=lambda: Encoder(1000, 1000))
     asked: list[str] = attrs.field(factory=list)
@@ -62,7 +62,8 @@ def setup():
 
 
 class OnCuda(Encoding):
-    """Computes on a device; its encoder's weights are elsewhere, as accelerate's sequential offloading leaves them."""
+    """A backbone that computes on a device, whose text encoder's weights are elsewhere, as accelerate's sequential offloading leaves
+    them."""
 
     device = torch.device("cuda")
 
@@ -87,7 +88,7 @@ def test_text_encoders_are_on_the_device_while_they_encode_and_after_the_run(set
     assert setup.backbone.asked == ["meta"] * 3
 
 
-def test_what_is_in_host_memory_is_not_predicted_of_the_device(setup):
+def test_weights_in_host_memory_are_not_part_of_the_devices_prediction(setup):
     plain = memory_profile(setup)
     under = Offload()(setup)
     with under.undo:
@@ -97,14 +98,14 @@ def test_what_is_in_host_memory_is_not_predicted_of_the_device(setup):
     assert memory_profile(setup) == plain
 
 
-def test_a_device_is_predicted_to_need_what_the_cpu_does(setup):
+def test_the_prediction_for_a_device_equals_that_for_the_cpu(setup):
     on_cpu = memory_profile(Setup(NetworkedMixture(), setup.scheduler, Likeness(), DATE(), height=8, width=8, guidance=2.0))
     on_device = memory_profile(setup)
     assert on_device.phases == on_cpu.phases
     assert on_device.parameters == on_cpu.parameters + SIZE
 
 
-def test_auto_offloads_where_that_is_needed(setup):
+def test_auto_offloads_if_needed(setup):
     with setup.undo:
         assert "offload" not in Auto(2 * SIZE)(setup).remarks[-1]
     under = Auto(SIZE // 2)(setup)
@@ -114,7 +115,7 @@ def test_auto_offloads_where_that_is_needed(setup):
     assert setup.backbone.encoder.where == "meta"
 
 
-def test_a_look_aheads_autoencoder_visits_the_device_for_the_run(setup):
+def test_a_look_aheads_autoencoder_is_on_the_device_during_the_run(setup):
     autoencoder = Encoder(2, 2)
     under = LookAhead(autoencoder=autoencoder)(setup)
     with under.undo:

@@ -1,4 +1,4 @@
-"""Half precision: what the networks are cast to, what is scaled, and what stays float32."""
+"""Half precision: which networks are cast, what is scaled, and what stays float32."""
 
 import attrs
 import pytest
@@ -28,14 +28,14 @@ def test_every_network_is_cast(setup, policy, dtype):
         assert dtypes == {dtype}
 
 
-def test_only_the_components_asked_for_are_cast(setup):
+def test_only_the_requested_components_are_cast(setup):
     under = BF16(("decoder",))(setup)
     with under.undo:
         assert setup.backbone.decoder[0].weight.dtype == torch.bfloat16
         assert setup.backbone.denoiser[0].weight.dtype == torch.float32
 
 
-def test_float16_leaves_what_overflows_and_scales_the_loss(setup):
+def test_float16_leaves_networks_that_overflow_and_scales_the_loss(setup):
     backbone = setup.backbone
     under = FP16(loss_scale=8.0)(evolve(setup, backbone=_Overflowing(backbone)))
     with under.undo:
@@ -57,7 +57,7 @@ def test_a_networks_output_stays_within_the_tolerance_and_outside_is_float32(pre
     assert 0 < apart < policy.tolerance
 
 
-def test_a_bare_module_is_fed_in_its_own_dtype(setup):
+def test_a_plain_module_gets_inputs_of_its_own_dtype(setup):
     module = nn.Sequential(nn.Flatten(), nn.LazyLinear(1), nn.Flatten(0))
     module(torch.zeros(1, 3, 8, 8))
     under = BF16(("reward",))(evolve(setup, reward=_Bare(module)))
@@ -67,7 +67,7 @@ def test_a_bare_module_is_fed_in_its_own_dtype(setup):
     assert module(torch.rand(2, 3, 8, 8)).dtype == torch.float32
 
 
-def test_a_loss_scale_of_nothing_is_refused():
+def test_a_loss_scale_of_zero_is_refused():
     with pytest.raises(InputError, match="loss scale"):
         FP16(loss_scale=0)
 

@@ -1,4 +1,4 @@
-"""A policy that would do nothing is refused by name, with the reason."""
+"""A policy that would have no effect is refused by name, with the reason."""
 
 import pytest
 from torch import nn

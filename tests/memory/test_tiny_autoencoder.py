@@ -1,4 +1,4 @@
-"""Look-aheads by a tiny autoencoder, from a folder as from memory, and what is refused."""
+"""Look-aheads by a tiny autoencoder, given as a folder or as a network, and the autoencoders that are refused."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def backbone():
 
 
 def tiny(channels=8):
-    """Random weights, 8 x 8 latents to 64 pixels."""
+    """An autoencoder with random weights, from 8 x 8 latents to 64 x 64 pixels."""
     torch.manual_seed(0)
     sizes = {"encoder_block_out_channels": (4,) * 4, "decoder_block_out_channels": (4,) * 4}
     return AutoencoderTiny(**sizes, num_encoder_blocks=(0,) * 4, num_decoder_blocks=(0,) * 4, latent_channels=channels)
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def ran(backbone, autoencoder):
-    """The last snapshot of a short run, the digests of its networks, and its result as a look-ahead and in full."""
+    """The last snapshot of a short run, the digests of its networks, and its result decoded by both decoders."""
     with prepare("a red circle", backbone=backbone, method=DATE(), memory=LookAhead(autoencoder=autoencoder), steps=2) as prepared:
         *_, last = prepared.method.align(prepared.problem)
         return last, weights_of(prepared), prepared.problem.look_ahead(last.x0).images, prepared.problem.look(last.x0).images
@@ -58,7 +58,7 @@ def test_an_autoencoder_of_other_latents_is_refused(backbone):
 
 
 @pytest.mark.parametrize("kind", ["another class of network", "truncated", "without weights", "weights of another", "nothing there"])
-def test_what_cannot_be_read_is_named(folder, kind):
+def test_unreadable_folders_are_named(folder, kind):
     weights = folder / WEIGHTS
     if kind == "another class of network":
         shutil.copytree(pipeline_folder() / "unet", folder, dirs_exist_ok=True)

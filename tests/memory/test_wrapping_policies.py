@@ -1,4 +1,4 @@
-"""Policies that wrap: how many rows a call sees, which decoder is asked, which steps update; and what the run's record says."""
+"""Policies that wrap: the rows of each call, the decoder that is used, the steps that update, and the record of the run."""
 
 import attrs
 import pytest
@@ -24,7 +24,7 @@ from tta_plugins.rewards.pixels import Brightness, Contrast
 
 @attrs.define(eq=False)
 class Watched:
-    """A decoder that notes the latents it is given."""
+    """A decoder that records the latents that it is given."""
 
     decode: object
     shapes: list = attrs.field(factory=list)
@@ -52,7 +52,7 @@ def watched(*memory, method=None, scheduler=None):
     return run, decoder.shapes, judge.rows
 
 
-def test_chunks_have_at_most_so_many_rows_and_give_the_same():
+def test_chunks_are_no_larger_than_set_and_give_the_same():
     plain, _, _ = watched()
     run, decoded, judged = watched(Chunked(denoiser=2, decoder=2, reward=1))
     assert {shape[0] for shape in decoded} == {1, 2}
@@ -77,27 +77,27 @@ def test_a_mixture_in_chunks_keeps_its_parts(mixture, rows):
             assert seen.parts[name] == pytest.approx(scores, abs=1e-5)
 
 
-def test_a_reward_in_chunks_is_the_same_reward():
+def test_a_reward_in_chunks_has_the_same_card_and_networks():
     for reward in (Brightness(), Minimum({"bright": Brightness()})):
         around = Chunked()(Setup(GaussianMixture(), vp_scheduler(2), reward, DATE())).reward
         assert isinstance(around, Mixed) == isinstance(reward, Mixed)
         assert (name_of(around), card_of(around), networks_of(around)) == (name_of(reward), card_of(reward), networks_of(reward))
 
 
-def test_slicing_touches_the_decoder_alone():
+def test_slicing_changes_only_the_decoder():
     _, decoded, judged = watched(VAESlicing())
     assert {shape[0] for shape in decoded} == {1}
     assert (3, 3) in judged
 
 
-def test_only_look_aheads_inside_the_optimisation_are_cheap():
+def test_only_look_aheads_inside_the_optimisation_use_the_other_decoder():
     _, decoded, _ = watched(LookAhead(0.5), method=NullTTA(particles=2, inner_min=1, inner_max=1))
     small, whole = (sum(shape[2:] == size and shape[0] > 1 for shape in decoded) for size in ((2, 2), (4, 4)))
     assert small == 4  # one inner step at each of four steps
     assert whole == 1 + 4 + 1  # the baseline; a selection at each step; the result
 
 
-def test_a_whole_look_ahead_is_the_decoder_itself():
+def test_a_look_ahead_of_scale_1_is_the_decoder_itself():
     x0 = torch.randn(2, 4, 4, 4)
     setup = Setup(GaussianMixture(), vp_scheduler(2), Likeness(), DATE())
     assert torch.equal(LookAhead(1.0)(setup).look_ahead(x0), setup.backbone.decode(x0))

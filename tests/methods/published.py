@@ -1,4 +1,4 @@
-"""What the authors' own code did on a tiny Stable Diffusion, loaded as tensors, numbers and a problem to repeat it with."""
+"""Recorded runs of the authors' own code on a tiny Stable Diffusion: tensors, numbers, and a problem that repeats the run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def repeated(
     eta: float | None = None,
     memory: object = (),
 ) -> Iterator[tta.Problem]:
-    """The problem of a recorded run, on the same pipeline and from the same noises."""
+    """The problem of a recorded run, with the same pipeline and noises."""
     with tta.prepare(
         prompts,
         backbone=str(FOLDER / "tiny-sd"),
@@ -71,6 +71,7 @@ def repeated(
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Equal within the tolerance times the largest value, or times 1 where all are smaller: other processors add in another order."""
+    """Equal within the tolerance times the largest value, or times 1 if all values are smaller, because other processors add in another
+    order."""
     size = max(1.0, expected.abs().max().item())
     torch.testing.assert_close(actual.detach().float(), expected.float(), atol=tolerance * size, rtol=0)

@@ -1,4 +1,4 @@
-"""What composes: rewards into one whose parts are traced, methods into one."""
+"""Rewards can be combined to one whose parts are in the trace, and methods to a sequence."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_each_part_of_a_mixture_is_in_the_trace():
     assert run.scores.mean > run.baseline.scores.mean
 
 
-def test_the_best_of_particles_brings_its_own_parts():
+def test_the_parts_are_those_of_the_best_particle():
     run = aligned(NullTTA(particles=3, inner_min=1, inner_max=1), Minimum({"bright": Brightness(), "contrast": Contrast()}))
     last = run.trace[-1]
     smaller = [min(pair) for pair in zip(last.parts["bright"], last.parts["contrast"], strict=True)]
@@ -63,7 +63,7 @@ def test_methods_that_need_different_samplers_are_refused():
     assert aligned(Sequential((Fixed(), Fixed())), Brightness()).scores.values == aligned(Fixed(), Brightness()).scores.values
 
 
-def test_an_eta_that_a_sampler_ignores_is_said():
+def test_an_eta_that_a_sampler_ignores_gives_a_warning():
     with (
         pytest.warns(UserWarning, match=r"eta is 0.3, but it has no effect on this sampler \(LCM\)"),
         tta.prepare("a", backbone=str(FOLDER / "tiny-sd"), method=Fixed(), reward=Brightness(), scheduler="lcm", steps=2, eta=0.3),

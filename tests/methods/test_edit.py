@@ -1,4 +1,4 @@
-"""Editing an image: the source's text gives it back, another text is drawn by any method, and steps may have embeddings of their own."""
+"""Editing: with the source text the image is reproduced, any method samples it for another text, and embeddings may differ by step."""
 
 import json
 
@@ -43,7 +43,7 @@ def as_the_autoencoder_gives_it_back(backbone, image):
         return backbone.decode(backbone.encode_image(image)).clamp(0, 1)
 
 
-def test_the_sources_text_gives_the_image_back(backbone, image):
+def test_the_source_text_reproduces_the_image(backbone, image):
     again = edited(backbone, image, "a red circle", "fixed")
     torch.testing.assert_close(again.result.pixels, as_the_autoencoder_gives_it_back(backbone, image), atol=2e-3, rtol=0)
     other = edited(backbone, image, "a blue square", "fixed")
@@ -51,7 +51,7 @@ def test_the_sources_text_gives_the_image_back(backbone, image):
     assert other.manifest["edit"]["source"] == ["a red circle"]
 
 
-def test_null_text_inversion_gives_the_image_back_nearly(backbone, image):
+def test_null_text_inversion_reproduces_the_image_approximately(backbone, image):
     wanted = as_the_autoencoder_gives_it_back(backbone, image)
     errors = {}
     for inner in (1, 6):
@@ -71,7 +71,7 @@ def test_a_method_edits_towards_the_reward(backbone, image, method, inversion):
     assert (found.result.pixels - image).abs().mean() < 0.5
 
 
-def test_two_targets_are_each_alone(backbone, image):
+def test_two_targets_give_the_results_of_each_alone(backbone, image):
     targets = ["a blue square", "a green star"]
     both = edited(backbone, image, targets, "fixed", strength=0.5)
     for row, target in enumerate(targets):
@@ -79,7 +79,7 @@ def test_two_targets_are_each_alone(backbone, image):
         torch.testing.assert_close(both.result.pixels[row], alone.result.pixels[0], atol=1e-4, rtol=0)
 
 
-def test_what_an_edit_cannot_take_is_refused(backbone, image):
+def test_invalid_arguments_of_an_edit_are_refused(backbone, image):
     with pytest.raises(InputError, match="no image"):
         edited(backbone, None, "a blue square", "fixed")
     with pytest.raises(InputError, match="latents are given"):

@@ -1,4 +1,4 @@
-"""Monte Carlo methods where the answers are known: a mixture in one dimension, whose chain is integrated by quadrature."""
+"""Monte Carlo methods on a problem with known answers: a mixture in one dimension, whose chain is integrated by quadrature."""
 
 import attrs
 import pytest
@@ -18,7 +18,7 @@ SCALE = 40.0  # images lie in [0, 1]
 
 
 class Line(GaussianMixture):
-    """One pixel, whose value is drawn from a mixture of Gaussians."""
+    """A backbone with one pixel, whose value comes from a mixture of Gaussians."""
 
     weights = (0.5, 0.3, 0.2)
     means = (-2.0, 0.5, 2.5)
@@ -37,14 +37,14 @@ class Line(GaussianMixture):
 
 
 class Bell(Line):
-    """One Gaussian."""
+    """A backbone with one Gaussian."""
 
     weights, means, std = (1.0,), (0.5,), 0.7
 
 
 @attrs.frozen
 class Drawn:
-    """Noises of many populations at once."""
+    """The noises of many populations at once."""
 
     samples: int
 
@@ -62,7 +62,7 @@ class Drawn:
 
 
 def upwards(images, prompts):
-    """The value of the pixel; minus it for the prompt "down"."""
+    """The value of the pixel, or minus the value for the prompt "down"."""
     signs = torch.tensor([-1.0 if prompt == "down" else 1.0 for prompt in prompts])
     return signs.to(images) * SCALE * (images.mean((1, 2, 3)) - 0.5)
 
@@ -115,7 +115,7 @@ def weighted_mean(last):
     return (last.readings["weights"] * last.readings["rewards"]).sum(0).mean().item()
 
 
-def test_the_quadrature_is_the_known_answer():
+def test_the_quadrature_agrees_with_the_known_answer():
     assert evidence_by_quadrature(1) == pytest.approx(2.84420, rel=2e-4)
 
 
@@ -128,8 +128,8 @@ def test_das_is_exact_with_resampling_at_every_step(resampling):
     assert 0.76 < upper < 0.80
 
 
-def test_what_the_released_code_forgets_is_seen():
-    """The same run with the twist and the gradient of other particles, whose evidence is some fifty times too large."""
+def test_the_terms_missing_in_the_released_code_matter():
+    """The same run without the twist and with the gradients of other particles: its evidence is some fifty times too large."""
     *_, last = DAS(16, 1.0, tempering=Geometric(0.2), threshold=1.1, resampling="systematic", lineage="released").align(problem_of(400))
     assert ratios(last, 2.84420).mean() > 10
     assert weighted_mean(last) > 2.5
@@ -169,7 +169,7 @@ def test_samplers_of_few_steps_have_an_exact_evidence_too(name, method):
     assert_unbiased(ratios(last, evidence_by_quadrature(1, scheduler=scheduler)))
 
 
-def test_das_that_adapts_is_near():
+def test_das_with_adaptive_tempering_is_close():
     *_, last = DAS(16, 1.0, tempering=Geometric(0.02), adaptive=0.9, resampling="systematic").align(problem_of(500))
     assert 1.9 < weighted_mean(last) < 2.2
 
@@ -184,7 +184,7 @@ def test_fk_that_keeps_its_weights_is_unbiased(method):
     assert_unbiased(ratios(last, 2.84420))
 
 
-def test_fk_that_drops_its_weights_forgets_the_target():
+def test_fk_without_its_weights_misses_the_target():
     *_, last = FK(16, 1.0, "diff", Every(), 0.5, weights="released").align(problem_of(500))
     assert last.readings["rewards"].mean() < 0.3
 
@@ -197,6 +197,6 @@ def test_svdd_tends_to_the_tilted_target(children, mean):
     assert last.scores.std().item() == pytest.approx(0.60, abs=0.03)
 
 
-def test_argmax_tends_to_no_target():
+def test_argmax_maximises_instead_of_sampling_a_target():
     *_, last = SVDD(16, selection="argmax").align(problem_of(1000, Bell()))
     assert last.scores.mean().item() == pytest.approx(4.76, abs=0.1)

@@ -1,4 +1,4 @@
-"""Particle methods against their equations written out one particle at a time, at settings that no recorded run has."""
+"""Particle methods compared with their equations, computed one particle at a time, with settings that no recorded run has."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ UNIFORMS = {"ssp": PARTICLES - 1, "systematic": 1, "stratified": PARTICLES, "ind
 
 
 def resampled(scheme, weights, u):
-    """The ancestors, from the schemes' definitions."""
+    """The ancestors, computed from the definitions of the schemes."""
     k, weights, u = len(weights), [float(weight) for weight in weights], [float(value) for value in u]
     reached = list(itertools.accumulate(weights))
     if scheme == "ssp":
@@ -50,7 +50,7 @@ def ssp(weights, u):
 
 
 class ByHand:
-    """One sample's estimates, DDIM with eta 1."""
+    """The estimates of one sample, with DDIM and eta 1."""
 
     def __init__(self, problem, sample):
         self.problem, self.sample = problem, sample
@@ -78,7 +78,7 @@ class ByHand:
 
 
 def prepared(method):
-    """A problem of two prompts, its noises of each row `(k, b, ...)`, and its uniforms."""
+    """A problem of two prompts, the noises of each row `(k, b, ...)`, and the uniforms."""
     draw = torch.Generator().manual_seed(3)
     rows = [torch.randn(PARTICLES, 2, 4, 4, 4, generator=draw) for _ in range(STEPS + 1)]
     uniforms = {(i,): torch.rand(UNIFORMS[method.resampling], 2, generator=draw, dtype=torch.float64) for i in range(STEPS)}
@@ -146,7 +146,7 @@ def test_das(method):
 
 
 def tempered(method, before, values, last, k):
-    """lambda: the schedule's, or the largest above it that keeps the effective size."""
+    """lambda: that of the schedule, or the largest above it that keeps the effective sample size."""
     low = method.tempering(k, STEPS)
     if not method.adaptive or k == 0:
         return low

@@ -1,4 +1,4 @@
-"""DAS against the authors' runs: with their fault, with it mended, and with given tempering."""
+"""DAS compared with the authors' runs: with their error, with the error corrected, and with given tempering."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ REWARDS = {"dark": dark, "target": near_target}
 
 
 def tempering_of(recorded: Case) -> tuple[Schedule, Schedule | None]:
-    """The authors' solver of "adaptive" hardly moves, so what it reached is given."""
+    """The temperatures of the recorded run. The authors' solver for "adaptive" stops early, so its results are given."""
     settings, steps = recorded.settings, range(recorded.settings["num_inference_steps"])
     if settings["tempering"] == "adaptive":
         return tuple(Listed(tuple(recorded.scalars[f"step{i:02d}/{name}"] for i in steps)) for name in ("lambda_weight", "lambda_gradient"))

@@ -1,4 +1,4 @@
-"""DATE against the authors' run: two prompts in one batch, both starts."""
+"""DATE compared with the authors' run: two prompts in one batch, both starts."""
 
 import pytest
 from published import case, close, near_target, repeated
@@ -29,7 +29,7 @@ def test_every_update_and_the_image_equal_the_authors(name, start):
     close(last.images, recorded["final/image"], 1e-4)
 
 
-def test_a_changed_step_length_is_noticed():
+def test_a_changed_step_length_is_detected():
     recorded = case("date_ir_target_sf5_dyn")
     method = DATE(rho=0.45, updates=Every(5), clamp=False)
     with repeated(method, near_target, recorded.settings["prompts"], steps=10, guidance=8.0, latents=recorded["init/latents"]) as problem:

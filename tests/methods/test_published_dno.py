@@ -1,4 +1,4 @@
-"""DNO against the authors' runs, with and without the regulariser, and the regulariser by itself."""
+"""DNO compared with the authors' runs, with and without the regulariser, and the regulariser by itself."""
 
 import json
 
@@ -29,13 +29,13 @@ class Recorded:
         raise AssertionError("DNO with exact gradients draws no directions")
 
     def permutations(self, count: int, length: int, *key: int) -> torch.Tensor:
-        """For z with its rows in sampling order, while the authors' z counts them the other way."""
+        """The permutations for z with its rows in sampling order; the authors' z has them in reverse order."""
         (iteration,) = key
         return in_sampling_order(self.recorded[f"iter{iteration}/perms"].long())[None]
 
 
 def in_sampling_order(permutations: torch.Tensor, row: int = 256) -> torch.Tensor:
-    """The same shuffles of the same vector, when its rows stand in the opposite order."""
+    """The same permutations of the same vector with its rows in reverse order."""
     place = torch.arange(permutations.shape[1]).view(-1, row).flip(0).flatten()
     return place[permutations]
 

@@ -1,4 +1,4 @@
-"""EBCA against the authors' U-Net: every layer's context at the first step, both branches at each step, and the result."""
+"""EBCA compared with the authors' U-Net: every layer's context at the first step, both branches at each step, and the result."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_every_step_and_the_result_equal_the_authors():
     close(last.x0, recorded["final/latents"], 1e-4)
 
 
-def test_every_layer_hands_on_the_recorded_context():
+def test_every_layer_uses_the_recorded_context():
     recorded = case("ebca_main")
     method = method_of(recorded.settings)
     with repeated(method, dark, recorded.settings["prompts"], latents=recorded["init/latents"], **SETTINGS) as problem:
@@ -73,7 +73,7 @@ def test_the_result_is_the_same_in_chunks_and_from_its_own_controls():
 
 
 @pytest.mark.parametrize("changed", [{"attention": 0.04}, {"norm": 0.0}, {"tokens": {3: 2.0}}])
-def test_a_changed_setting_is_noticed(changed):
+def test_a_changed_setting_is_detected(changed):
     recorded = case("ebca_main")
     (*_, last), _ = run(method_of(recorded.settings, **changed), recorded)
     with pytest.raises(AssertionError):
@@ -109,8 +109,9 @@ def test_another_denoiser_is_refused_by_name():
         problem_for(EBCA())
 
 
-def test_particles_are_drawn_with_the_moved_context():
-    """After EBCA, FK's particles share each step's moved context; every one is drawn as it would be alone with these embeddings."""
+def test_particles_are_sampled_with_the_changed_context():
+    """After EBCA, FK's particles share the changed context of each step, and each has the result that it would have alone with these
+    embeddings."""
     recorded = case("ebca_main")
     both = Sequential((method_of(recorded.settings), FK(2, 0.0, updates=Steps((0,)), threshold=0.5)))
     with repeated(both, dark, recorded.settings["prompts"], eta=1.0, **SETTINGS) as problem:

@@ -1,4 +1,4 @@
-"""FK steering against the authors' runs, from the recorded latents, noises and uniforms."""
+"""FK steering compared with the authors' runs, from the recorded latents, noises and uniforms."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_the_free_run_equals_the_authors(name):
 
 
 def test_kept_weights_end_at_the_tilted_target():
-    """The product of potentials is exp(lambda R(x0)), whatever the potential was, so all weigh alike where nothing is resampled."""
+    """The product of the potentials is exp(lambda R(x0)) for every potential, so all weights are equal if nothing is resampled."""
     recorded = case("smc/fk_diff_dark")
     settings, found = recorded.settings, {}
     for potential in ("diff", "max", "add", "rt"):

@@ -1,4 +1,5 @@
-"""Guidance on x against the authors' runs: two prompts in one batch, free from the first latents to the last, from their own noises."""
+"""Guidance on x compared with the authors' runs: two prompts in one batch, from the recorded x_T to the last step, with the recorded
+noises."""
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ METHODS = {
 
 
 def given(recorded):
-    """The recorded noises, by the keys that the methods' pages name."""
+    """The recorded noises, by the keys that the methods' docstrings document."""
     settings = recorded.settings
     steps, repetitions = range(settings["num_inference_steps"]), range(settings["recurrences"])
     rows = [recorded["init/latents"][None]]
@@ -53,7 +54,7 @@ def given(recorded):
 
 
 def run(name, method):
-    """The recorded run, the problem, the snapshots before the last, and the last."""
+    """The recorded run, the problem, the snapshots before the last one, and the last one."""
     recorded = case(name)
     settings = recorded.settings
     with repeated(
@@ -87,7 +88,7 @@ def test_every_repetition_and_the_result_equal_the_authors(name):
 
 
 @pytest.mark.parametrize("name", ["dps_target", "mpgd_dark"])
-def test_a_changed_strength_is_noticed(name):
+def test_a_changed_strength_is_detected(name):
     settings = dict(case(name).settings)
     strength = next(key for key in ("forward_weight", "guidance_strength", "rho") if key in settings)
     settings[strength] *= 1.1

@@ -1,4 +1,4 @@
-"""DDPM inversion and null-text inversion against the authors' runs."""
+"""DDPM inversion and null-text inversion compared with the authors' runs."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Noise search against the released code: the noises that it draws, their order, and the best of each round."""
+"""Noise search compared with the released code: the noises that it samples, their order, and the best of each round."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tta_plugins.methods.noise_search import NoiseSearch, neighbour
 
 
 def redness(images, prompts):
-    """The recorded verifier, on the 8-bit image."""
+    """The recorded verifier, applied to the 8-bit image."""
     seen = (images * 255).round() / 255
     return seen[:, 0].mean((1, 2)) - seen[:, 1:].mean((1, 2, 3))
 
@@ -54,7 +54,7 @@ def test_zero_order_search_follows_the_authors():
         close(last.controls.noise[0], recorded[f"round{r + 1}/noises"][best][None], 1e-5)
 
 
-def test_a_neighbour_has_the_norm_of_its_base_and_the_cosine_that_was_asked_for():
+def test_a_neighbour_has_the_norm_of_its_base_and_the_set_cosine():
     generator = torch.Generator().manual_seed(0)
     base, direction = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
     found = neighbour(base, direction, 0.8)

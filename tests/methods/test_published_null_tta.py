@@ -1,4 +1,4 @@
-"""Null-TTA against the authors' runs, with gradients and without: each inner step forced from the recorded state, and the free run."""
+"""Null-TTA compared with the authors' runs, with and without gradients: each inner step from its recorded state, and the whole run."""
 
 import pytest
 import torch
@@ -129,6 +129,7 @@ def test_the_free_run(run):
 
 
 def _is_rounding(recorded: Case, step: int) -> bool:
-    """Whether J hardly depends on phi any more, so that the zeroth-order estimate is made of J's last digits, and Adam of its signs."""
+    """Whether J hardly depends on phi any more, so that the zeroth-order estimate consists of rounding errors of J, and Adam follows their
+    signs."""
     estimate = recorded.tensors.get(f"step{step:02d}/inner0/g_hat")
     return estimate is not None and estimate.abs().max().item() < 0.1

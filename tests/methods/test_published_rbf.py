@@ -1,4 +1,4 @@
-"""RBF against the authors' loop on the tiny Stable Diffusion, draw by draw."""
+"""RBF compared with the authors' loop on the tiny Stable Diffusion, sample by sample."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tta_plugins.methods.rbf import RBF
 
 
 class Recorded:
-    """The recorded noises under RBF's keys: draw n of chain c at a step is child n * chains + c of the step's row."""
+    """The recorded noises with RBF's keys: sample n of chain c at a step is child n * chains + c of the step's row."""
 
     def __init__(self, recorded: Case) -> None:
         chains = recorded.settings["chains"]

@@ -1,4 +1,4 @@
-"""ReNO against the authors' runs: each iteration's noise, gradient and losses, and the best iterate."""
+"""ReNO compared with the authors' runs: each iteration's noise, gradient and losses, and the best iterate."""
 
 import pytest
 import torch

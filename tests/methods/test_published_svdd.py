@@ -1,4 +1,4 @@
-"""SVDD against the authors' unbatched run."""
+"""SVDD compared with the authors' run without batching."""
 
 import pytest
 from published import case, close, dark, repeated

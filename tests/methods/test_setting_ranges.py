@@ -1,4 +1,4 @@
-"""A setting outside its range is refused where it is made, by its name."""
+"""A setting outside its range is refused at construction, by its name."""
 
 import math
 from functools import partial

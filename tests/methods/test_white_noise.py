@@ -1,4 +1,5 @@
-"""Steps that stay white: the spectrum and the blockwise norms before and after a projection, and what DNO's noises become with it."""
+"""The spectrum and the blockwise norms of noise before and after a projection onto white noise, and of DNO's noises with this
+projection."""
 
 import pytest
 import torch
@@ -22,13 +23,13 @@ SPOILED = {"shifted": WHITE + 0.3, "scaled": 0.7 * WHITE, "smooth": 0.7 * (WHITE
 
 
 def block_norms(noise):
-    """Of blocks of 4 x 4 latent pixels, over the channels, in units of white noise's."""
+    """The norms of blocks of 4 x 4 latent pixels, over the channels, in units of those of white noise."""
     blocks = noise.unfold(3, 4, 4).unfold(4, 4, 4).permute(0, 1, 3, 4, 2, 5, 6)
     return blocks.flatten(4).norm(dim=-1) / 8
 
 
 def low_frequencies(noise):
-    """Mean power of the lowest of the frequencies, in units of white noise's."""
+    """The mean power of the lowest frequencies, in units of that of white noise."""
     power = torch.fft.fft2(noise, norm="ortho").abs().square()
     return power[..., :4, :4].mean((-3, -2, -1))
 

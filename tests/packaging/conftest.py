@@ -1,4 +1,5 @@
-"""What would be published, built once; and strangers' packages, written by `tta new`, built and installed by pip into a folder."""
+"""The distributions of the project, built once; and third-party packages, written by `tta new`, built and installed by pip into a
+folder."""
 
 import os
 import subprocess
@@ -27,7 +28,7 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """What `make dist` builds."""
+    """The distributions that `make dist` builds."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -44,7 +45,7 @@ class Strangers:
     sources: Path
 
     def run(self, *command, **environment):
-        """Run a Python command line, in a process that sees the installed packages."""
+        """Runs a Python command line in a process that sees the installed packages."""
         paths = os.pathsep.join(filter(None, (str(self.site), os.environ.get("PYTHONPATH", ""))))
         return subprocess.run(
             [sys.executable, *map(str, command)],
@@ -58,7 +59,7 @@ class Strangers:
 
 @pytest.fixture(scope="session")
 def strangers(tmp_path_factory):
-    """One package of each kind as `tta new` writes it, and two that their authors got wrong."""
+    """One package of each kind as `tta new` writes it, and two packages with errors of their authors."""
     folder = tmp_path_factory.mktemp("strangers")
     made = Strangers(folder / "site", folder / "sources")
     written = {"edges": "reward", "greedy": "method", "colours": "backbone", "closer": "sampler", "sliced": "policy"}
@@ -74,7 +75,7 @@ def strangers(tmp_path_factory):
 
 @pytest.fixture
 def tta(strangers, monkeypatch):
-    """Run a command in this process, which sees the installed packages."""
+    """Runs a command in this process, which sees the installed packages."""
     monkeypatch.syspath_prepend(str(strangers.site))
     plugins.cache_clear()
     provenance._distributions.cache_clear()
@@ -86,7 +87,7 @@ def tta(strangers, monkeypatch):
 
 
 def spoil(file, right, wrong):
-    """Put an author's mistake into a file."""
+    """Puts an author's error into a file."""
     text = file.read_text()
     assert right in text
     file.write_text(text.replace(right, wrong))

@@ -1,4 +1,4 @@
-"""The sections of *Choose your entrance*: what each entrance needs installed, and its first lines."""
+"""The sections of *Choose your entrance*: what each entrance installs, and its first lines."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "choose-your-entrance.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(sh|py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-INSTALLATION = re.compile(r"pip install '?\.")  # from the clone, which is the "." of the line
+INSTALLATION = re.compile(r"pip install '?\.")  # from the clone, the "." in the line
 
 
 @attrs.frozen
 class Entrance:
-    """A section's lines, as they stand on the page."""
+    """The lines of a section, exactly as printed on the page."""
 
     name: str
     installs: tuple[str, ...]
@@ -23,7 +23,7 @@ class Entrance:
 
 
 def entrances():
-    """Those of the page that have blocks, by name."""
+    """The entrances of the page that have code blocks, by name."""
     found = {}
     for name, text in SECTION.findall(PAGE.read_text(encoding="utf-8")):
         blocks = BLOCK.findall(text)

@@ -1,4 +1,4 @@
-"""`unshare -rn python loopback_only.py COMMAND ...`: run a command where there is no network but this machine's own address."""
+"""`unshare -rn python loopback_only.py COMMAND ...`: runs a command in a network namespace that has only the loopback."""
 
 import fcntl
 import os

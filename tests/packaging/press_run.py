@@ -1,4 +1,5 @@
-"""`python press_run.py CHROMIUM LINE`: start the studio by that line, type a prompt, press Run, wait for both images; then Ctrl-C."""
+"""`python press_run.py CHROMIUM LINE`: starts the studio by that line, types a prompt, presses Run, waits for both images, and sends
+Ctrl-C."""
 
 import re
 import signal
@@ -16,7 +17,7 @@ def press_run(browser, address):
     page.goto(address)
     page.fill("#prompt textarea", "a red circle")
     begun = page.locator("#status .waiting, #status .preparing, #status .running, #status .saved")
-    while not begun.count():  # a click is lost while the page is still being put together
+    while not begun.count():  # a click has no effect before the page is ready
         page.click("#run")
         page.wait_for_timeout(2_000)
     page.wait_for_selector("#compare img", state="attached")

@@ -1,4 +1,4 @@
-"""Each entrance runs the embedded model by its own lines of *Choose your entrance*: in an empty environment, without a network."""
+"""Each entrance runs the embedded model by its own lines of *Choose your entrance*, in an empty environment without a network."""
 
 import ast
 import json
@@ -34,7 +34,7 @@ def test_every_entrance_of_the_table_has_its_lines():
 
 
 def ran(command, folder, **environment):
-    """A command's output and whether it went well, with nothing of this checkout and of its environment in sight."""
+    """The output of a command and whether it succeeded, with nothing of this checkout and its environment on its paths."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV") and "TTA_" not in name}
     return subprocess.run(
         list(map(str, command)),
@@ -49,29 +49,29 @@ def ran(command, folder, **environment):
 
 @attrs.frozen
 class Environment:
-    """A virtual environment, and a folder to work in. The clone of the project is another one."""
+    """A virtual environment, and a folder to work in. The clone of the project is in another folder."""
 
     path: Path
     clone: Path
     work: Path
 
     def shell(self, line, folder, *before, **environment):
-        """The output of a line as a shell runs it where the environment is activated. Raises if it fails."""
+        """The output of a line, run by a shell in which the environment is activated. Raises if it fails."""
         path = os.pathsep.join((str(self.path / "bin"), os.environ["PATH"]))
-        home = str(self.path / "home")  # caches and settings of this machine's user are none of the environment's
+        home = str(self.path / "home")  # the environment does not use the caches and settings of this machine's user
         finished = ran((*before, "bash", "-c", line), folder, PATH=path, VIRTUAL_ENV=str(self.path), HOME=home, **environment)
         assert finished.returncode == 0, f"{line}\n{finished.stdout}"
         return finished.stdout
 
     def install(self, line, folder):
-        """With uv where it is there, which links what it has unpacked before; else with pip."""
+        """Installs with uv if it is available, which links files that it has already unpacked, and with pip otherwise."""
         constraints = str(ROOT / "constraints.txt")
         cache = {name: os.environ.get(name) or str(Path.home() / ".cache" / folder) for name, folder in CACHES.items()}
         given = {"PIP_CONSTRAINT": constraints, "UV_CONSTRAINT": constraints, "PIP_QUIET": "1", "PIP_NO_COMPILE": "1", **cache}
         self.shell(f"uv {line}" if shutil.which("uv") else line, folder, **given)
 
     def offline(self, line, *before):
-        """What a line prints without a network, in the folder to work in."""
+        """The output of a line that is run without a network, in the folder to work in."""
         cut = {"PYTHONPATH": str(HERE / "no_network"), "HF_HUB_OFFLINE": "1"}
         return self.shell(line, self.work, *(UNSHARE if namespaces() else ()), *before, **cut)
 
@@ -80,13 +80,13 @@ CACHES = {"UV_CACHE_DIR": "uv", "PIP_CACHE_DIR": "pip"}
 
 
 def namespaces():
-    """Whether this system lets a user make a namespace without a network."""
+    """Whether this system lets a user create a namespace without a network."""
     return shutil.which("unshare") is not None and ran((*UNSHARE, "true"), HERE).returncode == 0
 
 
 @pytest.fixture(scope="session")
 def clone(built, tmp_path_factory):
-    """The files of a release, in a folder of their own."""
+    """The files of a release, in their own folder."""
     folder = tmp_path_factory.mktemp("clone")
     with tarfile.open(built.sdist) as archive:
         archive.extractall(folder, filter="data")
@@ -120,12 +120,12 @@ def test_there_is_no_network_in_these_tests(environment):
 
 
 def lines(environment, entrance):
-    """Run the lines of a shell, one after another."""
+    """Runs the lines of a shell, one after another."""
     return [environment.offline(line) for line in entrance.lines]
 
 
 def script(environment, entrance):
-    """Run the section's Python as a file."""
+    """Runs the section's Python code as a file."""
     (environment.work / "first_lines.py").write_text(entrance.script)
     return environment.offline("python first_lines.py")
 
@@ -144,7 +144,7 @@ def command_line(environment, entrance):
 
 def studio(environment, entrance):
     (line,) = entrance.lines
-    # the browser's own libraries are this environment's, the studio's those of the empty one
+    # the browser is driven from this environment, and the studio runs in the empty one
     environment.offline(f"{sys.executable} {HERE / 'press_run.py'} {CHROMIUM} '{line}'")
     assert (environment.work / "tta-studio" / "run" / "aligned.png").is_file()
 
@@ -166,7 +166,7 @@ def steered(environment, entrance):
 
 
 def comfyui(environment, entrance):
-    """The nodes by their published contract; `test_in_comfyui.py` runs them in ComfyUI itself."""
+    """Runs the nodes by their published interface; `test_in_comfyui.py` runs them in ComfyUI itself."""
     (environment.work / "custom_nodes").mkdir()
     (line,) = entrance.lines
     environment.shell(line.replace("/path/to/ComfyUI", str(environment.work)), environment.clone)

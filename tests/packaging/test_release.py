@@ -1,4 +1,5 @@
-"""What would be published today: it installs where nothing of this project is, and its commands run from another folder."""
+"""The distributions as they would be published: they install in an environment without this project, and the commands run from another
+folder."""
 
 import json
 import os
@@ -23,7 +24,7 @@ NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://1
 
 
 def ran(*command, folder, **environment):
-    """A command's standard output, run in a folder with nothing of this checkout on its path."""
+    """The standard output of a command, run in a folder with nothing of this checkout on its path."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("TTA_")}
     finished = subprocess.run(
         list(map(str, command)), cwd=folder, env={**inherited, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True
@@ -34,7 +35,7 @@ def ran(*command, folder, **environment):
 
 @pytest.fixture(scope="module", params=["wheel", "sdist"])
 def installed(request, built, tmp_path_factory):
-    """The scripts of an environment that sees the libraries of this one and has the distribution installed, but no checkout."""
+    """The scripts of an environment that sees the libraries of this one and has the distribution installed, without a checkout."""
     folder = tmp_path_factory.mktemp(request.param)
     venv.create(folder, with_pip=False)
     (site,) = folder.glob("lib/python*/site-packages")
@@ -48,7 +49,7 @@ def installed(request, built, tmp_path_factory):
     return folder / "bin"
 
 
-def test_the_command_says_its_version_and_finds_its_own_plugins(installed, tmp_path):
+def test_the_command_prints_its_version_and_finds_its_own_plugins(installed, tmp_path):
     assert ran(installed / "tta", "--version", folder=tmp_path) == f"tta-align {PROJECT['version']}\n"
     rows = json.loads(ran(installed / "tta", "plugins", "--json", folder=tmp_path))
     assert {row["plugin"] for row in rows if row["package"] == "tta-align"} == set(PROJECT["entry-points"]["tta"])
@@ -75,7 +76,7 @@ def test_it_installs_with_its_dependencies_into_an_empty_environment(python, bui
     assert (tmp_path / "images" / "grid.png").is_file()
 
 
-def test_the_source_distribution_has_what_the_wheel_and_the_tests_are_made_of(built):
+def test_the_source_distribution_has_the_files_of_the_wheel_and_the_tests(built):
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
@@ -84,7 +85,7 @@ def test_the_source_distribution_has_what_the_wheel_and_the_tests_are_made_of(bu
     assert {name for name in wanted.stdout.splitlines() if (ROOT / name).is_file()} - names == set()
 
 
-def test_the_page_on_an_index_has_no_link_that_leads_nowhere(built):
+def test_the_page_on_an_index_has_no_broken_link(built):
     with zipfile.ZipFile(built.wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         facts = message_from_bytes(archive.read(name))
@@ -96,7 +97,7 @@ def test_the_page_on_an_index_has_no_link_that_leads_nowhere(built):
     assert re.findall(r"^#+ .*$", page, re.MULTILINE) == re.findall(r"^#+ .*$", readme, re.MULTILINE)
 
 
-def test_the_size_of_the_wheel_is_the_one_that_is_said(built):
+def test_the_size_of_the_wheel_is_as_documented(built):
     (said,) = re.findall(r"a wheel of (\d+) MB", (ROOT / "README.md").read_text())
     assert round(built.wheel.stat().st_size / 1e6) == int(said)
 

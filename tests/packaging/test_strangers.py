@@ -1,4 +1,4 @@
-"""A package that `tta new` writes installs, is found, works, passes its own tests, and survives a broken neighbour."""
+"""A package that `tta new` writes can be installed, is found, works, passes its own tests, and works beside a broken package."""
 
 import ast
 import json
@@ -22,7 +22,7 @@ def test_the_inherited_suites_pass_as_written(strangers):
         assert len(re.findall(rf"test_tta_{name}\.py::\S+ .*PASSED", finished.stdout)) > 5
 
 
-def test_a_process_of_its_own_finds_them(strangers):
+def test_another_process_finds_them(strangers):
     doctor = strangers.run("-m", "tta_plugins.cli", "doctor", "--no-load", TTA_PLUGINS_BLOCK="tta-broken")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert "blocked  broken (tta-broken 0.1.0)" in doctor.stdout
@@ -55,7 +55,7 @@ def test_a_reward_and_a_sampler_work_on_the_embedded_model(tta, tmp_path):
     assert record["scores"][0] > record["baseline_scores"][0]
 
 
-def test_a_package_that_cannot_be_imported_is_named_and_disturbs_nobody(tta):
+def test_a_package_that_cannot_be_imported_is_named_and_does_not_affect_others(tta):
     doctor = tta("doctor", "--no-load")
     assert doctor.exit_code == 1
     line = next(line for line in doctor.stdout.splitlines() if line.startswith("broken"))
@@ -64,7 +64,7 @@ def test_a_package_that_cannot_be_imported_is_named_and_disturbs_nobody(tta):
     assert sum(line.startswith("ok") for line in doctor.stdout.splitlines()) >= len(KINDS)
 
 
-def test_asking_for_a_broken_reward_says_where_to_look(tta, tmp_path):
+def test_using_a_broken_reward_names_its_package(tta, tmp_path):
     refused = tta("align", "p", "--backbone", "colours", "--reward", "broken", "--out", tmp_path)
     assert refused.exit_code == 1
     assert "No rewards entry is called 'broken'" in refused.stderr
@@ -87,14 +87,14 @@ def test_a_name_that_is_taken_is_refused(tta, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Edges", "local_contrast", "-edges", "edges-", "1edges", ""])
-def test_a_name_that_cannot_be_one_is_refused(tta, tmp_path, name):
+def test_an_invalid_name_is_refused(tta, tmp_path, name):
     refused = tta("new", "reward", "--out", tmp_path, "--", name)
     assert refused.exit_code == 1
     assert "is not a valid name" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_overwritten(tta, tmp_path):
+def test_existing_files_are_not_overwritten(tta, tmp_path):
     (tmp_path / "tta-mine").mkdir()
     (tmp_path / "tta-mine" / "work.py").write_text("precious")
     refused = tta("new", "reward", "mine", "--out", tmp_path)
@@ -109,7 +109,7 @@ def test_a_reward_is_registered_in_under_15_lines():
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
-def test_what_is_written_is_filled_in(kind):
+def test_templates_are_filled_in_completely(kind):
     files = rendered(kind, "two-words")
     assert {"pyproject.toml", "README.md", "tests/test_tta_two_words.py"} <= set(files)
     for path, text in files.items():

@@ -1,4 +1,4 @@
-"""The wheel holds what an installed package needs: networks' weights, templates, the type marker."""
+"""The wheel has the files that an installed package needs: weights, templates, the type marker."""
 
 import zipfile
 from importlib.metadata import entry_points
@@ -17,24 +17,24 @@ def wheel(built):
 
 
 @pytest.mark.parametrize("folder", ["src/tta_plugins/shapes/weights", "src/tta_plugins/cli/templates", *BENCH])
-def test_files_beside_the_code_are_there(wheel, folder):
+def test_data_files_are_in_the_wheel(wheel, folder):
     there = [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert there
     for path in there:
         assert wheel[path.relative_to(ROOT / "src").as_posix()] == path.read_bytes()
 
 
-def test_types_and_licence_travel_along(wheel):
+def test_the_type_marker_and_the_licence_are_in_the_wheel(wheel):
     assert {"tta_core/py.typed", "tta_plugins/py.typed"} <= set(wheel)
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
 
 
-def test_nothing_else_does(wheel):
+def test_nothing_else_is_in_the_wheel(wheel):
     tops = {name.split("/")[0] for name in wheel}
     assert tops == {"tta_core", "tta_plugins", next(top for top in tops if top.endswith(".dist-info"))}
 
 
-def test_every_room_is_an_entry_point():
+def test_every_plugin_folder_is_an_entry_point():
     rooms = {point.value for point in entry_points(group="tta") if point.dist.name == "tta-align"}
     plugins = {
         f"tta_plugins.{path.parent.name}" for path in (ROOT / "src" / "tta_plugins").glob("*/__init__.py") if "hookimpl" in path.read_text()

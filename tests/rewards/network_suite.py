@@ -1,4 +1,4 @@
-"""The laws of rewards, and what else a reward with networks must bear: half precision, and images of any kind."""
+"""The laws of rewards, and further requirements of a reward with networks: half precision, and images of any kind."""
 
 from copy import deepcopy
 
@@ -10,7 +10,7 @@ from tta_core.testing import RewardSuite
 
 
 class NetworkSuite(RewardSuite):
-    """Inherit as RewardSuite. `rounding`: largest error of a score in bfloat16, of the scores' size; an eighth of it in float16."""
+    """Inherit it as RewardSuite. `rounding`: largest relative error of a score in bfloat16; in float16 an eighth of it."""
 
     rounding = 0.05
 
@@ -28,7 +28,7 @@ class NetworkSuite(RewardSuite):
         assert torch.autograd.grad(scores.sum(), images)[0].isfinite().all()
 
     @pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 1), (torch.float16, 0.125)])
-    def test_half_precision_costs_rounding_only(self, reward, asked, dtype, share):
+    def test_half_precision_changes_scores_only_by_rounding(self, reward, asked, dtype, share):
         images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5)).requires_grad_()
         exact = reward(images, asked)
         cast = deepcopy(reward)

@@ -1,4 +1,4 @@
-"""A black box: what it is handed, and what happens when it fails."""
+"""A black box reward: the images that the function gets, and the behaviour if it fails."""
 
 import logging
 import threading
@@ -37,7 +37,7 @@ def test_images_are_8_bit_rgb_in_order():
 
 
 @pytest.mark.parametrize("batch", [None, 1, 2, 5])
-def test_scores_come_back_in_order_whatever_the_batch(batch):
+def test_scores_are_in_order_for_any_batch_size(batch):
     sizes = []
 
     def judge(images, prompts):
@@ -59,7 +59,7 @@ def test_a_retry_is_counted_and_logged(caplog):
     assert "attempt 1 of 2" in caplog.text
 
 
-def test_the_last_failure_names_every_attempt_and_makes_up_no_score():
+def test_the_last_failure_lists_every_attempt_and_gives_no_score():
     reward = BlackBox(Flaky(9), batch=1, retries=2, pause=0)
     with pytest.raises(RewardError, match=r"Flaky.* no score for images 0 to 0: attempt 1 of 3.*call 1.*attempt 3 of 3.*call 3"):
         reward(torch.rand(2, 3, 4, 4), ["", ""])

@@ -1,4 +1,4 @@
-"""Rewards that are called by hand refuse images and prompts that they cannot mean, each with a remedy."""
+"""Rewards that a user calls directly refuse invalid images and prompts, each with a remedy."""
 
 import numpy
 import pytest
@@ -43,7 +43,7 @@ BAD = {
     ids=lambda reward: type(reward).__name__,
 )
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_no_batch_of_images_is_refused(reward, case):
+def test_invalid_batches_of_images_are_refused(reward, case):
     images, prompts, message = BAD[case]
     with pytest.raises(InputError, match=rf"Cannot use {type(reward).__name__}.*{message}"):
         reward(images, prompts)
@@ -58,11 +58,11 @@ def test_the_remedy_for_images_works():
     assert Brightness()(as_pixels([IMAGE, IMAGE], 2), PROMPTS).tolist() == pytest.approx([1 / 3] * 2)
 
 
-def test_an_overshoot_and_half_precision_are_no_mistake():
+def test_overshoot_and_half_precision_are_accepted():
     assert Brightness()(IMAGES * 1.2 - 0.1, PROMPTS).shape == Brightness()(IMAGES.half(), PROMPTS).shape == (2,)
 
 
-def test_every_reward_checks_what_it_is_given():
+def test_every_reward_checks_its_arguments():
     kinds = {entry.name: entry.load() for entry in plugins().registry.entries("rewards") if entry.target.startswith("tta_plugins.rewards")}
     unchecked = {name for name, kind in kinds.items() if not hasattr(kind.__call__, "__wrapped__")}
     assert len(kinds) > 25

@@ -1,4 +1,4 @@
-"""Methods raise the rewards by vision-language models on the embedded model, whatever memory policy they run under."""
+"""Methods raise the rewards by vision-language models on the embedded model, with every memory policy."""
 
 import pytest
 import torch
@@ -18,17 +18,17 @@ from tta_plugins.methods.null_tta import NullTTA
 from tta_plugins.rewards.vqascore import VQAScore
 from tta_plugins.shapes.registered import shapes
 
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile itself requires it
 
 METHODS = {"date": DATE(rho=0.5), "null-tta": NullTTA(particles=1, inner_min=2, inner_max=2)}
 EXACT = {"auto", "channels-last", "checkpointing", "chunked", "compile", "counted", "frozen-convolutions", "vae-slicing"}
 APPROXIMATE = {"bf16", "fp16", "look-ahead", "update-fraction", "update-window"}
-# "segments" is below; "offload" needs a device, and is tried on the simulated one with other rewards
+# "segments" is tested below; "offload" needs a device, and is tested on the simulated one with other rewards
 ELSEWHERE = {"offload", "segments"}
 PAIRS = [("date", "vqascore"), ("null-tta", "hpsv3"), ("date", "hpsv3"), ("null-tta", "vqascore")]
 GIVEN = {
     "compile": Compiled(("reward",), backend="eager"),
-    "update-fraction": UpdateFraction(1.0),  # of two steps it leaves none by default
+    "update-fraction": UpdateFraction(1.0),  # by default it has no update in two steps
 }
 
 
@@ -60,13 +60,14 @@ def aligned(backbone, method, reward, memory=(), baseline=True):
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_methods_climb(plain, pair):
+def test_methods_raise_the_reward(plain, pair):
     run = plain(*pair)
     assert run.scores[0] > run.baseline.scores[0]
 
 
 def cases():
-    """Each policy with one pair, in turn; the others are slow, and all that trace or count a whole reward another way."""
+    """Each policy with one pair, in turn. The other pairs are slow, and so are all pairs with policies that trace or count a whole
+    reward."""
     for number, policy in enumerate(sorted(EXACT | APPROXIMATE)):
         for place, pair in enumerate(PAIRS):
             is_slow = place != number % 2 or policy in ("compile", "counted")  # tests/memory compiles a reward; "auto" counts too
@@ -74,13 +75,13 @@ def cases():
 
 
 @pytest.mark.parametrize(("policy", "pair"), cases())
-def test_they_climb_under_every_policy(plain, rewards, backbone, policy, pair):
+def test_methods_raise_the_reward_with_every_policy(plain, rewards, backbone, policy, pair):
     method, reward = pair
     run = aligned(backbone, METHODS[method], rewards[reward], GIVEN.get(policy, policy), baseline=policy not in EXACT)
     before = (run.baseline or plain(*pair).baseline).scores[0]
     if policy in EXACT:
         assert abs(run.scores[0] - plain(*pair).scores[0]) < 1e-3
-    if policy == "look-ahead":  # its gradient is another decoder's
+    if policy == "look-ahead":  # the gradient is that of another decoder
         assert run.scores[0] != before
     else:
         assert run.scores[0] > before
@@ -90,8 +91,8 @@ QUICK_AND_SLOW = ["hpsv3", pytest.param("vqascore", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("name", QUICK_AND_SLOW)
-def test_a_whole_chain_climbs_in_segments(rewards, backbone, name):
-    """Only a method that differentiates the whole chain has one to cut; the others are refused."""
+def test_a_chain_in_segments_raises_the_reward(rewards, backbone, name):
+    """Only a method that differentiates the whole chain can use segments; the others are refused."""
     method = DNO(iterations=1, eta=0.0)
     whole, cut = (aligned(backbone, method, rewards[name], memory) for memory in ((), "segments"))
     assert cut.scores[0] == pytest.approx(whole.scores[0], abs=1e-4)
@@ -100,7 +101,7 @@ def test_a_whole_chain_climbs_in_segments(rewards, backbone, name):
         aligned(backbone, METHODS["date"], rewards[name], "segments")
 
 
-def test_offload_is_refused_where_everything_is_in_host_memory(rewards, backbone):
+def test_offload_is_refused_if_everything_is_in_host_memory(rewards, backbone):
     with pytest.raises(IncompatibleError, match=r"Offload.*the backbone computes there already"):
         aligned(backbone, METHODS["date"], rewards["hpsv3"], "offload")
 
@@ -111,7 +112,7 @@ def test_every_policy_is_tested():
 
 @pytest.mark.parametrize("name", QUICK_AND_SLOW)
 def test_their_cost_is_counted_on_the_networks_themselves(rewards, backbone, name):
-    """The count on tensors without data is that of a real call."""
+    """The count on tensors without data equals that of a real call."""
     reward, images = rewards[name], torch.rand(1, 3, 64, 64).requires_grad_()
     with prepare("a red circle", backbone=backbone, method=METHODS["date"], reward=reward, steps=2) as prepared:
         counted = flops_per_row(prepared.setup)

@@ -1,4 +1,4 @@
-"""Scores, gradients and every mapped tensor against the authors' own code; and that each wrong choice would have been seen."""
+"""Scores, gradients and every mapped tensor agree with the authors' own code, and each wrong choice would be detected."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_aesthetic_head_is_the_authors_in_one_step(tmp_path):
     head = fold(read_state(AESTHETIC_FILE), "tiny")
     embeds = io["tiny_embeds"] / io["tiny_embeds"].norm(dim=-1, keepdim=True)
     torch.testing.assert_close(head(embeds), io["tiny_score"].flatten(), atol=1e-5, rtol=0)
-    assert (head(io["tiny_embeds"]) - io["tiny_score"].flatten()).abs().max() > 1e-3  # without normalising
+    assert (head(io["tiny_embeds"]) - io["tiny_score"].flatten()).abs().max() > 1e-3  # without normalisation
 
     reward, images = aesthetic(tmp_path), torch.rand(2, 3, 70, 60, requires_grad=True)
     scores = reward(images, ["", ""])
@@ -89,8 +89,8 @@ def same_tensors(mapped, expected):
         assert sums(mapped[key]) == pytest.approx(values, rel=1e-6, abs=1e-9), key
 
 
-def test_every_mapped_tensor_of_hps_is_where_it_belongs():
-    """The score does not depend on logit_scale and the key biases; these sums do."""
+def test_every_mapped_tensor_of_hps_is_in_its_place():
+    """The score does not depend on logit_scale and the biases of the keys; these sums do."""
     expected = json.loads((FIXTURES / "hpsv2_tiny" / "mapped_checksums.json").read_text())
     same_tensors(clip_state(read_state(HPS_FILE), "tiny"), expected)
     swapped = {
@@ -100,7 +100,7 @@ def test_every_mapped_tensor_of_hps_is_where_it_belongs():
     assert all(sums(mapped[key]) != pytest.approx(list(value[1:]), rel=1e-6) for key, value in swapped.items())
 
 
-def test_every_mapped_tensor_of_imagereward_is_where_it_belongs():
+def test_every_mapped_tensor_of_imagereward_is_in_its_place():
     expected = json.loads((FIXTURES / "imagereward_tiny" / "mapped_checksums.json").read_text())
     parts = parts_of(read_state(IMAGEREWARD_FILE), "tiny")
     for part, name in ((parts.vision, "vision"), (parts.text, "text"), (parts.head, "mlp")):
@@ -126,7 +126,7 @@ CLIP_CONTROLS = {
 
 
 @pytest.mark.parametrize("choice", CLIP_CONTROLS)
-def test_a_wrong_choice_in_hps_would_be_seen(choice):
+def test_a_wrong_choice_in_hps_would_be_detected(choice):
     state = read_state(HPS_FILE)
     config, mapped = clip_config(state, (16, 16), "tiny"), clip_state(state, "tiny")
     wrong = Checkpoint(config, CLIP_CONTROLS[choice](config, mapped), "tiny")
@@ -136,7 +136,7 @@ def test_a_wrong_choice_in_hps_would_be_seen(choice):
 
 
 @pytest.mark.parametrize("change", [{"vision_config": "quick_gelu"}, {"text_config": "quick_gelu"}], ids=str)
-def test_a_wrong_activation_in_clip_would_be_seen(change):
+def test_a_wrong_activation_in_clip_would_be_detected(change):
     checkpoint = open_checkpoint(FIXTURES / "clip_hf_tiny_gelu")
     for part, activation in change.items():
         getattr(checkpoint.config, part).hidden_act = activation
@@ -155,7 +155,7 @@ BLIP_CONTROLS = {
 
 
 @pytest.mark.parametrize("choice", BLIP_CONTROLS)
-def test_a_wrong_choice_in_imagereward_would_be_seen(choice):
+def test_a_wrong_choice_in_imagereward_would_be_detected(choice):
     parts = parts_of(read_state(IMAGEREWARD_FILE), "tiny")
     vision, text = vision_config(parts.vision, 12, "tiny"), text_config(parts.text, 12, "tiny")
     BLIP_CONTROLS[choice](vision, text)
@@ -170,7 +170,7 @@ def test_a_wrong_choice_in_imagereward_would_be_seen(choice):
 
 
 @pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
-def test_a_missing_mask_or_an_enc_token_would_be_seen():
+def test_a_missing_mask_or_an_enc_token_would_be_detected():
     io = recorded("imagereward_tiny")
     images, reward = as_images(io["pixel_values"]), imagereward()
     prompts = prompts_of("imagereward_tiny", io)
@@ -178,6 +178,6 @@ def test_a_missing_mask_or_an_enc_token_would_be_seen():
         assert (reward(images, wrong) - io["score"].flatten()).abs().max() > 1e-3
 
 
-def test_a_wrong_head_width_is_another_score():
+def test_a_wrong_head_width_gives_another_score():
     _, scores, io = scored("hpsv2_tiny", HPSv2(HPS_FILE, tokenizer=numbers(120), head_widths=(8, 16)))
     assert (scores - io["score"]).abs().max() > 1e-3

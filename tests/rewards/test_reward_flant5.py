@@ -1,4 +1,4 @@
-"""CLIP-FlanT5's VQAScore on tiny models in the layout of its repository, against its two towers called step by step."""
+"""CLIP-FlanT5's VQAScore on tiny models in the layout of its repository, compared with its two towers called step by step."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def spread(model, deviation=0.3):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """T5 and projector in shards with an index; the image tower in a repository of its own."""
+    """T5 and the projector in shards with an index, and the image tower in its own repository."""
     folder = tmp_path_factory.mktemp("flant5")
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -81,7 +81,7 @@ def flant5(place, **changes):
 
 
 def transcribed(place, image, prompt, layer=-2, crop=False, every=False, first=False, ends=True):
-    """Pad, resize, tower, projector, encoder, decoder and softmax, one after the other."""
+    """Padding, resizing, image tower, projector, encoder, decoder and softmax, one after another."""
     levels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     side = max(levels.shape[:2])
     square = np.empty((side, side, 3), np.uint8)
@@ -131,7 +131,7 @@ def test_the_gradient_is_that_of_finite_differences(place):
     assert change.item() == pytest.approx(2 * (step * gradient).sum().item(), rel=0.02)
 
 
-def test_a_tower_in_the_checkpoint_goes_first_and_wrong_files_are_refused(place, tmp_path):
+def test_a_tower_in_the_checkpoint_is_used_first_and_wrong_files_are_refused(place, tmp_path):
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     last = max(tmp_path.glob("*.bin"))
     index = json.loads((tmp_path / "pytorch_model.bin.index.json").read_text())

@@ -1,4 +1,4 @@
-"""The published architectures at their full size: the same maps, every tensor placed, the published numbers of parameters."""
+"""The published architectures at full size: the same key maps, every tensor mapped, and the published numbers of parameters."""
 
 import pytest
 import torch
@@ -150,7 +150,7 @@ def test_a_full_imagereward_file_loads_and_scores(tmp_path):
 
 
 def published(name):
-    """A planned reward's networks, whose number of parameters and FLOPs for one image of 512 pixels are counted on fake tensors."""
+    """The networks of a planned reward. Their parameters, and the FLOPs for one image of 512 x 512 pixels, are counted on fake tensors."""
     with forgotten_caches(), FakeMode() as mode:
         reward = reward_network(name, NetworkedMixture(), torch.bfloat16)
         with mode, CostTracker() as flops:
@@ -160,7 +160,7 @@ def published(name):
 
 
 PLANNED = {
-    # parameters, and FLOPs: twice the parameters that a token meets, for each token, and some attention
+    # parameters, and FLOPs: for each token twice the parameters of the layers that it passes, and some attention
     "hpsv3": (8_291_375_616 - (152_064 + 152_064 - 151_658) * 3584, 2 * (6.53e9 * (256 + 620) + 0.665e9 * 1024)),
     "mps": (632_076_800 + 4 * (4 * 1024**2 + 2 * 1024 * 128 + 24 * 1024**2 + 4 * 1024), 2 * 257 * (0.632e9 + 0.118e9)),
     "vqascore": (8_292_166_656, 2 * (6.53e9 * (324 + 40) + 0.665e9 * 1296)),
@@ -173,7 +173,7 @@ PLANNED = {
 
 
 @pytest.mark.parametrize("name", [name if name == "mps" else pytest.param(name, marks=pytest.mark.slow) for name in PLANNED])
-def test_plans_ask_the_published_networks(name):
+def test_plans_use_the_published_networks(name):
     parameters, flops = PLANNED[name]
     assert published(name) == (parameters, pytest.approx(flops, rel=0.25))
 
@@ -214,7 +214,7 @@ def test_clip_flant5_is_flan_t5_with_a_projector():
     sizes = {"d_kv": 64, "num_layers": 24, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "vocab_size": 32128}
     xl = T5Config(d_model=2048, d_ff=5120, num_heads=32, **sizes)
     xxl = T5Config(d_model=4096, d_ff=10240, num_heads=64, **sizes)
-    counts = [count(on_meta(T5ForConditionalGeneration, config)) + 32128 * config.d_model for config in (xl, xxl)]  # the head's own
+    counts = [count(on_meta(T5ForConditionalGeneration, config)) + 32128 * config.d_model for config in (xl, xxl)]  # of the head
     assert counts == [2_849_757_184, 11_135_332_352]
     tower = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
     assert count(on_meta(CLIPVisionModel, CLIPVisionConfig(**tower, image_size=336))) == 303_507_456
@@ -222,7 +222,7 @@ def test_clip_flant5_is_flan_t5_with_a_projector():
 
 
 def test_hpsv3_is_qwen2_vl_with_a_head():
-    """The published file's keys are those of transformers 4.45: `model.` and `visual.`."""
+    """The keys of the published file are those of transformers 4.45: `model.` and `visual.`."""
     config = Qwen2VLConfig(
         text_config={"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28}
         | {"num_key_value_heads": 4, "vocab_size": 151_658, "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24]}},

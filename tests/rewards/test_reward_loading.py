@@ -1,4 +1,4 @@
-"""Loading: complete or an error that names the file; never a random weight, never a silent guess."""
+"""Loading is complete or an error that names the file: no random weights and no silent guesses."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def saved(state, tmp_path, name="weights.pt"):
 
 
 def clip_folder(tmp_path, state=None, config=None):
-    """A copy of the tiny CLIP as a newer hub layout: safetensors, without the buffers of 2022."""
+    """A copy of the tiny CLIP in a newer layout of the hub: safetensors, without the buffers of 2022."""
     state = state or {key: value for key, value in checkpoint(CLIP_FOLDER / "pytorch_model.bin").items() if "position_ids" not in key}
     save_file(state, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(config or json.loads((CLIP_FOLDER / "config.json").read_text())))
@@ -125,12 +125,12 @@ def test_a_file_with_code_in_it_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["/nowhere/HPS.pt", "not/a/hub/id", "nonsense"])
-def test_an_absent_file_says_what_was_looked_for(where):
+def test_an_absent_file_is_an_error_with_the_expected_names(where):
     with pytest.raises(LoadError, match=f"{where}.*not a hub id"):
         hps.__wrapped__(weights=where)
 
 
-def test_a_hub_failure_names_the_repository_and_the_way_without_a_network(monkeypatch):
+def test_a_hub_failure_names_the_repository_and_explains_the_use_without_a_network(monkeypatch):
     def unreachable(repository, name, revision):
         raise ConnectionError(f"no route to {repository}/{name}")
 
@@ -152,7 +152,7 @@ def test_a_clip_file_without_its_folder_is_refused():
         CLIPScore(CLIP_FOLDER / "pytorch_model.bin", tokenizer=numbers(120))
 
 
-def test_a_folder_without_a_tokenizer_says_so():
+def test_a_folder_without_a_tokenizer_is_refused():
     for make in (CLIPScore, lambda weights: PickScore(weights, tokenizer=weights)):
         with pytest.raises(LoadError, match=r"clip_hf_tiny_gelu holds no tokenizer\.json or vocab\.json"):
             make(CLIP_FOLDER)
@@ -206,7 +206,7 @@ def test_wrong_options_are_refused_before_anything_is_read():
         clip.__wrapped__(scale="percent")
 
 
-def test_loading_is_silent():
+def test_loading_prints_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         imagereward.__wrapped__()

@@ -26,7 +26,7 @@ class Latent:
         return plain(images, prompts)
 
 
-def test_values_are_the_formulas():
+def test_values_agree_with_the_formulas():
     bright, contrast = Brightness()(IMAGES, PROMPTS), Contrast()(IMAGES, PROMPTS)
     pairs = {"bright": Brightness(), "contrast": (Contrast(), 3.0)}
     torch.testing.assert_close(WeightedSum(pairs)(IMAGES, PROMPTS), bright + 3 * contrast)
@@ -43,7 +43,7 @@ def test_parts_are_unweighted_and_by_name():
 
 
 @pytest.mark.parametrize("mixture", [WeightedSum, Minimum, Product])
-def test_the_border_gets_the_parts_from_the_same_evaluation(mixture):
+def test_the_parts_come_from_the_same_evaluation_as_the_score(mixture):
     calls = []
 
     def counted(images, prompts):
@@ -59,7 +59,7 @@ def test_the_border_gets_the_parts_from_the_same_evaluation(mixture):
 
 
 @pytest.mark.parametrize("mixture", [WeightedSum, Minimum, Product])
-def test_gradients_stay_with_their_image_even_where_a_part_is_zero(mixture):
+def test_gradients_do_not_cross_images_even_if_a_part_is_zero(mixture):
     images = torch.cat([IMAGES[:1], torch.zeros(1, 3, 8, 8)]).requires_grad_()
     scores = mixture({"bright": Brightness(), "contrast": Contrast()})(images, ["", ""])
     (gradient,) = torch.autograd.grad(scores[0], images, retain_graph=True)
@@ -68,7 +68,7 @@ def test_gradients_stay_with_their_image_even_where_a_part_is_zero(mixture):
     assert torch.isfinite(torch.autograd.grad(scores.sum(), images)[0]).all()
 
 
-def test_a_card_is_the_parts_cards():
+def test_a_card_combines_the_cards_of_the_parts():
     card = card_of(WeightedSum({"bright": Brightness(), "dark": (Darkness(), -2.0)}))
     assert card.differentiable is True
     assert card.range == pytest.approx((0.2 + 0.4, 0.8 + 1.6))
@@ -96,7 +96,7 @@ def test_a_failing_part_is_named():
         checked(WeightedSum({"bright": Brightness(), "broken": broken}), IMAGES, PROMPTS)
 
 
-def test_mixtures_that_make_no_sense_are_refused():
+def test_invalid_mixtures_are_refused():
     with pytest.raises(RewardError, match=r"'dark' is -0.* for image 0"):
         Product({"bright": Brightness(), "dark": Darkness()})(IMAGES, PROMPTS)
     with pytest.raises(InputError, match="at least one reward"):

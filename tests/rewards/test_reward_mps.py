@@ -1,4 +1,4 @@
-"""MPS on a tiny model under the authors' keys, against the formulas of its cross model written out."""
+"""MPS on a tiny model with the authors' keys, compared with the formulas of its cross-attention."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def mps(place, **changes):
 
 
 def attended(query, key, value, allowed, turn):
-    """Head by head and row by row: softmax of scaled products, one key for all heads."""
+    """Attention head by head and row by row: the softmax of the scaled products, with one mask for all heads."""
     heads = []
     for q in query.split(HEAD, dim=-1):
         k = key
@@ -116,7 +116,7 @@ def test_scores_and_gradients_are_those_of_the_formulas(place):
     assert 0 < (official - found).abs().max() < 0.05 * found.std()
 
 
-def test_the_mask_is_the_prompts_own(place):
+def test_the_mask_depends_on_its_own_prompt_only(place):
     reward = mps(place)
     together = reward(IMAGES, PROMPTS)
     alone = torch.stack([mps(place)(IMAGES[n : n + 1], PROMPTS[n : n + 1])[0] for n in range(3)])

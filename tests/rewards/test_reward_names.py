@@ -1,4 +1,4 @@
-"""The names that this plugin registers, and that listing them imports nothing heavy."""
+"""The names that this plugin registers; listing them imports no large package."""
 
 import importlib
 import subprocess

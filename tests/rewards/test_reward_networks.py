@@ -1,4 +1,4 @@
-"""What memory policies and batches may do to a reward's networks without changing what it says."""
+"""Memory policies and batches change a reward's networks without changing its scores."""
 
 from pathlib import Path
 
@@ -50,8 +50,8 @@ def test_networks_are_declared_frozen_and_whole(name):
 
 @REWARDS
 @pytest.mark.parametrize(("dtype", "score_error", "gradient_error"), [(torch.bfloat16, 3e-2, 0.1), (torch.float16, 5e-3, 0.02)])
-def test_a_cast_between_two_calls_costs_rounding_only(name, dtype, score_error, gradient_error):
-    """The prompts were cached before the cast; scores stay float32, and are not rounded to the networks' dtype."""
+def test_a_cast_between_two_calls_changes_scores_only_by_rounding(name, dtype, score_error, gradient_error):
+    """The prompts were cached before the cast. Scores stay float32, and are not rounded to the dtype of the networks."""
     images, prompts = given(name)
     reward = NAMED[name].__wrapped__()
     scores, gradients = score_and_gradient(reward, images, prompts)
@@ -81,7 +81,7 @@ def test_checkpointing_changes_nothing(name):
 
 
 @REWARDS
-def test_inference_mode_first_leaves_gradients_possible(name):
+def test_gradients_work_after_a_call_in_inference_mode(name):
     images, prompts = given(name)
     reward = NAMED[name].__wrapped__()
     with torch.inference_mode():
@@ -134,8 +134,8 @@ def test_the_record_of_an_experiment_is_short_and_holds_no_tensor(name):
     assert checked(reward, torch.rand(1, 3, 56, 56), ["7"]).shape == (1,)
 
 
-def test_the_embedded_clip_scores_as_transformers_itself_does():
-    """A folder with its own image size, normalisation and prompt length, against `CLIPModel.forward` on a padded batch."""
+def test_the_embedded_clip_scores_as_transformers_does():
+    """A folder with its own image size, normalisation and prompt length, compared with `CLIPModel.forward` on a padded batch."""
     folder = Path(shapes.__file__).parent / "weights" / "clip"
     model, tokenizer = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval(), CLIPTokenizer.from_pretrained(folder)
     size, length = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings

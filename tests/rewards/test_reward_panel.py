@@ -1,4 +1,4 @@
-"""The panel's scores on images whose values are known, and text that is really rendered and read."""
+"""The scores of the panel on images with known values, and OCR on rendered text."""
 
 import math
 
@@ -100,7 +100,7 @@ def test_similarity_has_no_exemption_for_substrings():
     assert similarity("stop", "stops") == 0.75
 
 
-def test_a_recogniser_of_ones_own_and_its_refusal_by_gradients():
+def test_a_custom_recogniser_works_and_has_no_gradient():
     reward = OCR(recognise=lambda levels: ["ST", "OP"] if levels.mean() > 100 else ["no"])
     bright, dark = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
     assert reward(torch.cat([bright, dark]), ['"stop"', '"stop"']).tolist() == [1.0, 0.25]

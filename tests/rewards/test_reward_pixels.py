@@ -1,4 +1,4 @@
-"""Pixel scores: known values, and no NaN anywhere, in the gradient either."""
+"""Rewards of pixel statistics: known values, and no NaN in scores or gradients."""
 
 import colorsys
 
@@ -74,7 +74,7 @@ def test_the_gradient_is_the_slope(reward):
 
 
 @EACH
-def test_cards_say_what_the_number_is(reward):
+def test_cards_describe_the_number(reward):
     card = card_of(reward)
     assert card.differentiable
     assert card.range

@@ -1,4 +1,4 @@
-"""Image paths against what the official transforms, and Pillow, made of the same images."""
+"""Preprocessing of images, compared with the official transforms and with Pillow."""
 
 import attrs
 import numpy as np
@@ -57,7 +57,7 @@ def test_matches_the_official_transform_within_a_thousandth_of_a_grey_level(name
 
 
 @pytest.mark.parametrize("case", ["square", "landscape", "portrait", "small"])
-def test_other_filters_are_seen_to_be_other_filters(case):
+def test_other_filters_are_detected(case):
     official, diff = (CLIP_PATHS[name](image(case), 56) for name in ("official", "diff"))
     plain = HPS_PATHS["null-tta"](image("square"), 56) - CLIP_PATHS["official"](image("square"), 56)
     assert (official - diff).abs().mean() * 255 < 0.6
@@ -83,7 +83,7 @@ def test_pillow_resize_is_pillows_own_where_the_aspect_ratio_is_kept(height, wid
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 999), WIDE, WIDE, WIDE, WIDE, st.sampled_from(["bicubic", "bilinear"]))
 def test_float_resize_is_torchs_antialiased_one(seed, height, width, new_height, new_width, kernel):
-    """Torch's misreads images that are one pixel wide, so those are left out."""
+    """Torch's resize is wrong for images that are one pixel wide, so those are left out."""
     x = as_tensor(random_image(seed, height, width))
     expected = interpolate(x, (new_height, new_width), mode=kernel, antialias=True, align_corners=False)
     assert (resize(x, (new_height, new_width), kernel) - expected).abs().max() * 255 < 0.01
@@ -97,7 +97,7 @@ def test_float_resize_is_twice_differentiable():
     torch.testing.assert_close(curvature, expected)
 
 
-def test_a_cut_is_the_same_pixels_as_the_whole():
+def test_resizing_a_cut_gives_the_pixels_of_the_whole():
     x = torch.rand(2, 3, 30, 20)
     for resized in (resize, resize_pillow):
         torch.testing.assert_close(resized(x, (12, 18), rows=(2, 9), columns=(0, 5)), resized(x, (12, 18))[..., 2:9, :5])
@@ -128,11 +128,11 @@ def test_roundings_pass_the_float_paths_gradient():
     torch.testing.assert_close(official, diff)
 
 
-def test_a_panorama_costs_no_more_than_its_centre():
+def test_a_panorama_is_cropped_to_its_centre():
     assert CLIP_PATHS["official"](torch.rand(1, 3, 1, 5000), 224).shape == (1, 3, 224, 224)
 
 
-def test_what_inference_mode_cached_serves_a_later_gradient():
+def test_values_cached_in_inference_mode_can_be_used_for_a_later_gradient():
     x = torch.rand(1, 3, 23, 23)
     with torch.inference_mode():
         CLIP_PATHS["diff"](x, 11)

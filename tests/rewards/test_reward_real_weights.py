@@ -1,4 +1,4 @@
-"""The authors' published numbers, from real weights: `pytest --runslow --weights DIR`; docs/scores.md says what DIR holds."""
+"""The authors' published numbers, with real weights: `pytest --runslow --weights DIR`; docs/scores.md describes the contents of DIR."""
 
 import hashlib
 
@@ -115,7 +115,7 @@ def test_the_right_words_score_higher_on_both_image_paths(weights_dir, name):
     assert (other[0] - right).abs() < 0.1 * (right - wrong)
 
 
-def test_soft_tifa_sees_a_colour(weights_dir):
+def test_soft_tifa_distinguishes_colours(weights_dir):
     (folder,) = needed(weights_dir, "Qwen/Qwen3-VL-8B-Instruct")
     red = torch.tensor([0.9, 0.05, 0.05]).view(1, 3, 1, 1).expand(2, 3, 256, 256)
     prompts = [tta.Prompt("a plain image", questions=[("Which colour is this image?", colour)]) for colour in ("red", "blue")]

@@ -1,4 +1,4 @@
-"""A reward in another virtual environment: the same numbers to the last bit, and clear words when its process fails."""
+"""A reward in another virtual environment: equal numbers, bit for bit, and clear messages if its process fails."""
 
 import os
 import signal
@@ -108,7 +108,7 @@ def remote(elsewhere):
 
 @pytest.fixture(scope="module")
 def network(elsewhere):
-    """One child for all tests that leave it alive: a start imports torch."""
+    """One child process for all tests that do not end it, since a start imports torch."""
     reward = tta.remote_reward(elsewhere, "rewards_there:Network", settings={"seed": 3})
     yield reward
     reward.close()
@@ -116,7 +116,7 @@ def network(elsewhere):
 
 @pytest.fixture(scope="module")
 def chosen(elsewhere):
-    """One child for all of the functions above; prompts by `to` choose among them."""
+    """One child process for all of the functions above; `to` in the prompts chooses the function."""
     reward = tta.remote_reward(elsewhere, "rewards_there:chosen")
     yield reward
     reward.close()
@@ -165,7 +165,7 @@ def test_scores_and_gradients_are_the_same_to_the_last_bit(network, remote, here
         assert reward._child._process is None
 
 
-def test_two_calls_may_be_open_at_once_and_freed_graphs_are_forgotten(network, here):
+def test_two_calls_may_be_open_at_once_and_freed_graphs_are_deleted(network, here):
     reward = network
     first, second = (images.clone().requires_grad_() for images in (IMAGES, IMAGES * 0.5))
     one, two = reward(first, PROMPTS).sum(), reward(second, PROMPTS).sum()
@@ -191,7 +191,7 @@ def test_an_alignment_follows_the_remote_gradient(network, here):
 class TestRemote(RewardSuite):
     @pytest.fixture(scope="class")
     def reward(self):
-        """Registered there, by its name."""
+        """A reward that is registered in that environment, by its name."""
         reward = tta.remote_reward(sys.executable, "brightness")
         yield reward
         reward.close()
@@ -201,7 +201,7 @@ class TestRemote(RewardSuite):
         assert torch.equal(reward(IMAGES, PROMPTS), Brightness()(IMAGES, PROMPTS))
 
 
-def test_facts_travel_with_the_prompts(chosen):
+def test_facts_are_sent_with_the_prompts(chosen):
     reward = chosen
     prompts = [tta.Prompt("by_target", target=target) for target in ("ab", "abcd", "a")]
     torch.testing.assert_close(reward(IMAGES, prompts), IMAGES.mean((1, 2, 3)) * torch.tensor([2.0, 4, 1]))
@@ -209,13 +209,13 @@ def test_facts_travel_with_the_prompts(chosen):
         reward(IMAGES[:1], [tta.Prompt("x", reference=IMAGES[0])])
 
 
-def test_a_reward_without_a_gradient_has_none_here_either(chosen):
+def test_a_reward_without_a_gradient_has_none_in_this_process(chosen):
     assert not chosen(IMAGES.clone().requires_grad_(), to("rounded")).requires_grad
     with pytest.raises(IncompatibleError, match="do not depend differentiably"):
         tta.align("rounded", backbone=GaussianMixture(), method=DATE(), reward=chosen, scheduler=vp_scheduler(2))
 
 
-def test_what_is_printed_does_not_disturb(chosen):
+def test_printed_text_does_not_disturb_the_messages(chosen):
     assert torch.equal(chosen(IMAGES, to("chatty")), IMAGES.mean((1, 2, 3)))
 
 
@@ -228,20 +228,20 @@ def test_what_is_printed_does_not_disturb(chosen):
         ("listed", r"returned list, not a tensor"),
     ],
 )
-def test_failures_are_told_in_the_childs_words_and_survived(chosen, name, message):
+def test_failures_have_the_childs_message_and_the_next_call_works(chosen, name, message):
     for _ in range(2):
         with pytest.raises(RewardError, match=message):
             chosen(IMAGES, to(name))
 
 
-def test_a_hanging_child_is_stopped_and_its_last_words_kept(remote):
+def test_a_hanging_child_is_stopped_and_its_output_is_in_the_error(remote):
     reward = remote("hanging", timeout=30.0)
     reward._child._timeout = 1.0
     with pytest.raises(RewardError, match=r"did not reply within 1 s and was stopped(.|\n)*going to sleep"):
         reward(IMAGES, PROMPTS)
 
 
-def test_a_killed_child_is_told_and_replaced(network, here):
+def test_a_killed_child_is_reported_and_replaced(network, here):
     reward = network
     images = IMAGES.clone().requires_grad_()
     scores = reward(images, PROMPTS)
@@ -290,7 +290,7 @@ def test_threads_take_turns(network, here):
         ("/bin/false", "a:b", r"did not start: ended with exit code 1"),
     ],
 )
-def test_what_cannot_start_says_why(elsewhere, python, factory, message):
+def test_a_child_that_cannot_start_gives_the_reason(elsewhere, python, factory, message):
     with pytest.raises(LoadError, match=message):
         tta.remote_reward(python or elsewhere, factory)
 
@@ -323,7 +323,8 @@ class Tower:
 
 @pytest.mark.slow
 def test_a_network_of_another_transformers_version(tmp_path):
-    """A real second environment, with what the index gives it: the same weights give the same scores and gradients, to rounding."""
+    """A real second environment with another version of transformers: the same weights give the same scores and gradients, up to
+    rounding."""
     venv.create(tmp_path, symlinks=True)
     (packages,) = tmp_path.glob("lib/python*/site-packages")
     (packages / "tower_there.py").write_text(TOWER)

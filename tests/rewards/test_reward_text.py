@@ -1,4 +1,5 @@
-"""Prompts as the official tokenizers saw them, as far as that can be told without the vocabularies; the rest is marked `weights`."""
+"""Prompts are tokenized as by the official tokenizers, as far as this can be tested without the vocabularies; the other tests are marked
+`weights`."""
 
 import json
 
@@ -36,7 +37,8 @@ def test_mojibake_needs_ftfy():
 
 @pytest.mark.parametrize("prompt", [prompt for prompt in ROWS if prompt not in (LITERAL_TOKEN, MOJIBAKE)])
 def test_single_characters_of_a_cleaned_prompt_have_open_clips_ids(prompt):
-    """A word of one printable ASCII character is token 256 + its rank among them; those ids are known without the vocabulary."""
+    """A word of one printable ASCII character is token 256 + its rank among these characters; these ids are known without the
+    vocabulary."""
     ids = [number for number in ROWS[prompt] if number][1:-1]
     words = WORDS.findall(clean(prompt))
     singles = [256 + ord(word) - 33 for word in words if len(word) == 1 and 33 <= ord(word) <= 126]

@@ -1,4 +1,4 @@
-"""SigLIP 2, aesthetic v2.5, safety, DINO and CycleReward on tiny models of the real classes, against formulas written out."""
+"""SigLIP 2, aesthetic v2.5, safety, DINO and CycleReward on tiny models of the real classes, compared with their formulas."""
 
 import json
 import shutil
@@ -42,14 +42,14 @@ def eight_bit(images):
 
 
 def resized(images, size, mean, std, resample=Image.Resampling.BICUBIC):
-    """Squashed by Pillow, width first, and normalised."""
+    """Resized to a square by Pillow, width first, and normalised."""
     found = [image.resize((size, image.height), resample).resize((size, size), resample) for image in eight_bit(images)]
     pixels = torch.stack([torch.from_numpy(np.array(image)) for image in found]).permute(0, 3, 1, 2).float() / 255
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
 def spread(model):
-    """Random weights large enough that inputs matter."""
+    """Random weights that are large enough for the inputs to matter."""
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3 if parameter.dim() > 1 else 0.1)
@@ -91,7 +91,7 @@ def test_siglip2_is_the_models_own_logit(siglip):
     assert (siglip2(siglip, preprocess="diff")(IMAGES, PROMPTS) - found).abs().max() < 0.05 * found.std()
 
 
-def test_a_prompt_beyond_the_limit_is_said_once(siglip):
+def test_a_prompt_beyond_the_limit_gives_one_warning(siglip):
     for reward, long in ((siglip2(siglip), "3 " * 9), (clip.__wrapped__(), "3 " * 99), (imagereward.__wrapped__(), "3 " * 99)):
         with pytest.warns(UserWarning, match=r"reads \d+ tokens, but the prompt '3 3.* has \d+: the text after"):
             reward(IMAGES[:1], [long])
@@ -186,7 +186,7 @@ def test_dino_is_the_cosine_of_class_tokens_to_a_fact_or_a_setting(dino):
 
 @pytest.fixture(scope="module")
 def cycle(tmp_path_factory):
-    """ImageReward's tiny BLIP under CycleReward's head, whose first layer reads the same width."""
+    """ImageReward's tiny BLIP with CycleReward's head, whose first layer takes the same width."""
     place = tmp_path_factory.mktemp("cycle")
     state = {key: value for key, value in read_state(IMAGEREWARD_FILE).items() if key.startswith("blip.")}
     width = state["blip.text_encoder.embeddings.word_embeddings.weight"].shape[1]
@@ -208,13 +208,13 @@ def test_cyclereward_is_imagerewards_blip_under_a_head_with_gelu(cycle):
         x = x @ state[f"mlp.layers.{place}.weight"].T + state[f"mlp.layers.{place}.bias"]
         x = gelu(x) if place < 8 else x
     torch.testing.assert_close(found, x[:, 0], rtol=1e-4, atol=1e-6)
-    assert reward._blip._tokens("3")[0].shape == (40,)  # the tiny tower has 40 positions; the real one reads 128
+    assert reward._blip._tokens("3")[0].shape == (40,)  # the tiny tower has 40 positions, the real one 128
     raw = imagereward.__wrapped__(preprocess="official")(IMAGES, PROMPTS) * STD + MEAN
     assert (raw - found).abs().max() > 1e-3
 
 
 def seen(name, place, head):
-    """Scores, or DINO's features, since near a reference all cosines are 1."""
+    """Scores, or DINO's features, since all cosines to a reference that is near are 1."""
     if name == "dino":
         return DINOSimilarity(place / "reference.png", place, 28)._features(IMAGES)
     return (AestheticV25(head, place) if name == "aesthetic-v2.5" else siglip2(place))(IMAGES, PROMPTS)
@@ -268,7 +268,7 @@ class TestSafety(NetworkSuite):
 
 
 class TestDINO(NetworkSuite):
-    rounding = 0.2  # of the gradient, which is small near a cosine of 1
+    rounding = 0.2  # relative to the gradient, which is small near a cosine of 1
 
     @pytest.fixture(scope="class")
     def reward(self, dino):

@@ -1,6 +1,6 @@
-"""The official scorers in miniature: random weights under their original key names, and what the authors' code made of them.
+"""The official scorers with tiny random weights under their original key names, and the results of the authors' code for them.
 
-The loaded rewards are shared between tests; one that changes a network makes its own: `hps.__wrapped__()`.
+The loaded rewards are shared between tests; a test that changes a network makes its own: `hps.__wrapped__()`.
 """
 
 from functools import cache
@@ -32,7 +32,7 @@ MEAN = torch.tensor(CLIP_MEAN).view(3, 1, 1)
 
 
 def numbers(size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer for prompts that are token ids written out, `"7 3 119"`: the vocabularies of the real models are not at hand."""
+    """A tokenizer for prompts that are token ids, such as `"7 3 119"`, because the vocabularies of the real models are not available."""
     words = Tokenizer(WordLevel({PAD: 0} | {str(n): n for n in range(1, size)}, unk_token=PAD))
     words.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token=PAD)
@@ -52,7 +52,7 @@ def recorded(name: str) -> dict[str, Tensor]:
 
 
 def as_images(pixels: Tensor) -> Tensor:
-    """Normalised pixels before they were normalised; at the network's own size an image path without clamping changes nothing."""
+    """The pixels before normalisation; at the network's own size, preprocessing without clamping changes nothing."""
     return pixels * STD + MEAN
 
 
@@ -78,7 +78,7 @@ def imagereward(**changes) -> ImageReward:
 
 
 def aesthetic(folder: Path, **changes) -> Aesthetic:
-    """The tiny head reads 32 numbers, the tiny CLIP gives 24: a CLIP with a wider projection is made beside it."""
+    """The tiny head reads 32 numbers and the tiny CLIP gives 24, so a CLIP with a wider projection is made beside it."""
     return Aesthetic(**{"weights": AESTHETIC_FILE, "clip": wide_clip(folder)} | changes)
 
 
@@ -94,5 +94,5 @@ NAMED = {"hpsv2_tiny": hps, "clip_hf_tiny_gelu": clip, "imagereward_tiny": image
 
 
 def prompts_of(name: str, io: dict[str, Tensor]) -> list[str]:
-    """ImageReward's padding is masked; CLIP's is written out, where it must not matter."""
+    """ImageReward's padding is masked; CLIP's padding is written into the prompt, where it must have no effect."""
     return written(io["input_ids"], io["attention_mask"] if name == "imagereward_tiny" else None)

@@ -1,4 +1,4 @@
-"""Vision-language models in miniature, written by the real classes in the layout of their repositories."""
+"""Tiny vision-language models, written by the real classes in the layout of their repositories."""
 
 import json
 from functools import cache
@@ -31,7 +31,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 @cache
 def tokenizer():
-    """Words of this page, else single characters; Qwen's special tokens."""
+    """A tokenizer of the words in this file and of single characters, with Qwen's special tokens."""
     characters = [chr(code) for code in (10, *range(32, 127))]
     vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*SPECIAL, "<unk>", *WORDS, *characters]))}
     made = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
@@ -55,7 +55,7 @@ def rope():
 
 @cache
 def folder(family, seed=0):
-    """A repository of that family with random weights, 8-pixel patches."""
+    """A repository of that family with random weights and 8-pixel patches."""
     place = Path(mkdtemp())
     vocabulary = len(tokenizer())
     torch.manual_seed(seed)
@@ -86,7 +86,7 @@ def folder(family, seed=0):
 
 @cache
 def hpsv3_folder():
-    """Tensors in the layout of transformers 4.45, which the published file has."""
+    """Tensors in the layout of transformers 4.45, as in the published file."""
     place = Path(mkdtemp())
     state = load_file(folder("qwen2_vl") / "model.safetensors")
     old = {key.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value for key, value in state.items()}
@@ -100,7 +100,7 @@ def hpsv3_folder():
 
 
 def hpsv3(place, **changes):
-    """It sees 1024 pixels: 4 tokens instead of 256."""
+    """An HPSv3 that sees 1024 pixels: 4 tokens instead of 256."""
     given = {"weights": place, "instruction": place / "instruction.txt", "base": folder("qwen2_vl"), "dtype": "float32"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tta_plugins.rewards.hpsv3.TOKENS", 4)

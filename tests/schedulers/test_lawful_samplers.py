@@ -1,4 +1,4 @@
-"""What is read from diffusers schedulers obeys the laws of samplers."""
+"""Samplers that are read from diffusers schedulers keep the laws of samplers."""
 
 import pytest
 from diffusers import (

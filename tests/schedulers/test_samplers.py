@@ -1,4 +1,4 @@
-"""Samplers read from diffusers schedulers: by name as `from_config` would make them, and natively or replaced with a warning."""
+"""Samplers that are read from diffusers schedulers: by name as `from_config` would make them, natively, or replaced with a warning."""
 
 import pickle
 
@@ -78,7 +78,7 @@ def test_the_step_carries_alpha_of_one_training_step():
 @pytest.mark.parametrize(
     "source", [PNDM, DDIMScheduler(**CURVE, clip_sample=False), EulerDiscreteScheduler(**CURVE)], ids=lambda s: type(s).__name__
 )
-def test_the_users_scheduler_is_left_as_it_was(source):
+def test_the_users_scheduler_is_not_changed(source):
     before = pickle.dumps(source)
     for name in ("ddim", "euler", "dpm++2m"):
         make(name, source)
@@ -98,21 +98,21 @@ def test_the_users_scheduler_is_left_as_it_was(source):
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
-def test_what_is_outside_the_family_is_replaced_and_says_why(source, why):
+def test_unsupported_samplers_are_replaced_with_a_warning(source, why):
     with pytest.warns(SamplerReplaced, match=why):
         made = make("native", source)
     assert len(made.steps) == 7
 
 
 @pytest.mark.parametrize("clipping", ["clip_sample", "thresholding"])
-def test_clipping_is_left_out_and_says_so(clipping):
+def test_clipping_is_left_out_with_a_warning(clipping):
     source = DDIMScheduler(**CURVE, **{"clip_sample": False, clipping: True})
     with pytest.warns(SamplerReplaced, match=f"without {clipping}"):
         make("native", source)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide")  # numpy's, in diffusers
-def test_refusals_say_why():
+def test_refusals_give_the_reason():
     flow, betas = FlowMatchEulerDiscreteScheduler(), DDIMScheduler(**CURVE, clip_sample=False)
     with pytest.raises(IncompatibleError, match="without a table of betas"):
         make("ddim", flow)
@@ -146,12 +146,12 @@ def test_subclasses_are_recognised_and_flow_models_take_second_order():
     assert [row.order for row in make("dpm++2m", FlowMatchEulerDiscreteScheduler(shift=3.0)).steps] == [2] * 6 + [1]
 
 
-def test_stochastic_sampling_forgets_x():
+def test_stochastic_sampling_does_not_depend_on_x():
     made = make("native", FlowMatchEulerDiscreteScheduler(stochastic_sampling=True))
     assert made.renoise
 
 
-def test_what_a_solver_remembers_of_the_last_run_does_not_matter():
+def test_the_history_of_an_earlier_run_has_no_effect():
     source = DPMSolverMultistepScheduler(**CURVE)
     source.set_timesteps(4)
     x = torch.zeros(1, 4, 8, 8, requires_grad=True)

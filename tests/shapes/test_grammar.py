@@ -1,4 +1,5 @@
-"""The language: text and captions are inverse, one changed word is one changed word, held out is held out."""
+"""The language of captions: text and captions are inverse, a changed word changes one word, and held-out captions are not in the training
+set."""
 
 import random
 
@@ -46,7 +47,7 @@ def test_one_changed_word_is_one_changed_word(caption, what, seed):
     assert sum(a != b for a, b in zip(old, new, strict=True)) == 1
 
 
-def test_a_changed_relation_is_false_of_every_scene_of_the_true_one():
+def test_a_changed_relation_is_false_for_every_scene_of_the_true_one():
     rng = random.Random(0)
     for _ in range(200):
         caption = grammar.draw_caption(rng, 2)
@@ -56,7 +57,7 @@ def test_a_changed_relation_is_false_of_every_scene_of_the_true_one():
         assert other is None or not scenes.holds(other, scene)
 
 
-def test_training_never_draws_a_held_out_caption():
+def test_training_never_uses_a_held_out_caption():
     rng = random.Random(0)
     held_out = sum(caption.held_out for caption in grammar.every_caption())
     assert 500 < held_out < 700

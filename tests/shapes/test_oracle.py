@@ -1,4 +1,4 @@
-"""The renderer and the oracle: what is drawn is what is read."""
+"""The renderer and the oracle: the oracle reads exactly what the renderer draws."""
 
 import random
 
@@ -31,7 +31,7 @@ def test_the_oracle_refuses_an_image_with_one_thing_wrong(caption, what):
         assert oracle.soft(image, [caption]) < 1
 
 
-def test_the_oracle_refuses_a_thing_too_many_and_a_nameless_region():
+def test_the_oracle_refuses_an_extra_thing_and_an_unknown_region():
     caption = grammar.parse("a red circle")
     crowded = render.render([scenes.arrange(random.Random(0), grammar.parse("a red circle above a blue square"))])
     assert oracle.strict(crowded, [caption]) == 0
@@ -42,7 +42,7 @@ def test_the_oracle_refuses_a_thing_too_many_and_a_nameless_region():
 
 
 @pytest.mark.parametrize("size", [32, 128])
-def test_a_scene_has_no_resolution(size):
+def test_a_scene_can_be_rendered_at_any_size(size):
     _, drawn = scenes.draw_pairs(random.Random(3), 20)
     fine = render.render(drawn, 256)
     expected = torch.nn.functional.avg_pool2d(fine, 256 // size)

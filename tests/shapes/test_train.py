@@ -1,4 +1,4 @@
-"""Every stage of the training runs, resumes, and exports what can be loaded."""
+"""Every stage of the training runs, resumes, and exports files that can be loaded."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The shipped weights: whole, of a bearable size, read by this transformers, and as good as the documentation says."""
+"""The shipped weights are complete, small, readable by this version of transformers, and as good as the documentation says."""
 
 import random
 import shutil
@@ -68,7 +68,7 @@ def test_the_text_encoder_was_really_loaded(pipeline):
     fingerprint.check(alone, pipeline.tokenizer)
 
 
-def test_random_weights_are_noticed(pipeline):
+def test_random_weights_are_detected(pipeline):
     with pytest.raises(LoadError, match="random"):
         fingerprint.check(text_encoder(pipeline.tokenizer).eval(), pipeline.tokenizer)
 
@@ -78,21 +78,21 @@ def test_transformers_4_finds_the_text_encoder_under_its_names():
         assert all(key.startswith("text_model.") for key in file.keys())  # noqa: SIM118
 
 
-def test_one_thing_is_drawn_right(pipeline):
+def test_one_thing_is_sampled_correctly(pipeline):
     captions = metrics.captions_of("one", 24, seed=7)
     images = metrics.sample(pipeline, [str(caption) for caption in captions], seed=7)
     assert metrics.drawing_figures(images, captions, "one")[0].share >= 0.8
 
 
-def test_the_reward_hears_one_changed_word(reward):
+def test_the_reward_depends_on_one_changed_word(reward):
     found = {figure.name: figure.share for figure in metrics.reward_figures(*reward, count=60, seed=7)}
     assert found["reward prefers the true colour"] >= 0.85
     assert found["reward prefers the true shape"] >= 0.85
     assert found["reward prefers the true relation"] >= 0.65
 
 
-def test_the_reward_reads_through_its_own_processor(reward):
-    """What a reward that knows nothing of shapes does: processor in, logits out."""
+def test_the_reward_works_with_its_own_processor(reward):
+    """What a reward without knowledge of shapes does: processor in, logits out."""
     processor = CLIPProcessor.from_pretrained(load.clip_folder())
     prompts = ["a red circle on a white background", "a blue square on a black background"]
     images = render.render([scenes.arrange(random.Random(0), grammar.parse(prompt)) for prompt in prompts])

@@ -1,4 +1,5 @@
-"""Python without a network: with this folder on PYTHONPATH, sockets reach this machine alone; anything else is an error that says so."""
+"""Disables the network in Python: with this folder on PYTHONPATH, sockets connect only to this machine, and raise an error for other
+addresses."""
 
 import socket
 from ipaddress import ip_address

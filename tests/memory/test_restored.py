@@ -1,10 +1,10 @@
-"""After a run, however it ended, the user's networks are what they were: the same tensors, bits, flags, hooks and methods."""
+"""After every run, successful or not, the user's networks have their original tensors, bits, flags, hooks and methods."""
 
 import attrs
 import pytest
 import torch
 from diffusers import AutoencoderTiny
-from leavings import state_of
+from module_state import state_of
 
 from tta_core.errors import RewardError
 from tta_plugins.memory.channels_last import ChannelsLast
@@ -15,7 +15,7 @@ from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
 
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # asked for by torch.compile itself
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile itself requires it
 POLICIES = [
     (FP16(),),
     (BF16(),),
@@ -37,7 +37,7 @@ class Failing:
 
 
 @named
-def test_nothing_is_left_behind(prepared, networks, policies):
+def test_everything_is_restored_after_a_run(prepared, networks, policies):
     before = state_of(networks)
     with prepared(*policies):
         assert state_of(networks) != before or policies == (LookAhead(),)
@@ -45,14 +45,14 @@ def test_nothing_is_left_behind(prepared, networks, policies):
 
 
 @pytest.mark.parametrize("policies", [POLICIES[0], POLICIES[-1]], ids=["FP16", "many"])
-def test_nothing_is_left_behind_by_a_run_that_fails(solve, networks, reward, policies):
+def test_everything_is_restored_after_a_run_that_fails(solve, networks, reward, policies):
     before = state_of(networks)
     with pytest.raises(RewardError, match="Failing"):
         solve(*policies, judge=Failing(reward.networks))
     assert state_of(networks) == before
 
 
-def test_a_tiny_autoencoder_is_frozen_for_the_run_alone(prepared):
+def test_a_tiny_autoencoder_is_frozen_only_during_the_run(prepared):
     small = AutoencoderTiny(
         encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1)
     )
@@ -64,7 +64,7 @@ def test_a_tiny_autoencoder_is_frozen_for_the_run_alone(prepared):
     assert all(parameter.requires_grad for parameter in small.parameters())
 
 
-def test_the_originals_are_kept_rather_than_cast_back(prepared, pipeline):
+def test_the_original_weights_are_kept_and_not_cast_back(prepared, pipeline):
     weight = pipeline.unet.conv_in.weight
     bits = weight.detach().clone()
     with prepared(FP16()):

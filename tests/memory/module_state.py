@@ -1,8 +1,8 @@
-"""All that a policy could leave behind in networks, comparable by ==."""
+"""Everything that a policy could forget to restore in networks, comparable by ==."""
 
 
 def state_of(networks):
-    """Parameters and buffers by identity and bits, flags, hooks and what was set on instances."""
+    """The identity and bits of parameters and buffers, flags, hooks, and the attributes that were set on instances."""
     found = {}
     for role, network in networks.items():
         for name, tensor in [*network.named_parameters(), *network.named_buffers()]:

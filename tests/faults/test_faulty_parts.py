@@ -1,4 +1,4 @@
-"""Faults at the kernel's seams: reward, backbone, method, observer, hook. Each ends in one sentence, and keeps the best so far."""
+"""Faults in reward, backbone, method, observer and hook: each gives an error of one sentence, and the best result so far is kept."""
 
 import itertools
 import signal
@@ -19,7 +19,7 @@ LATE, EARLY = 7, 0
 
 
 def kept(error):
-    """The partial run is a whole `Alignment`."""
+    """Checks that the partial result is a complete `Alignment`."""
     partial = error.partial
     assert isinstance(partial, tta.Alignment)
     assert torch.isfinite(partial.result.pixels).all()
@@ -28,7 +28,7 @@ def kept(error):
     return partial
 
 
-WITHOUT_MEMORY = [fault for fault in FAULTS if fault != "memory"]  # which is told with a forecast, and takes seconds
+WITHOUT_MEMORY = [fault for fault in FAULTS if fault != "memory"]  # its message has a forecast, which takes seconds
 
 
 @pytest.mark.parametrize(("at", "fault"), [*itertools.product(range(8), WITHOUT_MEMORY), (0, "memory"), (7, "memory")])
@@ -37,7 +37,7 @@ def test_a_reward_that_fails_once(fault, at, count):
     reward = FailsAt(brightness, at, FAULTS[fault])
     with pytest.raises((RewardError, OutOfMemoryError)) as caught:
         aligned(reward=reward)
-    if at >= 5:  # trials, baseline and the first look come before the first snapshot
+    if at >= 5:  # the trials, the baseline and the first look-ahead are before the first snapshot
         kept(caught.value)
     count("survived")
 
@@ -75,7 +75,7 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH)
-def test_a_method_that_yields_rubbish(rubbish, count):
+def test_a_method_that_yields_invalid_snapshots(rubbish, count):
     count("tried")
     with pytest.raises(TTAError) as caught:
         aligned(method=Yields(RUBBISH[rubbish]))
@@ -94,7 +94,7 @@ def test_a_method_without_a_snapshot_is_named(count):
     count("survived")
 
 
-def test_the_best_so_far_is_what_the_partial_run_holds():
+def test_the_partial_result_has_the_best_so_far():
     levels = iter((0.2, 0.9, 0.4))
 
     def level(problem):
@@ -165,7 +165,7 @@ def test_a_hook_that_raises_is_named_and_the_others_are_called(hook, fault, coun
     ],
     ids=["parameters", "decoder", "half"],
 )
-def test_images_that_are_not_finite_name_the_culprit(networks, culprit, count):
+def test_images_that_are_not_finite_give_an_error_that_names_the_cause(networks, culprit, count):
     class Sick(WrappedBackbone):
         @property
         def networks(self):
@@ -183,7 +183,7 @@ def test_images_that_are_not_finite_name_the_culprit(networks, culprit, count):
 
 
 class Decoding:
-    """Decodes, and from the given call on, so many times, presses Ctrl-C."""
+    """Decodes, and simulates Ctrl-C so many times, from the given call on."""
 
     def __init__(self, decode, at, times):
         self.decode, self.at, self.times, self.calls = decode, at, times, 0
@@ -204,7 +204,7 @@ def decodes_of_a_run(**changes):
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_ctrl_c_while_the_result_is_decoded(times, count):
     count("tried")
-    budget = {"budget": tta.Budget(evaluations=1)}  # what is stopped early still has to be decoded
+    budget = {"budget": tta.Budget(evaluations=1)}  # the result of a run that was stopped early still has to be decoded
     good, at = GaussianMixture(), decodes_of_a_run(**budget) - 1
     done = aligned(backbone=WrappedBackbone(good, decoding=Decoding(good.decode, at, times)), **budget)
     assert done.interrupted
@@ -240,7 +240,7 @@ def test_ctrl_c_while_the_result_is_scored(back, count):
     count("survived")
 
 
-def test_ctrl_c_while_plugins_are_told_of_the_end(count):
+def test_ctrl_c_while_the_hook_run_finished_is_called(count):
     class Slow:
         @hookimpl
         def tta_run_finished(self, alignment):
@@ -260,8 +260,8 @@ def test_ctrl_c_while_plugins_are_told_of_the_end(count):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("watcher", ["observer", "hook"])
-def test_a_signal_inside_a_watcher_stops_the_run_and_blames_nobody(number, watcher, count):
-    """As on the command line, where a handler raises a KeyboardInterrupt."""
+def test_a_signal_inside_an_observer_stops_the_run_and_is_not_reported_as_its_error(number, watcher, count):
+    """As on the command line, where a signal handler raises a KeyboardInterrupt."""
 
     class Slow:
         @hookimpl

@@ -1,4 +1,4 @@
-"""One prompt's failure is its own: the others of its batch are finished, and are what they are alone."""
+"""If one prompt of a batch fails, the others are finished, with the results that they have alone."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ PROMPTS = ("a red circle", "a blue square", "a star", "a green ring", "a cone")
 
 
 class FailsFor:
-    """Brightness that raises for some prompts from the given call on, in which call they take part."""
+    """Brightness that raises for some prompts, from the given call on that contains them."""
 
     def __init__(self, *bad, at=5, what=BrokenError):
         self.bad, self.at, self.what, self.calls = bad, at, what, 0
@@ -38,7 +38,7 @@ def failing(reward, prompts=PROMPTS, error=RewardError, **changes):
 
 
 @pytest.mark.parametrize(("at", "bad"), [(0, [0]), (1, [1]), (2, [4]), (3, [2]), (5, [1, 2]), (4, [0, 3])])
-def test_neighbours_of_a_failing_prompt_are_what_they_are_alone(bad, at, count):
+def test_the_other_prompts_of_a_failing_one_have_the_results_they_have_alone(bad, at, count):
     count("tried")
     bad = [PROMPTS[row] for row in bad]
     error = failing(FailsFor(*bad, at=at))
@@ -83,17 +83,17 @@ def test_particles_keep_their_noise(method, count):
     count("survived")
 
 
-def test_a_failure_of_all_is_raised_as_it_is_and_soon(count):
+def test_a_failure_of_all_prompts_is_raised_soon_and_unchanged(count):
     count("tried")
     reward = FailsFor(*PROMPTS, at=5)
     error = failing(reward)
     assert "halves" not in str(error)
     assert error.partial.stopped.startswith("failed at")
-    assert reward.calls <= 5 + 1 + 8  # the batch, and what lies on the way to four single prompts
+    assert reward.calls <= 5 + 1 + 8  # the batch, and its halves down to four single prompts
     count("survived")
 
 
-def test_a_failure_that_does_not_come_again_is_still_raised(count):
+def test_a_failure_that_is_not_repeated_is_still_raised(count):
     count("tried")
 
     class Once(FailsFor):
@@ -109,7 +109,7 @@ def test_a_failure_that_does_not_come_again_is_still_raised(count):
     count("survived")
 
 
-def test_an_interruption_of_the_halves_keeps_what_is_there(count):
+def test_an_interruption_of_the_halves_keeps_the_results_so_far(count):
     count("tried")
     sizes = []
 
@@ -125,7 +125,7 @@ def test_an_interruption_of_the_halves_keeps_what_is_there(count):
     count("survived")
 
 
-def test_a_budget_that_is_spent_ends_the_halves(count):
+def test_a_spent_budget_ends_the_halves(count):
     count("tried")
     whole = aligned(list(PROMPTS))
     error = failing(FailsFor("a cone"), budget=tta.Budget(evaluations=whole.cost.evaluations))
@@ -152,7 +152,7 @@ def test_a_method_that_fails_for_a_prompt(count):
     count("survived")
 
 
-def test_watchers_are_told_of_one_run(count):
+def test_observers_are_called_as_for_one_run(count):
     class Watching:
         def __init__(self):
             self.told = []
@@ -185,7 +185,7 @@ def test_rows_of_given_noises():
     assert torch.equal(some.like(torch.empty(2, 5), 1, 2), directions[(1, 2)][[0, 2]])
 
 
-def test_permutations_of_some_samples_are_theirs():
+def test_permutations_of_some_samples_equal_those_in_the_batch():
     with tta.prepare(list(PROMPTS), backbone=GaussianMixture(), method="fixed", reward=brightness, scheduler=vp_scheduler(2)) as prepared:
         some, source = of_samples(prepared, (1, 3)).problem, prepared.problem.noises
         assert some.prompts == (PROMPTS[1], PROMPTS[3])

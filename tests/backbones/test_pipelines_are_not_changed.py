@@ -1,4 +1,5 @@
-"""A pipeline is read, never changed: embeddings are its own, its parts come back as they were, any dtype goes in."""
+"""A run uses a pipeline's parts and does not change them: embeddings equal the pipeline's own, all parts are restored, and every dtype
+works."""
 
 import copy
 import inspect
@@ -43,7 +44,7 @@ FAMILIES = ["sd", "sd-tiny-vae", "sdxl", "sd3", "flux-dev", "pixart-alpha"]
 
 
 def encoded(name, pipe):
-    """(text, pooled, null, null pooled) as the pipeline's own encode_prompt gives them."""
+    """(text, pooled, null, null pooled) from the pipeline's own encode_prompt."""
     negative = [NEGATIVE] * 2
     if name.startswith("flux"):
         text, pooled, _ = pipe.encode_prompt(PROMPTS, None, max_sequence_length=SHORT)
@@ -91,7 +92,7 @@ def test_layers_of_the_text_encoder_are_skipped(name, make, most, pipelines):
             make(pipe, clip_skip=skip)
 
 
-def test_sdxl_nulls_are_zeros_only_where_no_negative_is_given(pipelines):
+def test_sdxl_null_embeddings_are_zeros_only_without_a_negative_prompt(pipelines):
     null = resolved(pipelines("sdxl")).encode_null([None, ""], 32, 32)
     assert not null.tokens[0].any()
     assert not null.pooled[0].any()
@@ -100,7 +101,7 @@ def test_sdxl_nulls_are_zeros_only_where_no_negative_is_given(pipelines):
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux-schnell", "pixart-sigma", "kolors", "hunyuan-dit"])
-def test_a_folder_draws_what_the_object_draws(name, folders, pipelines):
+def test_a_folder_samples_what_the_object_samples(name, folders, pipelines):
     loaded = load_pipeline(str(folders(name)), torch.float32, "cpu")
     with prepared(name, loaded, 2, guidance=1.0 if "flux" in name else 5.0) as ours, torch.no_grad():
         from_folder = ours.sample(ours.controls)
@@ -122,9 +123,9 @@ def test_subclasses_are_recognised(pipelines):
 
 
 def state(pipe):
-    """Everything about a pipeline that a run might change.
+    """Everything about a pipeline that a run could change.
 
-    Text encoders are asked once before: transformers 5 leaves hooks of its own at the first call that wants hidden states.
+    The text encoder is called once before, because transformers 5 adds hooks at the first call that requests hidden states.
     """
     encoder = pipe.text_encoder
     encoder(torch.zeros(1, 8, dtype=torch.long), output_hidden_states=True)
@@ -187,7 +188,7 @@ def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *LANGUAGE_MODELS])
-def test_half_precision_networks_take_float32_and_give_it(name, pipelines):
+def test_half_precision_networks_take_and_return_float32(name, pipelines):
     x = drawn(name, 0)[0]
     # Chroma's modulation is a network of the rounded time: 0.84 in bfloat16 on the oldest diffusers
     coarser, alike = (3, 0.75) if name == "chroma" else (1, 0.95)
@@ -271,17 +272,17 @@ def test_a_float16_pipeline_has_its_loss_scaled(pipelines):
         with tta_core.prepare(PROMPTS, backbone=pipe, method=DATE(rho=0.1), reward=faint, steps=2, height=32, width=32) as prepared:
             gradients.append(next(snapshot.gradient[0] for snapshot in prepared.method.align(prepared.problem) if snapshot.gradient))
     exact, half = (gradient.flatten(1) for gradient in gradients)
-    assert torch.cosine_similarity(exact, half).min() > 0.98  # unscaled, all of it is 0
+    assert torch.cosine_similarity(exact, half).min() > 0.98  # without scaling the whole gradient is 0
 
 
-def test_force_upcast_is_heard_where_the_familys_own_pipeline_hears_it(pipelines, tmp_path):
+def test_force_upcast_is_used_if_the_familys_own_pipeline_uses_it(pipelines, tmp_path):
     pipe = copy.deepcopy(pipelines("sd"))
     pipe.vae.register_to_config(force_upcast=True)
     assert resolved(pipe).defaults.float32 == ()
     assert resolved(pipelines("sdxl")).defaults.float32 == ("decoder",)
 
 
-def test_sizes_that_cannot_be_drawn_are_refused(pipelines):
+def test_impossible_sizes_are_refused(pipelines):
     assert resolved(pipelines("sd")).latent_shape(32, 48) == (4, 16, 24)
     with pytest.raises(InputError, match="multiples of 2"):
         resolved(pipelines("sd")).latent_shape(33, 32)
@@ -291,7 +292,7 @@ def test_sizes_that_cannot_be_drawn_are_refused(pipelines):
         resolved(pipelines("sd")).latent_shape(0, 32)
 
 
-def test_flux_has_no_null_unless_asked(pipelines):
+def test_flux_has_no_null_embedding_by_default(pipelines):
     assert not resolved(pipelines("flux-dev")).has_null
     assert flux(pipelines("flux-dev"), true_guidance=True).has_null
     with (
@@ -301,7 +302,7 @@ def test_flux_has_no_null_unless_asked(pipelines):
         pass
 
 
-def test_sd3_draws_without_t5(pipelines):
+def test_sd3_samples_without_t5(pipelines):
     pipe = pipelines("sd3")
     without = type(pipe)(**{**pipe.components, "text_encoder_3": None, "tokenizer_3": None})
     made = resolved(without)
@@ -328,7 +329,7 @@ assert "diffusers" not in sys.modules and "transformers" not in sys.modules
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_pipelines_that_tell_their_denoiser_more_than_text_are_refused(pipelines):
+def test_pipelines_whose_denoiser_needs_more_than_text_are_refused(pipelines):
     def refused(pipe, why, name="sd"):
         options = {"method": "fixed", "reward": brightness, "steps": 1, "height": 32, "width": 32}
         with pytest.raises(IncompatibleError, match=why) as caught:
@@ -347,7 +348,7 @@ def test_pipelines_that_tell_their_denoiser_more_than_text_are_refused(pipelines
         refused(pipe, "ControlNet", name)
 
 
-def test_what_is_no_pipeline_is_refused_with_its_name(tmp_path, folders):
+def test_objects_that_are_not_pipelines_are_refused_by_name(tmp_path, folders):
     with pytest.raises(LoadError, match=r"no model_index\.json"):
         load_pipeline(str(tmp_path))
     damaged = tmp_path / "damaged"
@@ -360,7 +361,7 @@ def test_what_is_no_pipeline_is_refused_with_its_name(tmp_path, folders):
         load_pipeline(str(tmp_path / "nowhere"))
 
 
-def test_an_image_is_a_start(pipelines):
+def test_a_run_starts_from_an_image(pipelines):
     pipe = pipelines("sd")
     image = Image.new("RGB", (32, 32), (200, 30, 30))
     options = {"backbone": pipe, "method": "fixed", "reward": brightness, "steps": 5, "guidance": 2.0}
@@ -373,7 +374,7 @@ def test_an_image_is_a_start(pipelines):
         torch.testing.assert_close(problem.start(problem.controls).x, step.a * x0 + step.s * noise)
 
 
-def test_starting_from_latents_of_an_image_draws_what_stock_image_to_image_draws(pipelines):
+def test_starting_from_an_images_latents_equals_stock_image_to_image(pipelines):
     from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline
 
     pipe = pipelines("sd")
@@ -407,7 +408,7 @@ def test_starting_from_latents_of_an_image_draws_what_stock_image_to_image_draws
 
 
 @pytest.mark.parametrize("refiner", [False, True])
-def test_sdxl_image_to_image_and_the_refiner_are_told_what_stock_tells(pipelines, refiner):
+def test_sdxl_image_to_image_and_the_refiner_get_the_stock_conditioning(pipelines, refiner):
     parts = dict(pipelines("sdxl").components)
     if refiner:
         torch.manual_seed(1)
@@ -475,7 +476,7 @@ def test_images_that_do_not_fit_are_refused(pipelines):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_images_become_latents_and_back(name, pipelines):
+def test_images_are_encoded_to_latents(name, pipelines):
     made = resolved(pipelines(name))
     shape = made.latent_shape(32, 32)
     assert made.encode_image(torch.rand(2, 3, 32, 32)).shape == (2, *shape)
@@ -497,7 +498,7 @@ def test_given_embeddings_are_checked_and_completed(pipelines):
             pass
 
 
-def test_a_distilled_pipelines_own_steps_and_guidance_are_taken(pipelines):
+def test_a_distilled_pipelines_own_steps_and_guidance_are_used(pipelines):
     pipe = pipelines("sd")
     assert (resolved(pipe).defaults.steps, resolved(pipe).defaults.guidance) == (50, 7.5)
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
@@ -525,9 +526,9 @@ def test_patched_denoisers_without_gradients_and_caches_are_refused(pipelines):
         flux_pipe(PROMPTS, num_inference_steps=2, height=32, width=32, max_sequence_length=SHORT)
 
 
-def test_the_dtype_is_the_models_and_meta_leftovers_are_named(pipelines):
+def test_the_dtype_is_the_models_and_parameters_on_meta_are_named(pipelines):
     pipe = copy.deepcopy(pipelines("sd"))
-    pipe.unet.conv_in.weight = torch.nn.Parameter(pipe.unet.conv_in.weight.to(torch.uint8), requires_grad=False)  # as a quantised one
+    pipe.unet.conv_in.weight = torch.nn.Parameter(pipe.unet.conv_in.weight.to(torch.uint8), requires_grad=False)  # as in a quantised layer
     assert resolved(pipe).dtype == torch.float32
     pipe.unet = torch.nn.DataParallel(copy.deepcopy(pipelines("sd").unet))
     made = resolved(pipe)
@@ -551,11 +552,11 @@ OFFLOADED = {
     "model": lambda pipe: pipe.enable_model_cpu_offload(device="cpu"),
     "groups": offload_groups,
 }
-# what moves is the same device here: tests/accelerator has two
+# offloading moves weights to the same device here; tests/accelerator has two devices
 
 
 @pytest.mark.parametrize("kind", OFFLOADED)
-def test_an_offloaded_pipeline_draws_the_same_with_every_policy(kind, pipelines):
+def test_an_offloaded_pipeline_samples_the_same_with_every_policy(kind, pipelines):
     pipe = copy.deepcopy(pipelines("flux-schnell"))
     OFFLOADED[kind](pipe)
     options = {"method": DATE(rho=0.1, updates=Every(1)), "reward": brightness, "steps": 1, "height": 32, "width": 32}
@@ -568,7 +569,7 @@ def test_an_offloaded_pipeline_draws_the_same_with_every_policy(kind, pipelines)
     assert "chose the fastest" in str(foreseen.manifest["memory"])
 
 
-def test_a_differentiated_decoder_leaves_the_denoiser_where_the_backward_needs_it(pipelines):
+def test_a_differentiated_decoder_keeps_the_denoiser_on_the_device_for_the_backward(pipelines):
     """enable_model_cpu_offload moves the denoiser off the device when the decoder is called."""
     pipe = copy.deepcopy(pipelines("sd"))
     pipe.enable_model_cpu_offload(device="cpu")
@@ -581,7 +582,7 @@ def test_a_differentiated_decoder_leaves_the_denoiser_where_the_backward_needs_i
     assert moved == ["denoiser"]
 
 
-def test_weights_that_leave_or_change_after_a_call_are_not_differentiated(pipelines):
+def test_gradients_through_weights_that_are_moved_or_changed_after_a_call_are_refused(pipelines):
     options = {"reward": brightness, "steps": 2, "height": 32, "width": 32}
     groups, cast = copy.deepcopy(pipelines("sd")), copy.deepcopy(pipelines("sd"))
     OFFLOADED["groups"](groups)
