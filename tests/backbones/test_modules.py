@@ -44,3 +44,21 @@ def test_layers_of_integers_are_quantised():
     layer = nn.Linear(2, 2)
     layer.weight = nn.Parameter(torch.ones(2, 2, dtype=torch.int8), requires_grad=False)
     assert Modules.of(nn.Sequential(nn.Linear(2, 2), layer)).quantised == ("1",)
+
+
+def test_facts_read_again_are_the_same_object_until_they_change(unet):
+    read = Modules.of(unet)
+    assert Modules.of(unet, read) is read
+    assert Modules.of(tiny_pipelines.unet(), read) is not read
+    unet.mid_block.half()
+    cast = Modules.of(unet, read)
+    assert cast is not read
+    unet.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
+    assert "layerwise_casting" in dict(Modules.of(unet, cast).hooks)
+
+
+def test_modules_in_a_circle_are_read_once():
+    inner, outer = nn.Linear(2, 2), nn.Sequential()
+    outer.append(inner)
+    inner.add_module("back", outer)
+    assert len(Modules.of(outer).weights) == 2

@@ -212,4 +212,6 @@ class Problem:
             IncompatibleError: with the reason and a remedy.
         """
         compatibility.refuse(self, needs)
+        if self.tried and self.differentiable == needs.gradient:
+            return self
         return evolve(self, differentiable=needs.gradient, tried=True)

@@ -119,6 +119,15 @@ def _form(value: Any) -> object:
     return None
 
 
+@no_type_check
 def evolve(value: T, **changes: object) -> T:
     """A copy of a value with some fields changed; it is checked like a new one."""
-    return attrs.evolve(value, **changes)  # type: ignore[misc]
+    kind = type(value)
+    kept = {alias: getattr(value, name) for name, alias in _arguments(kind) if alias not in changes}
+    return kind(**kept, **changes)
+
+
+@cache
+def _arguments(cls: type[Any]) -> tuple[tuple[str, str], ...]:
+    """The fields that the constructor takes, with the names of its arguments."""
+    return tuple((field.name, field.alias or field.name) for field in attrs.fields(cls) if field.init)

@@ -108,8 +108,10 @@ class PipelineBackbone:
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` if the denoiser needs other inputs than text."""
+        known = self._modules.get("denoiser")
         modules = self.modules(again=step.index == 0)
-        check(self.pipeline, self.family, modules)
+        if step.index == 0 or modules is not known:
+            check(self.pipeline, self.family, modules)
         dtype = modules.dtype
         inputs = self.family.inputs((x * step.input_scale).to(dtype), step.time)
         conditioning = self.family.conditioning(in_dtype(embedding, dtype))
@@ -119,7 +121,7 @@ class PipelineBackbone:
     def modules(self, again: bool = False) -> Modules:
         """Facts about the denoiser's modules. They are read `again` at the first step of a run, and do not change during it."""
         if again:
-            self._modules.clear()
+            self._modules.update({role: Modules.of(known.network, known) for role, known in list(self._modules.items())})
         return self._read("denoiser", self._denoiser)
 
     def _read(self, role: str, network: nn.Module) -> Modules:
