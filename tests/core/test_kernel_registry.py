@@ -12,7 +12,7 @@ def registry(*names, plugin="lab 1.0"):
 
 
 def test_a_similar_name_is_suggested():
-    with pytest.raises(UnknownNameError, match=r"No rewards entry is called 'sharpnes'\. Did you mean 'sharpness'\?"):
+    with pytest.raises(UnknownNameError, match=r"No reward is called 'sharpnes'\. Did you mean 'sharpness'\?"):
         registry("sharpness", "jpeg").find("rewards", "sharpnes")
 
 

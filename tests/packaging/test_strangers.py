@@ -67,7 +67,7 @@ def test_a_package_that_cannot_be_imported_is_named_and_does_not_affect_others(t
 def test_using_a_broken_reward_names_its_package(tta, tmp_path):
     refused = tta("align", "p", "--backbone", "colours", "--reward", "broken", "--out", tmp_path)
     assert refused.exit_code == 1
-    assert "No rewards entry is called 'broken'" in refused.stderr
+    assert "No reward is called 'broken'" in refused.stderr
     assert "Nothing is registered by broken (tta-broken 0.1.0): `tta doctor` shows why." in refused.stderr
     assert "Traceback" not in refused.stderr
 

@@ -65,7 +65,8 @@ class Registry:
         if entry is None:
             hint = nearest(name, [known.name for known in self.entries(kind)])
             missing = f" Nothing is registered by {', '.join(self.broken)}: `tta doctor` shows why." if self.broken else ""
-            raise UnknownNameError(f"No {kind} entry is called {name!r}. {hint} `tta list {kind}` lists them all.{missing}")
+            what = "memory policy" if kind == "memory" else kind.removesuffix("s")
+            raise UnknownNameError(f"No {what} is called {name!r}. {hint} `tta list {kind}` lists them all.{missing}")
         if isinstance(entry.target, Collision):
             raise LoadError(entry.target.message)
         return entry

@@ -154,8 +154,7 @@ def _read(embedding: Embedding, pooled: bool, branch: str) -> tuple[Tensor, ...]
         return (embedding.tokens,)
     if embedding.pooled is None:
         raise IncompatibleError(
-            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks take tokens only. "
-            "Leave `pooled` off."
+            f"Cannot use the pooled {branch} embedding with this backbone. This is because its networks take tokens only. Set pooled=False."
         )
     return (embedding.tokens, embedding.pooled)
 

@@ -62,7 +62,7 @@ def _refuse_variable(problem: Parts, variable: ControllableVariable) -> None:
 def _refuse_betas(steps: Sequence[Step]) -> None:
     if any(step.alpha is None for step in steps):
         raise IncompatibleError(
-            "Cannot use kernel='training' with this sampler. This is because flow matching was trained without betas, but the kernel "
+            "Cannot use kernel='training' with this sampler. This is because flow-matching models have no betas, but the kernel "
             "is computed from them. Use kernel='sampler'."
         )
     zero = next((step.index for step in steps if step.alpha is not None and step.alpha <= 0), None)

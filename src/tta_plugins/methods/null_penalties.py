@@ -39,7 +39,7 @@ def released_factor(problem: Problem) -> float:
     if isinstance(guidance, Schedule) or guidance == 1:
         raise IncompatibleError(
             f"Cannot use guidance_factor='released' with guidance {guidance}. This is because it multiplies the penalty by "
-            "s^2 / (s - 1)^2, which needs one number s above 1. Use guidance_factor='exact', or such a guidance."
+            "s^2 / (s - 1)^2, which needs one number s above 1. Use guidance_factor='exact', or one guidance above 1 for all steps."
         )
     return (guidance / (guidance - 1)) ** 2
 

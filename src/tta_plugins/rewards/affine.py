@@ -42,5 +42,8 @@ def fold(state: Mapping[str, Tensor], where: str, prefix: str = "layers.", layer
             weight = weight @ state[f"{prefix}{n}.weight"].double()
     except RuntimeError as error:
         shapes = " ".join(str(tuple(state[f"{prefix}{n}.weight"].shape)) for n in layers)
-        raise LoadError(f"{where}: layers of shapes {shapes} do not fit together to a single number. It is another head.") from error
+        raise LoadError(
+            f"{where} is not the head of this reward: its layers of shapes {shapes} do not give a single number. Use the file that "
+            "docs/scores.md names."
+        ) from error
     return Affine(weight[0].float(), bias[0].float())

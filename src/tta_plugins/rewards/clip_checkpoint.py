@@ -79,4 +79,4 @@ def _config(file: Path) -> CLIPConfig:
     try:
         return CLIPConfig.from_pretrained(file)
     except Exception as error:
-        raise LoadError(f"{file} cannot be read as CLIP's configuration: {type(error).__name__}: {error}. Get it again.") from error
+        raise LoadError(f"{file} cannot be read as CLIP's configuration: {type(error).__name__}: {error}. Download it again.") from error

@@ -171,7 +171,9 @@ def _settings(file: Any) -> dict[str, Any]:
         expected = {"mm_projector_type": "mlp2x_gelu", "mm_vision_select_feature": "patch"}
         wrong = [f"{name}={settings[name]!r}" for name, known in expected.items() if settings.get(name, known) != known]
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise LoadError(f"{file} cannot be read as CLIP-FlanT5's configuration: {type(error).__name__}: {error}. Get it again.") from error
+        raise LoadError(
+            f"{file} cannot be read as CLIP-FlanT5's configuration: {type(error).__name__}: {error}. Download it again."
+        ) from error
     if wrong or "d_model" not in settings:
         raise LoadError(f"{file} is not CLIP-FlanT5's configuration ({', '.join(wrong) or 'no d_model'}). Use clip-flant5-xl or -xxl.")
     return settings

@@ -40,7 +40,7 @@ def parts_from(rewards: Mapping[str, Reward | tuple[Reward, float | int]] | Part
     pairs = {name: part if isinstance(part, tuple) else (part, 1.0) for name, part in rewards.items()}
     weights = {name: float(weight) for name, (_, weight) in pairs.items()}
     if not pairs or not all(map(math.isfinite, weights.values())):
-        raise InputError(f"A mixture needs at least one reward and finite weights, but these are its weights: {weights}. Give such.")
+        raise InputError(f"The weights of a mixture are {weights}, but it takes at least one reward and finite weights. Give such weights.")
     parts = Parts({name: reward for name, (reward, _) in pairs.items()}, weights)
     needs = {name: card_of(reward).needs for name, reward in parts.rewards.items()}
     if len(set(needs.values())) > 1:

@@ -95,4 +95,7 @@ def _block(key: str, value: Tensor, where: str) -> dict[str, Tensor]:
             return {f"{prefix}{_IN_BLOCK[name]}.{kind}": value}
         if name == "attn.in_proj":
             return {f"{prefix}self_attn.{part}_proj.{kind}": third.clone() for part, third in zip("qkv", value.chunk(3), strict=True)}
-    raise LoadError(f"{where} has the key {key!r}, which open_clip's CLIP does not have. It is a checkpoint of another model.")
+    raise LoadError(
+        f"{where} is a checkpoint of another model: it has the key {key!r}, which open_clip's CLIP does not have. Use the file that "
+        "docs/scores.md names."
+    )

@@ -20,7 +20,9 @@ def preprocessor(where: Where) -> Iterator[dict[str, Any]]:
     try:
         yield json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoadError(f"{file} cannot be used: {type(error).__name__}: {error}. Get it again from the weights' repository.") from error
+        raise LoadError(
+            f"{file} cannot be used: {type(error).__name__}: {error}. Download it again from the weights' repository."
+        ) from error
 
 
 def normalisation(where: Where, mean: Triple, std: Triple) -> tuple[Triple, Triple]:

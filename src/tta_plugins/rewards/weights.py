@@ -34,12 +34,14 @@ def read_state(file: Path, dtype: torch.dtype | None = torch.float32) -> dict[st
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise LoadError(
-            f"{file} holds {type(content).__name__}, not a dictionary of tensors by key. It is not a checkpoint of this reward."
+            f"{file} is not a checkpoint: it holds {type(content).__name__}, not a dictionary of tensors by key. Use the file that "
+            "docs/scores.md names."
         )
     wrong = [key for key in content if not isinstance(key, str)]
     if wrong:
         raise LoadError(
-            f"{file} has the key {wrong[0]!r} ({type(wrong[0]).__name__}), but keys must be names. It is not a network's checkpoint."
+            f"{file} is not a checkpoint of a network: its key {wrong[0]!r} is {type(wrong[0]).__name__}, but keys must be names. Use the "
+            "file that docs/scores.md names."
         )
     return {_plain(key): value.to(dtype or value.dtype) if value.is_floating_point() else value for key, value in content.items()}
 
@@ -62,14 +64,14 @@ def _shards(index: Path) -> dict[str, object]:
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise LoadError(f"{index} cannot be read as an index of shards: {type(error).__name__}: {error}. Get it again.") from error
+        raise LoadError(f"{index} cannot be read as an index of shards: {type(error).__name__}: {error}. Download it again.") from error
     merged: dict[str, object] = {}
     for name in names:
         if Path(name).name != name or not (index.parent / name).is_file():
-            raise LoadError(f"{index} names the shard {name!r}, which is not in its folder. Get all files of the repository.")
+            raise LoadError(f"{index} names the shard {name!r}, which is not in its folder. Download all files of the repository.")
         shard = _content(index.parent / name)
         if not isinstance(shard, Mapping):
-            raise LoadError(f"{index.parent / name} holds {type(shard).__name__}, not tensors by key.")
+            raise LoadError(f"{index.parent / name} holds {type(shard).__name__}, not tensors by key. Download it again.")
         merged |= shard
     return merged
 
@@ -99,10 +101,13 @@ def build(make: Callable[[], Net], state: Mapping[str, Tensor], where: str, unkn
         if value.shape != state[key].shape:
             raise LoadError(
                 f"{where}: {key} has shape {tuple(state[key].shape)}, but this {type(network).__name__} needs {tuple(value.shape)}. "
-                "The configuration and the weights belong to different models."
+                "The configuration and the weights belong to different models. Use the files of one model."
             )
         if value.is_floating_point() and not state[key].is_floating_point():
-            raise LoadError(f"{where}: {key} holds {state[key].dtype} numbers, but weights are floats. The file is quantised or damaged.")
+            raise LoadError(
+                f"{where}: {key} holds {state[key].dtype} numbers, but weights are floats. The file is quantised or damaged. Use the file "
+                "that docs/scores.md names."
+            )
     network.load_state_dict(dict(state), assign=True)
     _number_positions(network)
     return network.requires_grad_(False).eval()
