@@ -1,4 +1,4 @@
-"""Live bytes and FLOPs on operations whose numbers are known."""
+"""Live bytes and FLOPs of operations with known numbers."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def megabytes(count):
     return torch.ones(count * MEGA // 4)
 
 
-def test_the_peak_is_what_was_alive_at_once():
+def test_the_peak_is_the_largest_number_of_live_bytes():
     start = megabytes(1)
     with CostTracker() as tracker:
         first = start * 2
@@ -28,14 +28,14 @@ def test_the_peak_is_what_was_alive_at_once():
     assert tracker.peak == 2 * MEGA
 
 
-def test_views_and_changes_in_place_are_no_new_bytes():
+def test_views_and_changes_in_place_need_no_new_bytes():
     with CostTracker() as tracker:
         made = megabytes(4)
         made.view(2, -1).t().add_(1)[0].mul_(2)
     assert tracker.peak == 4 * MEGA
 
 
-def test_what_autograd_keeps_is_alive_until_the_backward():
+def test_tensors_that_autograd_keeps_are_live_until_the_backward():
     x = megabytes(1).requires_grad_()
     with CostTracker() as tracker:
         loss = x.exp().exp().sum()
@@ -44,7 +44,7 @@ def test_what_autograd_keeps_is_alive_until_the_backward():
         assert tracker.now == 4
 
 
-def test_a_restart_forgets_the_peak():
+def test_a_restart_resets_the_peak():
     tracker = CostTracker()
     with tracker:
         megabytes(3)
@@ -53,7 +53,7 @@ def test_a_restart_forgets_the_peak():
         assert tracker.finish() == kept.nbytes
 
 
-def test_flops_are_torchs_own():
+def test_flops_equal_torchs():
     layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.ConvTranspose2d(8, 4, 2), nn.Flatten(), nn.Linear(4 * 8 * 8, 5)
     network = nn.Sequential(*layers).requires_grad_(False)
     images = torch.rand(2, 3, 16, 16)
@@ -71,7 +71,7 @@ def test_flops_are_torchs_own():
 
 
 class Mixed(nn.Module):
-    """Convolution, normalisation, attention, views that share storage, a change in place, and tensors made on the way."""
+    """A convolution, a normalisation, attention, views that share storage, a change in place, and intermediate tensors."""
 
     def __init__(self):
         super().__init__()
@@ -86,7 +86,7 @@ class Mixed(nn.Module):
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_fake_mode_counts_as_a_tracker_around_torchs_own_does(rows):
+def test_our_fake_mode_counts_as_torchs_fake_mode_with_a_tracker(rows):
     def work(network):
         leaf = torch.zeros(rows, 3, 8, 8, requires_grad=True)
         torch.autograd.grad(network(leaf).sum(), leaf)
@@ -108,7 +108,7 @@ def test_a_fake_mode_counts_as_a_tracker_around_torchs_own_does(rows):
     assert expected.flops > 0
 
 
-def test_attention_on_the_cpu_has_its_flops():
+def test_attention_on_the_cpu_is_counted():
     rows, heads, tokens, width = 2, 3, 16, 8
     query = torch.rand(rows, heads, tokens, width, requires_grad=True)
     with CostTracker() as flops:

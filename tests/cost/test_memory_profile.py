@@ -1,4 +1,4 @@
-"""What is predicted is what is measured, and predicting leaves nothing behind."""
+"""Predictions agree with measurements, and a prediction changes nothing."""
 
 import copy
 from functools import lru_cache
@@ -57,7 +57,7 @@ followed.tolerance = 0.0
 
 
 def both_peaks(method, memory, **options):
-    """Of each phase, predicted and measured."""
+    """The predicted and the measured peak of each phase."""
     measured = tta_core.align(PROMPTS, method=method, memory=(*memory, followed), **options).cost
     with prepare(PROMPTS, method=method, memory=memory, **options) as prepared:
         predicted = memory_profile(prepared.setup)
@@ -77,7 +77,7 @@ def test_the_peak_of_small_networks_is_within_fifteen_percent(small, run):
         assert predicted == pytest.approx(measured, rel=0.15)
 
 
-def test_methods_in_turn_need_what_the_one_that_needs_most_does(small):
+def test_a_sequence_of_methods_needs_the_memory_of_the_largest(small):
     def peak(method):
         with prepare("a red circle", method=method, **small) as prepared:
             return memory_profile(prepared.setup).phases["method"]
@@ -96,7 +96,7 @@ def test_a_segment_is_no_longer_than_the_run(small):
     assert peaks[0] == peaks[1]
 
 
-def test_dummy_noises_take_as_many_bytes():
+def test_dummy_noises_take_the_same_bytes():
     zero, keyed = ZeroNoise(2, (4, 8, 8)), KeyedNoise((0, 1), (0, 0), (4, 8, 8), torch.device("cpu"))
     for ask in (lambda noises: noises(0, 1), lambda noises: noises.like(torch.ones(2, 3), 7), lambda noises: noises.uniform(5, 7)):
         assert ask(zero).shape == ask(keyed).shape
@@ -117,7 +117,7 @@ def test_the_flops_are_those_of_the_run(shapes):
     assert "denoiser" in foreseen.dominates
 
 
-def test_a_forecast_is_the_same_without_gradients_around_it(small):
+def test_a_forecast_is_the_same_under_no_grad(small):
     with prepare(PROMPTS, method=DATE(updates=Every(2)), **small) as prepared:
         expected = forecast(prepared.setup)
         with torch.no_grad():
@@ -125,7 +125,7 @@ def test_a_forecast_is_the_same_without_gradients_around_it(small):
     assert expected.prices["text.backward"] > 0
 
 
-def test_fake_tensors_touch_nothing_of_the_users(shapes):
+def test_a_forecast_changes_nothing_of_the_users(shapes):
     with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared:
         setup = prepared.setup
         tensors = [tensor for network in shapes.networks.values() for tensor in network.parameters()]
@@ -141,7 +141,7 @@ def test_fake_tensors_touch_nothing_of_the_users(shapes):
 
 
 class MovesItsNetwork:
-    """A reward that moves, copies and casts its network whenever it is asked."""
+    """A reward that moves, copies and casts its network at each call."""
 
     def __init__(self):
         vision = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3))
@@ -162,7 +162,7 @@ def test_networks_may_be_moved_and_copied_and_cast(small):
     assert type(reward.networks["vision"]) is nn.Sequential
 
 
-def test_caches_do_not_remember_fake_tensors(shapes):
+def test_caches_do_not_keep_fake_tensors(shapes):
     @lru_cache
     def table(size):
         return torch.arange(size)
