@@ -132,7 +132,7 @@ def script(environment, entrance):
 
 def python(environment, entrance):
     assert " -> " in script(environment, entrance)
-    record = json.loads((environment.work / "pictures" / "run.json").read_text())
+    record = json.loads((environment.work / "images" / "run.json").read_text())
     assert record["scores"][0] > record["baseline_scores"][0]
 
 
