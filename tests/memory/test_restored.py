@@ -12,6 +12,7 @@ from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import Chunked
 from tta_plugins.memory.compiled import Compiled
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
+from tta_plugins.memory.frozen_encoder import FrozenEncoder
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.memory.precision import BF16, FP16
 
@@ -23,6 +24,7 @@ POLICIES = [
     (FrozenConvolutions(),),
     (ChannelsLast(),),
     (Compiled(backend="eager"),),
+    (FrozenEncoder(),),
     (FP16(), FrozenConvolutions(), Checkpointing(), Chunked(), LookAhead()),
 ]
 named = pytest.mark.parametrize("policies", POLICIES, ids=lambda policies: "+".join(type(policy).__name__ for policy in policies))
@@ -54,7 +56,10 @@ def test_everything_is_restored_after_a_run_that_fails(solve, networks, reward, 
 
 def test_a_tiny_autoencoder_is_frozen_only_during_the_run(prepared):
     small = AutoencoderTiny(
-        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1)
+        encoder_block_out_channels=(8,) * 4,
+        decoder_block_out_channels=(8,) * 4,
+        num_encoder_blocks=(0,) * 4,
+        num_decoder_blocks=(0,) * 4,
     )
     small.train()
     with prepared(LookAhead(autoencoder=small)):

@@ -10,7 +10,7 @@ from tta_core.errors import IncompatibleError, LoadError
 from tta_core.running.prepare import prepare
 from tta_plugins.bench.identity import weights_of
 from tta_plugins.memory.look_ahead_decoder import LookAhead
-from tta_plugins.memory.tiny_autoencoder import read_tiny_autoencoder
+from tta_plugins.memory.tiny_autoencoder import Tiny, read_tiny_autoencoder
 from tta_plugins.methods.date import DATE
 from tta_plugins.shapes.load import pipeline_folder
 from tta_plugins.shapes.registered import shapes
@@ -23,11 +23,11 @@ def backbone():
     return shapes()
 
 
-def tiny(channels=8):
+def tiny(channels=8, stages=4):
     """An autoencoder with random weights, from 8 x 8 latents to 64 x 64 pixels."""
     torch.manual_seed(0)
-    sizes = {"encoder_block_out_channels": (4,) * 4, "decoder_block_out_channels": (4,) * 4}
-    return AutoencoderTiny(**sizes, num_encoder_blocks=(0,) * 4, num_decoder_blocks=(0,) * 4, latent_channels=channels)
+    sizes = {"encoder_block_out_channels": (4,) * stages, "decoder_block_out_channels": (4,) * stages}
+    return AutoencoderTiny(**sizes, num_encoder_blocks=(0,) * stages, num_decoder_blocks=(0,) * stages, latent_channels=channels)
 
 
 @pytest.fixture
@@ -52,9 +52,18 @@ def test_a_folder_is_read_like_the_network_itself(backbone, folder):
     assert torch.equal(one.images, full)
 
 
-def test_an_autoencoder_of_other_latents_is_refused(backbone):
-    with pytest.raises(IncompatibleError, match=r"4 channels.*have 8"):
-        ran(backbone, tiny(4))
+def test_the_models_own_decoder_gives_the_same_images(backbone):
+    """Its latents are scaled, as its configuration says."""
+    own = backbone.networks["decoder"]
+    assert own.config["scaling_factor"] != 1
+    x0, decode = torch.randn(2, 8, 8, 8), Tiny(own)
+    torch.testing.assert_close(decode(x0), backbone.decode(x0))
+
+
+@pytest.mark.parametrize(("other", "reason"), [({"channels": 4}, "4 channels.*backbone 8"), ({"stages": 3}, "4 pixels along.*backbone 8")])
+def test_an_autoencoder_of_other_latents_is_refused(backbone, other, reason):
+    with pytest.raises(IncompatibleError, match=reason):
+        ran(backbone, tiny(**other))
 
 
 @pytest.mark.parametrize("kind", ["another class of network", "truncated", "without weights", "weights of another", "nothing there"])

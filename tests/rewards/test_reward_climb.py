@@ -24,7 +24,8 @@ METHODS = {"date": DATE(rho=0.5), "null-tta": NullTTA(particles=1, inner_min=2, 
 EXACT = {"auto", "channels-last", "checkpointing", "chunked", "compile", "counted", "frozen-convolutions", "vae-slicing"}
 APPROXIMATE = {"bf16", "fp16", "look-ahead", "update-fraction", "update-window"}
 # "segments" is tested below; "offload" needs a device, and is tested on the simulated one with other rewards
-ELSEWHERE = {"offload", "segments"}
+# "frozen-encoder" changes no reward
+ELSEWHERE = {"frozen-encoder", "offload", "segments"}
 PAIRS = [("date", "vqascore"), ("null-tta", "hpsv3"), ("date", "hpsv3"), ("null-tta", "vqascore")]
 GIVEN = {
     "compile": Compiled(("reward",), backend="eager"),

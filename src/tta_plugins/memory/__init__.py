@@ -28,6 +28,10 @@ _ENTRIES = {
         "compiles blocks of denoiser, decoder and reward; exact up to the order of sums",
     ),
     "look-ahead": ("look_ahead_decoder:LookAhead", "a cheaper decoder inside the optimisation; approximate"),
+    "frozen-encoder": (
+        "frozen_encoder:FrozenEncoder",
+        "later updates of a step evaluate the U-Net's up blocks alone; approximate",
+    ),
     "update-fraction": ("update_schedule:UpdateFraction", "update at a share of the steps; approximate"),
     "update-window": ("update_schedule:UpdateWindow", "update only in a part of the run; approximate"),
     "auto": ("auto:Auto", "the fastest policies whose prediction fits the device; a size such as 16GB sets the limit"),

@@ -9,7 +9,7 @@ from tta_core.protocols.memory import Decoder, Setup
 from tta_core.running.frozen_networks import frozen_networks, on_device
 from tta_core.values.typing import Images, Latents, evolve, frozen
 from tta_plugins.memory.components import refusal
-from tta_plugins.memory.tiny_autoencoder import Tiny, read_tiny_autoencoder
+from tta_plugins.memory.tiny_autoencoder import Tiny, config_of, enlargement, read_tiny_autoencoder
 
 _SCALE = 0.375
 
@@ -49,12 +49,16 @@ class LookAhead:
         return evolve(setup, look_ahead=Tiny(network))
 
     def _check(self, network: nn.Module, setup: Setup) -> None:
-        """Raises `IncompatibleError` if the autoencoder's configuration has another number of latent channels."""
-        channels = getattr(getattr(network, "config", None), "latent_channels", None)
-        expected = setup.backbone.latent_shape(setup.backbone.defaults.height, setup.backbone.defaults.width)[0]
-        if channels is not None and channels != expected:
-            reason = f"the autoencoder decodes latents of {channels} channels, and the backbone's have {expected}"
-            raise refusal(self, setup, reason, "Give the tiny autoencoder of this model.")
+        """Raises `IncompatibleError` if the autoencoder's configuration is of other latents: other channels, or another size."""
+        defaults = setup.backbone.defaults
+        channels, rows, _ = setup.backbone.latent_shape(defaults.height, defaults.width)
+        for what, own, expected in (
+            ("channels of latents", config_of(network).get("latent_channels"), channels),
+            ("pixels along the side of a latent", enlargement(network), defaults.height // rows),
+        ):
+            if own is not None and own != expected:
+                reason = f"the autoencoder has {own} {what}, and the backbone {expected}"
+                raise refusal(self, setup, reason, "Give the tiny autoencoder of this model.")
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from torch import nn
@@ -13,7 +13,10 @@ from tta_core.values.typing import Images, Latents, frozen
 
 @frozen
 class Tiny:
-    """Decodes by a tiny autoencoder, whose `decode` returns pixels in [-1, 1] in a one-element tuple, as diffusers' `AutoencoderTiny`."""
+    """Decodes by a tiny autoencoder, whose `decode` returns pixels in [-1, 1] in a one-element tuple, as diffusers' `AutoencoderTiny`.
+
+    Latents are scaled and shifted as its configuration says; TAESD's says not at all.
+    """
 
     autoencoder: nn.Module = attrs.field(repr=False)
 
@@ -24,8 +27,22 @@ class Tiny:
 
     def __call__(self, x0: Latents, /) -> Images:
         """The image, 0 to 1."""
-        dtype = next(self.autoencoder.parameters()).dtype
-        return self.autoencoder.decode(x0.to(dtype), return_dict=False)[0].float() / 2 + 0.5  # type: ignore[operator]
+        dtype, config = next(self.autoencoder.parameters()).dtype, config_of(self.autoencoder)
+        z = x0 / config.get("scaling_factor", 1.0) + config.get("shift_factor", 0.0)
+        return self.autoencoder.decode(z.to(dtype), return_dict=False)[0].float() / 2 + 0.5  # type: ignore[operator]
+
+
+def config_of(autoencoder: nn.Module) -> Mapping[str, Any]:
+    """The autoencoder's configuration; empty if it has none."""
+    config = getattr(autoencoder, "config", None)
+    return config if isinstance(config, Mapping) else {}
+
+
+def enlargement(autoencoder: nn.Module) -> int | None:
+    """Pixels along the side of one latent; None if the configuration does not say it."""
+    config = config_of(autoencoder)
+    widths, factor = config.get("decoder_block_out_channels"), config.get("upsampling_scaling_factor", 2)
+    return None if widths is None else factor ** (len(widths) - 1)
 
 
 def read_tiny_autoencoder(source: str) -> nn.Module:
