@@ -57,7 +57,7 @@ and DNO have settings of that page, the others their defaults. `python docs/gene
 
 
 @attrs.frozen
-class Drawn:
+class MethodImages:
     """The images of one method, one for each prompt, and their numbers on the page."""
 
     outcome: Outcome
@@ -76,31 +76,31 @@ def prompts_of(count: int = PROMPTS) -> list[str]:
     return [str(prompt) for prompt in read_prompts(SHIPPED / "shapes-hard.csv", "prompt")[:count]]
 
 
-def drawn(prompts: Sequence[str], names: Sequence[str]) -> dict[str, Drawn]:
+def sampled(prompts: Sequence[str], names: Sequence[str]) -> dict[str, MethodImages]:
     """The images of the prompts by plain sampling and by each method."""
-    found: dict[str, Drawn] = {}
+    found: dict[str, MethodImages] = {}
     for name in names:
         run = tta_core.align(prompts, method=METHODS[name], reward="clip", steps=STEPS, seed=0)
         assert run.baseline is not None
-        found.setdefault("plain", _drawn(prompts, run.baseline, 2 * STEPS))
-        found[name] = _drawn(prompts, run.result, run.cost.evaluations / len(prompts))
+        found.setdefault("plain", _method_images(prompts, run.baseline, 2 * STEPS))
+        found[name] = _method_images(prompts, run.result, run.cost.evaluations / len(prompts))
     return found
 
 
-def _drawn(prompts: Sequence[str], outcome: Outcome, cost: float) -> Drawn:
+def _method_images(prompts: Sequence[str], outcome: Outcome, cost: float) -> MethodImages:
     with torch.no_grad():
         judged, right = ShapesJudge()(outcome.pixels, prompts), ShapesStrict()(outcome.pixels, prompts)
-    return Drawn(outcome, judged.tolist(), [bool(one) for one in right], cost)
+    return MethodImages(outcome, judged.tolist(), [bool(one) for one in right], cost)
 
 
-def ordered(found: Mapping[str, Drawn]) -> list[int]:
+def ordered(found: Mapping[str, MethodImages]) -> list[int]:
     """The indices of the prompts, ordered by the methods' mean change of the held-out score, worst first."""
     plain = found["plain"].held_out
     change = {place: sum(found[name].held_out[place] - plain[place] for name in METHODS) for place in range(len(plain))}
     return sorted(change, key=lambda place: change[place])
 
 
-def sheet(found: Mapping[str, Drawn], place: int) -> Image.Image:
+def sheet(found: Mapping[str, MethodImages], place: int) -> Image.Image:
     """One prompt's images side by side, in the table's order."""
     page = Image.new("RGB", (len(found) * (SIDE + GAP) - GAP, SIDE), "white")
     for column, one in enumerate(found.values()):
@@ -109,7 +109,7 @@ def sheet(found: Mapping[str, Drawn], place: int) -> Image.Image:
     return page
 
 
-def section(prompt: str, found: Mapping[str, Drawn], place: int) -> str:
+def section(prompt: str, found: Mapping[str, MethodImages], place: int) -> str:
     """The page's section about one prompt: its images, and the numbers under them."""
     rows = zip(("reward", "held out", "right", "cost"), zip(*(one.numbers(place) for one in found.values()), strict=True), strict=True)
     lines = [f"| | {' | '.join(found)} |", f"|---|{'---|' * len(found)}", *(f"| {name} | {' | '.join(row)} |" for name, row in rows)]
@@ -134,7 +134,7 @@ def read(page: str) -> dict[str, dict[str, tuple[str, ...]]]:
 def main() -> None:
     """Sample the images and write the page."""
     prompts = prompts_of()
-    found = drawn(prompts, list(METHODS))
+    found = sampled(prompts, list(METHODS))
     IMAGES.mkdir(parents=True, exist_ok=True)
     for old in IMAGES.iterdir():
         old.unlink()

@@ -97,7 +97,7 @@ def policies(pipe, on_cpu):
     for policy in POLICIES:
         name = "dno" if policy == "segments" else "date"
         said(f"policy {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], policy)))
-        said(f"handed back {policy}", where=sorted({str(parameter.device) for parameter in pipe.unet.parameters()}))
+        said(f"restored after {policy}", where=sorted({str(parameter.device) for parameter in pipe.unet.parameters()}))
 
 
 def waits(pipe):

@@ -35,7 +35,7 @@ def test_exact_policies_give_the_cpus_numbers(found, policy):
 @pytest.mark.parametrize("policy", ["bf16", "fp16"])
 def test_half_precision_is_cast_and_undone(found, policy):
     assert 0 < found[f"policy {policy}"]["apart"] < 0.2
-    assert found[f"handed back {policy}"]["where"] == ["simulated:0"]
+    assert found[f"restored after {policy}"]["where"] == ["simulated:0"]
 
 
 EXACT = ("none", "checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload", "none of them afterwards")

@@ -162,7 +162,7 @@ import signal
 from tta_core import hookimpl
 
 class Halting:
-    \"\"\"Presses Ctrl-C when it is asked for the seventh time: twice to try it, once for the baseline, then within the run.\"\"\"
+    \"\"\"Simulates Ctrl-C at its seventh call: two calls try it, one is for the baseline, and the others are in the run.\"\"\"
     def __init__(self):
         self.asked = 0
     def __call__(self, images, prompts):

@@ -169,7 +169,7 @@ def test_ctrl_c_keeps_the_best_so_far():
     assert len(done.scores) == 1
 
 
-def test_memory_that_runs_out_before_the_run_says_so():
+def test_memory_that_runs_out_before_the_run_gives_advice():
     @attrs.frozen
     class Greedy:
         tolerance = 0.0

@@ -104,7 +104,7 @@ def written(folder, name, content):
     return folder / name
 
 
-def test_lines_end_at_line_feeds_alone_and_a_byte_order_mark_is_no_text(tmp_path):
+def test_only_line_feeds_end_a_line_and_a_byte_order_mark_is_not_text(tmp_path):
     file = written(tmp_path, "p.txt", "\ufeffone\r\ntwo\u2028still\x85two\x0b\x0c.\n\n three \n".encode())
     with pytest.warns(UserWarning, match="1 blank line"):
         assert read_prompts(file) == ["one", "two\u2028still\x85two\x0b\x0c.", "three"]

@@ -17,7 +17,7 @@ def test_norms_are_per_sample_over_all_tensors(value):
 
 
 @drawn(value=VALUES)
-def test_units_have_length_one_and_zero_stays_zero(value):
+def test_unit_vectors_have_length_one_and_zero_is_not_changed(value):
     lengths, was = steering.norm(steering.unit(value)), steering.norm(value)
     assert torch.allclose(lengths[was > 0], torch.ones(()), atol=1e-5)
     assert not lengths[was == 0].any()

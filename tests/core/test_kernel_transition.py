@@ -83,7 +83,7 @@ def test_the_posterior_is_that_of_two_noisy_views(step):
 
 
 @drawn(scheduler=tables(), x=latents(), output=latents())
-def test_eta_scales_the_noise_alone_between_its_ends(scheduler, x, output):
+def test_eta_changes_only_the_noise_between_its_limits(scheduler, x, output):
     step = scheduler.steps[0]
     stds = [GaussianScheduler(scheduler.steps, scheduler.output, eta).predict(State(x), output, step).transition.std for eta in (0, 0.3, 1)]
     assert stds[0] == 0

@@ -61,7 +61,7 @@ def test_a_combination_of_types_that_passed_does_not_let_another_pass():
         ),
     ],
 )
-def test_a_refusal_names_class_field_what_it_takes_and_what_was_given(make, message):
+def test_an_error_names_class_field_accepted_values_and_the_given_one(make, message):
     with pytest.raises(InputError) as refusal:
         make()
     assert str(refusal.value) == message

@@ -18,7 +18,7 @@ def test_every_prompt_is_shown_by_every_method():
     assert PAGE.startswith(SCRIPT["INTRODUCTION"])
 
 
-def test_the_worst_comes_first():
+def test_the_worst_prompt_is_first():
     changes = [[float(column[1]) - float(columns["plain"][1]) for column in columns.values()] for columns in SHOWN.values()]
     means = [sum(change) for change in changes]
     assert all(first <= second + 0.05 for first, second in pairwise(means))  # the page has two decimals
@@ -36,10 +36,10 @@ def test_the_images_are_there_and_small():
 
 def test_the_numbers_are_what_the_methods_give():
     prompts = SCRIPT["prompts_of"](2)
-    found = SCRIPT["drawn"](prompts, ["DATE"])
+    found = SCRIPT["sampled"](prompts, ["DATE"])
     for place, prompt in enumerate(prompts):
-        for name, drawn in found.items():
+        for name, images in found.items():
             said = SHOWN[prompt][name]
-            assert float(said[0]) == pytest.approx(drawn.outcome.scores[place], rel=0.02, abs=0.01)
-            assert float(said[1]) == pytest.approx(drawn.held_out[place], abs=0.05)
-            assert (said[2], said[3]) == drawn.numbers(place)[2:]
+            assert float(said[0]) == pytest.approx(images.outcome.scores[place], rel=0.02, abs=0.01)
+            assert float(said[1]) == pytest.approx(images.held_out[place], abs=0.05)
+            assert (said[2], said[3]) == images.numbers(place)[2:]

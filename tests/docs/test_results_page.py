@@ -29,7 +29,7 @@ def test_every_number_of_the_page_is_in_the_tables(tables):
     assert [row for row in rows if row not in page] == []
 
 
-def test_the_committed_results_make_a_whole_report(tmp_path):
+def test_the_committed_results_give_a_complete_report(tmp_path):
     from tta_plugins.bench.finish import rewrite
 
     text = rewrite(RESULTS, tmp_path / "report.html").read_text(encoding="utf-8")

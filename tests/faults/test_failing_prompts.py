@@ -38,7 +38,7 @@ def failing(reward, prompts=PROMPTS, error=RewardError, **changes):
 
 
 @pytest.mark.parametrize(("at", "bad"), [(0, [0]), (1, [1]), (2, [4]), (3, [2]), (5, [1, 2]), (4, [0, 3])])
-def test_the_other_prompts_of_a_failing_one_have_the_results_they_have_alone(bad, at, count):
+def test_the_other_prompts_have_the_results_that_they_have_alone(bad, at, count):
     count("tried")
     bad = [PROMPTS[row] for row in bad]
     error = failing(FailsFor(*bad, at=at))

@@ -77,7 +77,7 @@ def test_a_real_ctrl_c_is_raised(installed):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_what_a_plugin_prints_does_not_reach_stdout(installed, capsys, count):
+def test_text_printed_by_a_plugin_does_not_reach_stdout(installed, capsys, count):
     count("tried")
     installed(loud="print('hello')\n" + HEAD + "print('again'); register('loud', 'a:b')")
     printed = capsys.readouterr()

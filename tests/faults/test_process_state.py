@@ -40,7 +40,7 @@ def test_settings_of_the_process(name, expected, count):
     try:
         dtype = torch.get_default_dtype()
         pixels = aligned(**parts).result.pixels
-        assert torch.get_default_dtype() == dtype, "handed back"
+        assert torch.get_default_dtype() == dtype, "not restored"
     finally:
         back()
     assert torch.get_default_dtype() == before

@@ -194,7 +194,7 @@ def test_a_setting_without_effect_is_refused(nodes, given):
         called(nodes["TTA load backbone"], **given)
 
 
-def test_a_folder_is_loaded_after_comfyui_has_made_room(nodes, comfy):
+def test_a_folder_is_loaded_after_comfyui_has_unloaded_its_models(nodes, comfy):
     from tta_plugins.shapes.load import pipeline_folder
 
     (backbone,) = called(nodes["TTA load backbone"], name="diffusers", source=str(pipeline_folder()), device="cpu", dtype="float32")

@@ -28,7 +28,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("method", "rows", "backward", "images", "images_backward"), COUNTS, ids=lambda value: repr(value)[:40])
-def test_evaluations_are_those_of_the_cost_line(method, rows, backward, images, images_backward):
+def test_evaluations_agree_with_the_docstring(method, rows, backward, images, images_backward):
     problem = problem_for(method, steps=STEPS)
     solved(method, problem)
     counts, samples = problem.ledger.counts, len(problem.prompts)

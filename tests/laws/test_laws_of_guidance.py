@@ -111,7 +111,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("method", "forward", "backward", "decodes", "decodes_backward"), COUNTS, ids=lambda value: repr(value)[:24])
-def test_evaluations_are_those_of_its_cost_line(method, forward, backward, decodes, decodes_backward):
+def test_evaluations_agree_with_the_docstring(method, forward, backward, decodes, decodes_backward):
     """Rows per step and sample: of each guidance branch, of the look-ahead and of the reward. The result is decoded once."""
     problem = problem_for(method, steps=4)
     solved(method, problem)
@@ -225,7 +225,7 @@ def test_time_travel_without_strength_keeps_the_distribution():
 
 
 @pytest.mark.parametrize("relative", ["no", "noise"])
-def test_a_step_of_freedom_is_as_long_as_its_rule_says(relative):
+def test_the_length_of_freedoms_step_follows_its_rule(relative):
     """x' - step(x) is rho sqrt(abar) g with the rule for faces by maps, and rho c1 sqrt((1 - abar) / abar) rms(e) / rms(g) g with the rule
     for faces by CLIP."""
     method = FreeDoM(OfSignal(30.0) if relative == "no" else 0.02, relative, updates=Steps((1,)))

@@ -332,7 +332,7 @@ def test_the_refusals_see_the_steps_that_an_image_leaves(method, said):
         attrs.evolve(problem, scheduler=last_steps(problem.scheduler, 0.5)).check(method.needs)
 
 
-def test_the_sampler_kernel_serves_every_family():
+def test_the_sampler_kernel_works_for_every_family():
     """kernel="sampler" works with VE and flow-matching tables, also if the last step adds no noise."""
     method = NullTTA(2, 1, 1, kernel="sampler")
     for scheduler in (ve_scheduler(3, 1.0), flow_scheduler(3, 1.0)):
@@ -353,7 +353,7 @@ def test_a_budget_whose_weight_moves_does_not_end_by_gains():
         NullTTA(kl_budget=1.0, stop_gain=0.2)
 
 
-def test_one_of_budget_and_weights_is_given():
+def test_budget_and_weights_cannot_both_be_given():
     with pytest.raises(InputError, match=r"NullTTA\.penalty_weight is None"):
         NullTTA(penalty_weight=None)
     assert (NullTTA().penalty_weight, NullTTA().kernel) == (0.002, "training")

@@ -222,7 +222,7 @@ def test_the_base_class_of_these_methods_keeps_the_laws(law):
 
 
 @pytest.mark.parametrize(("suite", "law"), [(Modest, "test_on_average_it_improves"), (MethodSuite, "test_the_worst_is_plain_sampling")])
-def test_what_is_not_declared_is_skipped(suite, law):
+def test_laws_that_are_not_declared_are_skipped(suite, law):
     """A law that nothing could break with these flags is skipped and does not count as passed."""
     with pytest.raises(pytest.skip.Exception, match="declares"):
         getattr(suite(), law)(BROKEN[law])

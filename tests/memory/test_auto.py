@@ -1,4 +1,4 @@
-"""memory="auto" and sizes: the first choice that fits, why, and what happens when memory runs out after all."""
+"""memory="auto" and sizes: the first choice that fits, its reason, and the retry if the device runs out of memory even so."""
 
 import pytest
 import torch
@@ -31,7 +31,8 @@ def run(backbone, *memory, **options):
 
 @pytest.fixture
 def sized(monkeypatch):
-    """Predictions without running anything: a gigabyte, less what each policy is said to save. Gives what was asked for."""
+    """Predicts without running anything: a gigabyte, less what each policy saves in this test. Returns the predictions that were
+    requested."""
     asked = []
 
     def memory_profile(setup):
@@ -56,7 +57,7 @@ def setup_for(policy, method=None):
     return under.remarks[-1], dtypes
 
 
-def test_the_more_room_the_fewer_policies(sized):
+def test_more_memory_gives_fewer_policies(sized):
     roomy, _ = setup_for(Auto(2 * 10**9))
     assert "fastest within 2 GB: frozen-convolutions 1 GB predicted" in roomy
     narrow, _ = setup_for(Auto(10**9))
@@ -73,7 +74,7 @@ def test_exact_choices_come_before_half_precision(sized):
     assert dtypes == {torch.bfloat16}
 
 
-def test_a_chain_is_cut_where_there_is_one(sized):
+def test_a_differentiated_chain_gets_segments(sized):
     assert "segments" not in setup_for(Auto(6 * 10**8))[0]
     assert "frozen-convolutions + segments + checkpointing + chunked 0.5 GB" in setup_for(Auto(6 * 10**8), DNO(1))[0]
 
@@ -95,7 +96,7 @@ def test_an_exact_choice_changes_nothing(shapes):
     torch.testing.assert_close(narrow.result.pixels, plain.result.pixels, atol=1e-3, rtol=1e-3)
 
 
-def test_a_backbone_without_networks_is_left_as_it_is():
+def test_a_backbone_without_networks_is_not_changed():
     setup = Setup(GaussianMixture(), vp_scheduler(3), Likeness(), DATE(), height=8, width=8, guidance=2.0)
     under = Auto(10**9)(setup)
     assert "chunked" not in under.remarks[-1]
@@ -103,7 +104,7 @@ def test_a_backbone_without_networks_is_left_as_it_is():
 
 
 class Full:
-    """A reward on a device that is full, the first so many times."""
+    """A reward on a device that is full for the first so many calls."""
 
     card = Card(differentiable=True)
 
@@ -118,7 +119,7 @@ class Full:
         return images.mean((1, 2, 3))
 
 
-def test_auto_tries_again_with_more_room_and_says_so(sized):
+def test_auto_runs_again_with_less_memory_and_reports_it(sized):
     judge = Full(times=2)
     tried = run(NetworkedMixture(), Auto(2 * 10**9), reward=judge, scheduler=vp_scheduler(2, 0.0))
     assert tried.cost.retries == 2
@@ -127,7 +128,7 @@ def test_auto_tries_again_with_more_room_and_says_so(sized):
     assert tried.record()["cost"]["retries"] == 2
 
 
-def test_auto_gives_up_in_the_end(sized):
+def test_auto_stops_after_its_retries(sized):
     with pytest.raises(OutOfMemoryError, match=r"No choice|ran out of memory"):
         run(NetworkedMixture(), Auto(2 * 10**9), reward=Full(times=10**9), scheduler=vp_scheduler(2, 0.0))
 
@@ -140,7 +141,7 @@ def test_another_run_gets_one_message(small):
         run(small["backbone"], reward=Full(times=10**9), scheduler=vp_scheduler(2, 0.0))
 
 
-def test_a_limit_of_nothing_is_refused():
+def test_a_limit_of_zero_is_refused():
     with pytest.raises(InputError, match="cannot choose"):
         Auto(0)
 

@@ -34,7 +34,7 @@ METHODS = [
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("guidance", [1.5, 1.0])
-def test_a_dummy_is_asked_as_often_as_the_backbone(method, guidance):
+def test_a_dummy_is_called_as_often_as_the_backbone(method, guidance):
     if guidance == 1 and isinstance(method, NullTTA):
         pytest.skip("it steers the null embedding, which guidance 1 has none of")
     scheduler = vp_scheduler(5, 1.0)
@@ -76,7 +76,7 @@ def test_a_budget_stops_at_a_snapshot_with_the_best_so_far(method, limit, shapes
     assert run.scores[0] == run.scores[0]
 
 
-def test_a_budget_of_nothing_is_refused():
+def test_a_budget_of_zero_is_refused():
     with pytest.raises(InputError, match="not above 0"):
         tta_core.Budget(flops=0)
 

@@ -135,7 +135,7 @@ def test_the_terms_missing_in_the_released_code_matter():
     assert weighted_mean(last) > 2.5
 
 
-def test_two_prompts_have_each_its_own_evidence():
+def test_each_prompt_has_its_own_evidence():
     *_, last = DAS(8, 1.0, tempering=Geometric(0.2), threshold=1.1, resampling="systematic").align(problem_of(4000, prompts=("up", "down")))
     assert_unbiased(ratios(last, 2.84420)[0::2])
     assert_unbiased(last.readings["log_evidence"].exp()[1::2] / evidence_by_quadrature(-1))

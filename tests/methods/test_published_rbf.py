@@ -30,7 +30,7 @@ class Recorded:
     permutations = like
 
 
-def test_every_draw_equals_the_authors():
+def test_every_sample_equals_the_authors():
     recorded = case("smc/rbf_dark")
     settings = recorded.settings
     method = RBF(settings["max_nfe"], settings["chains"], settings["init_n_particles"], spend="released")

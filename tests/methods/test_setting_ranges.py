@@ -121,6 +121,6 @@ def test_a_number_outside_its_range_is_refused(make, name, value):
 
 
 @pytest.mark.parametrize(("make", "said"), NOT_NUMBERS, ids=lambda part: part if isinstance(part, str) else "")
-def test_what_is_not_finite_is_refused(make, said):
+def test_values_that_are_not_finite_are_refused(make, said):
     with pytest.raises(InputError, match=said):
         make()

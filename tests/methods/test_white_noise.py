@@ -48,7 +48,7 @@ def test_the_spectrum_and_the_block_norms_become_those_of_white_noise(spoiled):
     assert (improbability(made) < improbability(spoiled) / 2).all()
 
 
-def test_white_noise_changes_little_and_stays_as_likely():
+def test_white_noise_changes_little_and_keeps_its_probability():
     made = projected(WHITE, WHITE, "white")
     assert torch.cosine_similarity(made.flatten(), WHITE.flatten(), dim=0) > 0.98
     assert (improbability(made) < improbability(WHITE) + 0.5).all()

@@ -77,7 +77,7 @@ def test_an_autoencoder_that_overflows_is_predicted_in_float32():
 
 
 @pytest.mark.slow
-def test_a_unet_of_this_size_needs_what_was_predicted():
+def test_a_unet_of_this_size_needs_the_predicted_memory():
     facts = pipeline_configuration("sd15")
     measured = []
     for real in (True, False):

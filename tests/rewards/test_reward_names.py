@@ -22,7 +22,7 @@ def test_names():
 
 
 @pytest.mark.parametrize("name", REGISTERED)
-def test_a_name_stands_for_a_class_with_a_summary(name):
+def test_each_name_has_a_class_and_a_summary(name):
     target, summary = REGISTERED[name]
     module, _, attribute = target.partition(":")
     loaded = getattr(importlib.import_module(module), attribute)

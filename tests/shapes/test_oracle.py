@@ -49,7 +49,7 @@ def test_a_scene_can_be_rendered_at_any_size(size):
     assert (render.render(drawn, size) - expected).abs().mean() < 0.01
 
 
-def test_everything_is_inside_the_image_and_apart():
+def test_things_are_inside_the_image_and_do_not_overlap():
     _, drawn = scenes.draw_pairs(random.Random(4), 300)
     for scene in drawn:
         for placed in scene.objects:
