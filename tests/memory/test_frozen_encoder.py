@@ -1,4 +1,5 @@
-"""The U-Net's encoder, evaluated once in a step: what stays the same, what is saved, and where the policy is refused."""
+"""The policy `frozen-encoder`: the U-Net's encoder is evaluated once per step; which results stay the same, what is saved, and where it is
+refused."""
 
 import pytest
 import torch
@@ -24,13 +25,13 @@ unused = pytest.mark.filterwarnings("ignore:FrozenEncoder.* had no effect")
 
 @pytest.fixture
 def problem(prepared):
-    """A problem under the policy, from the first step on."""
+    """A problem with the policy, active from the first step on."""
     with prepared(FrozenEncoder(0.0), method=METHOD) as run:
         yield run.problem
 
 
 def moved(embedding, by):
-    """An embedding, moved, as a leaf."""
+    """A changed copy of an embedding, as a leaf."""
     return evolve(embedding, tokens=(embedding.tokens + by).detach().requires_grad_())
 
 
@@ -39,12 +40,12 @@ def start(problem):
 
 
 def whole(problem, x, embedding):
-    """The output of the whole U-Net, which is what an evaluation without a gradient gives."""
+    """The output of the whole U-Net, as evaluations without a gradient give it."""
     with torch.no_grad():
         return problem.backbone.predict(x, problem.steps[0], embedding)
 
 
-def test_an_unchanged_embedding_gives_the_same_output_without_the_encoders_work(problem):
+def test_an_unchanged_embedding_gives_the_same_output_without_the_encoder(problem):
     here, null = start(problem), problem.controls.null
     with FlopCounterMode(display=False) as first:
         expected = here.branch("null", moved(null, 0.0))
@@ -74,7 +75,7 @@ def test_early_steps_and_the_first_gradient_of_a_step_are_exact(solve):
     assert gradients == [True] * (INNER + 1) + [False] * (INNER - 1)
 
 
-def test_in_chunks_and_alone_each_prompt_gets_the_same(solve, pipeline, reward):
+def test_each_prompt_has_the_same_result_in_chunks_and_alone(solve, pipeline, reward):
     *_, expected = solve(FrozenEncoder(0.0), method=METHOD)
     *_, before = solve(Chunked(), FrozenEncoder(0.0), method=METHOD)
     *_, after = solve(FrozenEncoder(0.0), Chunked(), method=METHOD)
@@ -86,8 +87,8 @@ def test_in_chunks_and_alone_each_prompt_gets_the_same(solve, pipeline, reward):
 
 
 @unused
-def test_two_branches_that_are_steered_apart_are_whole(problem):
-    """Both have inputs of one form, so nothing but the order of calls and gradients distinguishes them."""
+def test_two_separately_steered_branches_use_the_whole_unet(problem):
+    """Both branches have inputs of the same shapes, so only the order of calls and gradients distinguishes them."""
     here = start(problem)
     branches = {"null": problem.controls.null, "text": problem.controls.text}
     for by in (0.0, 0.5, 1.0):
@@ -100,7 +101,7 @@ def test_two_branches_that_are_steered_apart_are_whole(problem):
 
 @unused
 @pytest.mark.parametrize("change", ["another x", "in place", "another step", "a gradient by x"])
-def test_at_another_point_the_unet_is_whole(problem, change):
+def test_at_another_point_the_whole_unet_is_evaluated(problem, change):
     here, null = start(problem), problem.controls.null
     here.branch("null", moved(null, 0.0)).sum().backward()
     x, step, leaf = here.state.x, problem.steps[0], moved(null, 0.5)
@@ -115,7 +116,7 @@ def test_at_another_point_the_unet_is_whole(problem, change):
         torch.testing.assert_close(seen, problem.backbone.predict(x, step, leaf))
 
 
-def test_a_method_with_one_gradient_a_step_is_warned(solve):
+def test_a_method_with_one_gradient_per_step_gives_a_warning(solve):
     with pytest.warns(UserWarning, match=r"FrozenEncoder\(start=0\.2\) had no effect: .* DATE computed no second gradient"):
         solve(FrozenEncoder())
 
@@ -129,7 +130,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("backbone", "method", "reason"), REFUSED, ids=["none", "no U-Net", "chain", "no gradient"])
-def test_where_it_cannot_work_it_is_refused(backbone, method, reason):
+def test_unsuitable_backbones_and_methods_are_refused(backbone, method, reason):
     with pytest.raises(IncompatibleError, match=rf"Cannot use FrozenEncoder\(start=0\.2\) with .*This is because .*{reason}"):
         FrozenEncoder()(Setup(backbone, vp_scheduler(3), Likeness(), method))
 
@@ -140,6 +141,6 @@ def test_a_unet_that_is_compiled_as_a_whole_is_refused(prepared, pipeline, monke
         pytest.fail("it was prepared")
 
 
-def test_a_start_beyond_the_run_has_no_meaning():
+def test_a_start_outside_its_range_is_refused():
     with pytest.raises(InputError, match=r"FrozenEncoder\.start is 1\.0"):
         FrozenEncoder(1.0)
