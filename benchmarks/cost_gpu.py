@@ -1,11 +1,11 @@
-"""Measures wall time and peak memory on a GPU: each method here, and a re-creation of the released code's evaluations, in one process.
+"""Measures wall time and peak memory on a GPU: each method here, and a re-creation of the released code, in one process.
 
     python benchmarks/cost_gpu.py [--batches 1 4 16] [--repeats 3] [--compile] [--predict]
 
 The networks have random weights in the real shapes of Stable Diffusion v1.5, CLIP-H (Null-TTA) and CLIP-L (DATE). The re-creation makes the
 evaluations of the released code, with its precisions: float16 denoiser, float32 decoder and reward, and DATE in float32. Guidance branches
 are always one batch of two; Null-TTA evaluates both branches in every inner step; DNO decodes an unused image at every step and recomputes
-each step. The arithmetic between evaluations is left out, so the re-creation is faster than the released code. float32 is torch's default:
+each step. It also does the arithmetic between evaluations, in fewer operations than diffusers' schedulers. float32 is torch's default:
 matrix products in float32, convolutions in TF32. GB (10^9 bytes) are the allocator's peak above the parameters; `--predict` prints the
 prediction of that peak beside it. A CUDA device is needed.
 """

@@ -20,6 +20,9 @@ class Segments:
         every: steps in a segment. 1 needs the least memory, since latents are small beside one step's activations; "sqrt" makes
             sqrt(T) segments; "all" makes one; "none" keeps everything and recomputes nothing, which is fastest.
 
+    The last segment is recomputed too, although its backward comes first: kept, its graph would exist beside those of decoder and reward.
+    On SD v1.5 that is half as much memory again for 0.6 % of the FLOPs.
+
     Exact. Of 50 steps of SD v1.5 in float16, "none" keeps 72 GiB, 1 keeps 1.5 GiB at 44 % more work.
     """
 
