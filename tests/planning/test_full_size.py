@@ -6,6 +6,7 @@ from diffusers import UNet2DConditionModel
 
 from tta_core.values.schedules import Every
 from tta_plugins.cost.cost_tracker import CostTracker
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.memory.checkpointing import Checkpointing
 from tta_plugins.memory.chunked import VAESlicing
 from tta_plugins.memory.frozen_convolutions import FrozenConvolutions
@@ -60,7 +61,7 @@ def test_a_chain_fits_whose_regulariser_takes_a_hundred_shuffles():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", configuration_names())
 def test_every_configuration_can_be_built(name):
-    backbone = fake_backbone(pipeline_configuration(name), torch.bfloat16)
+    backbone = fake_backbone(pipeline_configuration(name), FakeMode(), torch.bfloat16)
     parameters = sum(parameter.numel() for parameter in backbone.networks["denoiser"].parameters())
     published = {"sd15": 859_520_964, "sdxl": 2_567_463_684, "sd3": 2_028_328_000, "flux": 11_901_408_320, "pixart": 611_349_152}
     published |= {"qwen-image": 20_430_401_088, "z-image": 6_154_908_736, "flux2": 32_223_281_152, "flux2-klein": 3_875_544_576}
@@ -81,10 +82,11 @@ def test_a_unet_of_this_size_needs_the_predicted_memory():
     facts = pipeline_configuration("sd15")
     measured = []
     for real in (True, False):
-        backbone = None if real else fake_backbone(facts, torch.float32)
+        fake = FakeMode()
+        backbone = None if real else fake_backbone(facts, fake, torch.float32)
         network = UNet2DConditionModel.from_config(dict(facts.denoiser)).eval() if real else backbone.networks["denoiser"]
         network.requires_grad_(False)
-        mode = made_in(torch.float32) if real else next(network.parameters()).fake_mode
+        mode = made_in(torch.float32) if real else fake
         with mode, CostTracker() as tracker:
             leaf = torch.zeros(1, 77, 768, requires_grad=True)
             output = network(torch.zeros(1, 4, 32, 32), 500, encoder_hidden_states=leaf, return_dict=False)[0]

@@ -17,6 +17,7 @@ from tta_plugins.bench.parts import memory_of, method_of
 from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.spec import Arm
 from tta_plugins.cost.evaluation_count import evaluation_count
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.forecast import Forecast, forecast
 from tta_plugins.cost.measured_calls import CallCost
 from tta_plugins.planning.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
@@ -85,6 +86,7 @@ class _Predictions:
     """Rows and forecasts of arms for one image. Arms on the same networks share them, and what their calls cost."""
 
     plan: Plan
+    _mode: FakeMode = attrs.field(factory=FakeMode)
     _backbones: dict[str, Backbone] = attrs.field(factory=dict)
     _rewards: dict[tuple[str, str], object] = attrs.field(factory=dict)
     _rows: dict[object, Mapping[str, int]] = attrs.field(factory=dict)
@@ -131,14 +133,20 @@ class _Predictions:
     def _backbone(self, source: str) -> Backbone:
         if source not in self._backbones:
             fake = _is_configuration(source)
-            self._backbones[source] = fake_backbone(pipeline_configuration(source), _DTYPE) if fake else resolve.backbone(source)
+            self._backbones[source] = (
+                fake_backbone(pipeline_configuration(source), self._mode, _DTYPE) if fake else resolve.backbone(source)
+            )
         return self._backbones[source]
 
     def _reward(self, source: str, target: str) -> object:
         if (source, target) not in self._rewards:
             backbone, fake = self._backbone(source), _is_configuration(source) and has_reward_network(target)
-            self._rewards[source, target] = reward_network(target, backbone, _DTYPE) if fake else resolve.reward(target, backbone)
+            self._rewards[source, target] = reward_network(target, self._mode, _DTYPE) if fake else resolve.reward(target, backbone)
         return self._rewards[source, target]
+
+
+def _fake(source: str, mode: FakeMode) -> Backbone:
+    return fake_backbone(pipeline_configuration(source), mode, _DTYPE)
 
 
 def _is_configuration(source: str) -> bool:

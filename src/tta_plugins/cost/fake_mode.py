@@ -1,6 +1,7 @@
 """The dispatch mode of fake tensors, which have a shape, a dtype and a size in bytes, and no data."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple, no_type_check
@@ -10,14 +11,16 @@ from torch import Tensor
 from torch._subclasses import fake_impls
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from torch.nn import Buffer, Parameter
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode_stack
 
 from tta_plugins.cost.cost_tracker import CostTracker, flops_of
 
 
 class FakeMode(FakeTensorMode):
-    """`FakeTensorMode` with three additions. Operations on real tensors alone run with their data, and new tensors of integers are
-    real, so that models can read shapes and indices from them. `item()` of a fake tensor is True or 1, so that checks such as "all
-    values are finite" pass. Random numbers are always fake, so that no generator advances.
+    """`FakeTensorMode` with two additions. New tensors of at most 2^24 elements are real, and operations on real tensors alone run with
+    their data. So models can read shapes and indices from integers, and functions may cache tables of constants: a tensor is fake if it
+    depends on a network, or is large. Tensors without values (`torch.empty`) are zero. `item()` of a fake tensor is True or 1, so that
+    checks such as "all values are finite" pass.
 
     Attributes:
         tracker: counts the FLOPs and bytes of all operations in this mode, if it is not None. It is called by this mode and must not be
@@ -41,6 +44,15 @@ class FakeMode(FakeTensorMode):
         finally:
             self.tracker = before
 
+    def empty(self, shape: Sequence[int], dtype: torch.dtype, stride: Sequence[int] | None = None) -> Tensor:
+        """A fake tensor; by default it is contiguous. Its bytes are counted."""
+        with _disable_current_modes():
+            form = torch.empty(shape, dtype=dtype, device="meta") if stride is None else _meta(shape, stride, dtype)
+            made: Tensor = self._fake(form)
+        if self.tracker is not None:
+            self.tracker.count(made)
+        return made
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch wraps `__torch_dispatch__`, which doubles its time
@@ -57,7 +69,7 @@ class FakeMode(FakeTensorMode):
                 return True if first.dtype is torch.bool else 1.0 if first.is_floating_point() else 1
         values = (*args, *kwargs.values())
         kinds = set(map(type, _tensors(values)))
-        if not kinds <= _PLAIN:
+        if not kinds <= _PLAIN:  # a tensor class that torch does not know handles the operation itself
             return self._counted(func, args, kwargs, self._dispatched(func, types, args, kwargs))
         if kinds and FakeTensor not in kinds:
             return self._counted(func, args, kwargs, func(*args, **(kwargs | _ON_CPU if kwargs.get("device") is not None else kwargs)))
@@ -79,10 +91,11 @@ class FakeMode(FakeTensorMode):
             output = self._shaped(func, args, kwargs) if direct else self._dispatched(func, types, args, kwargs)
             if not _has_form(output):
                 return self._counted(func, args, kwargs, self._fake(output))
-            if not kinds and _is_whole(output) and torch.Tag.nondeterministic_seeded not in func.tags:
-                return self._counted(func, args, kwargs, func(*args, **(kwargs | _ON_CPU)))
             self._known[key] = _form(output), flops_of(func, args, kwargs, output)
         form, flops = self._known[key]
+        if not kinds and isinstance(form, _Form) and math.prod(form.shape) <= _MOST_REAL:
+            output = func(*args, **(kwargs | _ON_CPU))
+            return self._counted(func, args, kwargs, output.zero_() if func.overloadpacket.__name__.startswith("empty") else output)
         output = self._fake(form)
         if self.tracker is not None:
             self.tracker.flops += flops
@@ -92,17 +105,24 @@ class FakeMode(FakeTensorMode):
         return output
 
     def _dispatched(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Run the operation as `FakeTensorMode` does, without counting inner operations. An unknown tensor class handles it itself."""
+        """Run the operation as `FakeTensorMode` does, without counting inner operations."""
         with self.tracked_by(None):
-            output = self.dispatch(func, types, args, kwargs)
+            output = self.dispatch(func, types, self._faked(args), {name: self._faked(value) for name, value in kwargs.items()})
             return func(*args, **kwargs) if output is NotImplemented else output
 
     @no_type_check  # called for every operation
     def _shaped(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The output of the operation's kernel for the device "meta"."""
-        args, kwargs = _without_data(args), {name: _without_data(value) for name, value in kwargs.items()}
+        args, kwargs = self._faked(args), {name: self._faked(value) for name, value in kwargs.items()}
         with in_kernel_invocation_manager(self):
             return func(*args, **kwargs)
+
+    @no_type_check  # called for every argument
+    def _faked(self, value: Any) -> Any:
+        """An argument whose real tensors are replaced by fake ones."""
+        if type(value) in (list, tuple):
+            return [self._faked(each) for each in value]
+        return self._fake(_form(value)) if type(value) in _REAL else value
 
     @no_type_check  # called for every operation
     def _counted(self, func: Any, args: Any, kwargs: Any, output: Any) -> Any:
@@ -116,8 +136,13 @@ class FakeMode(FakeTensorMode):
         if isinstance(output, list | tuple) and not isinstance(output, _Form):
             return [self._fake(value) for value in output]
         if isinstance(output, _Form):
-            output = _empty(output)
+            output = _meta(*output)
         return FakeTensor(self, output, _CPU) if type(output) is Tensor else output
+
+
+def fake_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A fake tensor of the innermost `FakeMode` of this thread."""
+    return next(mode for mode in reversed(_get_current_dispatch_mode_stack()) if isinstance(mode, FakeMode)).empty(shape, dtype)
 
 
 class _Form(NamedTuple):
@@ -152,16 +177,8 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-@no_type_check  # called for every argument
-def _without_data(value: Any) -> Any:
-    """Real tensors become tensors on the device "meta"."""
-    if isinstance(value, list | tuple):
-        return [_without_data(each) for each in value]
-    return _empty(_form(value)) if isinstance(value, Tensor) and not isinstance(value, FakeTensor) else value
-
-
-def _empty(form: _Form) -> Tensor:
-    return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device="meta")
+def _meta(shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
+    return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
 
 
 def _without_masks(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -172,11 +189,6 @@ def _without_masks(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _is_mask(index: Tensor | None) -> bool:
     return index is not None and index.dtype == torch.bool and not isinstance(index, FakeTensor)
-
-
-def _is_whole(output: Any) -> bool:
-    """Whether it is a tensor of integers or of truth values."""
-    return isinstance(output, Tensor) and not output.is_floating_point() and not output.is_complex()
 
 
 @cache
@@ -196,7 +208,9 @@ def _has_shape_kernel(func: Any) -> bool:
 
 _CPU = torch.device("cpu")
 _ON_CPU = {"device": _CPU}
-_PLAIN = {Tensor, Parameter, Buffer, FakeTensor}
+_MOST_REAL = 2**24  # elements
+_REAL = {Tensor, Parameter, Buffer}
+_PLAIN = {*_REAL, FakeTensor}
 _INDEXING = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default}
 _IN_PLACE = {torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default, torch.ops.aten.zero_.default, torch.ops.aten.fill_.Scalar}
 _DEVICE, _ITEM = torch.ops.prim.device.default, torch.ops.aten._local_scalar_dense.default

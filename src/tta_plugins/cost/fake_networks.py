@@ -1,19 +1,35 @@
 """Networks with fake parameters, which torch cannot copy, cast or move by itself."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from tta_plugins.cost.fake_mode import FakeMode
 
 
-def fake_tensors(network: nn.Module) -> dict[int, Tensor]:
-    """A new tensor in the form of each tensor of a network, by the `id` of the original: a memo for `copy.deepcopy`. Call it under a
-    `FakeMode`, so that the new tensors are fake. They are on the CPU, on whatever device the originals are."""
-    fake = ((tensor, torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)) for tensor in tensors_of(network))
+def fake_tensors(network: nn.Module, mode: FakeMode) -> dict[int, Tensor]:
+    """A fake tensor in the form of each tensor of a network, by the `id` of the original: a memo for `copy.deepcopy`. They are on the CPU,
+    on whatever device the originals are."""
+    fake = ((tensor, mode.empty(tensor.shape, tensor.dtype, tensor.stride())) for tensor in tensors_of(network))
     return {id(it): nn.Parameter(new, it.requires_grad) if isinstance(it, nn.Parameter) else new for it, new in fake}
+
+
+def fake_network(network: Any, mode: FakeMode) -> Any:
+    """A copy of a network with fake parameters, which can be copied, cast and moved."""
+    with mode:
+        fake = copy.deepcopy(network, fake_tensors(network, mode))
+    simulate(fake, "cpu")
+    return fake
+
+
+def mode_of(tensors: Iterable[Tensor]) -> FakeMode | None:
+    """The mode of the first fake tensor; None if there is none."""
+    return next((cast(FakeMode, tensor.fake_mode) for tensor in tensors if isinstance(tensor, FakeTensor)), None)
 
 
 def tensors_of(network: nn.Module) -> list[Tensor]:
@@ -58,7 +74,8 @@ def _copied(network: nn.Module, memo: dict[int, Any]) -> nn.Module:
     """A copy with new fake parameters."""
     ours = {name: vars(network).pop(name) for name in ("_apply", "to", "__deepcopy__", "_simulated_device")}
     try:
-        copied = copy.deepcopy(network, memo | fake_tensors(network))
+        mode = mode_of(tensors_of(network))
+        copied = copy.deepcopy(network, memo if mode is None else memo | fake_tensors(network, mode))
     finally:
         vars(network).update(ours)
     simulate(copied, ours["_simulated_device"])

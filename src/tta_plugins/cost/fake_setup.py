@@ -4,11 +4,9 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import cast
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.memory import Setup
@@ -18,8 +16,7 @@ from tta_core.values.typing import evolve
 from tta_plugins.cost.collection import collection_paused
 from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.cost.fake_mode import FakeMode
-from tta_plugins.cost.fake_networks import device_of, fake_tensors, simulate, tensors_of
-from tta_plugins.cost.function_caches import forgotten_caches
+from tta_plugins.cost.fake_networks import device_of, fake_tensors, mode_of, simulate, tensors_of
 
 
 @contextmanager
@@ -27,23 +24,22 @@ def on_fake_tensors(setup: Setup, tracker: CostTracker | None = None) -> Iterato
     """The setup with copies of its backbone, reward and look-ahead that have fake parameters; the user's networks are not changed.
 
     Fake tensors are on the CPU, whatever the device of the backbone; shapes and bytes are the same there. A setup whose networks are fake
-    already (made from configurations alone) is not copied. Gradients are enabled, as in a run. `tracker` counts all operations.
+    already (made from configurations alone) is not copied. Gradients are enabled, as in a run. `tracker` counts all operations. The state
+    of torch's random numbers is restored.
     """
     held = _networks(setup)
-    tensors = [tensor for network in held for tensor in tensors_of(network)]
-    known = next((tensor for tensor in tensors if isinstance(tensor, FakeTensor)), None)
-    mode = FakeMode() if known is None else cast(FakeMode, known.fake_mode)
+    known = mode_of(tensor for network in held for tensor in tensors_of(network))
+    mode = known or FakeMode()
     fake = evolve(setup, undo=ExitStack())
     if known is None:
-        with mode:
-            memo = {key: tensor for network in held for key, tensor in fake_tensors(network).items()}
+        memo = {key: tensor for network in held for key, tensor in fake_tensors(network, mode).items()}
         with _without_hooks(held):
             backbone, reward, look_ahead = copy.deepcopy((setup.backbone, setup.reward, setup.look_ahead), memo)
         fake = evolve(fake, backbone=WrappedBackbone(backbone, device=setup.backbone.device), reward=reward, look_ahead=look_ahead)
         for original, network in zip(held, _networks(fake), strict=True):
             if network is not original:
                 simulate(network, next((tensor.device.type for tensor in tensors_of(original)), "cpu"))
-    with collection_paused(), torch.enable_grad(), forgotten_caches(), mode.tracked_by(tracker), mode:
+    with collection_paused(), torch.random.fork_rng(devices=()), torch.enable_grad(), mode.tracked_by(tracker), mode:
         yield fake
 
 

@@ -15,6 +15,7 @@ from tta_core.values.controls import Embedding
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Images, Latents, evolve, frozen
 from tta_plugins.cost.cost_tracker import CostTracker
+from tta_plugins.cost.fake_mode import fake_empty
 from tta_plugins.cost.fake_setup import on_fake_tensors
 
 _Call = Callable[..., Tensor]
@@ -126,7 +127,7 @@ class _Repeated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cost: CallCost, *inputs: Tensor) -> Tensor:
         ctx.cost, ctx.forms = cost, [(tensor.shape, tensor.dtype) for tensor in inputs]
-        kept, output = _bytes(cost.kept), torch.empty(cost.shape, dtype=cost.dtype)
+        kept, output = _bytes(cost.kept), fake_empty(cost.shape, cost.dtype)
         _bytes(cost.peak - cost.kept - output.nbytes)
         ctx.save_for_backward(kept, *inputs)
         return output
@@ -135,8 +136,7 @@ class _Repeated(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         kept = ctx.saved_tensors  # in a checkpoint, this recomputes
         made = [
-            torch.empty(shape, dtype=dtype) if needed else None
-            for (shape, dtype), needed in zip(ctx.forms, ctx.needs_input_grad[1:], strict=True)
+            fake_empty(shape, dtype) if needed else None for (shape, dtype), needed in zip(ctx.forms, ctx.needs_input_grad[1:], strict=True)
         ]
         _bytes(ctx.cost.peak_backward - sum(tensor.nbytes for tensor in made if tensor is not None))
         del kept
@@ -144,7 +144,7 @@ class _Repeated(torch.autograd.Function):
 
 
 def _bytes(count: int) -> Tensor:
-    return torch.empty(max(0, count), dtype=torch.uint8)
+    return fake_empty((max(0, count),), torch.uint8)
 
 
 def _same(tensor: Tensor) -> Tensor:

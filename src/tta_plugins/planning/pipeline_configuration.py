@@ -19,7 +19,7 @@ from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.controls import Embedding
 from tta_plugins.cost.fake_mode import FakeMode
-from tta_plugins.cost.fake_networks import simulate
+from tta_plugins.cost.fake_networks import fake_network
 
 Config = Mapping[str, Any]
 CONFIGURATIONS = Path(__file__).parent / "configurations"
@@ -59,15 +59,13 @@ def configuration_names() -> list[str]:
     return sorted(path.stem for path in CONFIGURATIONS.glob("*.json"))
 
 
-def fake_backbone(plan: PipelineConfiguration, dtype: torch.dtype) -> Backbone:
+def fake_backbone(plan: PipelineConfiguration, mode: FakeMode, dtype: torch.dtype) -> Backbone:
     """The backbone with fake parameters of this dtype. It encodes every prompt to zeros."""
-    mode = FakeMode()
     made = [(_class(config), dict(config)) for config in (plan.denoiser, plan.vae)]
-    with mode, made_in(dtype):
+    with torch.device("meta"), made_in(dtype):  # so that initial weights are not computed
         denoiser, vae = (cls.from_config(config).eval() for cls, config in made)
         encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
-    for network in (denoiser, vae):
-        simulate(network, "cpu")
+    denoiser, vae, encoders = (fake_network(network, mode) for network in (denoiser, vae, encoders))
     pipeline = _assembled(plan, denoiser, vae)
     pipeline.text_encoder = encoders
     with mode:
@@ -184,9 +182,9 @@ def _text_parameters(folder: Path, index: Config) -> int:
         module = transformers if library == "transformers" else getattr(diffusers.pipelines, library or "", None)
         if module is not None and cls:
             make: Any = getattr(module, cls)
-            # ChatGLM of Kolors allocates its parameters on the device in this argument, in any dispatch mode
+            # ChatGLM of Kolors allocates its parameters on the device in this argument
             own = {"device": "meta"} if "device" in inspect.signature(make).parameters else {}
-            with FakeMode():
+            with torch.device("meta"):
                 total += sum(parameter.numel() for parameter in make(make.config_class.from_pretrained(folder / name), **own).parameters())
     return total
 

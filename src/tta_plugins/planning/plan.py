@@ -8,6 +8,7 @@ import torch
 from tta_core.running.prepare import prepare
 from tta_core.values.typing import frozen
 from tta_plugins.cost.evaluation_count import evaluation_count
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.forecast import Forecast, forecast
 from tta_plugins.planning.pipeline_configuration import configuration_names, fake_backbone, pipeline_configuration
 from tta_plugins.planning.reward_networks import has_reward_network, reward_network
@@ -49,9 +50,10 @@ def planned(
     model: object = backbone
     scorer: object = reward
     if backbone in configuration_names() or Path(backbone).is_dir():
-        model = built = fake_backbone(pipeline_configuration(backbone), dtype)
+        mode = FakeMode()
+        model = fake_backbone(pipeline_configuration(backbone), mode, dtype)
         if isinstance(reward, str) and has_reward_network(reward):
-            scorer = reward_network(reward, built, dtype)
+            scorer = reward_network(reward, mode, dtype)
     texts = [f"prompt {index}" for index in range(prompts)]
     with prepare(
         texts,

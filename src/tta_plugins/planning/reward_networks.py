@@ -4,7 +4,6 @@ No tokenizer is read: a text counts as one token for every four characters. A te
 left out, as in the rewards' `networks`.
 """
 
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -16,10 +15,10 @@ import transformers
 from torch import Tensor, nn
 
 from tta_core.errors import UnknownNameError
-from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores
-from tta_plugins.cost.fake_networks import fake_tensors, simulate
+from tta_plugins.cost.fake_mode import FakeMode
+from tta_plugins.cost.fake_networks import fake_network
 from tta_plugins.planning.pipeline_configuration import CONFIGURATIONS, made_in
 from tta_plugins.rewards.preprocessing import CLIP_PATHS, Pixels
 
@@ -42,20 +41,14 @@ class RewardNetwork:
         return self.score(self.networks, images, prompts)
 
 
-def reward_network(name: str, backbone: Backbone, dtype: torch.dtype) -> RewardNetwork:
-    """The networks of a published reward with fake parameters, for a backbone with fake parameters. Raises `UnknownNameError` for an
-    unknown reward."""
+def reward_network(name: str, mode: FakeMode, dtype: torch.dtype) -> RewardNetwork:
+    """The networks of a published reward with fake parameters. Raises `UnknownNameError` for an unknown reward."""
     if name not in _REWARDS:
         raise UnknownNameError(f"The networks of the reward {name!r} are not known here. Known: {', '.join(_REWARDS)}.")
     parts, score = _REWARDS[name]
-    parameter: Any = next(backbone.networks["denoiser"].parameters())
     with torch.device("meta"), made_in(dtype):  # so that initial weights are not computed
         made = {role: (_network(part) if isinstance(part, str) else part()).eval() for role, part in parts.items()}
-    with parameter.fake_mode:
-        networks = {role: copy.deepcopy(network, fake_tensors(network)) for role, network in made.items()}
-    for network in networks.values():
-        simulate(network, "cpu")
-    return RewardNetwork(name, networks, score)
+    return RewardNetwork(name, {role: fake_network(network, mode) for role, network in made.items()}, score)
 
 
 def has_reward_network(name: str) -> bool:
@@ -145,15 +138,19 @@ def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: 
     return torch.stack([qwen.log_probabilities(*pair)[0] for pair in zip(images, asked, strict=True)])
 
 
+def _hpsv3_head() -> nn.Module:
+    from tta_plugins.rewards.hpsv3 import head_of
+
+    return head_of(3584)
+
+
 def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
     from tta_plugins.rewards import hpsv3
     from tta_plugins.rewards.qwen_pixels import QwenPixels
 
     instruction = f"{'instruction ' * 200}{{text_prompt}}{hpsv3.REWARD}"  # 2.4 kB, as long as the authors' instruction
     size = hpsv3.TOKENS * 28**2
-    head = hpsv3.head_of(networks["vlm"].config.text_config.hidden_size)  # type: ignore[union-attr, arg-type]
-    simulate(head, "cpu")  # it is created here, on fake tensors
-    parts = hpsv3.Parts(networks["vlm"], head, _tokens(), QwenPixels(least=size, most=size), instruction, "")
+    parts = hpsv3.Parts(networks["vlm"], networks["head"], _tokens(), QwenPixels(least=size, most=size), instruction, "")
     return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])
 
 
@@ -186,6 +183,6 @@ _REWARDS: Mapping[str, tuple[_Parts, Score]] = {
     "mps": ({"vision": _mps_vision, "cross": _mps_cross}, _mps),
     "vqascore": ({"vlm": "qwen2.5-vl-7b"}, partial(_qwen, most=12_845_056)),
     "soft-tifa": ({"vlm": "qwen3-vl-8b"}, partial(_qwen, question="{}? Answer in one word.", **_QWEN3_PIXELS)),
-    "hpsv3": ({"vlm": "qwen2-vl-7b"}, _hpsv3),
+    "hpsv3": ({"vlm": "qwen2-vl-7b", "head": _hpsv3_head}, _hpsv3),
     "clip-flant5": ({"vision": "clip-vit-l-14-336", "projector": _flant5_projector, "t5": _flan_t5}, _flant5),
 }
