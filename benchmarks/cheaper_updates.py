@@ -1,7 +1,7 @@
 """What Null-TTA reaches with cheaper inner steps: the U-Net's encoder frozen within a step, or a tiny decoder. Embedded model.
 
-    OMP_NUM_THREADS=1 python benchmarks/cheaper_updates.py runs/cheaper [prompts] [--decoder FOLDER]
-    OMP_NUM_THREADS=1 python benchmarks/cheaper_updates.py --cosines [prompts]
+    OMP_NUM_THREADS=1 python benchmarks/cheaper_updates.py runs/cheaper [--prompts 200] [--decoder FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/cheaper_updates.py --cosines --prompts 8
 
 The first adds lines to runs/cheaper/lines.jsonl, one for each prompt and arm, continues where it was stopped, and prints the table of what
 is there: gains over plain sampling, and differences from the full networks, paired by prompt, with half their 95 % interval. The decoder is
@@ -25,6 +25,7 @@ from tta_core.running.prepare import prepare
 from tta_core.solving.estimators import Exact
 from tta_plugins.bench.prompt_files import Choice, read_choice
 from tta_plugins.bench.statistics import interval
+from tta_plugins.cost.cost_tracker import CostTracker
 from tta_plugins.memory.frozen_encoder import FrozenEncoder
 from tta_plugins.memory.look_ahead_decoder import LookAhead
 from tta_plugins.methods.null_tta import NullTTA
@@ -40,7 +41,7 @@ def prompts(count):
 
 
 def run(backbone, texts, memory, with_baseline):
-    """The scores of the result, and of plain sampling, by the arm's name; and the processor time of both together."""
+    """The scores of the result, and of plain sampling, by name; and the processor time of both together."""
     begun = time.process_time()
     made = tta_core.align(
         texts, backbone=backbone, method=METHOD, reward=SCORES["target"], memory=memory, steps=STEPS, eta=1.0, baseline=with_baseline
@@ -52,13 +53,9 @@ def run(backbone, texts, memory, with_baseline):
     return scored, seconds
 
 
-def compare(folder, texts, decoder):
-    arms = {FULL: (), "frozen encoder": FrozenEncoder()}
-    if decoder:
-        arms["tiny decoder"] = LookAhead(autoencoder=decoder)
-    folder.mkdir(parents=True, exist_ok=True)
-    file, backbone = folder / "lines.jsonl", shapes()
-    done = {(line["arm"], line["prompt"]) for line in read(file)}
+def compare(file, texts, arms):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    backbone, done = shapes(), {(line["arm"], line["prompt"]) for line in read(file)}
     for first in range(0, len(texts), BATCH):
         batch = texts[first : first + BATCH]
         for arm, memory in arms.items():
@@ -68,27 +65,33 @@ def compare(folder, texts, decoder):
             with file.open("a") as lines:
                 for name, scores in scored.items():
                     for row, text in enumerate(batch):
-                        values = {score: column[row] for score, column in scores.items()}
-                        own = arm if name == "result" else name
-                        lines.write(json.dumps({"arm": own, "prompt": text, **values, "seconds": seconds / len(batch)}) + "\n")
+                        known = {"arm": arm if name == "result" else name, "prompt": text, "seconds": seconds / len(batch)}
+                        lines.write(json.dumps(known | {score: column[row] for score, column in scores.items()}) + "\n")
 
 
 def read(file):
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def table(file):
-    lines = read(file)
-    by_arm = {arm: {line["prompt"]: line for line in lines if line["arm"] == arm} for arm in dict.fromkeys(line["arm"] for line in lines)}
-    print(
-        f"| arm | prompts | {' | '.join(SCORES)} | against the full networks: {' | '.join(SCORES)} |\n|---|"
-        + "---:|" * (1 + 2 * len(SCORES))
-    )
-    for arm, own in by_arm.items():
-        if arm != PLAIN:
-            gains = [over(own, by_arm[PLAIN], score) for score in SCORES]
-            apart = [over(own, by_arm[FULL], score) if arm != FULL else "" for score in SCORES]
-            print(f"| {' | '.join([arm, str(len(own)), *gains, *apart])} |")
+def work(memory):
+    """The FLOPs of the method for one prompt."""
+    with prepare(prompts(1), backbone=shapes(), method=METHOD, reward=ShapesCLIP(), memory=memory, steps=STEPS, eta=1.0) as prepared:
+        with CostTracker() as counted:
+            for _ in prepared.method.align(prepared.problem):
+                pass
+        return counted.flops
+
+
+def table(file, arms):
+    lines, flops = read(file), {arm: work(memory) for arm, memory in arms.items()}
+    by_arm = {arm: {line["prompt"]: line for line in lines if line["arm"] == arm} for arm in (PLAIN, *arms)}
+    print(f"| arm | prompts | FLOPs | {' | '.join(SCORES)} | against the full networks: {' | '.join(SCORES)} |")
+    print("|---|" + "---:|" * (2 + 2 * len(SCORES)))
+    for arm in arms:
+        own = by_arm[arm]
+        gains = [over(own, by_arm[PLAIN], score) for score in SCORES]
+        apart = [over(own, by_arm[FULL], score) if arm != FULL else "" for score in SCORES]
+        print(f"| {' | '.join([arm, str(len(own)), f'{flops[arm] / flops[FULL]:.2f}', *gains, *apart])} |")
 
 
 def over(arm, base, score):
@@ -110,47 +113,42 @@ class Both:
         here, reference = evaluate.args[1:]
         there = self.points.setdefault(key[0], self.other.at(here.state, here.step))
         cheap = Exact()(partial(evaluate.func, self.other, there, reference), value, self.other, key)[1]
-        self.cosines.setdefault(key[0], []).extend(torch.cosine_similarity(exact[0].flatten(1), cheap[0].flatten(1)).tolist())
+        self.cosines[key] = torch.cosine_similarity(exact[0].flatten(1), cheap[0].flatten(1)).tolist()
         return seen, exact
 
 
 def cosines(texts):
     for name, method in (("10 inner steps", METHOD), ("null-tta.fast", attrs.evolve(NullTTA.fast(), particles=1))):
-        given = {"reward": SCORES["target"], "steps": STEPS, "eta": 1.0}
+        given = {"method": method, "steps": STEPS, "eta": 1.0}
         with (
-            prepare(texts, backbone=shapes(), method=method, memory=FrozenEncoder(0.0), **given) as cheap,
-            prepare(texts, backbone=shapes(), method=method, **given) as exact,
+            prepare(texts, backbone=shapes(), reward=ShapesCLIP(), memory=FrozenEncoder(0.0), **given) as cheap,
+            prepare(texts, backbone=shapes(), reward=ShapesCLIP(), **given) as exact,
         ):
             both = Both(cheap.problem)
             for _ in attrs.evolve(method, estimator=both).align(exact.problem):
                 pass
-        updates = len(both.cosines[0]) // len(texts)
-        for part, chosen in (("all updates", range(updates)), ("the last", [updates - 1])):
-            fifths = [
-                statistics.mean(
-                    c
-                    for i, values in both.cosines.items()
-                    if i * 5 // STEPS == fifth
-                    for k in chosen
-                    for c in values[k * len(texts) : (k + 1) * len(texts)]
-                )
-                for fifth in range(5)
-            ]
-            print(f"{name}, {part} of a step: " + ", ".join(f"{cosine:.2f}" for cosine in fifths), flush=True)
+        last = max(k for _, k in both.cosines)
+        for part, updates in (("all updates but the first", range(1, last + 1)), ("the last update", [last])):
+            chosen = [(i * 5 // STEPS, values) for (i, k), values in both.cosines.items() if k in updates]
+            fifths = [statistics.mean(cosine for fifth, values in chosen if fifth == wanted for cosine in values) for wanted in range(5)]
+            print(f"{name}, {part} of a step: {', '.join(f'{cosine:.2f}' for cosine in fifths)}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", nargs="?", default="runs/cheaper", type=Path)
-    parser.add_argument("prompts", nargs="?", default=200, type=int)
-    parser.add_argument("--decoder")
+    parser.add_argument("folder", nargs="?", type=Path, default="runs/cheaper")
+    parser.add_argument("--prompts", default=200, type=int)
+    parser.add_argument("--decoder", help="a folder of diffusers' AutoencoderTiny")
     parser.add_argument("--cosines", action="store_true")
     given = parser.parse_args()
+    texts, arms = prompts(given.prompts), {FULL: (), "frozen encoder": FrozenEncoder()}
+    if given.decoder:
+        arms["tiny decoder"] = LookAhead(autoencoder=given.decoder)
     if given.cosines:
-        cosines(prompts(given.prompts))
+        cosines(texts)
     else:
-        compare(given.folder, prompts(given.prompts), given.decoder)
-        table(given.folder / "lines.jsonl")
+        compare(given.folder / "lines.jsonl", texts, arms)
+        table(given.folder / "lines.jsonl", arms)
 
 
 if __name__ == "__main__":
