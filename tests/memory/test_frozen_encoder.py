@@ -13,7 +13,7 @@ from tta_core.testing.problems import Likeness
 from tta_core.values.trajectory import State
 from tta_core.values.typing import evolve
 from tta_plugins.memory.chunked import Chunked
-from tta_plugins.memory.frozen_encoder import FrozenEncoder
+from tta_plugins.memory.frozen_encoder import FrozenEncoder, _copied
 from tta_plugins.methods.baselines import Fixed
 from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
@@ -144,3 +144,11 @@ def test_a_unet_that_is_compiled_as_a_whole_is_refused(prepared, pipeline, monke
 def test_a_start_outside_its_range_is_refused():
     with pytest.raises(InputError, match=r"FrozenEncoder\.start is 1\.0"):
         FrozenEncoder(1.0)
+
+
+def test_a_tensor_that_occurs_twice_is_copied_once():
+    """Adapters add to the last of a block's outputs in place, and with it to the same tensor among the residuals."""
+    made = 2 * torch.ones(2, requires_grad=True)
+    last, (residual,) = _copied((made, (made,)))
+    last += 1
+    assert (made.tolist(), residual.tolist(), residual.requires_grad) == ([2.0, 2.0], [3.0, 3.0], False)
