@@ -46,7 +46,7 @@ def reward_network(name: str, mode: FakeMode, dtype: torch.dtype) -> RewardNetwo
     if name not in _REWARDS:
         raise UnknownNameError(f"The networks of the reward {name!r} are not known here. Known: {', '.join(_REWARDS)}.")
     parts, score = _REWARDS[name]
-    with torch.device("meta"), made_in(dtype):  # so that initial weights are not computed
+    with made_in(dtype):
         made = {role: (_network(part) if isinstance(part, str) else part()).eval() for role, part in parts.items()}
     return RewardNetwork(name, {role: fake_network(network, mode) for role, network in made.items()}, score)
 
@@ -57,10 +57,12 @@ def has_reward_network(name: str) -> bool:
 
 
 def _network(configuration: str, **options: Any) -> Any:
-    """A network of the class and sizes in a file of `configurations/rewards`, with further options of the class."""
+    """A network of the class and sizes in a file of `configurations/rewards`, with further options of the class, on the device "meta", so
+    that no initial weights are computed. Its module is imported first: constants of a module must have data."""
     config = json.loads((CONFIGURATIONS / "rewards" / f"{configuration}.json").read_text(encoding="utf-8"))
     kind = getattr(transformers, config.pop("_class_name"))
-    return kind(kind.config_class(**config), **options)
+    with torch.device("meta"):
+        return kind(kind.config_class(**config), **options)
 
 
 def _flan_t5() -> nn.Module:
@@ -115,7 +117,8 @@ def _mps_vision() -> nn.Module:
 def _mps_cross() -> nn.Module:
     from tta_plugins.rewards.mps_cross import CrossModel
 
-    return CrossModel(1024, 4, 16, 64)
+    with torch.device("meta"):
+        return CrossModel(1024, 4, 16, 64)
 
 
 def _mps(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
@@ -141,7 +144,8 @@ def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: 
 def _hpsv3_head() -> nn.Module:
     from tta_plugins.rewards.hpsv3 import head_of
 
-    return head_of(3584)
+    with torch.device("meta"):
+        return head_of(3584)
 
 
 def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
@@ -157,7 +161,8 @@ def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores
 def _flant5_projector() -> nn.Module:
     from tta_plugins.rewards.clip_flant5 import projector_of
 
-    return projector_of(1024, 4096)
+    with torch.device("meta"):
+        return projector_of(1024, 4096)
 
 
 def _flant5(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
