@@ -163,13 +163,28 @@ def test_networks_may_be_moved_and_copied_and_cast(small):
     assert type(reward.networks["vision"]) is nn.Sequential
 
 
-def test_caches_do_not_keep_fake_tensors(shapes):
+def test_cached_tables_have_data_and_random_numbers_go_on_as_before(shapes):
     @lru_cache
     def table(size):
-        return torch.arange(size).float() / size
+        filled = torch.empty(size)
+        filled[:] = torch.arange(size).float() / size
+        return filled + torch.rand(size)
 
-    table(2)
+    state = torch.get_rng_state()
     with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared, on_fake_tensors(prepared.setup):
-        table(3)
-    assert type(table(3)) is torch.Tensor
-    assert type(table(2)) is torch.Tensor
+        made = table(3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert type(made) is torch.Tensor
+    assert torch.equal(made, torch.arange(3).float() / 3 + torch.rand(3))
+
+
+def test_integers_and_masks_of_a_forecast_have_values(shapes):
+    with prepare(PROMPTS, backbone=shapes, method=DATE(), steps=2) as prepared, on_fake_tensors(prepared.setup) as fake:
+        weights = next(fake.backbone.networks["denoiser"].parameters())
+        features = torch.ones(2, 5) * weights.sum()
+        mask = torch.arange(5).expand(2, 5) < torch.tensor([[2], [4]])
+        assert mask.sum().item() == 6
+        assert features[mask].shape == (6,)
+        assert type(features) is not torch.Tensor
+        features[mask] = 0.0
+        assert bool(features.isfinite().all())

@@ -14,22 +14,23 @@ from tta_core.values.controls import Controls
 from tta_core.values.ledger import Ledger
 from tta_core.values.noise import KeyedPermutations
 from tta_core.values.typing import Latents, frozen
+from tta_plugins.cost.fake_mode import fake_empty
 
 
 @frozen
 class ZeroNoise:
-    """Noises that are all zero, in the shapes of `KeyedNoise`."""
+    """Noises in the shapes of `KeyedNoise` that are all zero, or without data in a `FakeMode`."""
 
     samples: int
     shape: tuple[int, int, int]
 
     def __call__(self, row: int, child: int) -> Latents:
-        """Zeros, `(b, c, h, w)`."""
-        return torch.zeros(self.samples, *self.shape)
+        """Noises of one row, `(b, c, h, w)`."""
+        return fake_empty((self.samples, *self.shape), torch.float32)
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
-        """Zeros in the tensor's shape."""
-        return torch.zeros_like(tensor)
+        """Noises in the tensor's shape."""
+        return fake_empty(tensor.shape, tensor.dtype)
 
     def permutations(self, count: int, length: int, *key: int) -> KeyedPermutations:
         """As many permutations as a run has, each created when it is read."""

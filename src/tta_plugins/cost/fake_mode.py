@@ -141,8 +141,10 @@ class FakeMode(FakeTensorMode):
 
 
 def fake_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A fake tensor of the innermost `FakeMode` of this thread."""
-    return next(mode for mode in reversed(_get_current_dispatch_mode_stack()) if isinstance(mode, FakeMode)).empty(shape, dtype)
+    """A fake tensor of the innermost `FakeMode` of this thread; zeros if there is none."""
+    modes = (mode for mode in reversed(_get_current_dispatch_mode_stack()) if isinstance(mode, FakeMode))
+    mode = next(modes, None)
+    return torch.zeros(*shape, dtype=dtype) if mode is None else mode.empty(shape, dtype)
 
 
 class _Form(NamedTuple):
