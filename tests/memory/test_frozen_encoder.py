@@ -125,7 +125,7 @@ REFUSED = [
     (GaussianMixture(), METHOD, "the denoiser is none"),
     (NetworkedMixture(), METHOD, r"divides a U-Net with cross-attention, and the denoiser is \w+\. Use memory"),
     (GaussianMixture(), DNO(), "DNO differentiates the whole chain"),
-    (GaussianMixture(), Fixed(), "Fixed computes no gradient"),
+    (GaussianMixture(), Fixed(), "Fixed does not differentiate the reward"),
 ]
 
 

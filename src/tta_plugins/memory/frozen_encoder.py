@@ -21,8 +21,6 @@ from tta_core.values.typing import Latents, evolve, frozen
 from tta_plugins.memory.components import networks, refusal
 from tta_plugins.memory.patching import replace
 
-_REMARK = "FrozenEncoder: FLOPs are counted as if every evaluation of the U-Net were whole"
-
 
 @frozen
 class FrozenEncoder:
@@ -43,13 +41,14 @@ class FrozenEncoder:
         """The setup whose U-Net keeps its encoder's outputs."""
         needs, method = setup.method.needs, name_of(setup.method)
         if needs.chain or not needs.gradient:
-            why = "differentiates the whole chain" if needs.chain else "computes no gradient"
+            why = "differentiates the whole chain" if needs.chain else "does not differentiate the reward"
             raise refusal(self, setup, f"it saves work in later gradients at one x, and {method} {why}")
         predict = _Predict(setup.backbone, self.start * len(setup.scheduler.steps))
         for block in self._encoder(setup):
             replace(setup.undo, block, "forward", partial(_forward, predict, block.forward))
+        remark = "FrozenEncoder: FLOPs are counted as if every evaluation of the U-Net were whole"
         setup.undo.push(partial(_warn_if_unused, predict, self, method))
-        return evolve(setup, backbone=WrappedBackbone(setup.backbone, predicting=predict), remarks=(*setup.remarks, _REMARK))
+        return evolve(setup, backbone=WrappedBackbone(setup.backbone, predicting=predict), remarks=(*setup.remarks, remark))
 
     def _encoder(self, setup: Setup) -> list[nn.Module]:
         """The U-Net's down and middle blocks. Raises `IncompatibleError` for a denoiser that cannot be divided."""
