@@ -4,7 +4,8 @@ Each evaluation has the rows and the graph of the authors' code: guidance branch
 every inner step, and DNO decodes an unused image at every step and recomputes each step. Guidance, the step of DDIM, penalties, the
 gradient's norm, the optimiser's step and new noises are computed once each, with coefficients as Python numbers. Left out are the scheduler
 objects of diffusers, which do the same arithmetic in more operations, DNO's regulariser, logging and progress bars. So this is faster
-than the released codes. It was written from the papers' equations and the counts of evaluations in those codes, and not copied from them.
+than the released codes. DATE's result is scored here; the authors score it in another program. The file was written from the papers'
+equations and the counts of evaluations in those codes, and not copied from them.
 """
 
 import math
@@ -141,7 +142,7 @@ class Released:
                     output = self.guided(x, row, null, text)
             x = row.next(row.clean(x, output), output)
         with torch.no_grad():
-            self.decode(x)
+            self.look(x, clamp=False)
 
     def dno(self, x, text, null, steps, iterations):
         """One checkpoint a step."""
