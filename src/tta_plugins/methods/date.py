@@ -122,8 +122,6 @@ class DATE:
         prediction = here.predict(controls)
         noise = as_batch(controls.noise[here.step.index + 1], len(prediction.x0))
         look = problem.look_ahead(prediction.x0 if self.look == "clean" else prediction.sample(noise).x, self.clamp)
-        penalties = {}
-        if self.prior:
-            original = as_rows(self.variable.read(problem.controls), value)
-            penalties["prior"] = self.prior * steering.mean_square(steering.difference(value, original))
-        return Objective(evolve(look, x0=prediction.x0), 1.0, penalties)
+        original = as_rows(self.variable.read(problem.controls), value)
+        prior = self.prior * steering.mean_square(steering.difference(value, original))
+        return Objective(evolve(look, x0=prediction.x0), 1.0, {"prior": prior})
