@@ -14,7 +14,7 @@ from tta_core.values.controls import Controls
 from tta_core.values.ledger import Ledger
 from tta_core.values.noise import KeyedPermutations
 from tta_core.values.typing import Latents, frozen
-from tta_plugins.cost.fake_mode import fake_empty
+from tta_plugins.cost.fake_mode import placeholder
 
 
 @frozen
@@ -26,11 +26,11 @@ class ZeroNoise:
 
     def __call__(self, row: int, child: int) -> Latents:
         """Noises of one row, `(b, c, h, w)`."""
-        return fake_empty((self.samples, *self.shape), torch.float32)
+        return placeholder((self.samples, *self.shape), torch.float32)
 
     def like(self, tensor: Tensor, *key: int) -> Tensor:
         """Noises in the tensor's shape."""
-        return fake_empty(tensor.shape, tensor.dtype)
+        return placeholder(tensor.shape, tensor.dtype)
 
     def permutations(self, count: int, length: int, *key: int) -> KeyedPermutations:
         """As many permutations as a run has, each created when it is read."""

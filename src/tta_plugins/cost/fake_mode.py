@@ -107,21 +107,23 @@ class FakeMode(FakeTensorMode):
     def _dispatched(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Run the operation as `FakeTensorMode` does, without counting inner operations."""
         with self.tracked_by(None):
-            output = self.dispatch(func, types, self._faked(args), {name: self._faked(value) for name, value in kwargs.items()})
+            output = self.dispatch(func, types, *self._faked((args, kwargs)))
             return func(*args, **kwargs) if output is NotImplemented else output
 
     @no_type_check  # called for every operation
     def _shaped(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The output of the operation's kernel for the device "meta"."""
-        args, kwargs = self._faked(args), {name: self._faked(value) for name, value in kwargs.items()}
+        args, kwargs = self._faked((args, kwargs))
         with in_kernel_invocation_manager(self):
             return func(*args, **kwargs)
 
     @no_type_check  # called for every argument
     def _faked(self, value: Any) -> Any:
-        """An argument whose real tensors are replaced by fake ones."""
+        """Arguments whose real tensors are replaced by fake ones."""
         if type(value) in (list, tuple):
             return [self._faked(each) for each in value]
+        if type(value) is dict:
+            return {name: self._faked(each) for name, each in value.items()}
         return self._fake(_form(value)) if type(value) in _REAL else value
 
     @no_type_check  # called for every operation
@@ -140,10 +142,9 @@ class FakeMode(FakeTensorMode):
         return FakeTensor(self, output, _CPU) if type(output) is Tensor else output
 
 
-def fake_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A fake tensor of the innermost `FakeMode` of this thread; zeros if there is none."""
-    modes = (mode for mode in reversed(_get_current_dispatch_mode_stack()) if isinstance(mode, FakeMode))
-    mode = next(modes, None)
+def placeholder(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A fake tensor of the innermost `FakeMode` of this thread, or zeros outside of such a mode."""
+    mode = next((mode for mode in reversed(_get_current_dispatch_mode_stack()) if isinstance(mode, FakeMode)), None)
     return torch.zeros(*shape, dtype=dtype) if mode is None else mode.empty(shape, dtype)
 
 

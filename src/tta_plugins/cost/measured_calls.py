@@ -15,7 +15,7 @@ from tta_core.values.controls import Embedding
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Images, Latents, evolve, frozen
 from tta_plugins.cost.cost_tracker import CostTracker
-from tta_plugins.cost.fake_mode import fake_empty
+from tta_plugins.cost.fake_mode import placeholder
 from tta_plugins.cost.fake_setup import on_fake_tensors
 
 _Call = Callable[..., Tensor]
@@ -127,7 +127,7 @@ class _Repeated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cost: CallCost, *inputs: Tensor) -> Tensor:
         ctx.cost, ctx.forms = cost, [(tensor.shape, tensor.dtype) for tensor in inputs]
-        kept, output = _bytes(cost.kept), fake_empty(cost.shape, cost.dtype)
+        kept, output = _bytes(cost.kept), placeholder(cost.shape, cost.dtype)
         _bytes(cost.peak - cost.kept - output.nbytes)
         ctx.save_for_backward(kept, *inputs)
         return output
@@ -135,16 +135,15 @@ class _Repeated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         kept = ctx.saved_tensors  # in a checkpoint, this recomputes
-        made = [
-            fake_empty(shape, dtype) if needed else None for (shape, dtype), needed in zip(ctx.forms, ctx.needs_input_grad[1:], strict=True)
-        ]
+        forms = zip(ctx.forms, ctx.needs_input_grad[1:], strict=True)
+        made = [placeholder(shape, dtype) if needed else None for (shape, dtype), needed in forms]
         _bytes(ctx.cost.peak_backward - sum(tensor.nbytes for tensor in made if tensor is not None))
         del kept
         return None, *made
 
 
 def _bytes(count: int) -> Tensor:
-    return fake_empty((max(0, count),), torch.uint8)
+    return placeholder((max(0, count),), torch.uint8)
 
 
 def _same(tensor: Tensor) -> Tensor:

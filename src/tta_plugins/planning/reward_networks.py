@@ -5,6 +5,7 @@ left out, as in the rewards' `networks`.
 """
 
 import json
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -65,6 +66,13 @@ def _network(configuration: str, **options: Any) -> Any:
         return kind(kind.config_class(**config), **options)
 
 
+def _part(target: str, *sizes: int) -> nn.Module:
+    """The network that "module:name" of the rewards makes of these sizes, on the device "meta"."""
+    make: Callable[..., nn.Module] = pkgutil.resolve_name(f"tta_plugins.rewards.{target}")
+    with torch.device("meta"):
+        return make(*sizes)
+
+
 def _flan_t5() -> nn.Module:
     """FlanT5 with a head that is not tied to its embeddings; transformers 5 unties them only if it loads both."""
     network = _network("flan-t5-xxl")
@@ -114,13 +122,6 @@ def _mps_vision() -> nn.Module:
     return ImageTokens(_network("clip-vit-h-14"))
 
 
-def _mps_cross() -> nn.Module:
-    from tta_plugins.rewards.mps_cross import CrossModel
-
-    with torch.device("meta"):
-        return CrossModel(1024, 4, 16, 64)
-
-
 def _mps(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
     from tta_plugins.rewards import mps
 
@@ -141,13 +142,6 @@ def _qwen(networks: Networks, images: Images, prompts: Sequence[str], question: 
     return torch.stack([qwen.log_probabilities(*pair)[0] for pair in zip(images, asked, strict=True)])
 
 
-def _hpsv3_head() -> nn.Module:
-    from tta_plugins.rewards.hpsv3 import head_of
-
-    with torch.device("meta"):
-        return head_of(3584)
-
-
 def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
     from tta_plugins.rewards import hpsv3
     from tta_plugins.rewards.qwen_pixels import QwenPixels
@@ -156,13 +150,6 @@ def _hpsv3(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores
     size = hpsv3.TOKENS * 28**2
     parts = hpsv3.Parts(networks["vlm"], networks["head"], _tokens(), QwenPixels(least=size, most=size), instruction, "")
     return torch.stack([parts(*pair) for pair in zip(images, prompts, strict=True)])
-
-
-def _flant5_projector() -> nn.Module:
-    from tta_plugins.rewards.clip_flant5 import projector_of
-
-    with torch.device("meta"):
-        return projector_of(1024, 4096)
 
 
 def _flant5(networks: Networks, images: Images, prompts: Sequence[str]) -> Scores:
@@ -185,9 +172,16 @@ _REWARDS: Mapping[str, tuple[_Parts, Score]] = {
     "dino": ({"vision": "dinov2-base"}, partial(_tower, side=224)),
     "imagereward": (_BLIP, partial(_blip, reward="imagereward")),
     "cyclereward": (_BLIP, partial(_blip, reward="cyclereward")),
-    "mps": ({"vision": _mps_vision, "cross": _mps_cross}, _mps),
+    "mps": ({"vision": _mps_vision, "cross": partial(_part, "mps_cross:CrossModel", 1024, 4, 16, 64)}, _mps),
     "vqascore": ({"vlm": "qwen2.5-vl-7b"}, partial(_qwen, most=12_845_056)),
     "soft-tifa": ({"vlm": "qwen3-vl-8b"}, partial(_qwen, question="{}? Answer in one word.", **_QWEN3_PIXELS)),
-    "hpsv3": ({"vlm": "qwen2-vl-7b", "head": _hpsv3_head}, _hpsv3),
-    "clip-flant5": ({"vision": "clip-vit-l-14-336", "projector": _flant5_projector, "t5": _flan_t5}, _flant5),
+    "hpsv3": ({"vlm": "qwen2-vl-7b", "head": partial(_part, "hpsv3:head_of", 3584)}, _hpsv3),
+    "clip-flant5": (
+        {
+            "vision": "clip-vit-l-14-336",
+            "projector": partial(_part, "clip_flant5:projector_of", 1024, 4096),
+            "t5": _flan_t5,
+        },
+        _flant5,
+    ),
 }
