@@ -1,11 +1,14 @@
 """`tta studio` without a browser: its runs equal those of `tta align`, run one after another, and each can be stopped."""
 
+import io
 import json
 import threading
 import zipfile
 
+import attrs
 import pytest
 
+from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
 from tta_plugins.cli.structure import construct
 from tta_plugins.studio.controls import Control, controls_of, documented
@@ -138,16 +141,24 @@ def test_errors_have_the_messages_of_tta_align(studio, tta, tmp_path, wrong, opt
     assert runs_in(studio.folder) == []
 
 
+def test_no_run_starts_with_the_settings_of_another_method():
+    form = pytest.importorskip("tta_plugins.studio.form")
+    values = [{"method": "dno", "memory": []}.get(field.name, "") for field in attrs.fields(form.Form)]
+    assert form.request_of(values, [], "dno").method == "dno"
+    with pytest.raises(InputError, match="The settings of dno are not loaded yet, so the run did not start"):
+        form.request_of(values, [], "date")
+
+
 def test_no_prompt_is_refused(studio):
     *_, last = studio.run(Request("  ", **QUICK))
     assert last.message.startswith("There is no prompt.")
 
 
-def test_a_failed_run_does_not_stop_the_next_whose_folder_is_zipped(studio, tmp_path):
+def test_a_failed_run_does_not_stop_the_next_whose_folder_is_zipped(studio):
     list(studio.run(Request("one", **{**QUICK, "reward": "nothing"})))
     *_, last = studio.run(Request("one", steps=2, **QUICK))
     assert last.phase == "saved"
-    with zipfile.ZipFile(read(last.folder).zipped(tmp_path)) as archive:
+    with zipfile.ZipFile(io.BytesIO(read(last.folder).zipped())) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     assert names == {f"run/{path.name}" for path in last.folder.iterdir()}
 

@@ -39,9 +39,14 @@ class Form:
 
 
 def request_of(values: Sequence[Any], controls: Sequence[Control], method: str) -> Request:
-    """The run that the boxes describe: first the form's values, then those of the method's settings."""
+    """The run that the boxes describe: first the form's values, then those of the settings of `method`.
+
+    Raises `InputError` if the form has another method already, whose settings are not shown yet.
+    """
     fixed = len(attrs.fields(Form))
     given = {field.name: value for field, value in zip(attrs.fields(Form), values[:fixed], strict=True)}
+    if given["method"] != method:
+        raise InputError(f"The settings of {given['method']} are not loaded yet, so the run did not start. Press Run again.")
     written = [
         f"method.{control.name}={text}"
         for control, value in zip(controls, values[fixed:], strict=True)

@@ -1,7 +1,8 @@
 """The saved runs in the studio's folder, read from their records, including earlier ones and those of `tta align --out`."""
 
+import io
 import json
-import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,13 @@ class Past:
         with Image.open(self.folder / image_names(kind, len(self.record["prompts"]))[0]) as image:
             return enlarged(image.convert("RGB"))
 
-    def zipped(self, folder: Path) -> Path:
-        """Write all files of the run into a zip file in `folder`; returns its path."""
-        return Path(shutil.make_archive(str(folder / self.folder.name), "zip", self.folder.parent, self.folder.name))
+    def zipped(self) -> bytes:
+        """A zip file of the folder."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(self.folder.rglob("*")):
+                archive.write(path, path.relative_to(self.folder.parent))
+        return buffer.getvalue()
 
 
 def enlarged(image: Image.Image) -> Image.Image:

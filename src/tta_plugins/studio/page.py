@@ -28,7 +28,6 @@ class Result:
     look_ahead: gr.Image
     curve: gr.LinePlot
     slider: gr.ImageSlider
-    download: gr.DownloadButton
     record: gr.JSON
     record_around: gr.Accordion
     gallery: gr.Gallery
@@ -36,15 +35,16 @@ class Result:
     folders: gr.State
 
 
-def page(studio: Studio, downloads: Path) -> gr.Blocks:
-    """The page of a studio. Zip files are written into `downloads`."""
+def page(studio: Studio) -> gr.Blocks:
+    """The page of a studio."""
     with gr.Blocks(title="tta studio", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML("<h1>tta studio</h1><p class='quiet'>Samples an image that scores higher, next to a plain image from the same noise.</p>")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 prompt = gr.Textbox(label="Prompt", lines=2, max_lines=4, placeholder="a red circle and a blue square", elem_id="prompt")
                 with gr.Row():
-                    start = gr.Button("Run", variant="primary", min_width=120, elem_id="run")
+                    # it does nothing until the method's settings are there, so until then it is disabled
+                    start = gr.Button("Run", variant="primary", min_width=120, interactive=False, elem_id="run")
                     stop = gr.Button("Stop", min_width=120, interactive=False, elem_id="stop")
                 boxes = form(prompt, lambda method: gr.render(inputs=method)(lambda name: settings_of(name)))
             with gr.Column(scale=3, min_width=320):
@@ -55,7 +55,7 @@ def page(studio: Studio, downloads: Path) -> gr.Blocks:
                 past = None if state.folder is None else read(state.folder)
                 yield {
                     **_shown(result, state, past),
-                    **({} if past is None else _kept(result, past, downloads)),
+                    **({} if past is None else _kept(result, past)),
                     **(_history(result, studio) if state.over else {}),
                     result.number: job.number,
                     start: gr.update(interactive=state.over),
@@ -74,9 +74,9 @@ def page(studio: Studio, downloads: Path) -> gr.Blocks:
                 return {
                     result.status: "<div class='run failed' role='alert'><p>The folder of that run was removed or cannot be read.</p></div>"
                 }
-            return {result.status: f"<div class='run saved'>{summary(past)}</div>", **_kept(result, past, downloads)}
+            return {result.status: f"<div class='run saved'>{summary(past)}</div>", **_kept(result, past)}
 
-        shown = [result.status, result.look_ahead, result.curve, result.slider, result.download, result.record, result.record_around]
+        shown = [result.status, result.look_ahead, result.curve, result.slider, result.record, result.record_around]
         everything = [*shown, result.gallery, result.folders, result.number, start, stop]
 
         def settings_of(method: str) -> None:
@@ -95,6 +95,7 @@ def page(studio: Studio, downloads: Path) -> gr.Blocks:
 
             live: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
             gr.on([start.click, prompt.submit], run, [*boxes.boxes, *made], everything, **live)
+            gr.on(None, lambda: gr.update(interactive=studio.current is None), None, start, **live)
 
         stop.click(studio.stop, result.number, None, queue=False)
         result.gallery.select(chosen, result.folders, shown, show_progress="hidden")
@@ -113,7 +114,6 @@ def _result() -> Result:
             label="Look-ahead", format="png", visible=False, interactive=False, min_width=200, elem_id="look-ahead", buttons=corner
         )
         plot = gr.LinePlot(curve(()), "snapshot", "reward", label="Reward of the look-ahead", height=260, min_width=200, visible=False)
-    download = gr.DownloadButton("Download the run's folder", visible=False, elem_id="download")
     with gr.Accordion("The record (run.json)", open=False, visible=False, elem_id="record") as record_around:
         record = gr.JSON(show_label=False)
     gallery = gr.Gallery(
@@ -126,7 +126,7 @@ def _result() -> Result:
         interactive=False,
         elem_id="history",
     )
-    return Result(progress, look_ahead, plot, slider, download, record, record_around, gallery, gr.State(0), gr.State([]))
+    return Result(progress, look_ahead, plot, slider, record, record_around, gallery, gr.State(0), gr.State([]))
 
 
 def _shown(result: Result, state: State, past: Past | None) -> Update:
@@ -138,18 +138,17 @@ def _shown(result: Result, state: State, past: Past | None) -> Update:
         result.curve: gr.update(value=curve(state.rewards), visible=bool(state.rewards)),
     }
     if past is None:
-        updates |= {hidden: gr.update(visible=False) for hidden in (result.slider, result.download, result.record_around)}
+        updates |= {hidden: gr.update(visible=False) for hidden in (result.slider, result.record_around)}
     return updates
 
 
-def _kept(result: Result, past: Past, downloads: Path) -> Update:
-    """The updates for a saved run: its images, its record and its zip file."""
+def _kept(result: Result, past: Past) -> Update:
+    """The updates for a saved run: its images and its record."""
     plain = past.baseline
     return {
         result.slider: gr.update(value=None if plain is None else (plain, past.aligned), visible=plain is not None),
         result.look_ahead: gr.update(value=past.aligned if plain is None else None, label="Aligned", visible=plain is None),
         result.curve: gr.update(value=curve(past.rewards), visible=bool(past.rewards)),
-        result.download: gr.update(value=str(past.zipped(downloads)), visible=True),
         result.record: dict(past.record),
         result.record_around: gr.update(visible=True),
     }

@@ -26,7 +26,7 @@ def serve(folder: Path, host: str, port: int | None) -> None:
 
         listening = listen(host, port)
         studio = Studio(folder)
-        server = uvicorn.Server(uvicorn.Config(application(studio, Path(temporary)), log_level="warning", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(application(studio), log_level="warning", timeout_graceful_shutdown=1))
         say(f"The page is at {_address(listening)}, and runs are saved in {studio.folder}. Ctrl-C ends it.")
         if not _is_loopback(listening):
             say("tta: anyone who reaches this address can run models, load folders of this machine and see all runs.", err=True)
@@ -39,17 +39,26 @@ def serve(folder: Path, host: str, port: int | None) -> None:
             studio.close()
 
 
-def application(studio: Any, downloads: Path) -> Any:
-    """The page as an ASGI application."""
+def application(studio: Any) -> Any:
+    """The page as an ASGI application, and each run of its folder as a zip file."""
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import FastAPI, HTTPException, Response
 
+    from tta_plugins.studio.history import read
     from tta_plugins.studio.page import page
 
     theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     theme.set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
     made = FastAPI(openapi_url=None)
-    gr.mount_gradio_app(made, page(studio, downloads), path="/", theme=theme, css=STYLE.read_text("utf-8"), footer_links=[])
+
+    @made.get("/runs/{name}.zip")
+    def download(name: str) -> Response:
+        past = next((read(folder) for folder in studio.folder.iterdir() if folder.name == name), None)
+        if past is None:
+            raise HTTPException(404, "The folder of that run was removed or cannot be read.")
+        return Response(past.zipped(), media_type="application/zip")
+
+    gr.mount_gradio_app(made, page(studio), path="/", theme=theme, css=STYLE.read_text("utf-8"), footer_links=[])
     return _Confined(made)
 
 

@@ -1,6 +1,7 @@
 """The page's view of a run: its state as text, and the reward curve."""
 
 import html
+import urllib.parse
 
 import pandas as pd
 
@@ -27,10 +28,12 @@ def _text(state: State, past: Past | None) -> str:
 
 
 def summary(past: Past) -> str:
-    """A saved run as HTML: its prompt, scores, method and folder."""
+    """A saved run as HTML: its prompt, scores, method and folder, and a link to a zip file of the folder."""
+    link = urllib.parse.quote(f"runs/{past.folder.name}.zip")
     return (
         f"<p class='prompt'>{html.escape(past.prompt)}</p><p class='scores'>{html.escape(past.scores)}</p>"
         f"<p class='quiet'>{html.escape(past.method)}, saved in <code>{html.escape(str(past.folder))}</code></p>"
+        f"<p><a id='download' href='{link}' download>Download the run's folder</a></p>"
     )
 
 
