@@ -98,7 +98,7 @@ class Child:
         with self._lock:
             number = next(self._numbers)
             header = {"kind": "score", "number": number, "gradient": gradient, "prompts": [str(text) for text in prompts], "facts": facts}
-            reply, (scores, *_) = self._reply(header, images)
+            reply, (scores, *_) = self._reply(self._running(), header, images)
             if reply["differentiable"]:
                 self._kept.add(number)
             self._settle()
@@ -107,9 +107,10 @@ class Child:
     def backward(self, number: int, slopes: Tensor) -> Tensor:
         """dL/dimages from dL/dscores of that call."""
         with self._lock:
-            if number not in self._kept:
-                raise RewardError(f"{self._name} lost the graph of this call, because its process was ended or restarted. Score again.")
-            _, (gradient, *_) = self._reply({"kind": "gradient", "number": number}, slopes)
+            process = self._process
+            if process is None or not process.alive or number not in self._kept:
+                raise RewardError(f"{self._name} lost the graph of this call, because its process has ended or was restarted. Score again.")
+            _, (gradient, *_) = self._reply(process, {"kind": "gradient", "number": number}, slopes)
         return gradient.to(slopes.device)
 
     def forget(self, number: int) -> None:
@@ -147,8 +148,7 @@ class Child:
             weakref.finalize(self, self._process.stop)
         return self._process
 
-    def _reply(self, header: Mapping[str, Any], tensor: Tensor) -> tuple[dict[str, Any], list[Tensor]]:
-        process = self._running()
+    def _reply(self, process: Process, header: Mapping[str, Any], tensor: Tensor) -> tuple[dict[str, Any], list[Tensor]]:
         forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
         self._kept.difference_update(forgotten)
         try:
