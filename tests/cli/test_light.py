@@ -22,7 +22,7 @@ LIGHT = [
 @pytest.mark.parametrize("command", LIGHT)
 def test_nothing_heavy_is_imported(spawned, command, tmp_path):
     process = spawned(*(word.format(folder=tmp_path) for word in command.split()), code=REPORT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     modules = set(json.loads(err.splitlines()[-1]))
     assert process.returncode == 0
     assert out
