@@ -10,6 +10,8 @@ import nbformat
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
+PATIENCE = 600  # seconds
+WAITS = ("startup_timeout", "timeout", "iopub_timeout")  # for the kernel, the end of a cell, and a cell's last output
 TEMPORARY = re.compile(re.escape(gettempdir()) + r"/tmp\w+")
 BOOKS = sorted((Path(__file__).parent / "notebooks").glob("*.ipynb"))
 
@@ -21,13 +23,16 @@ def executed(paths: Sequence[Path]) -> list[nbformat.NotebookNode]:
     """
     books = [nbformat.read(path, as_version=4) for path in paths]
     with TemporaryDirectory(prefix="notebooks-") as folder:
-        kernel = KernelManager(kernel_name="python3")
+        # sockets in the folder, since another process could take a TCP port between its choice and its use
+        files = {"connection_file": f"{folder}/kernel.json", "ip": f"{folder}/kernel"}
+        kernel = KernelManager(kernel_name="python3", transport="ipc", **files)
         offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "IPYTHONDIR": f"{folder}/ipython", "MPLCONFIGDIR": f"{folder}/matplotlib"}
         kernel.start_kernel(cwd=folder, env={**os.environ, **offline})
         try:
             for book in books:
                 book.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
-                client = NotebookClient(book, km=kernel, timeout=300, record_timing=False, coalesce_streams=True)
+                options = {"record_timing": False, "coalesce_streams": True, **dict.fromkeys(WAITS, PATIENCE)}
+                client = NotebookClient(book, km=kernel, raise_on_iopub_timeout=True, **options)
                 try:
                     client.execute()
                 finally:
