@@ -77,7 +77,7 @@ def test_a_browser_shows_it(page, tmp_path, width, dark):
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     flags = [*FLAGS, *scheme, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600", f"--screenshot={shot}"]
     with log.open("w") as told:  # the browser's child processes would keep a pipe open
-        subprocess.run([BROWSER, *flags, page.as_uri()], stdout=told, stderr=told, timeout=100, check=True)
+        subprocess.run([BROWSER, *flags, page.as_uri()], stdout=told, stderr=told, timeout=600, check=True)
     assert [line for line in log.read_text().splitlines() if "CONSOLE" in line] == []
     with Image.open(shot) as image:
         levels = image.convert("L").histogram()

@@ -230,7 +230,7 @@ def test_a_forked_process_runs_too(count):
         " reward=lambda i, p: i.mean((1, 2, 3))).scores[0]\n"
         "expected = run(); child = os.fork()\nif not child: os._exit(run() != expected)\nassert os.waitpid(child, 0)[1] == 0"
     )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     count("survived")
 

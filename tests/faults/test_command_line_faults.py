@@ -17,7 +17,7 @@ from tta_plugins.cli.new import rendered
 
 FILES = {"aligned.png", "baseline.png", "grid.png", "run.json"}
 STEPS = 3
-PATIENCE = 120
+PATIENCE = 600  # seconds
 
 HALTING = """
 import os, signal

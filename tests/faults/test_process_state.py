@@ -101,17 +101,19 @@ def test_overlapping_runs_restore_the_networks(count):
     def other():
         with frozen_networks([network]):
             inside.set()
-            leave.wait(10)
+            leave.wait()
 
     thread = threading.Thread(target=other)
     thread.start()
-    inside.wait(10)
-    with frozen_networks([network]):
-        pass
-    assert not network.training, "the other still has it"
-    assert not network[0].weight.requires_grad
-    leave.set()
-    thread.join()
+    try:
+        assert inside.wait(600)
+        with frozen_networks([network]):
+            pass
+        assert not network.training, "the other still has it"
+        assert not network[0].weight.requires_grad
+    finally:
+        leave.set()
+        thread.join()
     assert network.training
     assert network[1].training
     assert network[0].weight.requires_grad

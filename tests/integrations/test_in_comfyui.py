@@ -19,7 +19,7 @@ import tta_core
 from tta_core.plugins.discovery import plugins
 
 FOLDER = Path(__file__).parents[2] / "integrations" / "comfyui"
-PATIENCE = 300  # seconds
+PATIENCE = 600  # seconds
 
 pytestmark = pytest.mark.comfyui
 
@@ -33,7 +33,7 @@ class Served:
     def ask(self, path, **given):
         """The answer to a request; arguments are sent by POST."""
         body = json.dumps(given).encode() if given else None
-        with urllib.request.urlopen(urllib.request.Request(self.address + path, body), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.address + path, body), timeout=PATIENCE) as answer:
             return answer.read()
 
     def wait_for(self, found):
@@ -108,10 +108,12 @@ def test_cancel_ends_a_run(comfyui, prompt):
     long = {name: {**node, "inputs": dict(node["inputs"])} for name, node in prompt.items()}
     long["4"]["inputs"] |= {"steps": 900, "seed": 1}
     number = json.loads(comfyui.ask("/prompt", prompt=long))["prompt_id"]
-    comfyui.wait_for(lambda: json.loads(comfyui.ask("/queue"))["queue_running"] or None)
-    time.sleep(3)  # so that the run has begun its steps
-    comfyui.ask("/interrupt", prompt_id=number)
-    messages = dict(comfyui.outcome(number)["status"]["messages"])
+
+    def ended():
+        comfyui.ask("/interrupt", prompt_id=number)  # it has no effect before the run has begun
+        return json.loads(comfyui.ask(f"/history/{number}")).get(number)
+
+    messages = dict(comfyui.wait_for(ended)["status"]["messages"])
     assert messages["execution_interrupted"]["node_type"] == "TTA align"
 
 

@@ -31,7 +31,7 @@ def built(tmp_path_factory):
     """The distributions that `make dist` builds."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return Built(sdist, wheel)
@@ -53,7 +53,7 @@ class Strangers:
             cwd=self.sources,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
 
 
