@@ -1,5 +1,6 @@
 """Options, markers and the hypothesis profile of this project's tests."""
 
+import gc
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -28,6 +29,17 @@ def pytest_configure(config):
     torch.set_num_threads(1)  # tests run in parallel processes, whose threads would wait for each other
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("fast")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays until the end: the collector of garbage need not read 700,000 objects, 0.7 s each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):

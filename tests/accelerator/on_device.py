@@ -1,4 +1,5 @@
-"""A script that runs in its own process on the simulated accelerator. It prints one JSON line for each case."""
+"""A script that runs in its own process on the simulated accelerator. It prints one JSON line for each case: with the argument `all`, also
+for the slow ones."""
 
 import copy
 import gc
@@ -33,7 +34,16 @@ METHODS = {
     "null-tta": NullTTA(particles=2, inner_min=3, inner_max=3, kernel="sampler"),
     "dno": DNO(iterations=1, shuffles=2, eta=0.0),
 }
+# Of the runs with a policy. In one step of DATE the denoiser is called before and after the decoder; segments cut a chain of two steps.
+STEPS = {"best-of-n": 1, "date": 1, "dno": 2}
 POLICIES = ("checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "bf16", "fp16", "offload")
+# By the kind of offloading, policies that are tried only on request: both are tried with others too.
+SLOW = {
+    "model": (),
+    "sequential": ("checkpointing", "chunked", "channels-last"),
+    "groups": ("checkpointing", "channels-last"),
+    "layerwise casting": ("chunked", "offload"),
+}
 OFFLOADING = {
     "model": lambda pipe, device: pipe.enable_model_cpu_offload(device=device),
     "sequential": lambda pipe, device: pipe.enable_sequential_cpu_offload(device=device),
@@ -56,6 +66,8 @@ def apart(first, second):
 
 
 def main():
+    gc.freeze()
+    gc.enable()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     device = use_accelerator()
@@ -68,12 +80,14 @@ def main():
         for name, method in methods.items():
             said(f"{family} {name}", apart=apart(on_cpu[name], aligned(pipe, method)))
         if family == "sd":
-            policies(pipe, on_cpu)
             waits(pipe)
             memory(pipe)
             pipe.to("cpu")
+            on_cpu = {name: aligned(pipe, METHODS[name], steps=STEPS[name]) for name in STEPS}
             for kind in OFFLOADING:
                 offloaded(kind, copy.deepcopy(pipe), on_cpu, device)
+            pipe.to(device)
+            policies(pipe, on_cpu)
 
 
 def offloaded(kind, pipe, on_cpu, device):
@@ -81,14 +95,15 @@ def offloaded(kind, pipe, on_cpu, device):
     the weights."""
     if kind == "layerwise casting":
         pipe.unet.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=torch.float32)
-        on_cpu = {"best-of-n": aligned(pipe, METHODS["best-of-n"])}
+        on_cpu = {"best-of-n": aligned(pipe, METHODS["best-of-n"], steps=STEPS["best-of-n"])}
     OFFLOADING[kind](pipe, device)
     with_gradients = kind in ("model", "sequential")
-    for policy in ("none", *(policy for policy in POLICIES if policy != "fp16"), "none of them afterwards"):
+    left_out = () if "all" in sys.argv[1:] else SLOW[kind]
+    for policy in ("none", *(policy for policy in POLICIES if policy not in ("fp16", *left_out)), "none of them afterwards"):
         name = "best-of-n" if not with_gradients else "dno" if policy == "segments" else "date"
         memory_options = policy if policy in POLICIES else ()
         try:
-            said(f"{kind}: {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options)))
+            said(f"{kind}: {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], memory_options, STEPS[name])))
         except IncompatibleError as error:
             said(f"{kind}: {policy}", refused=str(error))
 
@@ -96,7 +111,7 @@ def offloaded(kind, pipe, on_cpu, device):
 def policies(pipe, on_cpu):
     for policy in POLICIES:
         name = "dno" if policy == "segments" else "date"
-        said(f"policy {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], policy)))
+        said(f"policy {policy}", apart=apart(on_cpu[name], aligned(pipe, METHODS[name], policy, STEPS[name])))
         said(f"restored after {policy}", where=sorted({str(parameter.device) for parameter in pipe.unet.parameters()}))
 
 

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from on_device import SLOW
 
-SCRIPT = Path(__file__).with_name("on_device.py")
+FOLDER = Path(__file__).parent
+# The collector of garbage would read the half a million objects of the imports several times.
+SCRIPT = "import gc; gc.disable(); import on_device; on_device.main()"
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(request):
     """The output of the script, by case. It runs in its own process, since the device stays registered."""
-    finished = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=3000, check=False)
+    command = [sys.executable, "-c", SCRIPT, *(["all"] if request.config.getoption("--runslow") else [])]
+    finished = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=3000, check=False)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return {line["case"]: line for line in map(json.loads, finished.stdout.splitlines())}
 
@@ -39,7 +43,6 @@ def test_half_precision_is_cast_and_undone(found, policy):
 
 
 EXACT = ("none", "checkpointing", "frozen-convolutions", "segments", "chunked", "channels-last", "offload", "none of them afterwards")
-OFFLOADING = ("model", "sequential", "groups", "layerwise casting")
 REFUSED = {
     ("sequential", "frozen-convolutions"): "each has its own forward",
     ("sequential", "offload"): "sequential offloading moves them already",
@@ -51,8 +54,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", OFFLOADING)
-@pytest.mark.parametrize("policy", [*EXACT, "bf16"])
+PAIRS = [
+    pytest.param(kind, policy, marks=[pytest.mark.slow] if policy in SLOW[kind] else []) for kind in SLOW for policy in [*EXACT, "bf16"]
+]
+
+
+@pytest.mark.parametrize(("kind", "policy"), PAIRS)
 def test_an_offloaded_pipeline_gives_the_cpus_numbers_or_an_error_with_every_policy(found, kind, policy):
     case = found[f"{kind}: {policy}"]
     if (kind, policy) in REFUSED:
