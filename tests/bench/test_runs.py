@@ -15,6 +15,7 @@ from small_plans import planned
 from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
 from tta_core.values import provenance
+from tta_plugins.bench.engines import local
 from tta_plugins.bench.engines.here import Here
 from tta_plugins.bench.engines.local import Local
 from tta_plugins.bench.finish import finish
@@ -152,6 +153,19 @@ def test_supervised_processes_give_the_same_table_even_if_one_is_killed(plan, fi
     assert [process.returncode for process in engine.running] == [-signal.SIGKILL, 0]
     finish(plan, folder)
     assert table(folder) == table(finished[1])
+
+
+def test_a_worker_that_starts_while_the_run_is_stopped_is_killed(plan, tmp_path, monkeypatch):
+    engine, started = Local(workers=1), local._started
+
+    def stopped_meanwhile(*given):
+        process = started(*given)
+        engine._stop.set()
+        return process
+
+    monkeypatch.setattr(local, "_started", stopped_meanwhile)
+    assert sample(plan, tmp_path / "run", engine).done == 0
+    assert [process.returncode for process in engine.running] == [-signal.SIGKILL]
 
 
 def test_nothing_is_sampled_twice(finished):

@@ -88,6 +88,8 @@ class Local:
             if process is None or process.poll() is not None:
                 process = _started(folder, number, device)
                 self.running.append(process)
+                if self._stop.is_set():  # the run ended meanwhile, and the others were killed before this one was known
+                    process.kill()
             answer = _answer_of(process, unit)
             if answer is None:
                 self._died(folder, number, unit, process, waiting)
