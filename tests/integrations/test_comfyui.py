@@ -26,8 +26,13 @@ ALIGN = {"prompt": "a red circle", "seed": 3, "steps": 3, "n": 2}
 
 
 @pytest.fixture(scope="module")
-def nodes():
-    return loaded(FOLDER).NODE_CLASS_MAPPINGS
+def package():
+    return loaded(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def nodes(package):
+    return package.NODE_CLASS_MAPPINGS
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +44,7 @@ def parts(nodes):
     return {"backbone": backbone, "method": method, "reward": reward}
 
 
-def test_every_node_has_the_published_interface(nodes):
-    package = sys.modules["custom_nodes_tta"]
+def test_every_node_has_the_published_interface(package, nodes):
     assert set(package.NODE_DISPLAY_NAME_MAPPINGS) == set(nodes)
     heavy = {name for name, node in nodes.items() if node.CATEGORY.endswith("/rewards")} - {f"TTA reward {name}" for name in LIGHT}
     for node in (node for name, node in nodes.items() if name not in heavy):
