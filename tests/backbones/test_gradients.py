@@ -102,7 +102,7 @@ def test_gradients_are_the_stock_pipelines(name, pipelines):
         if leaf_name in wanted:
             assert gradient is not None, leaf_name
             assert gradient.abs().max() > 0, leaf_name
-            assert (gradient - reference).norm() <= 1e-5 * reference.norm(), leaf_name
+            assert (gradient - reference).norm() <= 5e-5 * reference.norm(), leaf_name
 
 
 @pytest.mark.parametrize(("null_mask", "live"), [("keep", 1), ("full", 32)])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, FirstBlockCacheConfig, LCMScheduler, StableDiffusionXLImg2ImgPipeline
 from PIL import Image
-from stock import NEGATIVE, PROMPTS, SHORT, backbone, brightness, drawn, prepared
+from stock import NEGATIVE, PROMPTS, SHORT, backbone, brightness, close, drawn, prepared
 from tiny_pipelines import REFINER, unet
 from torch.utils.checkpoint import checkpoint
 
@@ -191,7 +191,7 @@ def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines
 def test_half_precision_networks_take_and_return_float32(name, pipelines):
     x = drawn(name, 0)[0]
     # Chroma's modulation is a network of the rounded time: 0.84 in bfloat16 on the oldest diffusers
-    coarser, alike = (3, 0.75) if name == "chroma" else (1, 0.95)
+    coarser, alike = (5, 0.75) if name == "chroma" else (1, 0.95)
     with prepared(name, pipelines(name), 2, guidance=2.0 if "flux" in name else 5.0) as exact:
         tokens = exact.controls.text.tokens.clone().requires_grad_()
         step, text = (
@@ -229,7 +229,7 @@ def test_checkpointing_and_slicing_change_nothing(name, pipelines):
                 network.enable_gradient_checkpointing()
         assert torch.equal(gradient(), plain)
         pipe.vae.enable_slicing()
-        assert (gradient() - plain).norm() <= 1e-5 * plain.norm()
+        assert (gradient() - plain).norm() <= 5e-5 * plain.norm()
 
 
 def test_a_float16_sdxl_decodes_in_float32_and_stays_float16(pipelines):
@@ -404,7 +404,7 @@ def test_starting_from_an_images_latents_equals_stock_image_to_image(pipelines):
             noise = problem.controls.noise.clone()
             noise[0] += moved
             ours = problem.sample(tta_core.Controls(problem.controls.text, problem.controls.null, noise))
-        assert (ours - theirs).abs().max() <= 3e-6 * theirs.abs().max()
+        assert close(ours, theirs)
 
 
 @pytest.mark.parametrize("refiner", [False, True])
@@ -427,7 +427,7 @@ def test_sdxl_image_to_image_and_the_refiner_get_the_stock_conditioning(pipeline
     options = {"method": "fixed", "reward": brightness, "guidance": 5.0, "scheduler": sampler, "latents": start, "height": 32, "width": 32}
     with tta_core.prepare(PROMPTS, backbone=made, **options) as prepared, torch.no_grad():
         ours = prepared.problem.sample(prepared.problem.controls)
-    assert (ours - theirs).abs().max() <= 3e-6 * theirs.abs().max()
+    assert close(ours, theirs)
     assert prepared.problem.controls.null.extra["time_ids"][0, -1] == (2.5 if refiner else 32)
 
 
@@ -564,7 +564,7 @@ def test_an_offloaded_pipeline_samples_the_same_with_every_policy(kind, pipeline
     plain = tta_core.align(PROMPTS, backbone=own, **options).result.pixels
     for memory in ((), "checkpointing"):
         drawn_so = tta_core.align(PROMPTS, backbone=offloaded, memory=memory, **options).result.pixels
-        assert (drawn_so - plain).norm() <= 1e-5 * plain.norm(), memory
+        assert (drawn_so - plain).norm() <= 5e-5 * plain.norm(), memory
     foreseen = tta_core.align(PROMPTS, backbone=offloaded, memory="16GB", **{**options, "method": "fixed"})
     assert "chose the fastest" in str(foreseen.manifest["memory"])
 

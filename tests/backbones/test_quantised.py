@@ -129,7 +129,7 @@ def test_methods_steer_quantised_denoisers(method, pipelines):
     assert resolved(packed).dtype == torch.float32
     run = tta_core.align(PROMPTS, backbone=packed, method=method, reward=brightness, eta=1.0, **SIZE)
     assert not torch.equal(run.result.pixels, run.baseline.pixels)
-    assert all(after >= before - 1e-6 for after, before in zip(run.result.scores, run.baseline.scores, strict=True))
+    assert all(after >= before - 1e-5 for after, before in zip(run.result.scores, run.baseline.scores, strict=True))
 
 
 def test_layers_without_a_backward_are_refused_by_name(pipelines):

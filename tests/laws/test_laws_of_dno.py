@@ -31,8 +31,8 @@ def white(seed=0):
 def law_reg_is_at_least_four_log_two(reg):
     """Reg >= 4 log 2 for any noise, and >= 2 log 2 without permutations."""
     for scale in (0.0, 0.1, 1.0, 3.0):
-        assert (regularised(reg, scale * white()) >= LEAST - 1e-6).all()
-        assert (reg(scale * white(), None) >= LEAST / 2 - 1e-6).all()
+        assert (regularised(reg, scale * white()) >= LEAST * (1 - 1e-5)).all()
+        assert (reg(scale * white(), None) >= LEAST / 2 * (1 - 1e-5)).all()
 
 
 def law_white_noise_is_typical(reg):
@@ -196,7 +196,7 @@ def law_the_kept_score_never_falls(method):
     """The reward of each snapshot's x0, which is the best so far, never falls for any sample."""
     problem = problem_for(method)
     scores = torch.stack([problem.look(snapshot.x0).scores for snapshot in method.align(problem)])
-    assert (scores.diff(dim=0) >= -1e-6).all(), scores
+    assert (scores.diff(dim=0) >= -1e-5 * (1 + scores.abs().max())).all(), scores
 
 
 def law_gradients_are_clipped_per_sample(method):

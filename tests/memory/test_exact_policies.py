@@ -45,7 +45,7 @@ def test_convolutions_that_pad_by_name_are_left_as_they_are(solve, reward):
     reward.networks["vision"].blocks[0][0].padding = "same"
     method = DATE(rho=0.5, updates=Every(1))
     for expected, seen in zip(solve(method=method), solve(FrozenConvolutions(("reward",)), method=method), strict=True):
-        torch.testing.assert_close(seen.x0, expected.x0)
+        torch.testing.assert_close(seen.x0, expected.x0, rtol=1e-3, atol=1e-3)
 
 
 def test_a_frozen_convolution_still_has_a_gradient_for_its_weights():

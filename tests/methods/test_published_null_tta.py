@@ -73,7 +73,7 @@ def test_each_inner_step_from_the_recorded_state(run):
         name = f"step{step.index:02d}"
         here = problem.at(tta.State(recorded[f"{name}/x_t"]), step)
         reference = here.predict(problem.controls)
-        close(here.branch("null", problem.controls.null), recorded[f"{name}/eps_uncond_orig"], 1e-5)
+        close(here.branch("null", problem.controls.null), recorded[f"{name}/eps_uncond_orig"], 5e-5)
         value = steering.leaves((phi,))
         optimizer = method.optimizer(value)
         for inner in range(int(recorded.scalars[f"{name}/n_inner"])):
@@ -84,13 +84,13 @@ def test_each_inner_step_from_the_recorded_state(run):
                 (step.index, inner),
             )
             scalars = {key.split("/")[-1]: value for key, value in recorded.scalars.items() if key.startswith(f"{name}/inner{inner}/")}
-            assert seen.look.scores.item() == pytest.approx(scalars["reward"], abs=1e-5)
+            assert seen.look.scores.item() == pytest.approx(scalars["reward"], abs=5e-5)
             objective = -scalars["loss"] if "loss" in scalars else scalars["J_base"]
-            assert seen.total.item() == pytest.approx(objective, abs=1e-5 * max(1, abs(objective)))
+            assert seen.total.item() == pytest.approx(objective, abs=5e-5 * max(1, abs(objective)))
             stored = recorded[f"{name}/inner{inner}/grad"]
-            close(-gradient[0], stored, 1e-5 * max(1.0, stored.abs().max().item()) if "loss" in scalars else 2e-2)
+            close(-gradient[0], stored, 5e-5 * max(1.0, stored.abs().max().item()) if "loss" in scalars else 2e-2)
             steering.ascend(optimizer, value, (-stored,))
-            close(value[0], recorded[f"{name}/inner{inner}/phi"], 1e-5)
+            close(value[0], recorded[f"{name}/inner{inner}/phi"], 5e-5)
         phi = recorded[f"{name}/phi_end"]
 
 
@@ -108,7 +108,7 @@ def test_children_and_choice_from_the_recorded_state(run):
             scores = problem.look(x0).scores
         else:
             scores = problem.look(children.x).scores
-        close(scores, recorded[f"{name}/cand_scores"], 1e-5)
+        close(scores, recorded[f"{name}/cand_scores"], 5e-5)
         chosen = children[steering.best(scores, 1)]
         close(chosen.x, recorded[f"{name}/x_next"], 1e-4)
 

@@ -33,8 +33,8 @@ def test_an_image_scores_alone_as_in_a_batch(name):
     scores, gradients = score_and_gradient(NAMED[name](), images, prompts)
     for row in range(len(prompts)):
         alone, gradient = score_and_gradient(NAMED[name](), images[row : row + 1], prompts[row : row + 1])
-        torch.testing.assert_close(alone[0], scores[row], atol=1e-6, rtol=0)
-        assert (gradient[0] - gradients[row]).norm() / gradients[row].norm() < 1e-5
+        torch.testing.assert_close(alone[0], scores[row], atol=1e-5, rtol=1e-5)
+        assert (gradient[0] - gradients[row]).norm() / gradients[row].norm() < 1e-4
 
 
 @REWARDS

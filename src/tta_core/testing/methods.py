@@ -25,7 +25,8 @@ class MethodSuite(NeedsLaws):
         follows_reward: with a constant reward the result is that of plain sampling. False for methods that change x for any reward.
         improves: on average over seeds the result scores above plain sampling.
         never_worse: no sample scores below plain sampling.
-        tolerance: largest difference of clean latents between a batch and each sample alone.
+        tolerance: largest difference of clean latents between a batch and each sample alone, relative to the largest value if that is
+            above 1.
         mixture: the backbone to which the law about networks adds networks; one that steers attention, if the method needs that.
     """
 
@@ -77,14 +78,16 @@ class MethodSuite(NeedsLaws):
         for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             alone = solved(method, self.problem_for(method, prompts=[prompt], seed=[seed])).x0[0]
             difference = (together[row] - alone).abs().max().item()
-            assert difference <= self.tolerance, f"sample {row} differs by {difference:.2g} from the same sample alone"
+            assert difference <= self.tolerance * max(1.0, alone.abs().max().item()), (
+                f"sample {row} differs by {difference:.2g} from the same sample alone"
+            )
 
     def test_a_constant_reward_changes_nothing(self, method: Method) -> None:
         """If all images have the same score, the result is that of plain sampling, and nothing is raised."""
         problem = evolve(self.problem_for(method), reward=Indifferent())
         last = solved(method, problem)
         if self.follows_reward:
-            torch.testing.assert_close(last.x0, plain(problem).x0, atol=1e-5, rtol=0, msg="a constant reward moved the sample")
+            torch.testing.assert_close(last.x0, plain(problem).x0, atol=1e-5, rtol=1e-5, msg="a constant reward moved the sample")
         assert torch.isfinite(last.x0).all(), "a constant reward gave latents that are not finite"
 
     def test_idle_is_plain_sampling(self, method: Method, idle: Method) -> None:
@@ -137,8 +140,9 @@ class MethodSuite(NeedsLaws):
         if not self.never_worse:
             pytest.skip("The suite declares never_worse = False: the method may lower a sample's score.")
         problem = self.problem_for(method, prompts=PROMPTS * 4, seed=range(8))
-        loss = (_scores(plain(problem)) - _scores(solved(method, problem))).max()
-        assert loss <= 1e-6, f"a sample lost {loss:.3g}"
+        before = _scores(plain(problem))
+        loss = (before - _scores(solved(method, problem))).max()
+        assert loss <= 1e-5 * (1 + before.abs().max()), f"a sample lost {loss:.3g}"
 
 
 def _scores(snapshot: Snapshot) -> torch.Tensor:
