@@ -200,19 +200,19 @@ def test_a_signal_keeps_the_best_so_far(tmp_path, halt, code, is_kept):
 
 
 def test_killed_at_any_moment(tmp_path, count):
-    """Killed by SIGKILL, at 30 random moments and at each operation on the folder: each file is complete or absent, and the next run
+    """Killed by SIGKILL, at 20 random moments and at each operation on the folder: each file is complete or absent, and the next run
     removes temporary files."""
-    began = time.monotonic()
+    events, began = events_of_a_run(tmp_path), time.monotonic()  # the first run also starts the process from which the others are forked
     assert ended(align(tmp_path / "timed", tmp_path / "timing")) == 0
     length, chance, outcomes, found = time.monotonic() - began, random.Random(0), [], []
-    for moment in range(30):
+    for moment in range(20):
         folder = tmp_path / f"{moment}"
         process = align(folder, tmp_path / f"log-{moment}")
         process.join(length * chance.random())
         process.kill()
         process.join(PATIENCE)
         found.append(folder)
-    for event in range(1, events_of_a_run(tmp_path) + 1):
+    for event in range(1, events + 1):
         folder = tmp_path / f"event-{event}"
         process = align(folder, tmp_path / f"log-event-{event}", Fault(event=event, kind=-signal.SIGKILL))
         assert ended(process) == -signal.SIGKILL
