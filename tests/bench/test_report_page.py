@@ -78,7 +78,8 @@ def test_a_browser_shows_it(page, tmp_path, width, dark):
     flags = [*FLAGS, *scheme, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1600", f"--screenshot={shot}"]
     with log.open("w") as told:  # the browser's child processes would keep a pipe open
         subprocess.run([BROWSER, *flags, page.as_uri()], stdout=told, stderr=told, timeout=600, check=True)
-    assert [line for line in log.read_text().splitlines() if "CONSOLE" in line] == []
+    complaints = [line for line in log.read_text().splitlines() if "CONSOLE" in line]
+    assert [line for line in complaints if "source: chrome://" not in line] == []  # its own pages complain on a slow machine
     with Image.open(shot) as image:
         levels = image.convert("L").histogram()
         paper = sum(levels[:64] if dark else levels[192:]) / sum(levels)
