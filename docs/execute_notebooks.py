@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory, gettempdir
 
 import nbformat
 from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
 PATIENCE = 600  # seconds
@@ -25,7 +26,8 @@ def executed(paths: Sequence[Path]) -> list[nbformat.NotebookNode]:
     with TemporaryDirectory(prefix="notebooks-") as folder:
         # sockets in the folder, since another process could take a TCP port between its choice and its use
         files = {"connection_file": f"{folder}/kernel.json", "ip": f"{folder}/kernel"}
-        kernel = KernelManager(kernel_name="python3", transport="ipc", **files)
+        own = KernelSpecManager(kernel_dirs=[])  # this Python's kernel, and not one that the user has installed by the same name
+        kernel = KernelManager(kernel_name="python3", kernel_spec_manager=own, transport="ipc", **files)
         offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "IPYTHONDIR": f"{folder}/ipython", "MPLCONFIGDIR": f"{folder}/matplotlib"}
         kernel.start_kernel(cwd=folder, env={**os.environ, **offline})
         try:

@@ -67,7 +67,7 @@ def strangers(tmp_path_factory):
         new(kind, name, made.sources)
     spoil(made.sources / "tta-broken" / "tta_broken.py", "from tta_core import hookimpl", "import a_library_nobody_has")
     spoil(made.sources / "tta-raising" / "tta_raising.py", "images.diff(dim=-1)", "images.difference(dim=-1)")
-    quiet = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index")
+    quiet = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index", "--no-cache-dir")
     finished = made.run("-m", "pip", "install", *quiet, "--target", made.site, *sorted(made.sources.iterdir()))
     assert finished.returncode == 0, finished.stderr
     return made

@@ -42,7 +42,7 @@ def installed(request, built, tmp_path_factory):
     libraries = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (site / "libraries.pth").write_text("\n".join(libraries))
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin/python", "--disable-pip-version-check")
-    how = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed")
+    how = ("--quiet", "--no-deps", "--no-index", "--no-cache-dir", "--no-build-isolation", "--ignore-installed")
     ran(*pip, "install", *how, getattr(built, request.param), folder=folder)
     where = ran(folder / "bin/python", "-c", "import tta_core, tta_plugins; print(tta_core.__file__, tta_plugins.__file__)", folder=folder)
     assert [Path(path).is_relative_to(site) for path in where.split()] == [True, True]
