@@ -127,3 +127,64 @@ def test_a_diffusers_without_a_pipeline_or_its_mask_is_an_error_with_the_version
     monkeypatch.setattr(diffusers, "__version__", "0.36.0")
     with pytest.raises(IncompatibleError, match=r"Cannot use QwenImagePipeline with diffusers 0\.36\.0.* Install diffusers 0\.37 or later"):
         resolved(qwen)
+
+
+def changed(file, **values):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_a_damaged_configuration_is_named(copied):
+    file = copied / "scheduler" / "scheduler_config.json"
+    whole = file.read_text()
+    for text, said in (("{}", "does not name its class"), ("[" * 100_000, "is damaged"), ("[]", "holds a list")):
+        file.write_text(text)
+        refused(copied, f"scheduler_config.json {said}" if "name" not in said else said)
+    file.write_text(whole)
+    changed(copied / "vae" / "config.json", scaling_factor=0.0)
+    with pytest.raises(InputError, match=r"scaling_factor of this StableDiffusionPipeline's vae is 0.0"):
+        resolved(str(copied))
+
+
+@pytest.mark.parametrize("tokens", [0, 10**30])
+def test_a_tokenizer_that_does_not_fit_its_encoder_is_refused(copied, tokens):
+    changed(copied / "tokenizer" / "tokenizer_config.json", model_max_length=tokens)
+    refused(copied, "does not fit its text encoder")
+
+
+def test_integer_weights_are_refused(copied):
+    (file,) = (copied / "unet").glob("*.safetensors")
+    save_file({key: (value * 100).to(torch.int8) for key, value in load_file(file).items()}, file, metadata={"format": "pt"})
+    refused(copied, "holds I8 numbers, but weights are floats")
+
+
+def test_arguments_that_would_be_ignored_are_refused(folders):
+    for dtype in ("bfloat16", torch.int8):
+        with pytest.raises(InputError, match="takes a torch dtype of floats"):
+            load_pipeline(str(folders("sd")), dtype, "cpu")
+    with pytest.raises(InputError, match="is a folder, which has none"):
+        load_pipeline(str(folders("sd")), torch.float32, "cpu", revision="main")
+
+
+def test_a_folder_below_home_is_found(folders, monkeypatch):
+    monkeypatch.setenv("HOME", str(folders("sd").parent))
+    assert resolved(f"~/{folders('sd').name}").device.type == "cpu"
+
+
+def test_a_pipeline_without_a_part_is_refused(folders):
+    def without(part):
+        pipeline = load_pipeline(str(folders("sd")), torch.float32, "cpu")
+        setattr(pipeline, part, None)
+        return pipeline
+
+    for part in ("unet", "vae"):
+        with pytest.raises(InputError, match=f"was loaded without its {part}"):
+            resolved(without(part))
+    with pytest.raises(IncompatibleError, match="was loaded without its tokenizer"):
+        resolved(without("tokenizer")).encode(["a"], 32, 32)
+
+
+def test_networks_of_inference_mode_are_refused(folders):
+    with torch.inference_mode():
+        pipeline = load_pipeline(str(folders("sd")), torch.float32, "cpu")
+    with pytest.raises(InputError, match=r"loaded under torch.inference_mode\(\)"):
+        tta_core.align("a red circle", backbone=pipeline, method="fixed", reward="brightness", steps=1)

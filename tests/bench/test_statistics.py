@@ -53,9 +53,13 @@ def test_fewer_than_two_prompts_give_no_interval():
     assert interval([0.5]).p == 1
 
 
-def test_the_p_value_of_equal_differences_is_0_or_1():
-    assert interval([0.25, 0.25, 0.25]).p == 0
-    assert interval([0.0, 0.0]).p == 1
+@pytest.mark.parametrize("value", [1.0, 0.1 + 0.2])
+def test_equal_gains_of_few_prompts_are_no_evidence(value):
+    """With scores of 0 or 1 two prompts often have the same gain, and t is undefined."""
+    few, many = interval([value] * 3), interval([value] * 12)
+    assert (few.p, few.low) == (0.25, -np.inf)
+    assert (many.p, many.low) == (2.0**-11, pytest.approx(value))
+    assert interval([0.0, 0.0]) == Interval(0, 0, 0, 1, 2, 0)
 
 
 def test_only_common_cells_are_paired():

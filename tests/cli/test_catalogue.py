@@ -61,6 +61,12 @@ def test_show_builds_nothing_without_load(tta, site):
     assert "unit: squared levels" in tta("show", "carded", "--load").stdout
 
 
+def test_show_cannot_load_what_needs_settings(tta):
+    result = tta("show", "remote", "--load")
+    assert result.exit_code == 1
+    assert "could not be made with its defaults" in result.stderr
+
+
 CARDED = """
 from tta_core import Card, hookimpl
 

@@ -45,6 +45,9 @@ def test_prompts_go_to_their_images_in_order(tta, images):
     [
         (["-r", "edges", "-p", "a", "-p", "b", "-p", "c"], "3 prompts for 2 images"),
         (["-r", "edgs", "-p", "a"], "Did you mean 'edges'"),
+        (["-r", "edges", "-p", "a", "--json", "--csv"], "--json and --csv are both given"),
+        (["-r", "edges", "-p", "a", "--column", "text"], "--column text names a column"),
+        (["-r", "jpeg", "--set", "jpeg.quality=1", "--set", "jpeg.quality=2"], "--set gives jpeg.quality twice: '1' and '2'"),
         (["-r", "brightness", "-r", "edges", "-p", "a", "--set", "edge.size=1"], "Did you mean 'edges'"),
     ],
 )
@@ -153,3 +156,11 @@ def test_a_rewards_error_names_its_package(tta, site, images):
     result = tta("score", images[0], "-r", "faulty", "-p", "a")
     assert result.exit_code == 1
     assert "Faulty (from tta-faulty 1.0) returned scores of shape ()" in result.stderr
+
+
+def test_a_row_of_prompts_belongs_to_one_image(tta, images, monkeypatch):
+    monkeypatch.chdir(images[0].parent)
+    images[0].with_name("p.csv").write_text("image,prompt\n./grey.png,a\n")
+    assert "grey.png,a," in tta("score", "grey.png", "-r", "edges", "--prompts", "p.csv", "--csv").stdout
+    images[0].with_name("p.csv").write_text("image,prompt\ngrey.png,a\ngrey.png,b\n")
+    assert "names an image twice" in tta("score", "grey.png", "-r", "edges", "--prompts", "p.csv").stderr

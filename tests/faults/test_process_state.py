@@ -166,3 +166,9 @@ def test_updates_without_effect_are_reported(reward, why, count):
     assert why in done.manifest["remarks"][0]
     assert torch.equal(done.result.pixels, done.baseline.pixels)
     count("survived")
+
+
+def test_a_network_without_values_is_named():
+    network = torch.nn.Linear(3, 1).to("meta")
+    with pytest.raises(InputError, match="weights of Linear have no values"), on_device([network], torch.device("cpu")):
+        pass

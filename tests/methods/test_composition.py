@@ -69,3 +69,15 @@ def test_an_eta_that_a_sampler_ignores_gives_a_warning():
         tta.prepare("a", backbone=str(FOLDER / "tiny-sd"), method=Fixed(), reward=Brightness(), scheduler="lcm", steps=2, eta=0.3),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("unused", "said"),
+    [({"negative": "dull", "guidance": 1}, "no effect without guidance"), ({"strength": 0.5}, "no effect without an image")],
+)
+def test_an_argument_without_effect_gives_a_warning(unused, said):
+    with (
+        pytest.warns(UserWarning, match=said),
+        tta.prepare("a", backbone=str(FOLDER / "tiny-sd"), method=Fixed(), reward=Brightness(), steps=2, **unused),
+    ):
+        pass

@@ -117,3 +117,10 @@ def test_the_embeddings_of_each_step_repeat_a_run(backbone):
         tta.align(["a", "b"], method="fixed", text=texts, **settings)
     with pytest.raises(IncompatibleError, match="differ from step to step"):
         tta.align("a red circle", method="date", text=texts, **settings)
+
+
+def test_null_text_inversion_warns_of_what_it_does_not_use(backbone, image, recwarn):
+    edited(backbone, image, "a red circle", "fixed", inversion=NullTextInversion(1), steps=2)
+    assert not [warning for warning in recwarn if "strength" in str(warning.message)]
+    with pytest.warns(UserWarning, match="strength is 0.3, but null-text inversion uses all steps"):
+        edited(backbone, image, "a red circle", "fixed", inversion=NullTextInversion(1), steps=2, strength=0.3)

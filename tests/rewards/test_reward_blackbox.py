@@ -1,6 +1,7 @@
 """A black box reward: the images that the function gets, and the behaviour if it fails."""
 
 import logging
+import sys
 import threading
 
 import pytest
@@ -76,11 +77,11 @@ def test_a_call_that_hangs_times_out():
         BlackBox(Flaky(9), timeout=600)(torch.rand(1, 3, 4, 4), [""])
 
 
-@pytest.mark.parametrize("answer", [[], [1.0, 2.0], [float("nan")], [float("inf")]])
+@pytest.mark.parametrize("answer", [[], [1.0, 2.0], [float("nan")], [float("inf")], [1e39]])
 def test_an_answer_that_is_not_one_finite_number_each_is_refused_at_once(answer):
     calls = []
     reward = BlackBox(lambda images, prompts: calls.append(1) or answer, retries=3)
-    with pytest.raises(RewardError, match="1 finite numbers, one per image"):
+    with pytest.raises(RewardError, match="1 numbers, one per image"):
         reward(torch.rand(1, 3, 4, 4), [""])
     assert len(calls) == 1
 
@@ -89,3 +90,11 @@ def test_options():
     assert card_of(BlackBox(mean_level)).differentiable is False
     with pytest.raises(InputError, match="batch=0"):
         BlackBox(mean_level, batch=0)
+    for wrong in ({"timeout": -1}, {"timeout": float("nan")}, {"timeout": float("inf")}, {"pause": -1.0}, {"pause": float("nan")}):
+        with pytest.raises(InputError, match="cannot be used. Give seconds above 0"):
+            BlackBox(mean_level, **wrong)
+
+
+def test_a_scorer_that_ends_its_thread_has_not_timed_out():
+    with pytest.raises(SystemExit):
+        BlackBox(lambda images, prompts: sys.exit(3), timeout=600)(torch.rand(1, 3, 4, 4), [""])

@@ -38,6 +38,21 @@ BAD = {
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["brightness", "contrast", "colourfulness", "sharpness", "saturation", "edge-density", "colour-entropy", "high-frequency", "jpeg"],
+)
+def test_the_default_dtype_changes_no_score(name):
+    reward = plugins().registry.create("rewards", name)
+    scores = reward(IMAGES, PROMPTS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = reward(IMAGES, PROMPTS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(scores, again)
+
+
+@pytest.mark.parametrize(
     "reward",
     [Brightness(), Compressibility(), BlackBox(lambda images, prompts: [0.0] * len(images))],
     ids=lambda reward: type(reward).__name__,

@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.values.arguments import written
 
 _lock = threading.RLock()
@@ -36,8 +36,17 @@ _runs: dict[int, list[str]] = {}  # for each network, the memory policies of the
 
 @contextmanager
 def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Freezes all parameters and sets all modules to evaluation mode; both flags are restored at the end, also after an error."""
+    """Freezes all parameters and sets all modules to evaluation mode; both flags are restored at the end, also after an error.
+
+    Raises `InputError` for networks that were made under `torch.inference_mode()`: gradients cannot pass them, and their flags are fixed.
+    """
     networks = list(networks)
+    for network in networks:
+        if any(parameter.is_inference() for parameter in network.parameters()):
+            raise InputError(
+                f"The weights of {type(network).__name__} were loaded under torch.inference_mode(), so gradients cannot pass it. Load it "
+                "under torch.no_grad() instead, or without either."
+            )
     parameters = list({id(parameter): parameter for network in networks for parameter in network.parameters()}.values())
     modules = list({id(module): module for network in networks for module in network.modules()}.values())
     with _lock:
@@ -62,12 +71,17 @@ def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def on_device(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Moves networks to a device, and at the end back to their own; networks that are already on the device are not changed."""
+    """Moves networks to a device, and at the end back to their own; networks that are already on the device are not changed.
+
+    Raises `InputError` for networks on the meta device.
+    """
     moved: list[nn.Module] = []
     try:
         with _lock:
             for network in networks:
                 original = next((parameter.device for parameter in network.parameters()), device)
+                if original.type == "meta":
+                    raise InputError(f"The weights of {type(network).__name__} have no values: they are on the meta device. Load it again.")
                 if original != device or id(network) in _moved:
                     _save(_moved, network, original)
                     moved.append(network)

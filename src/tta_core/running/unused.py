@@ -10,11 +10,20 @@ from tta_core.solving.last_steps import LastSteps
 from tta_core.values.arguments import shown
 from tta_core.values.noise import GivenNoise
 from tta_core.values.provenance import name_of
+from tta_core.values.schedules import Schedule
 
 
-def warn_of_unused(request: Request, scheduler: Scheduler, method: Method) -> None:
-    """Warns about an eta that has no effect or differs from the method's own, and about given noises that the sampler does not use."""
+def warn_of_unused(request: Request, scheduler: Scheduler, method: Method, guidance: float | Schedule) -> None:
+    """Warns about an eta that has no effect or differs from the method's own, and about a negative prompt, a strength and given noises that
+    are not used."""
     needed = method.needs.eta
+    if guidance == 1 and request.negative not in (None, ""):
+        warnings.warn(
+            f"negative is {shown(request.negative)}, but it has no effect without guidance. Give guidance above 1, or leave it out.",
+            stacklevel=2,
+        )
+    if request.image is None and request.strength != Request.strength:
+        warnings.warn(f"strength is {shown(request.strength)}, but it has no effect without an image. Leave it out.", stacklevel=2)
     if request.eta is not None and _renoises(scheduler):
         warnings.warn(
             f"eta is {shown(request.eta)}, but it has no effect on this sampler (LCM), which adds new noise to the clean estimate at "

@@ -1,6 +1,7 @@
 """A loaded diffusers pipeline as a backbone. It is read, never changed."""
 
 import copy
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +11,7 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.backbone import Defaults
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.native_sampler import NativeSampler
@@ -100,10 +101,14 @@ class PipelineBackbone:
         return null and in_dtype(null, torch.float32)
 
     def _check_encoders(self) -> None:
-        if all(getattr(self.pipeline, role, None) is None for role in _TEXT_ENCODERS):
+        held = [role for role in _TEXT_ENCODERS if getattr(self.pipeline, role, None) is not None]
+        tokenizers = [role.replace("text_encoder", "tokenizer") for role in held]
+        lacking = [tokenizer for tokenizer in tokenizers if getattr(self.pipeline, tokenizer, True) is None]
+        if lacking or not held:
             raise IncompatibleError(
-                f"Cannot encode prompts with this {type(self.pipeline).__name__}. This is because it was loaded without its text encoders. "
-                "Give text= and null= as tta_core.Embedding, made by the encode and encode_null of a backbone that has them; or load them."
+                f"Cannot encode prompts with this {type(self.pipeline).__name__}. This is because it was loaded without its "
+                f"{' and '.join(lacking) or 'text encoders'}. Give text= and null= as tta_core.Embedding, made by the encode and "
+                "encode_null of a backbone that has them; or load them."
             )
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
@@ -174,7 +179,11 @@ class PipelineBackbone:
 def backbone(
     pipeline: Pipeline, family: Family, steps: int | None = None, guidance: float | None = None, rewards: Mapping[str, str] | None = None
 ) -> PipelineBackbone:
-    """A pipeline as a backbone. Without `steps` or `guidance`, the defaults are those of the family or of a distilled pipeline."""
+    """A pipeline as a backbone. Without `steps` or `guidance`, the defaults are those of the family or of a distilled pipeline.
+
+    Raises `InputError` for a pipeline without its denoiser or its autoencoder.
+    """
+    _check_parts(pipeline, family)
     side, few = family.side(pipeline), few_steps(pipeline)
     own = (family.traits.steps, family.traits.guidance) if few is None else (few[0], 1.0)
     defaults = Defaults(
@@ -187,6 +196,16 @@ def backbone(
         float32=("decoder",) if family.traits.upcasts and pipeline.vae.config.get("force_upcast") else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
+
+
+def _check_parts(pipeline: Pipeline, family: Family) -> None:
+    name = type(pipeline).__name__
+    for part in (family.traits.denoiser, "vae"):
+        if getattr(pipeline, part, None) is None:
+            raise InputError(f"This {name} was loaded without its {part}, so it cannot make images. Load the whole pipeline.")
+    scale = pipeline.vae.config.get("scaling_factor", 1.0)
+    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
+        raise InputError(f"The scaling_factor of this {name}'s vae is {scale!r}, so latents cannot be decoded. Load its config.json again.")
 
 
 def _named(pipeline: Pipeline) -> str:

@@ -3,11 +3,12 @@
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from tta_core.errors import InputError, LoadError
 from tta_plugins.backbones.versions import installed
@@ -29,12 +30,14 @@ def load_pipeline(
     Raises:
         LoadError: the folder does not exist or has no pipeline, the weights are damaged or belong to another model, the pipeline contains
             code, the hub cannot be reached, or the device has too little memory; the message names the folder or id.
-        InputError: the device does not exist.
+        InputError: the device or the dtype does not exist, or a folder is given with a revision.
     """
     from diffusers import DiffusionPipeline
 
     place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"dtype is {dtype!r}, but it takes a torch dtype of floats, such as torch.bfloat16.")
     folder, name = _folder(source, revision)
     parts = parts_of(index_of(folder), source)
     check_files(folder, parts)
@@ -63,8 +66,10 @@ def load_pipeline(
 
 def _folder(source: str, revision: str | None) -> tuple[Path, str]:
     """The folder, downloaded if it is on the hub, and its name for records: the source, for the hub with the commit."""
-    folder = Path(source)
+    folder = Path(source).expanduser()
     if folder.exists():
+        if revision is not None:
+            raise InputError(f"revision is {revision!r}, but {source} is a folder, which has none. Leave it out, or give a hub id.")
         return folder, source
     from diffusers import DiffusionPipeline
 
@@ -85,6 +90,7 @@ def _folder(source: str, revision: str | None) -> tuple[Path, str]:
 
 def _network(folder: Path, part: str, cls: Any, dtype: torch.dtype) -> torch.nn.Module:
     """A network. Raises `LoadError`, which names the keys, if weights are missing or if there are weights of another model."""
+    _check_numbers(folder / part)
     kind = _in_dtype(dtype) if cls.__module__.startswith("diffusers") else {"dtype": dtype}
     network, info = cls.from_pretrained(folder / part, variant=_variant(folder), output_loading_info=True, **kind)
     missing = sorted(info["missing_keys"])
@@ -96,6 +102,20 @@ def _network(folder: Path, part: str, cls: Any, dtype: torch.dtype) -> torch.nn.
                 "images would be random. Copy the folder again, or load the pipeline yourself and give the object."
             )
     return cast(torch.nn.Module, network)
+
+
+def _check_numbers(part: Path) -> None:
+    """Raises `LoadError` for weights that are whole numbers without a quantiser in the configuration: cast to floats they are noise."""
+    quantised = any("quantization_config" in file.read_text(encoding="utf-8") for file in part.glob("config.json"))
+    for file in () if quantised else sorted(part.glob("*.safetensors")):
+        with suppress(SafetensorError), safe_open(file, "pt") as weights:
+            for key in weights.keys():  # noqa: SIM118
+                kind = weights.get_slice(key).get_dtype()
+                if key.endswith("weight") and kind[0] in "IU":
+                    raise LoadError(
+                        f"{file}: {key} holds {kind} numbers, but weights are floats. The file is quantised or damaged. Copy the folder "
+                        "again, or load the pipeline yourself and give the object."
+                    )
 
 
 @contextmanager
@@ -118,10 +138,20 @@ def _some(keys: Sequence[str]) -> str:
 
 
 def _check_words(pipeline: Any, folder: Path) -> None:
-    """Raises `LoadError` for a tokenizer whose vocabulary has no word, with which all prompts would be equal."""
+    """Raises `LoadError` for a tokenizer whose vocabulary has no word, or that reads none, with which all prompts would be equal; and for
+    one of CLIP that reads more tokens than its encoder."""
     for name, part in pipeline.components.items():
-        if name.startswith("tokenizer") and hasattr(part, "get_vocab") and set(part.get_vocab()) <= set(part.all_special_tokens):
+        if not name.startswith("tokenizer") or not hasattr(part, "get_vocab"):
+            continue
+        if set(part.get_vocab()) <= set(part.all_special_tokens):
             raise LoadError(f"The {name} in {folder} has no words: its vocabulary is empty or damaged. Copy the folder again.")
+        config = getattr(getattr(pipeline, name.replace("tokenizer", "text_encoder"), None), "config", None)
+        most = getattr(config, "max_position_embeddings", None) if type(part).__name__.startswith("CLIP") else None
+        if part.model_max_length <= 2 or (most is not None and part.model_max_length > most):
+            raise LoadError(
+                f"The {name} in {folder} reads {part.model_max_length:,} tokens, which does not fit its text encoder. Its "
+                "tokenizer_config.json is missing or damaged. Copy the folder again."
+            )
 
 
 def _place(device: torch.device | str) -> torch.device:

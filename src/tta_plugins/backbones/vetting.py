@@ -38,9 +38,12 @@ def check_files(folder: Path, parts: Parts) -> None:
         part = folder / name
         if not part.is_dir():
             raise LoadError(f"{folder} has no folder {name!r}, although its model_index.json names a {cls.__name__} there. Copy it again.")
-        for config in (*part.glob("config.json"), *part.glob("tokenizer_config.json")):
-            if "auto_map" in _json(config):
+        for config in (*part.glob("config.json"), *part.glob("tokenizer_config.json"), *part.glob("scheduler_config.json")):
+            settings = _json(config)
+            if "auto_map" in settings:
                 raise LoadError(f"{config} refers to its own code (auto_map). {_TRUST}")
+            if cls.__module__.startswith("diffusers.") and config.name != "tokenizer_config.json" and "_class_name" not in settings:
+                raise LoadError(f"{config} is incomplete: it does not name its class. Copy the folder again.")
         files: Mapping[str, str] = getattr(cls, "vocab_files_names", {}) or {}
         whole = files.get("tokenizer_file", "tokenizer.json")
         missing = [file for kind, file in files.items() if kind != "tokenizer_file" and not (part / file).is_file()]
@@ -63,7 +66,7 @@ def index_of(folder: Path) -> Mapping[str, Any]:
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise LoadError(f"{path} is damaged: {error}. Copy the folder again.") from error
     if not isinstance(read, dict):
         raise LoadError(f"{path} holds a {type(read).__name__}, not settings by name. Copy the folder again.")

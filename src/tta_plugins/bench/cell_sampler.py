@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from tta_core.errors import InputError, LoadError, UnknownNameError
+from tta_core.errors import InputError, LoadError, SaveError, UnknownNameError
 from tta_core.protocols.method import Snapshot
 from tta_core.running.out_of_memory import ran_out
 from tta_core.running.prepare import Prepared, prepare
@@ -61,7 +61,7 @@ class CellSampler:
             return
         try:
             self._sample(arm, cells, missing, retries)
-        except (InputError, LoadError, UnknownNameError):
+        except (InputError, LoadError, UnknownNameError, SaveError):
             raise
         except Exception as error:
             if ran_out(error) and torch.cuda.is_available():

@@ -1,10 +1,13 @@
 """The report's figures: gains with their intervals, gain against cost, reward by step."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tta_plugins.bench.verdicts import GAIN, HACKED, HARM
 from tta_plugins.pages.figures import COLOURS, INK, figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Summary = Mapping[str, Any]
 VERDICTS = {GAIN: COLOURS[2], HARM: COLOURS[1], HACKED: COLOURS[3]}
@@ -55,7 +58,7 @@ def against_cost(summary: Summary, target: str, score: str) -> str:
         axes.axhline(0, color=INK, linewidth=0.6)
         axes.set_xlabel("cost of an image, in plain samples")
         axes.set_ylabel(f"gain in {score}")
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        _legend(axes)
     return drawn.svg
 
 
@@ -71,5 +74,11 @@ def by_step(traces: Mapping[str, Sequence[Sequence[float | None]]], name: str) -
                 axes.plot(*zip(*points, strict=True), style, color=COLOURS[place % len(COLOURS)], label=arm)
         axes.set_xlabel("fraction of the run")
         axes.set_ylabel(name)
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        _legend(axes)
     return drawn.svg
+
+
+def _legend(axes: "Axes") -> None:
+    """A legend, if a curve was drawn."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

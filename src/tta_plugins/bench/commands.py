@@ -54,7 +54,7 @@ def run(
         with collection_paused():
             from tta_plugins.bench.dry_run import predicted_lines
 
-            for line in predicted_lines(plan, device):
+            for line in predicted_lines(plan, device, only or ()):
                 say(line)
         return
     say(_plan_line(plan.record))

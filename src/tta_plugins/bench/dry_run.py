@@ -1,6 +1,6 @@
 """`--dry-run`: the predicted cost of a comparison, each line as soon as it is known: evaluations, then FLOPs, memory and hours."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +13,9 @@ from tta_core.plugins import resolve
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.reward import card_of
 from tta_core.running.prepare import Prepared, prepare
-from tta_plugins.bench.parts import memory_of, method_of
+from tta_plugins.bench.parts import memory_of, method_of, refuse_unknown
 from tta_plugins.bench.plan import Plan
+from tta_plugins.bench.run import chosen_arms
 from tta_plugins.bench.spec import Arm
 from tta_plugins.cost.evaluation_count import evaluation_count
 from tta_plugins.cost.fake_mode import FakeMode
@@ -37,37 +38,46 @@ _DTYPE = torch.bfloat16
 _DENOISER = ("text", "null", "text.backward", "null.backward")
 
 
-def predicted_lines(plan: Plan, device: str) -> Iterator[str]:
-    """Lines to print. Raises `UnknownNameError` for a device of unknown speed."""
+def predicted_lines(plan: Plan, device: str, only: Collection[str] = ()) -> Iterator[str]:
+    """Lines to print, for the arms of these names and "fixed"; without names, for all.
+
+    Raises:
+        UnknownNameError: for a device of unknown speed, and for other unknown names.
+    """
     if device not in DEVICES:
         raise UnknownNameError(f"No device is called {device!r}. Known: {', '.join(DEVICES)}.")
+    refuse_unknown(plan)
+    arms = chosen_arms(plan, only)
     predictions = _Predictions(plan)
-    cells = {arm.name: sum(1 for _ in plan.cells(arm)) for arm in plan.arms}
+    cells = {arm.name: sum(1 for _ in plan.cells(arm)) for arm in arms}
     yield f"{plan.spec.title}: {len(plan.prompts)} prompts, {len(plan.spec.seeds)} seed(s), a pool of {plan.spec.pool}"
     yield f"{'arm':<36}{'cells':>8}{'evaluations':>14}{'in all':>14}"
-    for arm, rows in _once(plan, predictions.rows):
+    for arm, rows in _once(arms, predictions.rows):
         if isinstance(rows, str):
             yield f"{arm.name:<36}{cells[arm.name]:>8}{rows}"
             continue
         evaluations = sum(rows.get(name, 0) for name in _DENOISER)
         yield f"{arm.name:<36}{cells[arm.name]:>8}{evaluations:>14}{evaluations * cells[arm.name]:>14}"
     yield f"{'arm':<36}{'TFLOP in all':>14}{'peak GB of one':>16}{'hours':>10}"
-    hours = 0.0
-    for arm, cost in _once(plan, predictions.forecast):
+    hours, unknown = 0.0, 0
+    for arm, cost in _once(arms, predictions.forecast):
         if isinstance(cost, str):
             yield f"{arm.name:<36}  {cost}"
+            unknown += 1
             continue
         work = cost.total_flops * cells[arm.name]
         needed = work / (SUSTAINED * DEVICES[device]) / 3600
         hours += needed
         yield f"{arm.name:<36}{work / 1e12:>14.4g}{cost.peaks.total / 1e9:>16.2f}{needed:>10.3g}"
     yield f"{hours:.3g} hours of one {device} in all, at {SUSTAINED:.0%} of {DEVICES[device] / 1e12:.3g} TFLOP/s; scoring is not in it."
+    if unknown:
+        yield f"Not in it either: {unknown} of {len(arms)} arms, whose cost cannot be predicted."
 
 
-def _once(plan: Plan, find: Callable[[Arm], Found]) -> Iterator[tuple[Arm, Found | str]]:
+def _once(arms: Sequence[Arm], find: Callable[[Arm], Found]) -> Iterator[tuple[Arm, Found | str]]:
     """What is found for each arm; arms that differ in their names alone are looked at once. For a refusal it is the message."""
     known: dict[str, Found | str] = {}
-    for arm in plan.arms:
+    for arm in arms:
         key = _key(arm)
         if key not in known:
             try:

@@ -22,7 +22,7 @@ def finish(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> dict[str,
         The summary.
     """
     score(plan, folder, tuple(dict.fromkeys((*plan.rewards, *rewards))))
-    columns = tuple(dict.fromkeys((*plan.rewards, *Scores(folder).names())))
+    columns = _columns(plan, folder)
     results = collect(plan, folder, columns)
     write_results(results, columns, folder / "results.csv")
     summary = summarise(plan, results, columns, measured_seconds(plan, folder))
@@ -34,7 +34,11 @@ def finish(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> dict[str,
 def rewrite(folder: Path, page: Path) -> Path:
     """Write the report from the folder's `plan.json` and `results.csv`, without scoring again."""
     plan, results = read_plan(folder), read_results(folder / "results.csv")
-    rewards = results.rewards()
     seconds = measured_seconds(plan, folder)
-    write_report(plan, results, summarise(plan, results, rewards, seconds), folder, page)
+    write_report(plan, results, summarise(plan, results, _columns(plan, folder), seconds), folder, page)
     return page
+
+
+def _columns(plan: Plan, folder: Path) -> tuple[str, ...]:
+    """The plan's rewards, and those that the images were scored with besides."""
+    return tuple(dict.fromkeys((*plan.rewards, *Scores(folder).names())))

@@ -4,6 +4,7 @@ from typing import Any
 
 from PIL import Image
 
+from tta_core.errors import LoadError
 from tta_plugins.bench.gains import PLAIN
 from tta_plugins.bench.plan import Cell, Plan
 from tta_plugins.bench.results import Results
@@ -51,5 +52,8 @@ def strips(plan: Plan, store: Store, arm: Arm) -> list[dict[str, Any]]:
 
 
 def _shown(file: Any, largest: int = LARGEST) -> dict[str, str]:
-    with Image.open(file) as image:
-        return {"image": data_uri(image, largest), "scale": "small" if max(image.size) < _SMALL else ""}
+    try:
+        with Image.open(file) as image:
+            return {"image": data_uri(image, largest), "scale": "small" if max(image.size) < _SMALL else ""}
+    except OSError as error:
+        raise LoadError(f"{file} could not be read: {error}. Delete it, and `tta bench run` samples it again.") from error

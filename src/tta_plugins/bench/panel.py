@@ -6,6 +6,7 @@ from torch.nn import functional
 
 PANEL = "panel"
 NAMES = ("brightness", "saturation", "contrast", "edge density", "colour entropy", "high frequencies")
+COLUMNS = {name: f"panel {name}" for name in NAMES}  # in the table, where a reward may be called "brightness" too
 _EDGE = 0.1
 _BINS = 8
 
@@ -20,13 +21,13 @@ def panel(image: Tensor) -> dict[str, float]:
     colour entropy: entropy of the colours in 8 x 8 x 8 bins, in nats.
     high frequencies: the fraction of the energy of luma (without its mean) above half the Nyquist frequency.
     """
-    luma = (image * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    luma = (image * torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32).view(1, 3, 1, 1)).sum(1, keepdim=True)
     values = (luma.mean(), (image.amax(1) - image.amin(1)).mean(), luma.std(), _edges(luma), _entropy(image), _high(luma))
     return {name: float(value) for name, value in zip(NAMES, values, strict=True)}
 
 
 def _edges(luma: Tensor) -> Tensor:
-    sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float32) / 8
     kernels = torch.stack([sobel, sobel.T])[:, None]
     gradient = functional.conv2d(functional.pad(luma, (1, 1, 1, 1), mode="replicate"), kernels)
     return (gradient.square().sum(1).sqrt() > _EDGE).float().mean()

@@ -41,6 +41,15 @@ def method_of(arm: Arm) -> Method:
     return resolve.method(construct(plugins().registry.find("methods", arm.method), _texts(arm.set)))
 
 
+def refuse_unknown(plan: Plan) -> None:
+    """Raises `TTAError` for a method, setting or reward that a plan names and that does not exist. Rewards are needed only after the last
+    sample, and the plan cannot be changed then."""
+    for arm in plan.arms:
+        method_of(arm)
+    for name in plan.rewards:
+        plugins().registry.find("rewards", name)
+
+
 def _texts(settings: Mapping[str, Setting]) -> dict[str, str]:
     """Settings as a user would type them on the command line."""
     return {name: value if isinstance(value, str) else repr(value) for name, value in settings.items()}

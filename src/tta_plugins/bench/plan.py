@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from tta_core.errors import InputError, LoadError
-from tta_core.running.atomic_files import write
+from tta_core.running.folder import writable
 from tta_core.values.prompts import Prompt, with_facts
+from tta_plugins.bench.files import object_of, save
 from tta_plugins.bench.prompt_files import PromptSet, read_choice
 from tta_plugins.bench.spec import Arm, Spec, read_spec, spec_of
 
@@ -123,7 +124,7 @@ def settle(plan: Plan, folder: Path) -> None:
     Raises:
         InputError: the folder holds another plan, or something that is not a comparison.
     """
-    path = folder / "plan.json"
+    path = writable(folder) / "plan.json"
     if path.is_file():
         if read_plan(folder).digest != plan.digest:
             raise InputError(
@@ -131,26 +132,24 @@ def settle(plan: Plan, folder: Path) -> None:
                 "without a toml to continue the plan in the folder, or give another folder with --out."
             )
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    if any(folder.iterdir()):
         raise InputError(f"{folder} holds something that is not a comparison. Give an empty folder, or one that does not exist yet.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(path, (json.dumps({"digest": plan.digest, **_plain(plan)}, indent=1) + "\n").encode())
-    except OSError as error:
-        raise InputError(f"Cannot write to {folder}: {error.strerror or error}. Give another output folder.") from error
+    save(path, (json.dumps({"digest": plan.digest, **_plain(plan)}, indent=1) + "\n").encode())
 
 
 def read_plan(folder: Path) -> Plan:
     """The plan of a folder. Raises `LoadError` if there is none, or if it was edited."""
     path = folder / "plan.json"
     try:
-        written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        written = object_of(path, "")
         if written["format"] != FORMAT:
             raise ValueError(f"it has format {written['format']}, and this version reads {FORMAT}")
         prompts = tuple(with_facts(row["text"], row["facts"]) for row in written["prompts"])
         plan = Plan(spec_of(written["spec"], str(path)), prompts, written["record"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadError(f"{folder} holds no comparison: {error}. Start one with `tta bench run bench.toml --out {folder}`.") from error
+    except (LoadError, ValueError, KeyError, TypeError) as error:
+        raise LoadError(
+            f"{folder} holds no comparison: {str(error).rstrip(' .')}. Start one with `tta bench run bench.toml --out {folder}`."
+        ) from error
     if plan.digest != written["digest"]:
         raise LoadError(f"{path} was edited: its contents do not match its digest. Start another run from the toml, in another folder.")
     return plan

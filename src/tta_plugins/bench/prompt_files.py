@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tta_core.errors import InputError, LoadError
+from tta_core.errors import InputError
 from tta_core.running.prompt_files import read_prompts
 from tta_core.values.prompts import Prompt, facts_of, with_facts
 
@@ -23,6 +23,9 @@ class Choice:
     Attributes:
         shuffle: a seed; None keeps the file's order.
         stratify: a column; each of its values gets the same number of prompts.
+
+    Raises:
+        InputError: `limit` or `skip` is negative.
     """
 
     file: str
@@ -31,6 +34,10 @@ class Choice:
     skip: int = 0
     shuffle: int | None = None
     stratify: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.skip < 0 or (self.limit is not None and self.limit < 0):
+            raise InputError(f"skip is {self.skip} and limit is {self.limit}, but they count prompts. Give numbers from 0 on.")
 
 
 @attrs.frozen
@@ -42,7 +49,7 @@ class PromptSet:
 
 
 def read_choice(choice: Choice, beside: Path) -> PromptSet:
-    """The prompts of a file that `tta align --prompts` reads, of a `.json` list, or of a shipped set by its name.
+    """The prompts of a file that `tta align --prompts` reads, or of a shipped set by its name.
 
     Args:
         choice: the file and which of its prompts to take.
@@ -53,7 +60,7 @@ def read_choice(choice: Choice, beside: Path) -> PromptSet:
         InputError: no prompt is left.
     """
     path = _found(choice.file, beside)
-    rows = _listed(path, choice.column) if path.suffix.lower() == ".json" else read_prompts(path, choice.column)
+    rows = read_prompts(path, choice.column)
     distinct: dict[str, Prompt] = {}
     for row in rows:
         distinct.setdefault(row.strip(), with_facts(row.strip(), _plain(facts_of(row))))
@@ -84,15 +91,6 @@ def digest(prompts: Sequence[Prompt]) -> str:
 def _found(name: str, beside: Path) -> Path:
     shipped = SHIPPED / f"{name}.csv"
     return shipped if shipped.is_file() else beside / Path(name).expanduser()
-
-
-def _listed(path: Path, column: str) -> list[Prompt]:
-    """The prompts of a JSON list of texts, or of objects with a text under `column`."""
-    try:
-        rows = [{column: row} if isinstance(row, str) else dict(row) for row in json.loads(path.read_text(encoding="utf-8-sig"))]
-        return [with_facts(row.pop(column), row) for row in rows]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise LoadError(f"{path} must be a JSON list of texts, or of objects with a text under {column!r}, but: {error!r}.") from error
 
 
 def _plain(facts: Mapping[str, object]) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tta_core.plugins.discovery import plugins
-from tta_core.running.atomic_files import write
 from tta_plugins.bench.charts import against_cost, by_step, forest
 from tta_plugins.bench.curves import POOL
+from tta_plugins.bench.files import object_of, save
 from tta_plugins.bench.gains import PLAIN
 from tta_plugins.bench.gallery import held_out_of, pairs, strips
 from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.results import Results
-from tta_plugins.bench.store import Record, Store
+from tta_plugins.bench.store import RESTORE, Record, Store
 from tta_plugins.cli.citations import citation_of
 from tta_plugins.pages.render import render
 
@@ -41,10 +41,10 @@ def write_report(plan: Plan, results: Results, summary: Mapping[str, Any], folde
         "noises": _noises(records),
         "failures": [(arm, record) for arm, kept in records.items() for record in kept if record["status"] == "failed"],
         "ledger": [(arm, _ledger(kept)) for arm, kept in records.items() if any(record["status"] == "done" for record in kept)],
-        "identities": {arm.name: text for arm in arms if (text := _identity(store.arm(arm) / "identity.json"))},
+        "identities": {arm.name: text for arm in arms if (text := _identity(store.identity(arm)))},
         "citations": _citations(plan),
     }
-    write(page, render("bench.html", values).encode())
+    save(page, render("bench.html", values).encode("utf-8", "backslashreplace"))
 
 
 def _scores(plan: Plan, target: str) -> list[str]:
@@ -88,7 +88,7 @@ def _ledger(kept: list[Record]) -> dict[str, Any]:
 
 
 def _identity(path: Path) -> str:
-    return json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=1) if path.is_file() else ""
+    return json.dumps(object_of(path, RESTORE), indent=1) if path.is_file() else ""
 
 
 def _citations(plan: Plan) -> list[str]:

@@ -12,13 +12,13 @@ from pathlib import Path
 import attrs
 
 from tta_core.errors import LoadError
-from tta_core.running.atomic_files import write
-from tta_plugins.bench.panel import NAMES, PANEL
+from tta_plugins.bench.files import save
+from tta_plugins.bench.panel import COLUMNS, PANEL
 from tta_plugins.bench.plan import Cell, Plan
 from tta_plugins.bench.scoring import Scores
 from tta_plugins.bench.store import Store
 
-_LEADING = ("arm", "prompt", "seed", "status", "evaluations", "flops")
+LEADING = ("arm", "prompt", "seed", "status")
 
 
 @attrs.frozen
@@ -52,15 +52,10 @@ class Results:
             by_arm.setdefault(row.arm, []).append(row)
         return by_arm
 
-    def rewards(self) -> tuple[str, ...]:
-        """The rewards that scored the images."""
-        names = dict.fromkeys(name for row in self.rows for name in row.numbers)
-        return tuple(name for name in names if name not in (*_LEADING, *NAMES) and not name.endswith(" jpeg"))
-
 
 def columns(rewards: Sequence[str]) -> list[str]:
     """The names of the numbers in a row."""
-    return ["evaluations", "flops", *(name for reward in rewards for name in (reward, f"{reward} jpeg")), *NAMES]
+    return ["evaluations", "flops", *(name for reward in rewards for name in (reward, f"{reward} jpeg")), *COLUMNS.values()]
 
 
 def collect(plan: Plan, folder: Path, rewards: Sequence[str]) -> Results:
@@ -80,7 +75,7 @@ def collect(plan: Plan, folder: Path, rewards: Sequence[str]) -> Results:
                 for reward in rewards:
                     values = known[reward].get((arm.name, cell), {})
                     numbers |= {reward if kind == "png" else f"{reward} {kind}": value for kind, value in values.items()}
-                numbers |= panels.get((arm.name, cell), {})
+                numbers |= {COLUMNS[name]: value for name, value in panels.get((arm.name, cell), {}).items()}
             rows.append(Row(arm.name, cell, record["status"], numbers))
     return Results(rows)
 
@@ -90,18 +85,21 @@ def write_results(results: Results, rewards: Sequence[str], path: Path) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     names = columns(rewards)
-    writer.writerow([*_LEADING[:4], *names])
+    writer.writerow([*LEADING, *names])
     for row in results.rows:
         numbers = [f"{row.numbers[name]:.6g}" if name in row.numbers else "" for name in names]
         writer.writerow([row.arm, row.cell.prompt, row.cell.seed, row.status, *numbers])
-    write(path, buffer.getvalue().encode())
+    save(path, buffer.getvalue().encode())
 
 
 def read_results(path: Path) -> Results:
     """The table in a file. Raises `LoadError` if the file holds no such table."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return Results([_row(row) for row in csv.DictReader(file)])
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ())[: len(LEADING)] != LEADING:
+                raise ValueError(f"its first line does not begin with {','.join(LEADING)}")
+            return Results([_row(row) for row in rows])
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise LoadError(
             f"{path} could not be read as results: {type(error).__name__}: {error}. `tta bench score` writes it again."
@@ -109,5 +107,5 @@ def read_results(path: Path) -> Results:
 
 
 def _row(row: Mapping[str, str]) -> Row:
-    numbers = {name: float(value) for name, value in row.items() if name not in _LEADING[:4] and value}
+    numbers = {name: float(value) for name, value in row.items() if name not in LEADING and value}
     return Row(row["arm"], Cell(int(row["prompt"]), int(row["seed"])), row["status"], numbers)

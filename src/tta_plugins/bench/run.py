@@ -1,5 +1,6 @@
 """Runs a comparison: samples missing cells until all exist, too many fail, or the hours are used up."""
 
+import math
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -8,8 +9,9 @@ import attrs
 
 from tta_core.errors import InputError, TTAError
 from tta_plugins.bench.engines import Engine
-from tta_plugins.bench.parts import method_of
+from tta_plugins.bench.parts import refuse_unknown
 from tta_plugins.bench.plan import Plan, Unit, settle
+from tta_plugins.bench.spec import Arm
 from tta_plugins.bench.store import Store
 
 
@@ -50,17 +52,24 @@ def sample(
     Raises:
         TTAError: the folder holds something else, or an arm cannot be built.
     """
-    arms = [plan.arm(name) for name in only] or list(plan.arms)
-    for arm in plan.arms:
-        method_of(arm)
+    arms = chosen_arms(plan, only)
+    refuse_unknown(plan)
+    if budget_hours is not None and not 0 < budget_hours < math.inf:
+        raise InputError(f"The budget of hours is {budget_hours}, but it takes a number above 0. Leave it out for no limit.")
     settle(plan, folder)
-    chosen = {"fixed", *(arm.name for arm in arms)}
+    chosen = {arm.name for arm in arms}
     store = Store(folder)
     units = [unit for unit in missing_units(plan, store, retry_failed) if unit.arm in chosen]
     watch = _Watch(plan, store, time.monotonic(), None if budget_hours is None else budget_hours * 3600)
     if units:
         engine.sample(folder, units, watch)
     return watch.state()
+
+
+def chosen_arms(plan: Plan, only: Collection[str]) -> list[Arm]:
+    """The arms of these names and the control "fixed"; all arms if there is no name. Raises `InputError` for an unknown name."""
+    names = {plan.arm(name).name for name in only}
+    return [arm for arm in plan.arms if not names or arm.name in names or arm.name == "fixed"]
 
 
 def missing_units(plan: Plan, store: Store, retry_failed: bool = False) -> list[Unit]:

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -12,11 +13,10 @@ from torch import Tensor
 
 from tta_core.errors import InputError, LoadError
 from tta_core.protocols.reward import Reward, card_of, networks_of
-from tta_core.running.atomic_files import write
 from tta_core.running.frozen_networks import frozen_networks
 from tta_core.solving.scoring import checked
 from tta_core.values.images import as_pixels, to_pil
-from tta_plugins.bench.append import append_line
+from tta_plugins.bench.files import append_line, lines_of, object_of, save
 from tta_plugins.bench.identity import digest_of, without_places
 from tta_plugins.bench.panel import PANEL, panel
 from tta_plugins.bench.parts import Parts
@@ -25,6 +25,7 @@ from tta_plugins.bench.store import Store
 
 QUALITY = 95
 Place = tuple[str, Cell]
+SCORE_AGAIN = "Delete it and the .jsonl file of the same name, and score again with `tta bench score`."
 
 
 @attrs.frozen
@@ -39,27 +40,22 @@ class Scores:
 
     def names(self) -> list[str]:
         """The rewards that have scored images of this folder, in the order of their files."""
-        identities = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((self.folder / "scores").glob("*.json"))]
-        return [identity["name"] for identity in identities]
+        return [identity["name"] for identity in identities_of(self.folder)]
 
     def read(self, name: str) -> dict[Place, dict[str, float]]:
-        """The scores by arm and cell. Incomplete lines are ignored."""
+        """The scores by arm and cell. Damaged lines are left out."""
         scores: dict[Place, dict[str, float]] = {}
         path = self.path(name)
-        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-        for line in lines:
-            try:
-                arm, prompt, seed, numbers = json.loads(line)
-            except ValueError:
-                continue
-            scores[arm, Cell(prompt, seed)] = numbers
+        for line in lines_of(path) if path.is_file() else ():
+            match line:
+                case [str(arm), int(prompt), int(seed), {**numbers}]:
+                    scores[arm, Cell(prompt, seed)] = numbers
         return scores
 
     def add(self, name: str, place: Place, numbers: Mapping[str, float]) -> None:
         """Append the numbers of one image."""
         arm, cell = place
-        self.path(name).parent.mkdir(exist_ok=True)
-        append_line(self.path(name), json.dumps([arm, cell.prompt, cell.seed, numbers]))
+        append_line(self.path(name), [arm, cell.prompt, cell.seed, dict(numbers)])
 
     def identify(self, name: str, reward: Reward) -> None:
         """Save which version of the reward scores. Raises `InputError` if the existing scores are another version's."""
@@ -72,9 +68,8 @@ class Scores:
         }
         path = self.path(name).with_suffix(".json")
         if not path.is_file():
-            path.parent.mkdir(exist_ok=True)
-            write(path, (json.dumps(identity, indent=1) + "\n").encode())
-        saved = json.loads(path.read_text(encoding="utf-8"))
+            save(path, (json.dumps(identity, indent=1) + "\n").encode())
+        saved = object_of(path, SCORE_AGAIN)
         if saved != identity:
             raise InputError(
                 f"{path} was written by another version of the reward {name!r} ({saved} then, {identity} now). Delete {self.path(name)} "
@@ -111,6 +106,12 @@ def score(plan: Plan, folder: Path, rewards: tuple[str, ...] = ()) -> int:
             numbers = panel(_image(store, plan, place))
             scores.add(PANEL, place, {name: _rounded(value) for name, value in numbers.items()})
     return count
+
+
+def identities_of(folder: Path) -> list[dict[str, Any]]:
+    """The names and versions of the rewards that have scored images of a comparison. Raises `LoadError` for a damaged file."""
+    identities = [object_of(path, SCORE_AGAIN) for path in sorted(folder.glob("scores/*.json"))]
+    return [identity for identity in identities if isinstance(identity.get("name"), str)]
 
 
 def jpeg(image: Tensor) -> Tensor:

@@ -1,13 +1,15 @@
 """Packs a comparison's results to publish them, and compares two comparisons with the same prompts."""
 
 import hashlib
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from tta_core.errors import IncompatibleError, InputError, LoadError
+from tta_core.running.folder import writable
+from tta_plugins.bench.files import object_of, save
 from tta_plugins.bench.plan import read_plan
+from tta_plugins.bench.scoring import identities_of
+from tta_plugins.bench.summary import SCHEMA
 
 _FILES = ("plan.json", "results.csv", "summary.json", "report.html")
 
@@ -20,22 +22,21 @@ def pack(folder: Path, out: Path) -> list[Path]:
         LoadError: the comparison is not finished.
     """
     plan = read_plan(folder)
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty. Give a new folder.")
     files = [*(folder / name for name in _FILES), *sorted(folder.glob("arms/*/identity.json")), *sorted(folder.glob("scores/*.json"))]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise LoadError(
             f"{folder} has no {', '.join(missing)}. `tta bench score {folder}` writes the missing files of {plan.spec.title!r}."
         )
+    if any(writable(out).iterdir()):
+        raise InputError(f"{out} is not empty. Give a new folder.")
     made = []
     for path in files:
         place = out / path.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+        save(place, path.read_bytes())
         made.append(place)
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}\n" for path in made)
-    (out / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    save(out / "SHA256SUMS", sums.encode())
     return made
 
 
@@ -75,16 +76,15 @@ def compared(first: Path, second: Path) -> tuple[str, list[list[str]]]:
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        return summary
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{folder} holds no finished comparison: {error}. `tta bench score {folder}` writes its summary.") from error
+    remedy = f"`tta bench score {folder}` writes the summary of a comparison."
+    summary = object_of(folder / "summary.json", remedy)
+    if summary.get("schema") != SCHEMA:
+        raise LoadError(f"{folder / 'summary.json'} has the schema {summary.get('schema')!r}, but this version reads {SCHEMA}. {remedy}")
+    return summary
 
 
 def _rewards(folder: Path) -> dict[str, Any]:
-    identities = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("scores/*.json"))]
-    return {identity["name"]: identity for identity in identities}
+    return {identity["name"]: identity for identity in identities_of(folder)}
 
 
 def _shown(gain: dict[str, float | None]) -> str:

@@ -1,7 +1,8 @@
 """Reads the user's file, `bench.toml`. Errors name the entry."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import attrs
 import cattrs
 from cattrs import transform_error
 from cattrs.errors import ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn
 
 from tta_core.errors import InputError, LoadError
 from tta_plugins.bench.prompt_files import Choice
 
 Setting = str | int | float | bool
+COLUMNS = ("arm", "prompt", "seed", "status", "evaluations", "flops", "panel")  # of the table, besides the scores
 CONTROLS = ("fixed", "random-direction", "pool")
 
 
@@ -85,11 +88,17 @@ class Spec:
         taken = sorted(set(names) & set(CONTROLS))
         if taken:
             raise InputError(f"An arm is called {taken[0]!r}, which is a control that every comparison has. Give it another name.")
-        for name in ("pool", "batch", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, but is {getattr(self, name)}.")
+        if not all(name.strip() for name in names):
+            raise InputError("The name of an arm is empty. Give each arm a name.")
+        for name, least in (("pool", 1), ("batch", 1), ("threads", 1), ("strips", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, but is {getattr(self, name)}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds must be at least one number, none of them twice, but is {list(self.seeds)}.")
+        scores = [self.target, *self.held_out, self.primary, *(arm.target for arm in self.arms)]
+        columns = sorted(set(scores) & set(COLUMNS))
+        if columns:
+            raise InputError(f"{columns[0]!r} cannot be a score of a comparison, since its table has another column of that name.")
         if not 0 <= self.fail_on <= 1:
             raise InputError(f"fail_on must be a fraction of the cells, in [0, 1], but is {self.fail_on}.")
 
@@ -97,7 +106,7 @@ class Spec:
 def read_spec(path: Path) -> Spec:
     """The comparison that a `bench.toml` describes. Raises `LoadError` or `InputError` naming the entry."""
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise LoadError(f"{path} could not be read as a comparison: {error}. `tta bench init` writes one to start from.") from error
     return spec_of(written, str(path))
@@ -136,11 +145,19 @@ def _setting(value: object, _kind: object) -> object:
     return value
 
 
+def _table(structure: Callable[..., object], value: object, kind: type) -> object:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is not a table of entries; write [[arms]] above each arm, and [prompts] above the prompts")
+    return structure(value, kind)
+
+
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _exactly)
     converter.register_structure_hook(Setting, _setting)
+    for kind in (Spec, Arm, Choice):
+        converter.register_structure_hook(kind, partial(_table, make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)))
     return converter
 
 

@@ -8,6 +8,7 @@ from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
 POWER = 0.8
+_ROUNDING = 1e-12  # relative to the values
 
 
 @attrs.frozen
@@ -41,6 +42,8 @@ class Interval:
 def interval(by_prompt: Sequence[float], level: float = LEVEL) -> Interval:
     """The t interval of a mean over prompts, with prompts - 1 degrees of freedom; infinitely wide for fewer than two prompts.
 
+    If all prompts have the same gain, as with scores of 0 or 1, p is the sign test's, and the interval is infinitely wide for few prompts.
+
     Each value is one prompt's mean over its seeds. Pairs of one prompt are not independent: treated as independent, their intervals cover
     79 % instead of 95 % (10 prompts, 4 seeds).
     """
@@ -49,8 +52,10 @@ def interval(by_prompt: Sequence[float], level: float = LEVEL) -> Interval:
     if count < 2:
         return Interval(mean, -math.inf, math.inf, 1.0, count, math.inf)
     error = math.sqrt(math.fsum((value - mean) ** 2 for value in by_prompt) / (count - 1) / count)
-    if error == 0:
-        return Interval(mean, mean, mean, 1.0 if mean == 0 else 0.0, count, 0.0)
+    if error <= _ROUNDING * abs(mean):  # t is undefined for equal values; their signs remain
+        p = 1.0 if mean == 0 else 2.0 ** (1 - count)
+        spread = math.inf if 1 - level < p < 1 else 0.0
+        return Interval(mean, mean - spread, mean + spread, p, count, spread)
     quantile = float(stdtrit(count - 1, 0.5 + level / 2))
     p = float(2 * stdtr(count - 1, -abs(mean / error)))
     detectable = (quantile + float(stdtrit(count - 1, POWER))) * error

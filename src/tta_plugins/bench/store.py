@@ -11,12 +11,16 @@ import attrs
 from PIL import Image
 
 from tta_core.errors import InputError
-from tta_core.running.atomic_files import write
-from tta_plugins.bench.append import append_line
+from tta_plugins.bench.files import append_line, lines_of, object_of, save
 from tta_plugins.bench.plan import Cell, Plan, Unit, slug
 from tta_plugins.bench.spec import Arm
 
 Record = Mapping[str, Any]
+RESTORE = "Restore it, or start another folder."
+_NEEDED = {
+    "done": {"prompt", "seed", "seconds", "evaluations", "flops", "rows", "peak_bytes", "retries", "trace", "noise"},
+    "failed": {"prompt", "seed", "error", "traceback"},
+}
 
 
 @attrs.frozen
@@ -28,6 +32,10 @@ class Store:
     def arm(self, arm: Arm) -> Path:
         """An arm's folder."""
         return self.folder / "arms" / slug(arm.name)
+
+    def identity(self, arm: Arm) -> Path:
+        """The file of what an arm's cells depend on."""
+        return self.arm(arm) / "identity.json"
 
     def image(self, arm: Arm, cell: Cell) -> Path:
         """A cell's image."""
@@ -43,11 +51,10 @@ class Store:
         Raises:
             InputError: earlier cells of the arm were sampled with something else.
         """
-        path = self.arm(arm) / "identity.json"
+        path = self.identity(arm)
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
-        saved = json.loads(path.read_text(encoding="utf-8"))
+            save(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
+        saved = object_of(path, RESTORE)
         now = json.loads(json.dumps(identity))
         changed = sorted(name for name in {*saved, *now} if name != "prices" and saved.get(name) != now.get(name))
         if changed:
@@ -60,31 +67,27 @@ class Store:
 
     def prices(self, arm: Arm) -> dict[str, float] | None:
         """FLOPs of one row by the ledger's names; empty if they could not be counted, None if the arm has no identity yet."""
-        path = self.arm(arm) / "identity.json"
-        return json.loads(path.read_text(encoding="utf-8"))["prices"] if path.is_file() else None
+        path = self.identity(arm)
+        return object_of(path, RESTORE).get("prices", {}) if path.is_file() else None
 
     def keep(self, arm: Arm, cell: Cell, record: Record, image: Image.Image | None, strip: Image.Image | None = None) -> None:
         """Save a cell: first its images, then its line, since a cell exists once it has both."""
         for path, kept in ((self.image(arm, cell), image), (self.strip(arm, cell), strip)):
             if kept is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write(path, png(kept))
-        folder = self.arm(arm)
-        folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"prompt": cell.prompt, "seed": cell.seed, **record}, allow_nan=False)
-        append_line(folder / f"cells.{slug(platform.node() or 'host')}.jsonl", line)
+                save(path, png(kept))
+        file = self.arm(arm) / f"cells.{slug(platform.node() or 'host')}.jsonl"
+        append_line(file, {"prompt": cell.prompt, "seed": cell.seed, **record})
 
     def cells(self, arm: Arm) -> dict[Cell, Record]:
-        """The last record of each of an arm's cells. Incomplete lines, and cells whose image is missing, are left out."""
+        """The last record of each of an arm's cells. Damaged lines, and records of cells whose image is missing, are left out."""
         records: dict[Cell, Record] = {}
         for path in sorted(self.arm(arm).glob("cells.*.jsonl")):
-            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                record = _record(line)
-                if record is not None:
-                    cell = Cell(record["prompt"], record["seed"])
-                    if cell not in records or records[cell]["status"] != "done":
-                        records[cell] = record
-        return {cell: record for cell, record in records.items() if record["status"] == "failed" or self.image(arm, cell).is_file()}
+            for record in filter(_is_record, lines_of(path)):
+                cell = Cell(record["prompt"], record["seed"])
+                is_there = record["status"] == "failed" or self.image(arm, cell).is_file()
+                if is_there and (cell not in records or records[cell]["status"] != "done"):
+                    records[cell] = record
+        return records
 
     def all_cells(self, plan: Plan) -> dict[str, dict[Cell, Record]]:
         """The records of the plan's cells, by the arm's name."""
@@ -99,12 +102,10 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _record(line: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-        return record if isinstance(record, dict) and {"prompt", "seed", "status"} <= record.keys() else None
-    except ValueError:
-        return None
+def _is_record(value: Any) -> bool:
+    """Whether it is a record that `keep` wrote."""
+    needed = _NEEDED.get(value.get("status")) if isinstance(value, dict) else None
+    return needed is not None and needed <= value.keys() and all(type(value[name]) is int for name in ("prompt", "seed"))
 
 
 def complete(plan: Plan, store: Store, units: Sequence[Unit]) -> list[Unit]:

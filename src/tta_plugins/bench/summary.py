@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from tta_core.running.atomic_files import write
 from tta_plugins.bench.curves import POOL, cost_ratio, peak, pool_curve, rival
+from tta_plugins.bench.files import save
 from tta_plugins.bench.gains import PLAIN, Gain, by_value, gain_of, joint
-from tta_plugins.bench.panel import NAMES
+from tta_plugins.bench.panel import COLUMNS
 from tta_plugins.bench.plan import Plan
 from tta_plugins.bench.results import Results
 from tta_plugins.bench.spec import Arm
@@ -49,7 +49,7 @@ def summarise(plan: Plan, results: Results, rewards: Sequence[str] = (), seconds
 
 def write_summary(summary: Mapping[str, Any], path: Path) -> None:
     """Write strict JSON, in which infinite and unknown numbers are null."""
-    write(path, (json.dumps(_strict(summary), indent=1, allow_nan=False) + "\n").encode())
+    save(path, (json.dumps(_strict(summary), indent=1, allow_nan=False) + "\n").encode())
 
 
 def _arm(
@@ -59,7 +59,7 @@ def _arm(
     held_out = [reward for reward in rewards if reward != target]
     gains = {reward: gain for reward in rewards if (gain := gain_of(results, arm.name, reward))}
     after = {reward: gain for reward in rewards if (gain := gain_of(results, arm.name, f"{reward} jpeg"))}
-    panel = {name: change for name in NAMES if (change := _relative(results, arm.name, name, LEVEL)) is not None}
+    panel = {name: change for name, column in COLUMNS.items() if (change := _relative(results, arm.name, column, LEVEL)) is not None}
     ratio = cost_ratio(results, arm.name)
     summary = {
         "name": arm.name,
@@ -96,18 +96,18 @@ def _arm(
 def _evidence(plan: Plan, results: Results, arm: Arm, rewards: Sequence[str], adjusted: Mapping[str, float]) -> Evidence:
     target = plan.target(arm)
     held_out = [reward for reward in rewards if reward != target]
-    level = 1 - (1 - LEVEL) / max(1, len(held_out) + len(NAMES))
+    level = 1 - (1 - LEVEL) / max(1, len(held_out) + len(COLUMNS))
     gains = {reward: gain.gain for reward in held_out if (gain := gain_of(results, arm.name, reward, level))}
-    panel = {name: change for name in NAMES if (change := _relative(results, arm.name, name, level)) is not None}
+    panel = {name: change for name, column in COLUMNS.items() if (change := _relative(results, arm.name, column, level)) is not None}
     own, primary, after = (gain_of(results, arm.name, column) for column in (target, plan.primary, f"{target} jpeg"))
     assert own is not None
     assert primary is not None
     return Evidence(own.gain, primary.gain, adjusted[arm.name], gains, panel, None if after is None else after.gain)
 
 
-def _relative(results: Results, arm: str, name: str, level: float) -> Interval | None:
+def _relative(results: Results, arm: str, column: str, level: float) -> Interval | None:
     """The change of one of the panel's numbers, relative to its mean in plain sampling."""
-    gain, plain = gain_of(results, arm, name, level), _mean(results.values(PLAIN, name))
+    gain, plain = gain_of(results, arm, column, level), _mean(results.values(PLAIN, column))
     if gain is None or not plain:
         return None
     fields = {field: getattr(gain.gain, field) / plain for field in ("mean", "low", "high", "detectable")}

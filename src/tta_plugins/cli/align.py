@@ -13,7 +13,7 @@ from tta_plugins.cli import options
 def align(
     prompts: Annotated[list[str] | None, typer.Argument(help="One prompt or several.")] = None,
     prompts_file: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="One prompt per line, or .jsonl, .csv with facts.")
+        Path | None, typer.Option("--prompts", metavar="FILE", help="One prompt per line, or .json, .jsonl, .csv with facts.")
     ] = None,
     method: options.Method = "date",
     reward: options.Reward = "clip",

@@ -7,7 +7,8 @@ from tta_plugins.cli.suggestions import one_of
 
 
 def assigned(texts: Sequence[str], places: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The texts of the values by place and field. Raises `InputError` for unknown places and for texts of any other form."""
+    """The texts of the values by place and field. Raises `InputError` for unknown places, for texts of any other form, and
+    for a field that is given twice."""
     places = list(places)
     chosen: dict[str, dict[str, str]] = {place: {} for place in places}
     for text in texts:
@@ -15,5 +16,8 @@ def assigned(texts: Sequence[str], places: Iterable[str]) -> dict[str, dict[str,
         place, dot, field = left.strip().rpartition(".")  # a name may have a dot: hpsv2.1
         if not (equals and dot and field):
             raise InputError(f"--set must be PLACE.FIELD=VALUE, such as method.rho=0.7, but is {text!r}. Places: {', '.join(places)}.")
-        chosen[one_of(place, places, "place for --set")][field] = value.strip()
+        of_place = chosen[one_of(place, places, "place for --set")]
+        if field in of_place:
+            raise InputError(f"--set gives {place}.{field} twice: {of_place[field]!r} and {value.strip()!r}. Give it once.")
+        of_place[field] = value.strip()
     return chosen

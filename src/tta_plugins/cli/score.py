@@ -40,6 +40,10 @@ def score(
     from tta_core.protocols.reward import card_of
     from tta_plugins.cli.scored_images import files_of, paired, scored
 
+    if as_json and as_csv:
+        raise InputError("--json and --csv are both given, but only one can be printed. Give one.")
+    if column is not None and prompts_file is None:
+        raise InputError(f"--column {column} names a column of a file of prompts, but there is none. Give --prompts FILE, or leave it out.")
     rewards = _rewards(reward, settings or [])
     given = [*(prompt or []), *(read_prompts(prompts_file, column) if prompts_file else [])]
     if not given and any(card_of(model).reads_prompt for model in rewards.values()):

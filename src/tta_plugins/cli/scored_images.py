@@ -52,8 +52,10 @@ def paired(files: Sequence[Path], prompts: Sequence[str]) -> list[tuple[Path, st
     Raises `InputError` if files and prompts do not match.
     """
     if prompts and all("image" in facts_of(prompt) for prompt in prompts):
-        named = {str(facts_of(prompt)["image"]): prompt for prompt in prompts}
-        matched = {file: named.get(str(file), named.get(file.name)) for file in files}
+        named = {Path(str(facts_of(prompt)["image"])): prompt for prompt in prompts}
+        if len(named) < len(prompts):
+            raise InputError('The column "image" of the prompts names an image twice. Leave one row for each image.')
+        matched = {file: named.get(file, named.get(Path(file.name))) for file in files}
         lacking = [file for file, prompt in matched.items() if prompt is None]
         if lacking:
             raise InputError(
@@ -120,6 +122,8 @@ def _read(path: Path) -> Tensor | LoadError:
 
 
 def _device(name: str) -> torch.device:
+    if name == "meta":
+        raise InputError("--device meta cannot be used, since tensors have no values there. Give cpu, cuda or cuda:1.")
     try:
         return torch.empty(0, device=name).device
     except Exception as error:

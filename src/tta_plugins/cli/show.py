@@ -45,7 +45,7 @@ def _show(entry: Entry, load: bool) -> None:
     say("Settings:" if settings else "It has no settings.")
     for setting in settings.values():
         say(f"  {setting.name}: {setting.type or 'any'}" + (f" = {setting.default}" if setting.default else "  (must be given)"))
-    card = card_on(target() if load and isinstance(target, type) else target)
+    card = card_on(plugins().registry.create(entry.kind, entry.name) if load and isinstance(target, type) else target)
     if card is not None:
         say("Card:")
         for field, value in attrs.asdict(card).items():  # type: ignore[arg-type]

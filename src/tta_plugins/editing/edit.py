@@ -1,6 +1,7 @@
 """Editing an image by text: computes the noises or embeddings that reproduce it, and then samples with any method that works step by
 step."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any, Literal
@@ -95,7 +96,18 @@ def _from_embeddings(request: Edit, source: Sequence[str], inversion: NullTextIn
     """The arguments of a run from the image's x_T, with its null embeddings."""
     if request.null is not None:
         raise InputError("null is given, but null-text inversion computes the null embeddings. Leave it out, or use ddpm-inversion.")
-    run = {**_plain(request), "eta": 0.0 if request.eta is None and isinstance(request.scheduler, str) else request.eta}
+    for name in ("strength", "source_guidance"):
+        if getattr(request, name) != getattr(Edit, name):
+            warnings.warn(
+                f"{name} is {shown(getattr(request, name))}, but null-text inversion uses all steps and the guidance of the edit. Leave it "
+                "out, or use ddpm-inversion.",
+                stacklevel=2,
+            )
+    run = {
+        **_plain(request),
+        "strength": Request.strength,
+        "eta": 0.0 if request.eta is None and isinstance(request.scheduler, str) else request.eta,
+    }
     with prepare(**{**run, **_unsteered(source), "strength": 1.0}) as prepared, torch.enable_grad():
         problem = prepared.problem
         assert problem.origin is not None

@@ -52,6 +52,8 @@ class BlackBox:
             raise InputError(
                 f"batch={self.batch} and retries={self.retries} cannot be used. Give at least one image per call and at least 0 retries."
             )
+        if not 0 <= self.pause < math.inf or not (self.timeout is None or 0 < self.timeout <= threading.TIMEOUT_MAX):
+            raise InputError(f"timeout={self.timeout} and pause={self.pause} cannot be used. Give seconds above 0, or timeout=None.")
 
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
@@ -86,8 +88,10 @@ class BlackBox:
 
     def _accepted(self, answer: Sequence[float | int], count: int, rows: str) -> list[float]:
         scores = [float(score) for score in answer]
-        if len(scores) != count or not all(map(math.isfinite, scores)):
-            raise RewardError(f"{describe(self.scorer)} returned {scores} for {rows}. Return {count} finite numbers, one per image.")
+        if len(scores) != count or not torch.tensor(scores, dtype=torch.float32).isfinite().all():
+            raise RewardError(
+                f"{describe(self.scorer)} returned {scores} for {rows}. Return {count} numbers, one per image, finite in single precision."
+            )
         return scores
 
 
@@ -101,12 +105,12 @@ def _answer(scorer: Scorer, batch: list[Image.Image], prompts: list[str], timeou
     running."""
     if timeout is None:
         return scorer(batch, prompts)
-    outcome: list[Sequence[float | int] | Exception] = []
+    outcome: list[Sequence[float | int] | BaseException] = []
 
     def call() -> None:
         try:
             outcome.append(scorer(batch, prompts))
-        except Exception as error:
+        except BaseException as error:
             outcome.append(error)
 
     thread = threading.Thread(target=call, daemon=True)
@@ -114,6 +118,6 @@ def _answer(scorer: Scorer, batch: list[Image.Image], prompts: list[str], timeou
     thread.join(timeout)
     if not outcome:
         raise TimeoutError(f"no answer in {timeout} s")
-    if isinstance(outcome[0], Exception):
+    if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]

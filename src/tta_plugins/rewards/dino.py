@@ -90,7 +90,7 @@ class DINOSimilarity:
         whole = path(images, round(self.size * 8 / 7))
         first = (whole.shape[-1] - self.size) // 2
         cut = whole[..., first : first + self.size, first : first + self.size]
-        mean, std = (torch.tensor(values, device=cut.device).view(3, 1, 1) for values in self._normal)
+        mean, std = (torch.tensor(values, dtype=torch.float32, device=cut.device).view(3, 1, 1) for values in self._normal)
         weight = next(self._network.parameters())
         hidden = self._network(pixel_values=((cut - mean) / std).to(weight.device, weight.dtype)).last_hidden_state
         return normalize(hidden[:, 0].float(), dim=-1)

@@ -59,7 +59,7 @@ class Incompressibility:
 
 
 def _sizes(images: Images, quality: int) -> Scores:
-    return torch.tensor([_kilobytes(image, quality) for image in pil_images(images)], device=images.device)
+    return torch.tensor([_kilobytes(image, quality) for image in pil_images(images)], dtype=torch.float32, device=images.device)
 
 
 def _kilobytes(image: Image.Image, quality: int) -> float:

@@ -54,7 +54,7 @@ class OCR:
         """One score per image. Raises `ValueError` for a prompt without a target and without quotes."""
         targets = [target_of(prompt) for prompt in prompts]
         read = ["".join(self._engine(numpy.array(to_pil(image)))) for image in images]
-        return torch.tensor([similarity(*pair) for pair in zip(targets, read, strict=True)], device=images.device)
+        return torch.tensor([similarity(*pair) for pair in zip(targets, read, strict=True)], dtype=torch.float32, device=images.device)
 
 
 def target_of(prompt: str) -> str:

@@ -41,7 +41,7 @@ class EdgeDensity:
     @checked_call
     def __call__(self, images: Images, prompts: Sequence[str]) -> Scores:
         """One score per image."""
-        across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=images.device) / 8
+        across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float32, device=images.device) / 8
         luma = pad(_luma(images), (1, 1, 1, 1), mode="replicate")
         squared = conv2d(luma, torch.stack([across, across.T])[:, None]).square().sum(1)
         return (squared / (squared + self.threshold**2)).mean((1, 2))

@@ -40,7 +40,7 @@ class QwenPixels:
         """The patches in the order of the merged grid, and the grid (frames, rows, columns)."""
         size = self.size(*image.shape[1:])
         whole = resize_pillow(image[None], size) if self.path == "official" else resize(image[None], size).clamp(0, 1)
-        mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (torch.tensor(values, dtype=torch.float32, device=image.device).view(3, 1, 1) for values in (self.mean, self.std))
         rows, columns = size[0] // self.patch, size[1] // self.patch
         block = (3, rows // self.merge, self.merge, self.patch, columns // self.merge, self.merge, self.patch)
         cut = ((whole[0] - mean) / std).reshape(block).permute(1, 4, 2, 5, 0, 3, 6)

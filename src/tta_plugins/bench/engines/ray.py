@@ -36,7 +36,10 @@ class Ray:
         except ImportError as error:
             raise LoadError(f"The engine ray needs Ray: {error}. Install it with `pip install 'tta-align[ray]'`.") from error
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a local start would write a token into the home folder
-        ray.init(address=self.address, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+        try:
+            ray.init(address=self.address, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+        except Exception as error:
+            raise LoadError(f"Ray could not be reached at {self.address or 'this machine'}: {error}. Give ray:ADDRESS.") from error
         try:
             _sample(ray, self.actors, folder.resolve(), units, progress)
         finally:

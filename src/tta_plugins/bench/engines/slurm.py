@@ -35,7 +35,10 @@ class Slurm:
             import submitit
         except ImportError as error:
             raise LoadError(f"The engine slurm needs submitit: {error}. Install it with `pip install 'tta-align[slurm]'`.") from error
-        executor: Any = submitit.AutoExecutor(folder=folder / "logs" / "slurm", cluster=self.cluster)
+        try:
+            executor: Any = submitit.AutoExecutor(folder=folder / "logs" / "slurm", cluster=self.cluster)
+        except (RuntimeError, ValueError) as error:
+            raise LoadError(f"The engine {self.cluster} cannot be used here: {error}. Use slurm:local or local.") from error
         executor.update_parameters(name="tta-bench", timeout_min=_DAY, tasks_per_node=1)
         shares = [list(units[start :: self.jobs]) for start in range(min(self.jobs, len(units)))]
         jobs = [executor.submit(sample_share, str(folder.resolve()), [line_of(unit) for unit in share]) for share in shares]
