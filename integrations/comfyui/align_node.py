@@ -12,7 +12,7 @@ from tta_core.values import strict_json
 
 from .comfyui_run import comfyui_run, make_room
 
-LARGEST_SEED = 2**64 - 1
+LARGEST_SEED = 2**63 - 1
 
 
 class Align:

@@ -158,9 +158,8 @@ def test_integer_weights_are_refused(copied):
 
 
 def test_arguments_that_would_be_ignored_are_refused(folders):
-    for dtype in ("bfloat16", torch.int8):
-        with pytest.raises(InputError, match="takes a torch dtype of floats"):
-            load_pipeline(str(folders("sd")), dtype, "cpu")
+    with pytest.raises(InputError, match="takes a torch dtype of floats"):
+        load_pipeline(str(folders("sd")), torch.int8, "cpu")
     with pytest.raises(InputError, match="is a folder, which has none"):
         load_pipeline(str(folders("sd")), torch.float32, "cpu", revision="main")
 
@@ -188,3 +187,13 @@ def test_networks_of_inference_mode_are_refused(folders):
         pipeline = load_pipeline(str(folders("sd")), torch.float32, "cpu")
     with pytest.raises(InputError, match=r"loaded under torch.inference_mode\(\)"):
         tta_core.align("a red circle", backbone=pipeline, method="fixed", reward="brightness", steps=1)
+
+
+def test_a_prompt_that_clip_cuts_gives_a_warning(pipelines, recwarn):
+    backbone = resolved(pipelines("sd"))
+    backbone.encode(["red"], 32, 32)
+    backbone.encode_null([None], 32, 32)
+    assert not [warning for warning in recwarn if "is ignored" in str(warning.message)]
+    for use in (backbone.encode, backbone.encode_null):
+        with pytest.warns(UserWarning, match=r"StableDiffusionPipeline reads 77 tokens, .* is ignored"):
+            use(["red " * 100], 32, 32)

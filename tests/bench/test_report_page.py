@@ -1,5 +1,6 @@
 """The pages have every section, load nothing from outside, and a browser shows them without errors."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import subprocess
 import pytest
 from PIL import Image
 
+from tta_plugins.bench.comparison import compare
 from tta_plugins.bench.finish import rewrite
 
 SECTIONS = ("verdicts", "curves", "scores", "prompts", "images", "look-aheads", "steps", "panel", "failures", "ledger", "provenance")
@@ -85,3 +87,17 @@ def test_a_browser_shows_it(page, tmp_path, width, dark):
         paper = sum(levels[:64] if dark else levels[192:]) / sum(levels)
         assert 0.3 < paper < 0.99
         assert sum(count > 0 for count in levels) > 20
+
+
+HOSTILE = "</svg><script>x</script> $\\frac{$ $ {{ 7 * 7 }} \u6f22\u5b57 \U0001f600"
+
+
+def test_hostile_names_and_prompts_are_text_in_a_report(tmp_path, recwarn):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": "<script>y</script> \x1b[2J\u202e", "kind": HOSTILE}) + "\n")
+    arms = [{"name": HOSTILE, "method": "fixed", "family": HOSTILE}]
+    written = {"title": HOSTILE, "target": "brightness", "steps": 1, "pool": 1, "strips": 1, "arms": arms}
+    comparison = compare({**written, "prompts": {"file": str(tmp_path / "p.jsonl")}}, tmp_path / "out")
+    for page in ((tmp_path / "out" / "report.html").read_text(), comparison._repr_html_()):
+        assert not any(text in page for text in ("<script>x", "<script>y", "\x1b", "\u202e"))
+        assert "$\\frac{$" in page
+    assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message) or "legend" in str(warning.message)]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import attrs
 import pytest
 
-from tta_core.errors import InputError, UnknownNameError
+from tta_core.errors import InputError, LoadError, UnknownNameError
 from tta_core.plugins.registry import Entry
 from tta_core.protocols.variables import NullEmbedding, TextEmbedding
 from tta_core.solving.steering import SGD, UpdateRule
@@ -169,6 +169,36 @@ def test_parameters_of_a_plain_class_are_settings():
 def test_a_setting_without_a_default_must_be_given():
     with pytest.raises(InputError, match=r"needs size\. Give each"):
         made(Plain, scale="2")
+
+
+@attrs.define
+class Annotated:
+    """Its annotation names a class that is imported for type checkers only."""
+
+    size: "Missing" = 1
+
+
+class Failing:
+    def __init__(self, size=1):
+        raise SystemExit(size)
+
+
+class Unreadable:
+    __signature__ = 5
+
+    def __init__(self, size=1):
+        pass
+
+
+def test_annotations_that_cannot_be_resolved_are_not_checked():
+    assert made(Annotated, size="3").size == 3
+
+
+def test_a_class_whose_code_raises_is_named():
+    with pytest.raises(LoadError, match=r"settings of Unreadable .* cannot be read: TypeError"):
+        made(Unreadable, size="3")
+    with pytest.raises(InputError, match="cannot be built with size=3: SystemExit: 3"):
+        made(Failing, size="3")
 
 
 def test_a_plan_takes_settings_of_the_method_and_policies_only(tta):

@@ -34,6 +34,9 @@ def aligned(prompts="a red circle", **changes):
     ("wrong", "message"),
     [
         ({"prompts": None}, r"prompts takes a text or a list of texts, but it is None"),
+        ({"prompts": "a\ud800"}, r"The prompt 'a\\ud800' is not UTF-8"),
+        ({"negative": ["\udfff"]}, r"The negative prompt '\\udfff' is not UTF-8"),
+        ({"seed": 2**64}, r"seed is 18446744073709551616, but it takes a whole number of at most 64 bits"),
         ({"negative": 3}, r"negative takes a text or a list of texts, but it is 3"),
         ({"seed": None}, r"seed is None, but it takes a whole number"),
         ({"seed": 1.5}, r"seed is 1\.5"),

@@ -48,6 +48,10 @@ IMPORTS = {
     "hook exits": HEAD + "raise SystemExit(1)",
     "hook interrupts": HEAD + "raise KeyboardInterrupt",
     "hook with another argument": "from tta_core import hookimpl\n@hookimpl\ndef tta_register_rewards(registrar): pass",
+    "no hook": "def tta_register_rewards(register): register('x', 'a:b')",
+    "asynchronous hook": "from tta_core import hookimpl\n@hookimpl\nasync def tta_register_rewards(register): register('x', 'a:b')",
+    "generator as a hook": HEAD + "yield register('x', 'a:b')",
+    "one name twice": HEAD + "register('x', 'a:b'); register('x', 'a:c')",
     "unknown hook": "from tta_core import hookimpl\n@hookimpl\ndef tta_register_reward(register): pass",
 }
 NAMES = [5, None, b"x", ["x"], "", "Upper", "two words", "a/b", "a\x1b[31m"]
@@ -69,6 +73,23 @@ def test_a_broken_plugin_is_named_and_does_not_affect_others(installed, fault, c
     assert broken.problem
     assert found.registry.broken == ["broken (lab-broken 1.0)"]
     count("survived")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "points"),
+    [("", "[tta]\nlab = lab\n"), ("Name: lab\nVersion: 1\n", "[tta]\nlab\n"), ("Name: lab\nVersion: 1\n", "[other]\nlab\n")],
+)
+def test_the_remains_of_an_interrupted_installation_affect_no_other_plugin(monkeypatch, tmp_path, metadata, points):
+    (tmp_path / "lab-1.dist-info").mkdir()
+    (tmp_path / "lab-1.dist-info" / "METADATA").write_text(metadata)
+    (tmp_path / "lab-1.dist-info" / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.cache_clear()
+    found = plugins()
+    assert found.registry.find("rewards", "brightness")
+    broken = [str(one) for one in found.found if one.problem]
+    assert broken == (["lab (unknown )"] if not metadata else ["entry points (lab 1)"])
+    plugins.cache_clear()
 
 
 def test_a_real_ctrl_c_is_raised(installed):

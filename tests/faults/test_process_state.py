@@ -7,9 +7,9 @@ import torch
 from faulty import aligned, brightness
 from torch import nn
 
-from tta_core.errors import IncompatibleError, RewardError
+from tta_core.errors import IncompatibleError, InputError, RewardError
 from tta_core.protocols.reward import Card
-from tta_core.running.frozen_networks import frozen_networks, one_policy_at_a_time
+from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
 from tta_core.testing import GaussianMixture, vp_scheduler
 from tta_core.values.schedules import Every, Steps
 from tta_plugins.methods.baselines import BestOfN, Fixed

@@ -14,6 +14,7 @@ import tta_core
 from tta_core.errors import InputError, LoadError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import Entry
+from tta_core.values.arguments import whole
 from tta_plugins.methods.date import DATE
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,11 @@ def test_every_node_has_the_published_interface(package, nodes):
         assert node.CATEGORY.split("/")[0] == "tta-align"
         assert node.DESCRIPTION
         json.dumps(inputs)  # as in the answer of /object_info
+
+
+def test_every_seed_of_the_widget_can_be_used(nodes):
+    seed = nodes["TTA align"].INPUT_TYPES()["required"]["seed"][1]
+    assert (whole("seed", seed["min"]), whole("seed", seed["max"])) == (0, 2**63 - 1)
 
 
 def test_every_registered_method_and_reward_has_a_node(nodes):

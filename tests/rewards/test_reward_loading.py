@@ -236,6 +236,12 @@ def test_shards_with_an_index_are_one_checkpoint(tmp_path, suffix):
     index.write_text(json.dumps({"weight_map": names}))
     torch.testing.assert_close(scored(tmp_path), scored(CLIP_FOLDER))
     (tmp_path / name).unlink()
+    for damage, said in ("[" * 100_000, "cannot be read as an index"), ('{"weight_map": {"a": 5}}', "names the shard 5"):
+        whole = index.read_text()
+        index.write_text(damage)
+        with pytest.raises(LoadError, match=said):
+            scored(tmp_path)
+        index.write_text(whole)
     with pytest.raises(LoadError, match=rf"names the shard '{name}', which is not in its folder"):
         scored(tmp_path)
     index.write_text("{}")

@@ -232,7 +232,8 @@ def test_the_normalisation_beside_the_weights_is_read_or_refused(name, siglip, h
     file.unlink()
     assert torch.equal(seen(name, tmp_path, head), scores[0])
     assert (scores[1] - scores[0]).abs().max() > 1e-4
-    for damage in ("{", "[]", '{"image_mean": [0.5]}', '{"image_mean": 1, "image_std": 1}'):
+    zero, unknown = ('{"image_mean": [%s, 0, 0], "image_std": [%s, 1, 1]}' % values for values in ((0, 0), ("NaN", 1)))  # noqa: UP031
+    for damage in ("{", "[]", "[" * 100_000, '{"image_mean": [0.5]}', '{"image_mean": 1, "image_std": 1}', zero, unknown):
         file.write_text(damage)
         with pytest.raises(LoadError, match=r"preprocessor_config\.json cannot be used"):
             seen(name, tmp_path, head)

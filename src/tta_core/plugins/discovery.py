@@ -4,6 +4,7 @@
 """
 
 import importlib.metadata
+import inspect
 import os
 import re
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from functools import cache, partial
 import attrs
 import pluggy
 
-from tta_core.errors import LoadError
+from tta_core.errors import InputError, LoadError
 from tta_core.plugins import hookspecs
 from tta_core.plugins.entry import Entry, checked
 from tta_core.plugins.isolation import isolated, stdout_protected
@@ -53,13 +54,37 @@ def plugins() -> Plugins:
     hooks = pluggy.PluginManager(GROUP)
     hooks.add_hookspecs(hookspecs)
     made = Plugins(hooks, Registry(), [])
-    for point in importlib.metadata.entry_points(group=GROUP):
+    points, unreadable = _points()
+    made.found.extend(unreadable)
+    made.registry.broken.extend(map(str, unreadable))
+    for point in points:
         made.found.append(_load(made, point))
     return made
 
 
+def _points() -> tuple[Iterable[importlib.metadata.EntryPoint], list[Found]]:
+    """The entry points of the group, and a record of each distribution whose entry_points.txt cannot be read."""
+    try:
+        return importlib.metadata.entry_points(group=GROUP), []
+    except Exception:  # one malformed file, of any distribution
+        points: list[importlib.metadata.EntryPoint] = []
+        unreadable, seen = [], set()
+        for distribution in importlib.metadata.distributions():
+            name = _canonical(distribution.name or "unknown")
+            if name in seen:
+                continue
+            seen.add(name)
+            try:
+                points.extend(distribution.entry_points.select(group=GROUP))
+            except Exception as error:
+                problem = f"its entry_points.txt cannot be read: {error_text(error)}. Install it again"
+                unreadable.append(Found("entry points", name, distribution.version, problem))
+        return points, unreadable
+
+
 def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
-    found = Found(point.name, point.dist.name, point.dist.version) if point.dist else Found(point.name, "unknown", "")
+    known = point.dist  # an interrupted installation has no METADATA, and then no name
+    found = Found(point.name, (known and known.name) or "unknown", (known and known.version) or "")
     if not _selected(found.distribution):
         return attrs.evolve(found, blocked=True)
     try:
@@ -69,6 +94,8 @@ def _load(made: Plugins, point: importlib.metadata.EntryPoint) -> Found:
                 raise LoadError(f"the entry point {point.value!r} is None, but it must be a module with hooks")
             made.hooks.register(plugin, name=str(found))
             made.hooks.check_pending()
+            if not made.hooks.get_hookcallers(plugin):
+                raise LoadError(f"the entry point {point.value!r} has no hook: mark its functions tta_... with @tta_core.hookimpl")
             entries = _registered(made.hooks, plugin, str(found))
     except LoadError as error:
         if made.hooks.has_plugin(str(found)):
@@ -86,15 +113,27 @@ def _registered(hooks: pluggy.PluginManager, plugin: object, who: str) -> list[E
     others = [other for other in hooks.get_plugins() if other is not plugin]
     for kind in KINDS:
         caller = hooks.subset_hook_caller(f"tta_register_{kind}", remove_plugins=others)
-        caller(register=partial(register, entries, kind, who))
+        returned = caller(register=partial(register, entries, kind, who))
+        if returned:
+            if inspect.iscoroutine(returned[0]):
+                returned[0].close()
+            raise LoadError(
+                f"its tta_register_{kind} returned {returned[0]!r:.60}, but it must call `register`: neither yield nor be async"
+            )
     return entries
 
 
 def register(
     entries: list[Entry], kind: str, who: str, name: str, target: object, summary: str = "", pipelines: tuple[str, ...] = ()
 ) -> None:
-    """Checks an entry and adds it to `entries`. A plugin's hook gets this function with the first three arguments already set."""
-    entries.append(checked(Entry(kind, name, target, summary, pipelines, who)))
+    """Checks an entry and adds it to `entries`. A plugin's hook gets this function with the first three arguments already set.
+
+    Raises `InputError` if the plugin has registered the name before.
+    """
+    entry = checked(Entry(kind, name, target, summary, pipelines, who))
+    if any((known.kind, known.name) == (kind, name) for known in entries):
+        raise InputError(f"{who} registered {name!r} twice among the {kind}; give each its own name.")
+    entries.append(entry)
 
 
 def unmatched(found: Iterable[Found]) -> dict[str, list[str]]:

@@ -138,7 +138,7 @@ class Alignment:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write(file, page.encode("utf-8", "backslashreplace"))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SaveError(f"Cannot write {file}: {reason(error)}. Give another file.") from error
         return file
 

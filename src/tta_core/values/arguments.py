@@ -23,7 +23,7 @@ def whole(name: str, value: object) -> int:
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} is {shown(value)}, but it takes a whole number, such as 8.") from error
     if isinstance(value, bool) or made.bit_length() > 63:
-        raise InputError(f"{name} is {shown(value)}, but it takes a whole number, such as 8.")
+        raise InputError(f"{name} is {shown(value)}, but it takes a whole number of at most 64 bits, such as 8.")
     return made
 
 
@@ -115,12 +115,15 @@ def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
         raise InputError("There is no prompt. Give one text, or a list of at least one.")
     for wrong in (prompt for prompt in prompts if not isinstance(prompt, str)):
         raise InputError(f"A prompt must be a text, but one is {shown(wrong)} ({type(wrong).__name__}). Give texts.")
+    for prompt in prompts:
+        _unicode("prompt", prompt)
     return prompts
 
 
 def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[str | None, ...]:
     """A negative prompt for each sample; one text is used for all, None means none. Raises `InputError` for a wrong number of them."""
     if negative is None or isinstance(negative, str):
+        _unicode("negative prompt", negative or "")
         return (negative,) * samples
     if not isinstance(negative, Sequence) or isinstance(negative, bytes):
         raise InputError(
@@ -131,7 +134,15 @@ def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[st
     wrong = next((text for text in negative if text is not None and not isinstance(text, str)), None)
     if wrong is not None:
         raise InputError(f"negative holds {shown(wrong)}, but a negative prompt is a text. Give texts, or None for no negative prompt.")
+    for text in negative:
+        _unicode("negative prompt", text or "")
     return tuple(negative)
+
+
+def _unicode(what: str, text: str) -> None:
+    """Raises `InputError` for a text with half a surrogate pair, which comes from bytes that are not UTF-8."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"The {what} {text!r} is not UTF-8. Read it as UTF-8; on a command line, set the terminal to UTF-8.")
 
 
 def at_least(bound: int) -> Validator:

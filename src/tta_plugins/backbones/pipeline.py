@@ -1,7 +1,6 @@
 """A loaded diffusers pipeline as a backbone. It is read, never changed."""
 
 import copy
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +10,6 @@ import attrs
 import torch
 from torch import nn
 
-from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.backbone import Defaults
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.native_sampler import NativeSampler
@@ -24,11 +22,11 @@ from tta_plugins.backbones.denoiser import called, device_of
 from tta_plugins.backbones.distilled import few_steps
 from tta_plugins.backbones.extra_conditioning import check
 from tta_plugins.backbones.family import Family, Pipeline, in_dtype
+from tta_plugins.backbones.missing_parts import TEXT_ENCODERS, check_encoders, check_parts
 from tta_plugins.backbones.modules import Modules, dtype_of
 from tta_plugins.backbones.offloading import kept_for_backward
 from tta_plugins.backbones.steering_hook import steered
 
-_TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 _one_encodes = threading.RLock()  # a call of a tokenizer sets its padding, which would change that of another thread's call
 
 
@@ -55,7 +53,7 @@ class PipelineBackbone:
     @property
     def networks(self) -> Mapping[str, nn.Module]:
         """The denoiser, the decoder, and the text encoders that the pipeline has."""
-        encoders = {role: getattr(self.pipeline, role, None) for role in _TEXT_ENCODERS}
+        encoders = {role: getattr(self.pipeline, role, None) for role in TEXT_ENCODERS}
         held = {"denoiser": self._denoiser, "decoder": self._autoencoder, **encoders}
         return {role: network for role, network in held.items() if network is not None}
 
@@ -89,27 +87,16 @@ class PipelineBackbone:
 
         Raises `IncompatibleError` if the pipeline was loaded without its text encoders.
         """
-        self._check_encoders()
         with _one_encodes:
+            check_encoders(self.pipeline, prompts)
             return in_dtype(self.family.encode(self.pipeline, prompts, (height, width), self.device), torch.float32)
 
     def encode_null(self, prompts: Sequence[str | None], height: int, width: int) -> Embedding | None:
         """The null embedding of each sample, as the pipeline makes it with or without a negative prompt; raises as `encode` does."""
-        self._check_encoders()
         with _one_encodes:
+            check_encoders(self.pipeline, [prompt for prompt in prompts if prompt])
             null = self.family.encode_null(self.pipeline, prompts, (height, width), self.device)
         return null and in_dtype(null, torch.float32)
-
-    def _check_encoders(self) -> None:
-        held = [role for role in _TEXT_ENCODERS if getattr(self.pipeline, role, None) is not None]
-        tokenizers = [role.replace("text_encoder", "tokenizer") for role in held]
-        lacking = [tokenizer for tokenizer in tokenizers if getattr(self.pipeline, tokenizer, True) is None]
-        if lacking or not held:
-            raise IncompatibleError(
-                f"Cannot encode prompts with this {type(self.pipeline).__name__}. This is because it was loaded without its "
-                f"{' and '.join(lacking) or 'text encoders'}. Give text= and null= as tta_core.Embedding, made by the encode and "
-                "encode_null of a backbone that has them; or load them."
-            )
 
     def predict(self, x: Latents, step: Step, embedding: Embedding) -> Latents:
         """The denoiser's raw output for one guidance branch. Raises `IncompatibleError` if the denoiser needs other inputs than text."""
@@ -183,7 +170,7 @@ def backbone(
 
     Raises `InputError` for a pipeline without its denoiser or its autoencoder.
     """
-    _check_parts(pipeline, family)
+    check_parts(pipeline, family.traits.denoiser)
     side, few = family.side(pipeline), few_steps(pipeline)
     own = (family.traits.steps, family.traits.guidance) if few is None else (few[0], 1.0)
     defaults = Defaults(
@@ -196,16 +183,6 @@ def backbone(
         float32=("decoder",) if family.traits.upcasts and pipeline.vae.config.get("force_upcast") else (),
     )
     return PipelineBackbone(pipeline, family, defaults)
-
-
-def _check_parts(pipeline: Pipeline, family: Family) -> None:
-    name = type(pipeline).__name__
-    for part in (family.traits.denoiser, "vae"):
-        if getattr(pipeline, part, None) is None:
-            raise InputError(f"This {name} was loaded without its {part}, so it cannot make images. Load the whole pipeline.")
-    scale = pipeline.vae.config.get("scaling_factor", 1.0)
-    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale == 0:
-        raise InputError(f"The scaling_factor of this {name}'s vae is {scale!r}, so latents cannot be decoded. Load its config.json again.")
 
 
 def _named(pipeline: Pipeline) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.family import Pipeline, Traits
+from tta_plugins.backbones.missing_parts import check_parts
 from tta_plugins.backbones.modules import inside
 
 
@@ -21,8 +22,11 @@ def side(pipeline: Pipeline) -> int:
 def guidance_embedding(pipeline: Pipeline, guidance: float) -> Tensor | None:
     """The embedding `(1, d)` of a guidance for a distilled U-Net; None for a U-Net without such an input.
 
+    Raises `InputError` for a pipeline without a U-Net.
+
     Source: sinusoidal embedding of guidance - 1 (arXiv 2310.04378 section 4.1; the frequencies are those of diffusers' pipelines).
     """
+    check_parts(pipeline, "unet")
     config_get = getattr(inside(pipeline.unet).config, "get", None)
     width = config_get("time_cond_proj_dim") if config_get is not None else None
     if width is None:

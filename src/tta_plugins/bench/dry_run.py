@@ -69,9 +69,9 @@ def predicted_lines(plan: Plan, device: str, only: Collection[str] = ()) -> Iter
         needed = work / (SUSTAINED * DEVICES[device]) / 3600
         hours += needed
         yield f"{arm.name:<36}{work / 1e12:>14.4g}{cost.peaks.total / 1e9:>16.2f}{needed:>10.3g}"
-    yield f"{hours:.3g} hours of one {device} in all, at {SUSTAINED:.0%} of {DEVICES[device] / 1e12:.3g} TFLOP/s; scoring is not in it."
     if unknown:
-        yield f"Not in it either: {unknown} of {len(arms)} arms, whose cost cannot be predicted."
+        yield f"The cost of {unknown} of {len(arms)} arms cannot be predicted, and is not in the sum:"
+    yield f"{hours:.3g} hours of one {device} in all, at {SUSTAINED:.0%} of {DEVICES[device] / 1e12:.3g} TFLOP/s; scoring is not in it."
 
 
 def _once(arms: Sequence[Arm], find: Callable[[Arm], Found]) -> Iterator[tuple[Arm, Found | str]]:

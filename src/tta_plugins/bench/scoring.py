@@ -48,7 +48,7 @@ class Scores:
         path = self.path(name)
         for line in lines_of(path) if path.is_file() else ():
             match line:
-                case [str(arm), int(prompt), int(seed), {**numbers}]:
+                case [str(arm), int(prompt), int(seed), dict(numbers)]:
                     scores[arm, Cell(prompt, seed)] = numbers
         return scores
 

@@ -88,8 +88,9 @@ class Spec:
         taken = sorted(set(names) & set(CONTROLS))
         if taken:
             raise InputError(f"An arm is called {taken[0]!r}, which is a control that every comparison has. Give it another name.")
-        if not all(name.strip() for name in names):
-            raise InputError("The name of an arm is empty. Give each arm a name.")
+        for name in names:
+            if not name.strip() or not name.isprintable():
+                raise InputError(f"The name of an arm is {name!r}. Give each arm a name of visible characters.")
         for name, least in (("pool", 1), ("batch", 1), ("threads", 1), ("strips", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, but is {getattr(self, name)}.")
@@ -147,7 +148,7 @@ def _setting(value: object, _kind: object) -> object:
 
 def _table(structure: Callable[..., object], value: object, kind: type) -> object:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{value!r} is not a table of entries; write [[arms]] above each arm, and [prompts] above the prompts")
+        raise InputError(f"{value!r:.100} is not a table of entries. Write [[arms]] above each arm, and [prompts] above the prompts.")
     return structure(value, kind)
 
 
@@ -156,8 +157,8 @@ def _converter() -> cattrs.Converter:
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _exactly)
     converter.register_structure_hook(Setting, _setting)
-    for kind in (Spec, Arm, Choice):
-        converter.register_structure_hook(kind, partial(_table, make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)))
+    for table in (Choice, Arm, Spec):
+        converter.register_structure_hook(table, partial(_table, make_dict_structure_fn(table, converter, _cattrs_forbid_extra_keys=True)))
     return converter
 
 

@@ -104,7 +104,7 @@ def png(image: Image.Image) -> bytes:
 
 def _is_record(value: Any) -> bool:
     """Whether it is a record that `keep` wrote."""
-    needed = _NEEDED.get(value.get("status")) if isinstance(value, dict) else None
+    needed = _NEEDED.get(str(value.get("status"))) if isinstance(value, dict) else None
     return needed is not None and needed <= value.keys() and all(type(value[name]) is int for name in ("prompt", "seed"))
 
 

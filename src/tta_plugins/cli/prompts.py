@@ -10,13 +10,10 @@ from tta_plugins.cli.output import say
 
 
 def prompts_of(given: Sequence[str], file: Path | None) -> list[str]:
-    """All prompts, those of the command line first. Raises `InputError` if there is none, or if one is not valid Unicode."""
+    """All prompts, those of the command line first. Raises `InputError` if there is none."""
     prompts = [*given, *([] if file is None else _read(file))]
     if not prompts:
         raise InputError('There is no prompt. Give one in quotes, as in `tta align "a red circle"`, or a file of prompts with --prompts.')
-    for prompt in prompts:
-        if any("\ud800" <= character <= "\udfff" for character in prompt):
-            raise InputError(f"The prompt {prompt!r} is not UTF-8. Set the terminal to UTF-8, or give a UTF-8 file with --prompts.")
     repeated = len(prompts) - len(set(prompts))
     if repeated:
         say(f"tta: {repeated} of {len(prompts)} prompts repeat another one; each is sampled from its own noise.", err=True)

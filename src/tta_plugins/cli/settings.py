@@ -8,7 +8,11 @@ from typing import Any
 
 import attrs
 
+from tta_core.errors import LoadError
+from tta_core.plugins.isolation import isolated
 from tta_core.plugins.presets import changes, class_of
+from tta_core.values.arguments import error_text
+from tta_core.values.provenance import describe
 
 
 @attrs.frozen
@@ -36,26 +40,43 @@ class Setting:
 def settings_of(target: Any) -> dict[str, Setting]:
     """The settings by name: fields of an attrs class, parameters of any other class. A preset has those of its class, with other defaults.
 
-    A plain function has none.
+    A plain function has none. Raises `LoadError`, which names the class and its package, if its defaults or its signature raise.
     """
+
+    def refusal(error: BaseException) -> LoadError:
+        return LoadError(f"The settings of {describe(target)} cannot be read: {error_text(error)}. Report it to the author of that class.")
+
+    with isolated(refusal):
+        return _settings_of(target)
+
+
+def _settings_of(target: Any) -> dict[str, Setting]:
     cls = class_of(target)
     if cls is None:
         return {}
     if target is not cls:
         changed = {name: repr(value) for name, value in changes(target).items()}
-        settings = settings_of(cls) if attrs.has(cls) else {}
+        settings = _settings_of(cls) if attrs.has(cls) else {}
         return {name: attrs.evolve(each, default=changed.get(name, each.default)) for name, each in settings.items()}
     if attrs.has(cls):
-        hints = typing.get_type_hints(cls, include_extras=True)
+        hints = _hints(cls)
         fields = [field for field in attrs.fields(cls) if field.init]
         return {field.alias: Setting(field.alias, hints.get(field.name, field.type), _default(cls, field)) for field in fields}
     start: Any = inspect.getattr_static(cls, "__init__")
     if start is object.__init__:
         return {}
-    hints = typing.get_type_hints(start, include_extras=True)
+    hints = _hints(start)
     parameters = inspect.signature(cls).parameters.values()
     named = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
     return {p.name: Setting(p.name, hints.get(p.name, p.annotation), "" if p.default is p.empty else repr(p.default)) for p in named}
+
+
+def _hints(annotated: Any) -> dict[str, Any]:
+    """The annotations by name; none if one names something that was imported for type checkers only."""
+    try:
+        return typing.get_type_hints(annotated, include_extras=True)
+    except NameError:
+        return {}
 
 
 def _default(cls: type, field: "attrs.Attribute[Any]") -> str:

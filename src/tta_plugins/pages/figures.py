@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ _STYLE = {
     "font.family": "sans-serif",
     "font.size": 11,
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "tta",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -52,7 +54,9 @@ def figure(title: str, height: float = 3.6) -> Iterator[tuple["Axes", Drawn]]:
         sheet: Any = Figure(figsize=(6.4, height), layout="constrained")
         yield sheet.subplots(), drawn
         buffer = io.StringIO()
-        sheet.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # the browser's fonts draw the text
+            sheet.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
     drawn.svg = _inlined(buffer.getvalue(), title)
 
 

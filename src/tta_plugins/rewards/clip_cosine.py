@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from tta_core.values.typing import Images, Scores
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
-from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weight_files import Where
+from tta_plugins.text_limit import warn_if_cut
 
 Embeds = Float[Tensor, "b d"]
 

@@ -20,11 +20,11 @@ from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import WEIGHTS
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, SIGLIP_PATHS, Pixels, path_named
 from tta_plugins.rewards.pretrained import from_tensors, pretrained
-from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.vqascore import CITATION
 from tta_plugins.rewards.weight_files import Where, find, provenance
 from tta_plugins.rewards.weights import build, read_state, require
+from tta_plugins.text_limit import warn_if_cut
 
 QUESTION = 'Does this figure show "{}"? Please answer yes or no.'
 BEFORE = (

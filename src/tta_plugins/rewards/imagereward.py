@@ -18,10 +18,10 @@ from tta_plugins.rewards.blip_keys import parts_of, text_config, vision_config
 from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.preprocessing import IMAGEREWARD_PATHS, Pixels, path_named
-from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weight_files import Where, find, provenance
 from tta_plugins.rewards.weights import build, read_state
+from tta_plugins.text_limit import warn_if_cut
 
 CITATION = """@inproceedings{xu2023imagereward,
   title = {{ImageReward}: Learning and Evaluating Human Preferences for Text-to-Image Generation},

@@ -16,10 +16,10 @@ from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.clip_checkpoint import Checkpoint
 from tta_plugins.rewards.mps_config import cross_model, mps_clip_config
 from tta_plugins.rewards.preprocessing import PICKSCORE_PATHS, Pixels, path_named
-from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weight_files import Where, find, provenance
 from tta_plugins.rewards.weights import build, read_state, refuse
+from tta_plugins.text_limit import warn_if_cut
 
 CITATION = """@inproceedings{zhang2024mps,
   title = {Learning Multi-Dimensional Human Preference for Text-to-Image Generation},

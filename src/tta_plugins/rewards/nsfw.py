@@ -13,7 +13,7 @@ from tta_core.protocols.reward import Card
 from tta_core.values.typing import Images, Scores, frozen
 from tta_plugins.rewards.checked_call import checked_call
 from tta_plugins.rewards.preprocessing import ImagePath, Pixels
-from tta_plugins.rewards.preprocessor import preprocessor, triple
+from tta_plugins.rewards.preprocessor import mean_and_std, preprocessor
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
 from tta_plugins.rewards.resize import Kernel
 from tta_plugins.rewards.weight_files import Where
@@ -81,7 +81,7 @@ def _load(reward: Safety) -> Classifier:
         raise InputError(f"safe={reward.safe!r} is not a label of {reward.weights}. Give one of {', '.join(labels)}.")
     with preprocessor(reward.weights) as settings:
         kernel: Kernel = "bicubic" if settings.get("resample", 2) == 3 else "bilinear"
-        mean, std = triple(settings["image_mean"]), triple(settings["image_std"])
+        mean, std = mean_and_std(settings)
     path = ImagePath(
         "squash", kernel, rounding="pillow" if reward.official and kernel == "bicubic" else "input" if reward.official else "none"
     )

@@ -1,7 +1,8 @@
 """Reads preprocessor_config.json of a network's folder or repository: the normalisation of its images."""
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def preprocessor(where: Where) -> Iterator[dict[str, Any]]:
     file = find(where, [NAME])
     try:
         yield json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(
             f"{file} cannot be used: {type(error).__name__}: {error}. Download it again from the weights' repository."
         ) from error
@@ -30,10 +31,17 @@ def normalisation(where: Where, mean: Triple, std: Triple) -> tuple[Triple, Trip
     if Path(where).is_dir() and not (Path(where) / NAME).is_file():
         return mean, std
     with preprocessor(where) as settings:
-        return triple(settings["image_mean"]), triple(settings["image_std"])
+        return mean_and_std(settings)
 
 
-def triple(values: Sequence[float | int]) -> Triple:
-    """Three numbers. Raises `ValueError` or `TypeError` for anything else."""
+def mean_and_std(settings: Mapping[str, Any]) -> tuple[Triple, Triple]:
+    """The normalisation. Raises `ValueError`, `KeyError` or `TypeError` for anything but three finite numbers and three above 0."""
+    mean, std = _triple(settings["image_mean"]), _triple(settings["image_std"])
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise ValueError(f"image_mean is {mean} and image_std is {std}, by which images cannot be normalised")
+    return mean, std
+
+
+def _triple(values: Sequence[float | int]) -> Triple:
     red, green, blue = map(float, values)
     return red, green, blue

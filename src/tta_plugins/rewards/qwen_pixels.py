@@ -13,7 +13,7 @@ from torch import Tensor
 from tta_core.errors import IncompatibleError
 from tta_core.values.typing import frozen
 from tta_plugins.rewards.preprocessing import CLIP_MEAN, CLIP_STD
-from tta_plugins.rewards.preprocessor import Triple, preprocessor, triple
+from tta_plugins.rewards.preprocessor import Triple, mean_and_std, preprocessor
 from tta_plugins.rewards.resize import resize, resize_pillow
 from tta_plugins.rewards.weight_files import Where
 
@@ -75,6 +75,5 @@ def pixels_beside(weights: Where, path: Path_) -> QwenPixels:
             settings["temporal_patch_size"],
             settings.get("min_pixels") or size["shortest_edge"],
             settings.get("max_pixels") or size["longest_edge"],
-            triple(settings["image_mean"]),
-            triple(settings["image_std"]),
+            *mean_and_std(settings),
         )

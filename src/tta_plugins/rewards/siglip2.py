@@ -17,9 +17,9 @@ from tta_plugins.rewards.clip import model_name
 from tta_plugins.rewards.preprocessing import SIGLIP_MEAN, SIGLIP_PATHS, Pixels, path_named
 from tta_plugins.rewards.preprocessor import normalisation
 from tta_plugins.rewards.pretrained import Dtype, commit, pretrained
-from tta_plugins.rewards.text_limit import warn_if_cut
 from tta_plugins.rewards.tokenizers import load_tokenizer
 from tta_plugins.rewards.weight_files import Where
+from tta_plugins.text_limit import warn_if_cut
 
 CITATION = """@misc{tschannen2025siglip2,
   title = {{SigLIP} 2: Multilingual Vision-Language Encoders with Improved Semantic Understanding, Localization, and Dense Features},

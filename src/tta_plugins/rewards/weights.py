@@ -63,11 +63,11 @@ def _shards(index: Path) -> dict[str, object]:
     """The tensors of every shard in an index."""
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise LoadError(f"{index} cannot be read as an index of shards: {type(error).__name__}: {error}. Download it again.") from error
     merged: dict[str, object] = {}
     for name in names:
-        if Path(name).name != name or not (index.parent / name).is_file():
+        if not isinstance(name, str) or Path(name).name != name or not (index.parent / name).is_file():
             raise LoadError(f"{index} names the shard {name!r}, which is not in its folder. Download all files of the repository.")
         shard = _content(index.parent / name)
         if not isinstance(shard, Mapping):

@@ -1,4 +1,4 @@
-"""Warns of prompts that are longer than a reward's text tower can read, since the rest of the prompt does not change the score."""
+"""Warns of prompts that are longer than a text encoder can read, since the rest of the prompt has no effect."""
 
 import warnings
 
@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def warn_if_cut(tokenizer: Tokenizer, prompt: str, length: int, name: str) -> None:
-    """Warn if the prompt has more than `length` tokens; the message names the reward and shows where the prompt is cut."""
+    """Warn if the prompt has more than `length` tokens; the message names the reader and shows where the prompt is cut."""
     ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
     if len(ids) > length:
         kept = tokenizer.decode(tokenizer(prompt, truncation=True, max_length=length).input_ids, skip_special_tokens=True)
