@@ -1,10 +1,16 @@
 """`tta plan`: evaluations are printed first, `--json` prints one document, and forecasts are stored on disk."""
 
 import json
+import shutil
 
 import pytest
+import torch
 
+from tta_core.errors import LoadError
+from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.planning import forecast_cache
+from tta_plugins.planning.pipeline_configuration import fake_backbone, pipeline_configuration
+from tta_plugins.shapes.load import pipeline_folder
 
 ARGUMENTS = ("plan", "--backbone", "shapes", "--method", "best-of-n", "--set", "method.n=3", "--steps", 2, "--height", 32, "--width", 32)
 RECORD = dict.fromkeys(("evaluations", "rows", "flops_per_row", "flops", "memory_bytes", "dominates", "policies"), 0)
@@ -65,3 +71,24 @@ def test_a_key_has_everything_that_determines_a_forecast(tmp_path, monkeypatch):
     keys.append(forecast_cache.key({"steps": 2}, [file], []))
     assert len(set(keys)) == 5
     assert forecast_cache.key({"steps": 2}, [file], []) == keys[-1]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("model_index.json", "[" * 100_000, "is damaged"),
+        ("model_index.json", '{"_class_name": "os"}', "diffusers .* has no such pipeline"),
+        ("unet/config.json", "[]", "holds a list, not settings"),
+        ("unet/config.json", "{}", "names the class None"),
+        (
+            "unet/config.json",
+            '{"_class_name": "UNet2DConditionModel", "block_out_channels": 5}',
+            "cannot be built from their configurations",
+        ),
+    ],
+)
+def test_a_damaged_configuration_is_named(tmp_path, file, text, said):
+    shutil.copytree(pipeline_folder(), tmp_path / "copy", ignore=shutil.ignore_patterns("*.safetensors"))
+    (tmp_path / "copy" / file).write_text(text)
+    with pytest.raises(LoadError, match=said):
+        fake_backbone(pipeline_configuration(str(tmp_path / "copy")), FakeMode(), torch.bfloat16)

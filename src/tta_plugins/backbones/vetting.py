@@ -39,7 +39,7 @@ def check_files(folder: Path, parts: Parts) -> None:
         if not part.is_dir():
             raise LoadError(f"{folder} has no folder {name!r}, although its model_index.json names a {cls.__name__} there. Copy it again.")
         for config in (*part.glob("config.json"), *part.glob("tokenizer_config.json"), *part.glob("scheduler_config.json")):
-            settings = _json(config)
+            settings = json_object(config)
             if "auto_map" in settings:
                 raise LoadError(f"{config} refers to its own code (auto_map). {_TRUST}")
             if cls.__module__.startswith("diffusers.") and config.name != "tokenizer_config.json" and "_class_name" not in settings:
@@ -60,10 +60,11 @@ def index_of(folder: Path) -> Mapping[str, Any]:
         raise LoadError(
             f"{folder} is not a diffusers pipeline: it has no model_index.json. Give the folder that `pipeline.save_pretrained` wrote."
         )
-    return _json(folder / "model_index.json")
+    return json_object(folder / "model_index.json")
 
 
-def _json(path: Path) -> Mapping[str, Any]:
+def json_object(path: Path) -> Mapping[str, Any]:
+    """The settings in a file. Raises `LoadError` if it cannot be read, or is not a JSON object."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:

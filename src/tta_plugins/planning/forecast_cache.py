@@ -44,7 +44,7 @@ def load(name: str) -> Record | None:
             raise ValueError("it is not a forecast")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         warnings.warn(f"The cached forecast {path} cannot be read: {error}. The forecast is computed again.", stacklevel=2)
         return None
     return record

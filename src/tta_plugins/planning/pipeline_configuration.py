@@ -17,7 +17,9 @@ from tta_core.errors import LoadError, UnknownNameError
 from tta_core.plugins import resolve
 from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.wrappers import WrappedBackbone
+from tta_core.values.arguments import error_text
 from tta_core.values.controls import Embedding
+from tta_plugins.backbones.vetting import index_of, json_object, parts_of
 from tta_plugins.cost.fake_mode import FakeMode
 from tta_plugins.cost.fake_networks import fake_network
 
@@ -62,8 +64,12 @@ def configuration_names() -> list[str]:
 def fake_backbone(plan: PipelineConfiguration, mode: FakeMode, dtype: torch.dtype) -> Backbone:
     """The backbone with fake parameters of this dtype. It encodes every prompt to zeros."""
     made = [(_class(config), dict(config)) for config in (plan.denoiser, plan.vae)]
-    with torch.device("meta"), made_in(dtype):  # so that initial weights are not computed
-        denoiser, vae = (cls.from_config(config).eval() for cls, config in made)
+    try:
+        with torch.device("meta"), made_in(dtype):  # so that initial weights are not computed
+            denoiser, vae = (cls.from_config(config).eval() for cls, config in made)
+    except Exception as error:
+        raise LoadError(f"The networks of {plan.summary} cannot be built from their configurations: {error_text(error)}.") from error
+    with torch.device("meta"), made_in(dtype):
         encoders = nn.ParameterList([nn.Parameter(torch.zeros(plan.text_parameters))])
     denoiser, vae, encoders = (fake_network(network, mode) for network in (denoiser, vae, encoders))
     pipeline = _assembled(plan, denoiser, vae)
@@ -99,7 +105,10 @@ def _assembled(plan: PipelineConfiguration, denoiser: nn.Module, vae: nn.Module)
 
 
 def _class(config: Config) -> Any:
-    return getattr(diffusers, config["_class_name"])
+    found = getattr(diffusers, str(config.get("_class_name")), None)
+    if not isinstance(found, type):
+        raise LoadError(f"A configuration names the class {config.get('_class_name')!r}, which diffusers {diffusers.__version__} lacks.")
+    return found
 
 
 def _no_null(prompts: Sequence[str | None], height: int, width: int) -> None:
@@ -158,17 +167,18 @@ class _ZeroEmbeddings:
 
 def _from_folder(folder: Path) -> PipelineConfiguration:
     try:
-        index = _json(folder / "model_index.json")
+        index = index_of(folder)
+        parts_of(index, str(folder))
         denoiser = next(name for name in ("unet", "transformer") if name in index)
         return PipelineConfiguration(
             pipeline=index["_class_name"],
-            denoiser=_json(folder / denoiser / "config.json"),
-            vae=_json(folder / "vae" / "config.json"),
-            scheduler=_json(folder / "scheduler" / "scheduler_config.json"),
+            denoiser=json_object(folder / denoiser / "config.json"),
+            vae=json_object(folder / "vae" / "config.json"),
+            scheduler=json_object(folder / "scheduler" / "scheduler_config.json"),
             text_parameters=_text_parameters(folder, index),
             summary=str(folder),
         )
-    except (OSError, KeyError, StopIteration, ValueError) as error:
+    except (OSError, StopIteration, ValueError) as error:
         raise LoadError(
             f"{folder} lacks configurations of a diffusers pipeline: {type(error).__name__}: {error}. It needs model_index.json, and "
             "config.json in unet or transformer and in vae."
@@ -187,7 +197,3 @@ def _text_parameters(folder: Path, index: Config) -> int:
             with torch.device("meta"):
                 total += sum(parameter.numel() for parameter in make(make.config_class.from_pretrained(folder / name), **own).parameters())
     return total
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -170,7 +170,7 @@ def _settings(file: Any) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         expected = {"mm_projector_type": "mlp2x_gelu", "mm_vision_select_feature": "patch"}
         wrong = [f"{name}={settings[name]!r}" for name, known in expected.items() if settings.get(name, known) != known]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(
             f"{file} cannot be read as CLIP-FlanT5's configuration: {type(error).__name__}: {error}. Download it again."
         ) from error

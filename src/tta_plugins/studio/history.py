@@ -82,7 +82,7 @@ def read(folder: Path) -> Past | None:
     try:
         past = Past(folder, json.loads((folder / RECORD).read_text("utf-8")))
         _ = past.prompt, past.scores, past.method, past.rewards, past.aligned
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return past
 
