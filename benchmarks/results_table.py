@@ -29,8 +29,8 @@ def over(results: Results, arm: str, base: str, score: str) -> str:
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/results")
     plan, results = read_plan(folder), read_results(folder / "results.csv")
-    summary = summarise(plan, results, results.rewards())
-    scores = [score for score in SHORT if score in results.rewards()]
+    summary = summarise(plan, results, plan.rewards)
+    scores = [score for score in SHORT if score in plan.rewards]
     print(f"| arm | prompts | verdict | cost | {' | '.join(SHORT[score] for score in scores)} | strictly right | beyond best of n |")
     print("|---|---:|---|---:|" + "---:|" * (len(scores) + 2))
     for arm in summary["arms"]:

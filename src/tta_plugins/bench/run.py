@@ -54,8 +54,8 @@ def sample(
     """
     arms = chosen_arms(plan, only)
     refuse_unknown(plan)
-    if budget_hours is not None and not 0 < budget_hours < math.inf:
-        raise InputError(f"The budget of hours is {budget_hours}, but it takes a number above 0. Leave it out for no limit.")
+    if budget_hours is not None and not 0 <= budget_hours < math.inf:
+        raise InputError(f"The budget of hours is {budget_hours}, but it takes a number from 0 on. Leave it out for no limit.")
     settle(plan, folder)
     chosen = {arm.name for arm in arms}
     store = Store(folder)
