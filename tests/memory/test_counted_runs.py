@@ -65,9 +65,10 @@ def test_a_ledger_multiplies_rows_by_prices():
 
 @pytest.mark.parametrize("limit", [{"flops": 1e7}, {"evaluations": 20}, {"seconds": 1e-9}], ids=str)
 @pytest.mark.parametrize("method", [DATE(updates=Every(1)), DNO(30, shuffles=2)], ids=["DATE", "DNO"])
-def test_a_budget_stops_at_a_snapshot_with_the_best_so_far(method, limit, shapes):
+def test_a_budget_stops_at_a_snapshot_with_the_best_so_far(method, limit, small):
     (name, most), *_ = limit.items()
-    run = tta_core.align("a red circle", backbone=shapes, method=method, steps=8, budget=tta_core.Budget(**limit))
+    options = {**small, "scheduler": vp_scheduler(8, method.needs.eta), "method": method, "baseline": False}
+    run = tta_core.align("a red circle", budget=tta_core.Budget(**limit), **options)
     assert "budget" in run.stopped
     assert len(run.trace) >= 1
     assert run.trace[-1].index + 1 < run.trace[-1].total

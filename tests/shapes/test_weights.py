@@ -79,7 +79,7 @@ def test_transformers_4_finds_the_text_encoder_under_its_names():
 
 
 def test_one_thing_is_sampled_correctly(pipeline):
-    captions = metrics.captions_of("one", 24, seed=7)
+    captions = metrics.captions_of("one", 12, seed=7)
     images = metrics.sample(pipeline, [str(caption) for caption in captions], seed=7)
     assert metrics.drawing_figures(images, captions, "one")[0].share >= 0.8
 
