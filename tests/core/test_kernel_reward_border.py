@@ -92,3 +92,17 @@ def test_cards_and_networks_are_optional():
 def test_every_image_has_a_prompt():
     with pytest.raises(InputError, match="3 images and 1 prompts"):
         checked(lambda images, prompts: images.mean((1, 2, 3)), torch.rand(3, 3, 4, 4), ["a"])
+
+
+def test_weights_that_are_not_finite_are_blamed_for_the_score():
+    scorer = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 1), torch.nn.Flatten(0))
+    torch.nn.init.constant_(scorer[1].bias, float("nan"))
+
+    class Broken:
+        networks = {"scorer": scorer}  # noqa: RUF012
+
+        def __call__(self, images, prompts):
+            return scorer(images)
+
+    with pytest.raises(RewardError, match="weights of its scorer hold a NaN or an infinity"):
+        checked(Broken(), torch.zeros(2, 3, 4, 4), ["a", "b"])

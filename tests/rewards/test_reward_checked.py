@@ -33,6 +33,7 @@ BAD = {
     "PIL": ([IMAGE, IMAGE], PROMPTS, r"as_pixels\(images, b\) makes one"),
     "array": (numpy.zeros((2, 3, 8, 8)), PROMPTS, "a reward takes a tensor"),
     "one text": (IMAGES, "a red circle", r"Give \[prompt\] \* 2"),
+    "number as a prompt": (IMAGES, ["a", 2], "one of the prompts is 2, but a prompt is a text"),
     "too few prompts": (IMAGES, PROMPTS[:1], "2 images and 1 prompts"),
 }
 

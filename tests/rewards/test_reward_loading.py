@@ -261,7 +261,7 @@ def test_half_precision_variants_wrappers_and_numbers_beside_are_read(tmp_path):
     torch.testing.assert_close(scored(tmp_path), scored(CLIP_FOLDER))
 
 
-@pytest.mark.parametrize("damage", ["config", "text", "integers", "keys", "normalisation"])
+@pytest.mark.parametrize("damage", ["config", "text", "integers", "keys", "normalisation", "scale"])
 def test_damaged_folders_are_one_load_error(tmp_path, damage):
     state, *_ = parts_of_a_clip()
     shutil.copy(CLIP_FOLDER / "config.json", tmp_path)
@@ -269,6 +269,8 @@ def test_damaged_folders_are_one_load_error(tmp_path, damage):
         (tmp_path / "config.json").write_text('{"vision_config": ' if damage == "config" else '"text"')
     if damage == "integers":
         state["vision_model.post_layernorm.weight"] = state["vision_model.post_layernorm.weight"].long()
+    if damage == "scale":
+        state["logit_scale"] = torch.ones(2)
     if damage == "normalisation":
         (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5]}')
     torch.save({7: torch.zeros(1)} if damage == "keys" else state, tmp_path / "pytorch_model.bin")

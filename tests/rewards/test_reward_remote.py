@@ -12,10 +12,11 @@ import pytest
 import torch
 
 import tta_core as tta
-from tta_core.errors import IncompatibleError, LoadError, RewardError
+from tta_core.errors import IncompatibleError, InputError, LoadError, RewardError
 from tta_core.testing import GaussianMixture, RewardSuite, vp_scheduler
 from tta_plugins.methods.date import DATE
 from tta_plugins.rewards.pixels import Brightness
+from tta_plugins.rewards.remote.reward import RemoteReward
 
 THERE = '''
 import os, sys, time
@@ -354,3 +355,17 @@ def test_a_network_of_another_transformers_version(tmp_path):
         assert (other - one).norm() < 1e-4 * one.norm()
     finally:
         reward.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"settings": {"a": object()}}, "must be plain data"),
+        ({"timeout": 0.0}, "takes seconds above 0"),
+        ({"timeout": -1.0}, "takes seconds above 0"),
+        ({"timeout": float("nan")}, "takes seconds above 0"),
+    ],
+)
+def test_arguments_that_no_process_can_use_are_refused_before_it_starts(changes, said):
+    with pytest.raises(InputError, match=said):
+        RemoteReward("no-python", "brightness", **changes)

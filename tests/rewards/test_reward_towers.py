@@ -1,6 +1,7 @@
 """SigLIP 2, aesthetic v2.5, safety, DINO and CycleReward on tiny models of the real classes, compared with their formulas."""
 
 import json
+import math
 import shutil
 from itertools import pairwise
 
@@ -232,8 +233,8 @@ def test_the_normalisation_beside_the_weights_is_read_or_refused(name, siglip, h
     file.unlink()
     assert torch.equal(seen(name, tmp_path, head), scores[0])
     assert (scores[1] - scores[0]).abs().max() > 1e-4
-    zero, unknown = ('{"image_mean": [%s, 0, 0], "image_std": [%s, 1, 1]}' % values for values in ((0, 0), ("NaN", 1)))  # noqa: UP031
-    for damage in ("{", "[]", "[" * 100_000, '{"image_mean": [0.5]}', '{"image_mean": 1, "image_std": 1}', zero, unknown):
+    levels = [json.dumps({"image_mean": [mean, 0.5, 0.5], "image_std": [std, 1, 1]}) for mean, std in ((0.5, 0), (math.nan, 1), (123, 1))]
+    for damage in ("{", "[]", "[" * 100_000, '{"image_mean": [0.5]}', '{"image_mean": 1, "image_std": 1}', *levels):
         file.write_text(damage)
         with pytest.raises(LoadError, match=r"preprocessor_config\.json cannot be used"):
             seen(name, tmp_path, head)

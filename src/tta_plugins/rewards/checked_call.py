@@ -80,6 +80,9 @@ def _problem_of_values(images: Tensor) -> str | None:
 def _problem_of_prompts(images: Tensor, prompts: object) -> str | None:
     if isinstance(prompts, str) or not isinstance(prompts, Sequence):
         return f"the prompts are {shown(prompts)}, but a reward takes a list with one prompt for each image. Give [prompt] * {len(images)}."
+    wrong = [prompt for prompt in prompts if not isinstance(prompt, str)]
+    if wrong:
+        return f"one of the prompts is {shown(wrong[0])}, but a prompt is a text. Give texts."
     if len(prompts) != len(images):
         return f"there are {len(images)} images and {len(prompts)} prompts. Give one prompt for each image."
     return None

@@ -52,8 +52,11 @@ class Checkpoint:
 
     @property
     def temperature(self) -> float:
-        """exp(logit_scale), the factor of CLIP's cosine: at most 100."""
-        return float(self.state["logit_scale"].exp())
+        """exp(logit_scale), the factor of CLIP's cosine: at most 100. Raises `LoadError` if it is not one number."""
+        scale = self.state["logit_scale"]
+        if scale.numel() != 1:
+            raise LoadError(f"{self.source}: logit_scale has shape {tuple(scale.shape)}, but it is one number. Download the file again.")
+        return float(scale.exp())
 
     def _part(self, *prefixes: str) -> dict[str, Tensor]:
         return {key: value for key, value in self.state.items() if key.startswith(prefixes) and not key.endswith(".position_ids")}

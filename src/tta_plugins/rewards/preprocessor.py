@@ -35,10 +35,10 @@ def normalisation(where: Where, mean: Triple, std: Triple) -> tuple[Triple, Trip
 
 
 def mean_and_std(settings: Mapping[str, Any]) -> tuple[Triple, Triple]:
-    """The normalisation. Raises `ValueError`, `KeyError` or `TypeError` for anything but three finite numbers and three above 0."""
+    """The normalisation. Raises `ValueError`, `KeyError` or `TypeError` for anything but three numbers in [0, 1] and three above 0."""
     mean, std = _triple(settings["image_mean"]), _triple(settings["image_std"])
-    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise ValueError(f"image_mean is {mean} and image_std is {std}, by which images cannot be normalised")
+    if not all(0 <= level <= 1 for level in mean) or not all(0 < level < math.inf for level in std):
+        raise ValueError(f"image_mean is {mean} and image_std is {std}, by which images in [0, 1] cannot be normalised")
     return mean, std
 
 

@@ -1,6 +1,7 @@
 """A reward in another process: its scores and gradients are the same as in this process, on the CPU to the last bit."""
 
 import itertools
+import json
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from tta_core.errors import RewardError
+from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Card
 from tta_core.values.prompts import facts_of, facts_record
 from tta_core.values.typing import Images, Scores, frozen
@@ -73,6 +74,12 @@ class Child:
         """Starts the process once, to read the card, so that errors at the start are raised before a run begins."""
         self._python = python_of(str(reward.python))
         self._task = {"factory": reward.factory, "settings": dict(reward.settings), "device": reward.device, "fields": list(_FIELDS)}
+        try:
+            json.dumps(self._task)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The settings of a remote reward are {reward.settings!r}, but they must be plain data: {error}.") from error
+        if not 0 < reward.timeout <= threading.TIMEOUT_MAX:
+            raise InputError(f"The timeout of a remote reward is {reward.timeout}, but it takes seconds above 0, such as 600.")
         self._environment, self._timeout, self._resident = dict(reward.environment), float(reward.timeout), reward.resident
         self._lock, self._numbers = threading.RLock(), itertools.count()
         self._forgotten: list[int] = []
