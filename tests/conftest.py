@@ -1,8 +1,10 @@
 """Options, markers and the hypothesis profile of this project's tests."""
 
 import gc
+import importlib.metadata
 import shutil
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Each run's record asks for eight, which takes 30 ms, and installed packages do not change during the tests.
+    importlib.metadata.version = cache(importlib.metadata.version)
     torch.set_num_threads(1)  # tests run in parallel processes, whose threads would wait for each other
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("fast")

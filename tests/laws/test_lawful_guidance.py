@@ -1,10 +1,10 @@
 """Every method that changes x keeps the laws of methods, in each of its forms."""
 
 import pytest
+from lawful_method import LawfulMethod
 
 from tta_core.solving.estimators import Hybrid1, Hybrid2, ZerothOrder
 from tta_core.solving.steering import SGD
-from tta_core.testing import MethodSuite
 from tta_core.values.schedules import Constant
 from tta_plugins.methods.dps import DPS
 from tta_plugins.methods.freedom import FreeDoM
@@ -35,7 +35,7 @@ IDLE = {
 }
 
 
-class TestGuidance(MethodSuite):
+class TestGuidance(LawfulMethod):
     @pytest.fixture(params=ONCE.values(), ids=ONCE)
     def method(self, request):
         return request.param
@@ -51,7 +51,7 @@ REPEATED = {
 }
 
 
-class TestRepeated(MethodSuite):
+class TestRepeated(LawfulMethod):
     """A repeated step is another sample of the same distribution, whatever the reward is, so a mean over eight seeds may be lower."""
 
     follows_reward = improves = False
@@ -72,7 +72,7 @@ ESTIMATED = {
 }
 
 
-class TestEstimated(MethodSuite):
+class TestEstimated(LawfulMethod):
     """Estimates divide differences by mu, and the rounding errors of float32 with them."""
 
     tolerance = 1e-3

@@ -1,11 +1,11 @@
 """Every method of the package keeps the laws. A new one needs an entry here: its small form, its idle forms, and what it declares."""
 
 import pytest
+from lawful_method import LawfulMethod
 
 from tta_core.protocols.variables import NullEmbedding, TextEmbedding
 from tta_core.solving.estimators import Hybrid1, Hybrid2, ZerothOrder
 from tta_core.solving.steering import Adam, AdamW
-from tta_core.testing import MethodSuite
 from tta_core.values.schedules import Constant, Every
 from tta_plugins.methods.baselines import BestOfN, Fixed, RandomDirection
 from tta_plugins.methods.date import DATE
@@ -13,7 +13,7 @@ from tta_plugins.methods.dno import DNO
 from tta_plugins.methods.null_tta import NullTTA
 
 
-class TestFixed(MethodSuite):
+class TestFixed(LawfulMethod):
     improves = False
 
     @pytest.fixture
@@ -25,7 +25,7 @@ class TestFixed(MethodSuite):
         return Fixed()
 
 
-class TestRandomDirection(MethodSuite):
+class TestRandomDirection(LawfulMethod):
     follows_reward = improves = False
 
     @pytest.fixture
@@ -37,7 +37,7 @@ class TestRandomDirection(MethodSuite):
         return request.param
 
 
-class TestBestOfN(MethodSuite):
+class TestBestOfN(LawfulMethod):
     never_worse = True
 
     @pytest.fixture
@@ -60,7 +60,7 @@ DATES = {
 }
 
 
-class TestDATE(MethodSuite):
+class TestDATE(LawfulMethod):
     @pytest.fixture(params=DATES.values(), ids=DATES)
     def method(self, request):
         return request.param
@@ -79,7 +79,7 @@ NULLS = {
 }
 
 
-class TestNullTTA(MethodSuite):
+class TestNullTTA(LawfulMethod):
     @pytest.fixture(params=NULLS.values(), ids=NULLS)
     def method(self, request):
         return request.param
@@ -102,7 +102,7 @@ DNOS = {
 }
 
 
-class TestDNO(MethodSuite):
+class TestDNO(LawfulMethod):
     never_worse = True
 
     @pytest.fixture(params=DNOS.values(), ids=DNOS)
@@ -123,7 +123,7 @@ ESTIMATED = {
 }
 
 
-class TestEstimated(MethodSuite):
+class TestEstimated(LawfulMethod):
     """Estimates divide differences by mu, and the rounding errors of float32 with them."""
 
     tolerance = 1e-3
@@ -137,7 +137,7 @@ class TestEstimated(MethodSuite):
         return DATE(rho=0.0, estimator=ZerothOrder())
 
 
-class TestEstimatedWithPenalty(MethodSuite):
+class TestEstimatedWithPenalty(LawfulMethod):
     """The zeroth-order estimate of a penalty's gradient is not zero at the penalty's own minimum, so a constant reward changes the result a
     little."""
 

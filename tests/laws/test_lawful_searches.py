@@ -1,10 +1,10 @@
 """Methods that choose among particles and noises keep the laws."""
 
 import pytest
+from lawful_method import LawfulMethod
 
 from tta_core.solving.estimators import ZerothOrder
 from tta_core.solving.steering import SGD
-from tta_core.testing import MethodSuite
 from tta_core.testing.problems import plain, problem_for, solved
 from tta_core.values.schedules import Constant, Every
 from tta_plugins.methods.das import DAS
@@ -23,7 +23,7 @@ DASES = {
 }
 
 
-class TestDAS(MethodSuite):
+class TestDAS(LawfulMethod):
     @pytest.fixture(params=DASES.values(), ids=DASES)
     def method(self, request):
         return request.param
@@ -40,7 +40,7 @@ FKS = {
 }
 
 
-class TestFK(MethodSuite):
+class TestFK(LawfulMethod):
     @pytest.fixture(params=FKS.values(), ids=FKS)
     def method(self, request):
         return request.param
@@ -50,7 +50,7 @@ class TestFK(MethodSuite):
         return FK(1)
 
 
-class TestSVDD(MethodSuite):
+class TestSVDD(LawfulMethod):
     @pytest.fixture
     def method(self):
         return SVDD(3, selection="argmax")
@@ -60,7 +60,7 @@ class TestSVDD(MethodSuite):
         return SVDD(1)
 
 
-class TestSVDDByDraw(MethodSuite):
+class TestSVDDByDraw(LawfulMethod):
     """A random choice among equal children is not plain sampling."""
 
     follows_reward = False
@@ -74,7 +74,7 @@ class TestSVDDByDraw(MethodSuite):
         return SVDD(1)
 
 
-class TestRBF(MethodSuite):
+class TestRBF(LawfulMethod):
     @pytest.fixture
     def method(self):
         return RBF(evaluations=26, chains=2, starts=2)
@@ -87,7 +87,7 @@ RENOS = {
 }
 
 
-class TestReNO(MethodSuite):
+class TestReNO(LawfulMethod):
     """The regulariser changes the noise whatever the reward is, but among equal iterates the first one is the result."""
 
     never_worse = True
@@ -112,7 +112,7 @@ def test_a_line_search_raises_the_reward_of_each_prompt_separately():
         assert (single.x0[0] - x0).abs().max() < 1e-4
 
 
-class TestReNOWithoutGradient(MethodSuite):
+class TestReNOWithoutGradient(LawfulMethod):
     never_worse, tolerance = True, 1e-3
 
     @pytest.fixture
@@ -123,7 +123,7 @@ class TestReNOWithoutGradient(MethodSuite):
 SEARCHES = {"random": NoiseSearch("random", 2), "zero-order": NoiseSearch("zero-order", 2, 2)}
 
 
-class TestNoiseSearch(MethodSuite):
+class TestNoiseSearch(LawfulMethod):
     never_worse = True
 
     @pytest.fixture(params=SEARCHES.values(), ids=SEARCHES)
@@ -135,7 +135,7 @@ class TestNoiseSearch(MethodSuite):
         return NoiseSearch(rounds=0)
 
 
-class TestPathSearch(MethodSuite):
+class TestPathSearch(LawfulMethod):
     """It adds noise to earlier levels whatever the reward is."""
 
     follows_reward = False
