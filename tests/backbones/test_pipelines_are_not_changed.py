@@ -179,6 +179,7 @@ def test_memory_policies_apply_and_are_undone(name, memory, tolerance, pipelines
     pipe = pipelines(name)
     before = state(pipe)
     options = {"backbone": backbone(name, pipe), "method": DATE(rho=0.1), "reward": brightness, "steps": 2, "height": 32, "width": 32}
+    options |= {"baseline": False}
     plain, saved = tta_core.align(PROMPTS, **options), tta_core.align(PROMPTS, memory=memory, **options)
     assert (saved.result.pixels - plain.result.pixels).norm() <= tolerance * plain.result.pixels.norm()
     after = state(pipe)
@@ -569,7 +570,7 @@ OFFLOADED = {
 def test_an_offloaded_pipeline_samples_the_same_with_every_policy(kind, pipelines):
     pipe = copy.deepcopy(pipelines("flux-schnell"))
     OFFLOADED[kind](pipe)
-    options = {"method": DATE(rho=0.1, updates=Every(1)), "reward": brightness, "steps": 1, "height": 32, "width": 32}
+    options = {"method": DATE(rho=0.1, updates=Every(1)), "reward": brightness, "steps": 1, "height": 32, "width": 32, "baseline": False}
     own, offloaded = (backbone("flux-schnell", which) for which in (pipelines("flux-schnell"), pipe))
     plain = tta_core.align(PROMPTS, backbone=own, **options).result.pixels
     for memory in ((), "checkpointing"):
