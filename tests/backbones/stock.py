@@ -124,7 +124,7 @@ def prepared(name, pipe, steps, guidance=5.0, negative=NEGATIVE, drawing=None, *
         reward=brightness,
         steps=steps,
         guidance=None if name == "lcm" else guidance,
-        negative=None if guidance == 1 else negative,  # without guidance it has no effect
+        negative=None if guidance <= 1 else negative,  # without guidance it has no effect
         height=32,
         width=32,
         noises=tta_core.GivenNoise(tuple(row[None] for row in drawn(name, drawing or steps))),

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from tta_core.errors import LoadError
-from tta_core.plugins.isolation import isolated
 from tta_core.plugins.presets import changes, class_of
 from tta_core.values.arguments import error_text
 from tta_core.values.provenance import describe
@@ -42,12 +41,12 @@ def settings_of(target: Any) -> dict[str, Setting]:
 
     A plain function has none. Raises `LoadError`, which names the class and its package, if its defaults or its signature raise.
     """
-
-    def refusal(error: BaseException) -> LoadError:
-        return LoadError(f"The settings of {describe(target)} cannot be read: {error_text(error)}. Report it to the author of that class.")
-
-    with isolated(refusal):
+    try:
         return _settings_of(target)
+    except (Exception, SystemExit) as error:
+        raise LoadError(
+            f"The settings of {describe(target)} cannot be read: {error_text(error)}. Report it to the author of that class."
+        ) from error
 
 
 def _settings_of(target: Any) -> dict[str, Setting]:

@@ -13,7 +13,6 @@ from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 
 from tta_core.errors import InputError, TTAError
-from tta_core.plugins.isolation import isolated
 from tta_core.plugins.presets import class_of, make
 from tta_core.plugins.registry import Entry
 from tta_core.values.arguments import error_text
@@ -58,15 +57,15 @@ def examples(target: object, annotation: Any) -> list[str]:
 
 
 def _made(target: object, values: Mapping[str, object], origin: str) -> object:
-    given = ", ".join(f"{field}={value!r}" for field, value in values.items())
-
-    def refusal(error: BaseException) -> Exception:
-        if isinstance(error, TTAError):
-            return error
-        return InputError(f"{origin} cannot be built with {given or 'its defaults'}: {error_text(error)}. Give other settings with --set.")
-
-    with isolated(refusal):
+    try:
         return make(target, values)
+    except TTAError:
+        raise
+    except (Exception, SystemExit) as error:
+        given = ", ".join(f"{field}={value!r}" for field, value in values.items())
+        raise InputError(
+            f"{origin} cannot be built with {given or 'its defaults'}: {error_text(error)}. Give other settings with --set."
+        ) from error
 
 
 def _fitting(value: object, text: str, annotation: Any) -> object:
