@@ -22,7 +22,7 @@ from tiny_pipelines import unet
 
 import tta_core
 from tta_core import steering_hook
-from tta_core.errors import IncompatibleError, InputError
+from tta_core.errors import IncompatibleError, InputError, RunError
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.solving.from_image import last_steps
 from tta_core.values.schedules import Every
@@ -531,3 +531,45 @@ def test_null_embeddings_of_transformers_are_steered_in_the_pipelines_call(pipel
         steered = stock(name, pipe, 4)
     assert close(aligned(name, pipe, steering), steered, 1e-5)
     assert not close(stock(name, pipe, 4), steered, 1e-4)
+
+
+def steer(pipe, method=METHODS["date"], **options):
+    return steering_hook(pipe, method, brightness, prompts=PROMPTS, **options)
+
+
+def test_a_hook_whose_pipeline_is_not_called_says_so(pipelines):
+    with pytest.warns(UserWarning, match="was not called inside its context, so nothing was steered"), steer(pipelines("sd")) as snapshots:
+        pass
+    assert not snapshots
+
+
+def test_a_pipeline_is_not_steered_twice(pipelines):
+    pipe = pipelines("sd")
+    refused = pytest.raises(InputError, match="already steered by an open steering_hook")
+    with pytest.warns(UserWarning, match="nothing was steered"), steer(pipe), refused, steer(pipe):
+        pass
+
+
+def test_guidance_that_is_no_number_is_refused_by_name(pipelines):
+    with pytest.raises(InputError, match="guidance is '3', but it takes a finite number"):
+        steer(pipelines("sd"), guidance="3")
+
+
+@attrs.frozen
+class Stranger:
+    """A method whose code fails, or that makes no prediction."""
+
+    fails: bool
+    needs = tta_core.Needs()
+
+    def align(self, problem):
+        if self.fails:
+            raise ZeroDivisionError("by a stranger")
+        yield tta_core.Snapshot(0, 1, problem.controls, problem.controls.noise[0])
+
+
+@pytest.mark.parametrize(("fails", "message"), [(True, "Stranger .* raised ZeroDivisionError: by a stranger"), (False, "no prediction")])
+def test_a_method_that_fails_inside_a_call_is_named(pipelines, fails, message):
+    pipe = pipelines("sd")
+    with steer(pipe, Stranger(fails)), pytest.raises(RunError, match=message):
+        pipe(PROMPTS, **SIZE)

@@ -50,7 +50,7 @@ def aligned(prompts="a red circle", **changes):
         ({"budget": 3}, r"budget is 3, but it takes a tta_core\.Budget"),
         ({"observers": print}, r"observers is <built-in function print>, but it takes a list"),
         ({"observers": [3]}, r"observers is \[3\]"),
-        ({"noises": NAN}, r"noises is of type Tensor, but it takes one of NoiseSource"),
+        ({"noises": NAN}, r"noises is of type Tensor, but it has no __call__, like, permutations"),
         ({"latents": [1.0]}, r"latents is of type list"),
         ({"latents": NAN}, r"latents hold a NaN"),
         ({"text": torch.zeros(1)}, r"text is tensor.*, but it takes a tta_core.Embedding, or a list of one for each step"),

@@ -7,10 +7,11 @@ import torch
 from faulty import aligned, brightness
 from torch import nn
 
+import tta_core as tta
 from tta_core.errors import IncompatibleError, InputError, RewardError
 from tta_core.protocols.reward import Card
 from tta_core.running.frozen_networks import frozen_networks, on_device, one_policy_at_a_time
-from tta_core.testing import GaussianMixture, vp_scheduler
+from tta_core.testing import GaussianMixture, NetworkedMixture, vp_scheduler
 from tta_core.values.schedules import Every, Steps
 from tta_plugins.methods.baselines import BestOfN, Fixed
 from tta_plugins.methods.date import DATE
@@ -52,6 +53,52 @@ def test_autocast(expected, count):
     count("tried")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(aligned().result.pixels, expected)
+    count("survived")
+
+
+@pytest.mark.parametrize("transform", [torch.vmap, torch.func.grad], ids=["vmap", "grad"])
+def test_inside_a_function_transform(transform, count):
+    def call(x):
+        aligned()
+        return x.sum()
+
+    count("tried")
+    with pytest.raises(InputError, match=r"Cannot align inside a function that torch transforms"):
+        transform(call)(torch.zeros(2))
+    count("survived")
+
+
+def test_networks_that_were_loaded_under_inference_mode_are_refused_by_name(count):
+    count("tried")
+    with torch.inference_mode():
+        backbone = NetworkedMixture()
+    with pytest.raises(InputError, match=r"Cannot use Sequential.*loaded under torch.inference_mode"):
+        aligned(backbone=backbone)
+    count("survived")
+
+
+def test_embeddings_that_were_made_under_inference_mode(count):
+    count("tried")
+    with torch.inference_mode():
+        text = GaussianMixture().encode(("a red circle",), 8, 8)
+    mode, plain = (aligned(text=given).result.pixels for given in (text, text.map(lambda tensor: torch.tensor(tensor.tolist()))))
+    assert torch.equal(mode, plain)
+    count("survived")
+
+
+def test_a_prepared_run_does_not_depend_on_settings_that_changed_since(expected, count):
+    count("tried")
+    parts = {"backbone": GaussianMixture(), "scheduler": vp_scheduler(4), "method": DATE(updates=Every(1)), "reward": brightness}
+    with tta.prepare("a red circle", **parts) as prepared:
+        with torch.device("meta"), torch.autocast("cpu", dtype=torch.bfloat16):
+            pixels = tta.run(prepared).result.pixels
+        with torch.inference_mode(), pytest.raises(InputError, match="inference_mode"):
+            tta.run(prepared)
+        with torch.no_grad(), pytest.raises(InputError, match=r"under torch.no_grad"):
+            list(prepared.method.align(prepared.problem))
+    assert torch.equal(pixels, expected)
+    with pytest.raises(InputError, match=r"context of tta_core.prepare that made it has ended"):
+        tta.run(prepared)
     count("survived")
 
 

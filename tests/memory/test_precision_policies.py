@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tta_core.errors import InputError
+from tta_core.errors import IncompatibleError, InputError
 from tta_core.protocols.memory import Setup
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.testing import NetworkedMixture, vp_scheduler
@@ -33,6 +33,16 @@ def test_only_the_requested_components_are_cast(setup):
     with under.undo:
         assert setup.backbone.decoder[0].weight.dtype == torch.bfloat16
         assert setup.backbone.denoiser[0].weight.dtype == torch.float32
+
+
+def test_a_network_is_not_cast_twice(setup):
+    with setup.undo:
+        under = BF16(("decoder",))(setup)
+        assert FP16(("denoiser",))(under).backbone.denoiser[0].weight.dtype == torch.float16
+        with pytest.raises(IncompatibleError, match=r"Cannot use FP16.* another policy has cast one of these networks"):
+            FP16()(under)
+    with BF16()(setup).undo:
+        pass
 
 
 def test_float16_leaves_networks_that_overflow_and_scales_the_loss(setup):

@@ -8,6 +8,7 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -114,7 +115,7 @@ def test_clipping_is_left_out_with_a_warning(clipping):
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide")  # numpy's, in diffusers
 def test_refusals_give_the_reason():
     flow, betas = FlowMatchEulerDiscreteScheduler(), DDIMScheduler(**CURVE, clip_sample=False)
-    with pytest.raises(IncompatibleError, match="without a table of betas"):
+    with pytest.raises(IncompatibleError, match="no table of the training's betas"):
         make("ddim", flow)
     with pytest.raises(IncompatibleError, match="not by flow matching"):
         make("flow-euler", betas)
@@ -157,3 +158,25 @@ def test_the_history_of_an_earlier_run_has_no_effect():
     x = torch.zeros(1, 4, 8, 8, requires_grad=True)
     source.step(2 * x, source.timesteps[0], 3 * x)
     assert columns(make("native", source)).equal(columns(make("native", DPMSolverMultistepScheduler(**CURVE))))
+
+
+@pytest.mark.parametrize("name", ["euler", "dpm++2m"])
+def test_a_terminal_snr_of_zero_is_read_as_by_diffusers(name):
+    source = DDIMScheduler(**CURVE, rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing")
+    cls = EulerDiscreteScheduler if name == "euler" else DPMSolverMultistepScheduler
+    torch.testing.assert_close(
+        columns(make(name, source)), columns(native(cls.from_config(source.config), 7, None, SHAPE)), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "setting", [{"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"final_sigmas_type": "sigma_min"}], ids=str
+)
+def test_a_choice_of_sigmas_that_another_sampler_does_not_use_gives_a_warning(setting):
+    with pytest.warns(UserWarning, match=f"EulerDiscreteScheduler does not use its {next(iter(setting))}"):
+        make("dpm++2m", EulerDiscreteScheduler(**CURVE, **setting))
+
+
+def test_a_sampler_without_betas_is_not_taken_for_flow_matching():
+    with pytest.raises(IncompatibleError, match=r"EDMEulerScheduler.*no table of the training's betas. Give the pipeline"):
+        make("ddim", EDMEulerScheduler())

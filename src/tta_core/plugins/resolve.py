@@ -9,7 +9,7 @@ from typing import cast
 from tta_core.errors import InputError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import Registry
-from tta_core.protocols.backbone import Backbone
+from tta_core.protocols.backbone import Backbone, Defaults
 from tta_core.protocols.memory import MemoryPolicy
 from tta_core.protocols.method import Method, Needs
 from tta_core.protocols.reward import Reward
@@ -37,6 +37,8 @@ def backbone(source: object) -> Backbone:
     if adapter is not None:
         return cast(Callable[[object], Backbone], adapter.load())(source)
     if isinstance(source, Backbone) and not isinstance(source, type):
+        if not isinstance(source.defaults, Defaults):
+            raise InputError(f"{describe(source)} has the defaults {shown(source.defaults)}. Give it tta_core.Defaults(steps=...).")
         return source
     known = sorted(name for entry in registry.entries("backbones") for name in entry.pipelines)
     raise InputError(

@@ -42,6 +42,11 @@ class WrappedBackbone:
         return name_of(self.backbone)
 
     @property
+    def __wrapped__(self) -> Backbone:
+        """The wrapped backbone, whose package messages name."""
+        return self.backbone
+
+    @property
     def has_null(self) -> bool:
         """Same as the wrapped backbone's."""
         return self.backbone.has_null
@@ -101,6 +106,11 @@ class _RewardWrapper:
     def __name__(self) -> str:
         """Same as the wrapped reward's, so that messages use the name of the user's object."""
         return name_of(self.reward)
+
+    @property
+    def __wrapped__(self) -> Reward:
+        """The wrapped reward, whose package messages name."""
+        return self.reward
 
     @property
     def card(self) -> Card:

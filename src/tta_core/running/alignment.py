@@ -18,7 +18,7 @@ from tta_core.running.folder import GRID, RECORD, emptied, image_names, place
 from tta_core.running.outcome import Outcome, Scored, TraceRow
 from tta_core.running.page import page_of
 from tta_core.values import strict_json
-from tta_core.values.arguments import whole
+from tta_core.values.arguments import shown, whole
 from tta_core.values.images import to_pil
 from tta_core.values.ledger import Ledger
 from tta_core.values.prompts import facts_record
@@ -109,6 +109,8 @@ class Alignment:
             InputError: nothing can be written there.
             SaveError: some files could not be written, for instance because the disk is full; the others were written. Save again.
         """
+        if not isinstance(overwrite, bool):
+            raise InputError(f"overwrite is {shown(overwrite)}, but it takes True or False.")
         record = f"{strict_json.dumps(self.record())}\n".encode()
         path = emptied(folder, record, overwrite)
         write_all(path, {RECORD: lambda: record, **self._images()})

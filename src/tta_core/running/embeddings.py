@@ -11,7 +11,7 @@ from tta_core.protocols.backbone import Backbone, SteersAttention
 from tta_core.protocols.wrappers import WrappedBackbone
 from tta_core.values.arguments import shown
 from tta_core.values.controls import Branches, Controls, Embedding
-from tta_core.values.provenance import name_of
+from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Noises, evolve
 
 Given = Embedding | Sequence[Embedding] | None
@@ -66,14 +66,20 @@ def encoded(
     steps, samples = len(noise) - 1, len(prompts)
     texts, nulls = (_each(name, given, steps, samples) for name, given in (("text", text), ("null", null)))
     with torch.no_grad():
-        one = _completed("text", texts, lambda: backbone.encode(prompts, *size), backbone)
-        other = _completed("null", nulls, lambda: backbone.encode_null(negatives, *size), backbone)
+        one = _ordinary(_completed("text", texts, lambda: backbone.encode(prompts, *size), backbone, samples))
+        other = _ordinary(_completed("null", nulls, lambda: backbone.encode_null(negatives, *size), backbone, samples))
     assert one is not None
     by_step = {}
     if len(one) > 1 or len(other) > 1:
         by_step = {i: Branches(one[i] if len(one) > 1 else None, other[i] if len(other) > 1 else None) for i in range(steps)}
     assert one[0] is not None
     return Controls(one[0], other[0], noise, by_step)
+
+
+def _ordinary(embeddings: tuple[Embedding | None, ...]) -> tuple[Embedding | None, ...]:
+    """Copies of tensors made under `torch.inference_mode()`, which no gradient could reach; others stay the same objects."""
+    inference = [one is not None and any(leaf.is_inference() for leaf in one.leaves) for one in embeddings]
+    return tuple(one.map(torch.Tensor.clone) if one and made else one for one, made in zip(embeddings, inference, strict=True))
 
 
 def _each(name: str, given: Given, steps: int, samples: int) -> tuple[Embedding, ...]:
@@ -84,13 +90,15 @@ def _each(name: str, given: Given, steps: int, samples: int) -> tuple[Embedding,
     if given is not None and not isinstance(given, Embedding) and len(each) != steps:
         raise InputError(f"{name} has embeddings for {len(each)} steps, but this run takes {steps}. Give one for each, or one for all.")
     for one in each:
+        if not all(leaf.isfinite().all() for leaf in one.leaves):
+            raise InputError(f"{name} holds a NaN or an infinity. Encode the text again.")
         if one.tokens.shape[0] != samples:
             raise InputError(f"{name} has {one.tokens.shape[0]} rows, but there are {samples} prompts. Give one row for each.")
     return each
 
 
 def _completed(
-    name: str, given: tuple[Embedding, ...], encode: Callable[[], Embedding | None], backbone: Backbone
+    name: str, given: tuple[Embedding, ...], encode: Callable[[], Embedding | None], backbone: Backbone, samples: int
 ) -> tuple[Embedding | None, ...]:
     """The embeddings given, completed with the backbone's own extra tensors; those that have `extra` are complete. None given: its own."""
     steers = isinstance(backbone, SteersAttention) and backbone.steers_attention
@@ -101,6 +109,9 @@ def _completed(
     if given and all(one.extra for one in given):
         return given
     own = encode()
+    if own is not None and not (isinstance(own, Embedding) and own.tokens.shape[0] == samples):
+        what = f"{own.tokens.shape[0]} rows for {samples} prompts" if isinstance(own, Embedding) else shown(own)
+        raise InputError(f"{describe(backbone)} encoded {name} as {what}. Return a tta_core.Embedding with one row for each prompt.")
     return tuple(completed(name, one, own, backbone) for one in given) or (own,)
 
 

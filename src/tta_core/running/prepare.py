@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Event
 
+import attrs
 import torch
 
 from tta_core.errors import InputError
@@ -32,7 +34,7 @@ class Prepared:
     """A problem and its method, after the memory policies were applied.
 
     `setup` is what the policies returned, `memory` their record, `request` the user's arguments, and `negatives` the negative prompts from
-    which the null embedding was encoded.
+    which the null embedding was encoded; `ended` is set when the context ends.
     """
 
     problem: Problem
@@ -41,6 +43,7 @@ class Prepared:
     request: Request
     memory: tuple[str, ...] = ()
     negatives: tuple[str | None, ...] = ()
+    ended: Event = attrs.field(factory=Event, repr=False)
 
 
 @takes(Request)
@@ -86,7 +89,7 @@ def _prepared(request: Request) -> Iterator[Prepared]:
     table = sampler_of(request, backbone, shape, method.needs.eta)
     sampler = table if pixels is None else last_steps(table, strength)
     guidance = guidance_of(request.guidance, backbone, len(sampler.steps))
-    networks = [*backbone.networks.values(), *networks_of(reward).values()]
+    networks = [*networks_of(backbone).values(), *networks_of(reward).values()]
     encoding = encoded_or_given(backbone, request.text, request.null)
     setup = Setup(encoding, sampler, reward, method, prompts=prompts, height=height, width=width, guidance=guidance)
     policies = resolve.policies(request.memory)
@@ -101,13 +104,16 @@ def _prepared(request: Request) -> Iterator[Prepared]:
                 raise InputError(
                     f"The memory policy {describe(policy)} returned {shown(setup)}. Return a changed copy of the Setup that it gets."
                 )
-        warn_of_unused(request, setup.scheduler, method, guidance)
+        warn_of_unused(request, setup.scheduler, method, backbone, guidance)
         keyed = keyed_noises(prompts, request.seed, shape, backbone.device)
         source = keyed if request.noises is None else request.noises
-        rows = torch.stack([source(row, 0) for row in range(len(setup.scheduler.steps) + 1)])
-        for name, given in (("noises", rows[0]), ("latents", latents)):
+        noises = [source(row, 0) for row in range(len(setup.scheduler.steps) + 1)]
+        for name, given in (*(("noises", row) for row in noises), ("latents", latents)):
             if given is not None and given.shape != (len(prompts), *shape):
                 raise InputError(f"{name} have the shape {tuple(given.shape)}, but this run starts from {(len(prompts), *shape)}.")
+        rows = torch.stack(noises)
+        if request.noises is not None:
+            require_numbers("noises", rows)
         if latents is not None:
             rows[0] = latents
         controls = encoded(setup.backbone, prompts, negatives, (height, width), rows, request.text, request.null)
@@ -132,7 +138,9 @@ def _prepared(request: Request) -> Iterator[Prepared]:
             if ran_out(error):
                 raise explained(setup) from error
             raise
-        yield Prepared(problem, setup.method, setup, request, (*map(written, policies), *setup.remarks), negatives)
+        made = Prepared(problem, setup.method, setup, request, (*map(written, policies), *setup.remarks), negatives)
+        stack.callback(made.ended.set)
+        yield made
 
 
 def _meter(device: torch.device) -> Meter | None:

@@ -1,6 +1,6 @@
 """Runs some samples once: first the baseline, then the method; keeps the best result so far if the run ends early."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -20,7 +20,7 @@ from tta_core.solving.checks import Checks
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.problem import Problem
-from tta_core.values.arguments import error_text, raised_at
+from tta_core.values.arguments import error_text, raised_at, shown
 from tta_core.values.ledger import Ledger
 from tta_core.values.provenance import describe, name_of
 from tta_core.values.typing import Latents, Scores, evolve
@@ -129,7 +129,10 @@ def _named(method: Method, problem: Problem) -> Iterator[None]:
 def _snapshots(method: Method, problem: Problem) -> Iterator[Snapshot]:
     """A method's snapshots, checked. Raises `RunError` for a value that is not a snapshot of this problem."""
     samples = len(problem.prompts)
-    for snapshot in method.align(problem):
+    snapshots = method.align(problem)
+    if not isinstance(snapshots, Iterable):
+        raise RunError(f"{describe(method)} returned {shown(snapshots)} from align. Write it as a generator of snapshots.")
+    for snapshot in snapshots:
         if not isinstance(snapshot, Snapshot):
             raise RunError(f"{describe(method)} yielded {snapshot!r:.100}, which is not a snapshot. Yield a tta_core.Snapshot.")
         for name, tensor in (("x0", snapshot.x0), ("scores", snapshot.scores), ("images", snapshot.images)):
@@ -141,6 +144,11 @@ def _snapshots(method: Method, problem: Problem) -> Iterator[Snapshot]:
                     "Yield one row for each; `problem.result` chooses one of several copies."
                 )
             problem.checks.finite((tensor.detach(),), partial(_not_finite, method, name))
+        if snapshot.x0.shape != problem.controls.noise.shape[1:]:
+            raise RunError(
+                f"{describe(method)} yielded a snapshot whose x0 has the shape {tuple(snapshot.x0.shape)}, but this run's latents have "
+                f"{tuple(problem.controls.noise.shape[1:])}. Yield clean latents."
+            )
         yield snapshot
 
 

@@ -43,8 +43,13 @@ def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float
                 )
         if source is None:
             raise InputError("scheduler is None, but a run needs one. Give a name (`tta list schedulers`), or leave it out.")
+        if hasattr(source, "set_timesteps"):
+            raise InputError(
+                f"scheduler is a {name_of(source)}, an object of diffusers, which is not a tta_core.Scheduler. Give it to the pipeline "
+                "(pipeline.scheduler = ...): scheduler='native' reads the pipeline's."
+            )
         of_kind("scheduler", source, Scheduler)
-        return cast(Scheduler, source)
+        return _with_table(cast(Scheduler, source), name_of(source))
     if timesteps is not None and sigmas is not None:
         raise InputError("Both timesteps and sigmas are given, but each defines the steps. Give one of them.")
     times, levels = _numbers("timesteps", timesteps), _numbers("sigmas", sigmas)
@@ -63,7 +68,20 @@ def sampler_of(request: Request, backbone: Backbone, shape: Shape, needed: float
     if eta is not None:
         _by_step("eta", eta, count)
     make = cast(MakeScheduler, plugins().registry.find("schedulers", source).load())
-    return make(native, count, needed if eta is None else eta, shape)
+    made = make(native, count, needed if eta is None else eta, shape)
+    of_kind(f"The result of the scheduler {source!r}", made, Scheduler)
+    return _with_table(made, source)
+
+
+def _with_table(scheduler: Scheduler, name: str) -> Scheduler:
+    """The scheduler. Raises `InputError` unless its steps are numbered in order from 0; methods find a step's noise by its number."""
+    indices = [step.index for step in scheduler.steps]
+    if not indices or indices != list(range(len(indices))):
+        raise InputError(
+            f"The steps of the scheduler {name} have the indices {shown(indices)}, but they must be 0, 1, 2 ... in sampling order. "
+            "Number its steps so: tta_core.evolve(step, index=...)."
+        )
+    return scheduler
 
 
 def guidance_of(guidance: float | int | Schedule | None, backbone: Backbone, steps: int) -> float | Schedule:
@@ -97,7 +115,13 @@ def _is_schedule(value: object) -> bool:
 def _by_step(name: str, value: object, steps: int) -> list[float]:
     """The values of a number or a schedule at each step. Raises `InputError` for anything else, or if the schedule returns no numbers."""
     if not _is_schedule(value):
-        return [number(name, value)]
+        try:
+            return [number(name, value)]
+        except InputError as error:
+            raise InputError(
+                f"{name} is {shown(value)}, but it takes a finite number, such as 0.8, or a schedule of tta_core.values.schedules, such as "
+                "Listed((1.0, 0.5)) with a number for each step."
+            ) from error
     try:
         return [number(name, cast(Schedule, value)(index, steps)) for index in range(steps)]
     except InputError:

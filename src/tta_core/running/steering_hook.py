@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from tta_core.errors import IncompatibleError
 from tta_core.plugins import resolve
 from tta_core.protocols.method import Method, Snapshot
+from tta_core.values.arguments import number
 from tta_core.values.provenance import name_of
 
 
@@ -55,4 +56,5 @@ def steering_hook(
             f"Cannot steer {name_of(backbone)} inside its own call. This is because the backbone does not offer it (`Steerable`). "
             "Use tta_core.align, which has its own loop."
         )
+    guidance = None if guidance is None else number("guidance", guidance)
     return backbone.steered(resolve.method(method), reward, prompts=prompts, guidance=guidance, eta=eta, seed=seed)

@@ -20,12 +20,19 @@ def plain_torch() -> Iterator[None]:
     precision of matrix multiplication, deterministic algorithms and the number of threads are not changed: they only affect rounding.
 
     Raises:
-        InputError: it is called under `torch.inference_mode()`, whose tensors cannot have gradients.
+        InputError: it is called under `torch.inference_mode()`, whose tensors cannot have gradients, or in a transform of `torch.func`.
     """
     if torch.is_inference_mode_enabled():
         raise InputError(
             "Cannot align under torch.inference_mode(). This is because its tensors cannot have gradients. Use torch.no_grad()."
         )
+    try:
+        torch.empty(0, device="cpu").requires_grad_()
+    except RuntimeError as error:
+        raise InputError(
+            "Cannot align inside a function that torch transforms (torch.func.vmap, grad ...). This is because a run computes gradients of "
+            f"its own: {error} Call it outside of the transform."
+        ) from error
     with ExitStack() as stack:
         stack.enter_context(_float32())
         if torch.get_default_device().type != "cpu":  # the context slows every torch call by microseconds

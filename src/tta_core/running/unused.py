@@ -2,6 +2,7 @@
 
 import warnings
 
+from tta_core.protocols.backbone import Backbone
 from tta_core.protocols.method import Method
 from tta_core.protocols.scheduler import GaussianScheduler, Scheduler
 from tta_core.running.request import Request
@@ -10,20 +11,20 @@ from tta_core.solving.last_steps import LastSteps
 from tta_core.values.arguments import shown
 from tta_core.values.noise import GivenNoise
 from tta_core.values.provenance import name_of
-from tta_core.values.schedules import Schedule
+from tta_core.values.schedules import Schedule, at_step
 
 
-def warn_of_unused(request: Request, scheduler: Scheduler, method: Method, guidance: float | Schedule) -> None:
-    """Warns about an eta that has no effect or differs from the method's own, and about a negative prompt, a strength and given noises that
-    are not used."""
-    needed = method.needs.eta
-    if guidance == 1 and request.negative not in (None, ""):
-        warnings.warn(
-            f"negative is {shown(request.negative)}, but it has no effect without guidance. Give guidance above 1, or leave it out.",
-            stacklevel=2,
-        )
+def warn_of_unused(request: Request, scheduler: Scheduler, method: Method, backbone: Backbone, guidance: float | Schedule) -> None:
+    """Warns about an eta that has no effect or differs from the method's own, negative prompts and null embeddings without guidance, a
+    strength without an image, and given noises that the run does not use."""
+    _warn_of_unused_null(request, len(scheduler.steps), backbone, guidance)
     if request.image is None and request.strength != Request.strength:
-        warnings.warn(f"strength is {shown(request.strength)}, but it has no effect without an image. Leave it out.", stacklevel=2)
+        warnings.warn(
+            f"strength is {request.strength:g}, but it has no effect without an image. Give `image=`, or leave strength out.", stacklevel=2
+        )
+    if request.latents is not None and isinstance(request.noises, GivenNoise):
+        warnings.warn("latents and noises both give x_T. The run starts from latents; row 0 of noises is ignored.", stacklevel=2)
+    needed = method.needs.eta
     if request.eta is not None and _renoises(scheduler):
         warnings.warn(
             f"eta is {shown(request.eta)}, but it has no effect on this sampler (LCM), which adds new noise to the clean estimate at "
@@ -51,6 +52,22 @@ def warn_of_unused(request: Request, scheduler: Scheduler, method: Method, guida
             "are ignored.",
             stacklevel=2,
         )
+
+
+def _warn_of_unused_null(request: Request, steps: int, backbone: Backbone, guidance: float | Schedule) -> None:
+    """Warns if a negative prompt or a null embedding is given that no step uses."""
+    given = "negative" if request.negative else "null" if request.null is not None else None
+    if given is None:
+        return
+    if not backbone.has_null:
+        why = f"{name_of(backbone)} has no unconditional branch"
+    elif all(at_step(guidance, index, steps) <= 1 for index in range(steps)):
+        why = "guidance is at most 1, which is none, at every step"
+    elif request.negative and request.null is not None:
+        why = "null is given and is used instead"
+    else:
+        return
+    warnings.warn(f"{given} is given, but it has no effect: {why}. Leave {given} out.", stacklevel=2)
 
 
 def _renoises(scheduler: Scheduler) -> bool:

@@ -110,6 +110,10 @@ def check_observers(observers: object) -> None:
     if not isinstance(observers, Sequence) or not all(map(callable, observers)) or any(isinstance(one, type) for one in observers):
         raise InputError(f"observers is {shown(observers)}, but it takes a list of functions of a snapshot, such as [print].")
     for observer in observers:
+        if inspect.isgeneratorfunction(observer) or inspect.iscoroutinefunction(observer) or inspect.isasyncgenfunction(observer):
+            raise InputError(
+                f"The observer {name_of(observer)} is a generator or a coroutine, and calling it does not run its code. Give a function."
+            )
         try:
             inspect.signature(observer).bind(None)
         except TypeError as error:

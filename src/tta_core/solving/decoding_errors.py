@@ -1,8 +1,8 @@
-"""The error for decoded images that are not finite; it names the part that caused them."""
+"""Errors for a backbone's outputs that are not finite or have no graph; they name the part that caused it."""
 
-from tta_core.errors import NotFiniteError
+from tta_core.errors import IncompatibleError, NotFiniteError
 from tta_core.protocols.backbone import Backbone
-from tta_core.values.provenance import name_of
+from tta_core.values.provenance import describe, name_of
 
 _HALF = ("torch.float16", "torch.bfloat16")
 
@@ -24,4 +24,12 @@ def not_finite_images(backbone: Backbone) -> NotFiniteError:
     return NotFiniteError(
         f"{what} The steering left the range in which its networks work, or its decoder gives NaN by itself: try method='fixed'. Use a "
         "smaller learning rate or rho, or a stronger penalty."
+    )
+
+
+def without_graph(backbone: Backbone, call: str) -> IncompatibleError:
+    """The error for a call that returned no graph although its arguments require a gradient."""
+    return IncompatibleError(
+        f"Cannot differentiate {describe(backbone)}. This is because what its `{call}` returned does not depend differentiably on its "
+        "arguments (no_grad, inference_mode or detach inside it). Remove that, or use a method without gradients (best-of-n)."
     )

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 import torch
 
+from tta_core.errors import RunError
+from tta_core.solving.decoding_errors import without_graph
 from tta_core.solving.parts import Parts
 from tta_core.solving.plain import Known
 from tta_core.values.controls import Controls, Embedding, stacked
+from tta_core.values.provenance import describe
 from tta_core.values.schedules import at_step
 from tta_core.values.trajectory import Prediction, State, Step
 from tta_core.values.transition import as_batch
@@ -85,8 +88,18 @@ class Position:
         x = as_batch(as_batch(self.state.x, rows), embedding.tokens.shape[0])
         with torch.set_grad_enabled(self._needs_graph(embedding)):
             ledger.begin(names, rows)
-            output = ledger.end(names, self.problem.backbone.predict(x, self.step, embedding), rows)
+            output = self.problem.backbone.predict(x, self.step, embedding)
+            self._check(x, output)
+            ledger.end(names, output, rows)
             return (output,) if len(names) == 1 else output.split(rows)
+
+    def _check(self, x: Latents, output: object) -> None:
+        backbone = self.problem.backbone
+        if not isinstance(output, torch.Tensor) or output.shape != x.shape:
+            what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
+            raise RunError(f"{describe(backbone)} predicted {what} for x of shape {tuple(x.shape)}. Return a tensor of the shape of x.")
+        if torch.is_grad_enabled() and not output.requires_grad:
+            raise without_graph(backbone, "predict")
 
     def _needs_graph(self, embedding: Embedding) -> bool:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (self.state.x, *embedding.leaves))

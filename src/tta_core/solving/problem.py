@@ -16,7 +16,7 @@ from tta_core.protocols.reward import Reward
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.solving import compatibility, steering
 from tta_core.solving.checks import Checks
-from tta_core.solving.decoding_errors import not_finite_images
+from tta_core.solving.decoding_errors import not_finite_images, without_graph
 from tta_core.solving.look import Look
 from tta_core.solving.plain import PlainRun
 from tta_core.solving.position import Position
@@ -147,6 +147,8 @@ class Problem:
             return known
         with torch.set_grad_enabled(torch.is_grad_enabled() and x0.requires_grad):
             images = self.ledger.forward(component, decode(x0), x0.shape[0])
+            if torch.is_grad_enabled() and not images.requires_grad:
+                raise without_graph(self.backbone, "decode")
         self.checks.finite((images.detach(),), self._not_finite_images)
         images = images.clamp(0, 1) if clamp else images
         return Look(x0, images, *self._scored(images))
@@ -189,6 +191,8 @@ class Problem:
         """d objective / d leaves: the gradient of each sample alone, since samples do not mix. Raises `NotFiniteError` for a NaN or
         infinity."""
         if not objective.requires_grad:
+            if not torch.is_grad_enabled():
+                raise InputError("Cannot differentiate under torch.no_grad(). Run the method outside of it.")
             raise not_differentiable(self.reward)
         gradient = torch.autograd.grad(objective.sum() * self.loss_scale, leaves, materialize_grads=True)
         gradient = tuple(tensor / self.loss_scale for tensor in gradient)
@@ -196,7 +200,6 @@ class Problem:
         return gradient
 
     def _not_finite_images(self) -> NotFiniteError:
-        """The error for images that are not finite."""
         return not_finite_images(self.backbone)
 
     def _not_finite_gradient(self) -> NotFiniteError:

@@ -52,7 +52,7 @@ def scored(reward: Reward, images: Tensor, prompts: Sequence[str], checks: Check
         ) from error
     if not isinstance(scores, Tensor) or scores.shape != (images.shape[0],) or not scores.is_floating_point() or _has_no_numbers(scores):
         raise _no_scores(reward, scores, images.shape[0])
-    single = scores.float()
+    single = scores.to(torch.float32, copy=True)  # a reward may return one buffer at each call
     (checks or Checks()).finite((single,), partial(_not_finite, reward, scores.detach(), prompts))
     return single, parts
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from tta_core.errors import IncompatibleError, RewardError
+from tta_core.errors import IncompatibleError, InputError, RewardError
 from tta_core.protocols.reward import Reward, card_of, networks_of
 from tta_core.solving.decoding_errors import not_finite_images
 from tta_core.solving.parts import Parts
@@ -88,6 +88,8 @@ def _scored(problem: Parts, x0: Tensor, prompt: str, gradient: bool) -> tuple[Sc
     """The score of one decoded image, and its gradient by the image; None if the score does not depend on the image differentiably."""
     with torch.no_grad():
         images = problem.backbone.decode(x0).clamp(0, 1)
+    if not images.is_floating_point():
+        raise InputError(f"{describe(problem.backbone)} decoded {images.dtype} images. Return floats, RGB from 0 to 1.")
     if not images.isfinite().all():
         raise not_finite_images(problem.backbone)
     with torch.set_grad_enabled(gradient):

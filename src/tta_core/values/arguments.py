@@ -87,7 +87,8 @@ def of_kind(name: str, value: object, kind: type) -> None:
     """Raises `InputError` unless the value is None or an instance of that class; for a protocol, the message lists the missing methods."""
     if value is None or (isinstance(value, kind) and not isinstance(value, type)):
         return
-    members = sorted(getattr(kind, "__protocol_attrs__", ()))
+    protocols = [base for base in kind.__mro__ if getattr(base, "_is_protocol", False)]
+    members = sorted({name for base in protocols for name in vars(base) if name == "__call__" or not name.startswith("_")})
     missing = [member for member in members if not hasattr(value, member)]
     why = f"it has no {', '.join(missing)}" if missing and not isinstance(value, type) else f"it takes one of {kind.__name__}"
     what = "the class" if isinstance(value, type) else "of type"
@@ -105,11 +106,11 @@ def require_numbers(name: str, tensor: "torch.Tensor") -> None:
         raise InputError(f"{name} hold a NaN or an infinity. Give standard normal noise.")
 
 
-def as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+def as_prompts(prompts: str | Sequence[str], name: str = "prompts") -> tuple[str, ...]:
     """One prompt or several, as a tuple. Raises `InputError` if there is none, or if one is not a text."""
-    given = (prompts,) if isinstance(prompts, str) else several("prompts", prompts)
+    given = (prompts,) if isinstance(prompts, str) else several(name, prompts)
     if given is None:
-        raise InputError(f"prompts takes a text or a list of texts, but it is {shown(prompts)}. Give one text, or a list of them.")
+        raise InputError(f"{name} takes a text or a list of texts, but it is {shown(prompts)}. Give one text, or a list of them.")
     prompts = given
     if not prompts:
         raise InputError("There is no prompt. Give one text, or a list of at least one.")

@@ -1,5 +1,6 @@
 """The name, distribution and version of an object, for error messages, manifests and `tta doctor`."""
 
+import inspect
 import re
 from functools import cache
 from importlib.metadata import Distribution, distributions
@@ -33,8 +34,14 @@ def _modules(one: Distribution) -> set[str]:
 
 def distribution(thing: object) -> tuple[str, str] | None:
     """(distribution, version) of the package in which a class, function or object was defined; None for code outside of packages."""
-    module = getattr(thing, "__module__", None) or type(thing).__module__
-    return _distributions().get(str(module).split(".")[0])
+    module = _module_of(thing)
+    return _distributions().get(module.split(".")[0])
+
+
+def _module_of(thing: object) -> str:
+    """The module in which a class, a function or an object's class was defined; for a wrapper, that of the object inside."""
+    inner = inspect.unwrap(thing)  # type: ignore[arg-type]
+    return str(getattr(inner, "__module__", None) or type(inner).__module__)
 
 
 def name_of(thing: object) -> str:
@@ -45,5 +52,5 @@ def name_of(thing: object) -> str:
 def describe(thing: object) -> str:
     """The name and origin for a message: `Sharpness (from tta-sharpness 0.1)`, or `my_function (defined in __main__)`."""
     made_by = distribution(thing)
-    module = getattr(thing, "__module__", None) or type(thing).__module__
+    module = _module_of(thing)
     return f"{name_of(thing)} (from {made_by[0]} {made_by[1]})" if made_by else f"{name_of(thing)} (defined in {module})"

@@ -158,14 +158,14 @@ class Power(_Multiplies):
 
 @frozen
 class Listed(_Multiplies):
-    """One number for each step, in order, for instance those of another run. Raises `InputError` at a step that has none."""
+    """One number for each step, in order, for instance those of another run. Raises `InputError` for a run of another number of steps."""
 
     values: tuple[float, ...]
 
     def __call__(self, index: int, total: int) -> float:
         """The number of this step."""
-        if index >= len(self.values):
-            raise InputError(f"Listed has {len(self.values)} numbers, but the run needs one for step {index}. Give one for each step.")
+        if len(self.values) != total:
+            raise InputError(f"Listed has {len(self.values)} numbers, but it is used for {total} steps. Give one for each step.")
         return self.values[index]
 
 

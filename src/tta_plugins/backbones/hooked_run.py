@@ -5,15 +5,16 @@ from typing import Any
 import attrs
 import torch
 
-from tta_core.errors import IncompatibleError, InputError
+from tta_core.errors import IncompatibleError, InputError, RunError, TTAError
 from tta_core.plugins.discovery import plugins
 from tta_core.protocols.method import Method, Snapshot
 from tta_core.protocols.native_sampler import NativeSampler
 from tta_core.protocols.scheduler import Scheduler
 from tta_core.running.prepare import prepare
 from tta_core.solving.last_steps import LastSteps
+from tta_core.values.arguments import error_text, raised_at
 from tta_core.values.controls import Embedding
-from tta_core.values.provenance import name_of
+from tta_core.values.provenance import describe, name_of
 from tta_core.values.trajectory import Step
 from tta_core.values.typing import Latents, evolve
 from tta_plugins.backbones.autoencoder import pixels_of
@@ -89,9 +90,17 @@ class Steered:
                 text=in_dtype(text, torch.float32),
                 null=null and in_dtype(null, torch.float32),
             ) as prepared:
-                for snapshot in prepared.method.align(prepared.problem):
-                    if snapshot.images is None:  # the end of the method's own chain is not the pipeline's
-                        self.snapshots.append(snapshot)
+                try:
+                    for snapshot in prepared.method.align(prepared.problem):
+                        if snapshot.images is None:  # the end of the method's own chain is not the pipeline's
+                            self.snapshots.append(snapshot)
+                except TTAError:
+                    raise
+                except Exception as error:
+                    raise RunError(
+                        f"{describe(self.method)} inside a pipeline's call raised {error_text(error)}. It happened in {raised_at(error)}. "
+                        "Report it to the author of the code there."
+                    ) from error
 
         return HookedRun(scheduler.steps, text, null, LockstepRun(run, self.backbone.device))
 

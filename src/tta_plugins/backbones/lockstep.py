@@ -13,7 +13,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from tta_core.errors import IncompatibleError
+from tta_core.errors import IncompatibleError, RunError
 from tta_core.values.controls import Embedding
 from tta_core.values.transition import as_batch
 from tta_core.values.typing import Latents
@@ -129,7 +129,8 @@ class LockstepRun:
 
     def _answer(self) -> Answer:
         assert self._place is not None
-        assert self._last is not None
+        if self._last is None:
+            raise RunError("The method made no prediction at a step of the pipeline's call. Predict once at every step, in order.")
         if self._last.text.tokens.shape[0] != self._place.x.shape[0]:
             raise IncompatibleError(PARTICLES)
         return self._last

@@ -6,9 +6,11 @@ replaced by the one that leads to this estimate. Methods that change x, whole-ch
 `align`.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import attrs
 import torch
@@ -26,6 +28,8 @@ from tta_plugins.backbones.followed_calls import FollowedCalls
 from tta_plugins.backbones.hook_refusals import MOVES_X, ONE_PASS, PARTICLES
 from tta_plugins.backbones.hooked_run import Steered
 
+_steered: WeakSet[nn.Module] = WeakSet()  # the denoisers of the hooks that are open
+
 
 @contextmanager
 def steered(
@@ -42,21 +46,31 @@ def steered(
 
     Raises:
         IncompatibleError: a whole-chain method, particles, or a sampler that cannot be read as a table.
-        InputError: raised in the pipeline's call: under `torch.inference_mode()`, or for another number of samples than prompts.
+        InputError: the pipeline is steered already; raised in its call: under `torch.inference_mode()`, or for another number of samples
+            than prompts.
+
+    Warns:
+        UserWarning: at the end, if the pipeline was not called.
     """
     refuse(method.needs)
+    denoiser = backbone.networks["denoiser"]
+    if denoiser in _steered:
+        raise InputError("This pipeline is already steered by an open steering_hook. Leave that context before you open another.")
     calls = FollowedCalls(Steered(backbone, method, reward, as_prompts(prompts), guidance, eta, seed))
     apart = backbone.family.traits.branches == "apart"
     steering = _Steering(calls, BranchesApart(calls) if apart else BranchesTogether(calls))
-    denoiser = backbone.networks["denoiser"]
     compiled, denoiser._compiled_call_impl = denoiser._compiled_call_impl, None  # if compiled in place: hooks cannot be traced
     hooks = [  # they are not traced if the denoiser is compiled later
         denoiser.register_forward_pre_hook(torch.compiler.disable(steering.before), with_kwargs=True),
         denoiser.register_forward_hook(torch.compiler.disable(steering.after)),
     ]
+    _steered.add(denoiser)
     try:
         yield calls.steered.snapshots
+        if calls.run is None:
+            warnings.warn("The pipeline of steering_hook was not called inside its context, so nothing was steered.", stacklevel=3)
     finally:
+        _steered.discard(denoiser)
         denoiser._compiled_call_impl = compiled
         for hook in hooks:
             hook.remove()

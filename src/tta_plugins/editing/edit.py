@@ -63,7 +63,7 @@ def edit(request: Edit) -> Alignment:
     for name in [name for name, value in computed.items() if value is not None]:
         raise InputError(f"{name} are given, but an edit computes them by inversion of the image. Leave them out, or use tta_core.align.")
     prompts, backbone = as_prompts(request.prompts), resolve.backbone(request.backbone)
-    source = (request.source,) * len(prompts) if isinstance(request.source, str) else as_prompts(request.source)
+    source = (request.source,) * len(prompts) if isinstance(request.source, str) else as_prompts(request.source, "source")
     if len(source) != len(prompts):
         raise InputError(f"{len(source)} source texts are given for {len(prompts)} prompts. Give one for all, or one for each.")
     request = replace(request, backbone=backbone, prompts=prompts)
@@ -112,9 +112,13 @@ def _from_embeddings(request: Edit, source: Sequence[str], inversion: NullTextIn
         problem = prepared.problem
         assert problem.origin is not None
         controls = inversion(problem, problem.origin)
+    for name in ("strength", "source_guidance"):
+        if getattr(request, name) != getattr(Edit, name):
+            warnings.warn(f"{name} is given, but null-text inversion does not use it. Leave it out, or use ddpm-inversion.", stacklevel=3)
     height, width = problem.size
     null = [controls.at(step.index).null for step in problem.steps]
-    return {**run, "image": None, "height": height, "width": width, "latents": controls.noise[0], "null": null}
+    unused = {"negative": None, "strength": Request.strength}  # they are in the null embeddings, or have no effect without an image
+    return {**run, "image": None, "height": height, "width": width, "latents": controls.noise[0], "null": null, **unused}
 
 
 def _plain(request: Edit) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tta_core.errors import IncompatibleError
 from tta_core.protocols.variables import NullEmbedding
 from tta_core.solving import steering
+from tta_core.solving.compatibility import stds_of
 from tta_core.solving.problem import Problem
 from tta_core.values.arguments import at_least
 from tta_core.values.controls import Controls
@@ -50,6 +51,12 @@ class NullTextInversion:
             raise IncompatibleError(
                 "Cannot use null-text inversion without guidance. This is because the null embedding then has no effect. Use a "
                 "guidance above 1 and a backbone with a null embedding."
+            )
+        noisy = next((index for index, std in enumerate(stds_of(problem.scheduler)) if std), None)
+        if noisy is not None:
+            raise IncompatibleError(
+                f"Cannot use null-text inversion with a sampler whose step {noisy} adds noise. This is because the noise would lead away "
+                "from the image. Use a deterministic sampler, eta=0, or ddpm-inversion."
             )
         path = ddim_inversion(problem, x0)
         state, controls, used = State(path[0]), problem.controls, problem.controls

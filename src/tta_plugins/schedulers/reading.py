@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, cast
@@ -22,6 +23,8 @@ Table = Float[Tensor, " t"]
 Shape = tuple[int, int, int]
 Point = tuple[float, float]  # (a, s) of x = a x0 + s eps
 Eta = float | Schedule | None  # the share of the posterior's noise that a step adds; None: the sampler's own
+
+_OTHER_SIGMAS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 
 _OUTPUTS: Mapping[str, Output] = {
     "epsilon": "epsilon",
@@ -92,9 +95,11 @@ class Native:
     def alphas_cumprod(self) -> Table:
         """The training table of squared signal shares. Raises `IncompatibleError` for a sampler of flow-matching models."""
         if not isinstance(getattr(self.scheduler, "alphas_cumprod", None), Tensor):
+            flow = "The model was trained by flow matching: use scheduler='native', 'flow-euler', 'flow-sde' or 'dpm++2m'."
+            other = "Give the pipeline a scheduler with one, or pass your own tta_core.GaussianScheduler as scheduler=."
             raise IncompatibleError(
-                f"Cannot read a diffusion sampler from {self.name}. This is because the model was trained without a table of betas, by "
-                "flow matching. Use scheduler='native', 'flow-euler', 'flow-sde' or 'dpm++2m'."
+                f"Cannot read a diffusion sampler from {self.name}. This is because it has no table of the training's betas. "
+                f"{flow if self.is_flow else other}"
             )
         return cast(Table, self.scheduler.alphas_cumprod.double().cpu())
 
@@ -157,8 +162,18 @@ class Native:
         return times
 
     def sigmas_at(self, times: Sequence[float]) -> list[float]:
-        """Noise-to-signal ratios at training times, interpolated linearly between whole times."""
-        table = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
+        """Noise-to-signal ratios at training times, interpolated linearly between whole times. A share of zero counts as 2^-24, as in
+        diffusers. Warns of the settings by which the scheduler would choose other ratios."""
+        ignored = [name for name in _OTHER_SIGMAS if self.config.get(name)]
+        ignored += ["final_sigmas_type"] if self.setting("final_sigmas_type", "zero") != "zero" else []
+        if ignored:
+            warnings.warn(
+                f"The sampler that replaces {self.name} does not use its {', '.join(ignored)}: its steps are spaced in time. Leave "
+                "scheduler='native', or give the pipeline a scheduler of the other class with these settings.",
+                stacklevel=3,
+            )
+        shares = self.alphas_cumprod.clamp(min=2**-24)
+        table = ((1 - shares) / shares).sqrt()
         at = torch.tensor(times, dtype=torch.float64, device="cpu")
         below = at.floor().long().clamp(0, len(table) - 2)
         return floats(torch.lerp(table[below], table[below + 1], at - below))
