@@ -3,6 +3,7 @@
 import copy
 
 import attrs
+import jaxtyping
 import pytest
 import torch
 from diffusers import (
@@ -550,7 +551,8 @@ def test_a_pipeline_is_not_steered_twice(pipelines):
         pass
 
 
-def test_guidance_that_is_no_number_is_refused_by_name(pipelines):
+def test_guidance_that_is_no_number_is_refused_by_name(pipelines, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users do not have these checks
     with pytest.raises(InputError, match="guidance is '3', but it takes a finite number"):
         steer(pipelines("sd"), guidance="3")
 

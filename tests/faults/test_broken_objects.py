@@ -116,7 +116,7 @@ def broken(cls=object, **properties):
         ({"reward": broken(networks={"a": 1})}, "Stranger .*has the networks"),
         ({"method": broken(needs=RuntimeError, align=len)}, "no property"),
         ({"method": broken(needs=tta.Needs, align=len)}, "Stranger .*has the needs"),
-        ({"method": broken(needs=tta.Needs(), align=lambda self, problem: 5)}, "Stranger .*not iterable"),
+        ({"method": broken(needs=tta.Needs(), align=lambda self, problem: 5)}, "Stranger .*returned 5 from align"),
         ({"backbone": broken(GaussianMixture, defaults=RuntimeError)}, "no property"),
         ({"memory": broken(tolerance=0.0, __call__=lambda self, setup: None)}, "Stranger .*returned None"),
     ],

@@ -71,6 +71,12 @@ def test_a_method_edits_towards_the_reward(backbone, image, method, inversion):
     assert (found.result.pixels - image).abs().mean() < 0.5
 
 
+def test_null_text_inversion_says_which_settings_it_does_not_use(backbone, image):
+    for unused in ({"strength": 0.5}, {"source_guidance": 7.0}):
+        with pytest.warns(UserWarning, match=f"{next(iter(unused))} is given, but null-text inversion does not use it"):
+            edited(backbone, image, "a blue square", "fixed", inversion=NullTextInversion(1), steps=1, **unused)
+
+
 def test_two_targets_give_the_results_of_each_alone(backbone, image):
     targets = ["a blue square", "a green star"]
     both = edited(backbone, image, targets, "fixed", strength=0.5)
@@ -86,6 +92,10 @@ def test_invalid_arguments_of_an_edit_are_refused(backbone, image):
         edited(backbone, image, "a blue square", "fixed", latents=torch.zeros(1, 4, 8, 8))
     with pytest.raises(IncompatibleError, match="step 0 adds no noise"):
         edited(backbone, image, "a blue square", "fixed", eta=0.0)
+    with pytest.raises(IncompatibleError, match="sampler whose step 0 adds noise"):
+        edited(backbone, image, "a blue square", "fixed", inversion="null-text", eta=1.0)
+    with pytest.raises(InputError, match="source takes a text or a list of texts, but it is 5"):
+        edit("a blue square", image=image, source=5, backbone=backbone)
     with pytest.raises(IncompatibleError, match="embeddings that differ from step to step"):
         edited(backbone, image, "a blue square", DATE(variable=tta.NullEmbedding()), inversion="null-text")
 

@@ -104,7 +104,7 @@ def _prepared(request: Request) -> Iterator[Prepared]:
                 raise InputError(
                     f"The memory policy {describe(policy)} returned {shown(setup)}. Return a changed copy of the Setup that it gets."
                 )
-        warn_of_unused(request, setup.scheduler, method, backbone, guidance)
+        warn_of_unused(request, setup.scheduler, method, backbone, guidance, negatives)
         keyed = keyed_noises(prompts, request.seed, shape, backbone.device)
         source = keyed if request.noises is None else request.noises
         noises = [source(row, 0) for row in range(len(setup.scheduler.steps) + 1)]

@@ -14,10 +14,17 @@ from tta_core.values.provenance import name_of
 from tta_core.values.schedules import Schedule, at_step
 
 
-def warn_of_unused(request: Request, scheduler: Scheduler, method: Method, backbone: Backbone, guidance: float | Schedule) -> None:
+def warn_of_unused(
+    request: Request,
+    scheduler: Scheduler,
+    method: Method,
+    backbone: Backbone,
+    guidance: float | Schedule,
+    negatives: tuple[str | None, ...],
+) -> None:
     """Warns about an eta that has no effect or differs from the method's own, negative prompts and null embeddings without guidance, a
     strength without an image, and given noises that the run does not use."""
-    _warn_of_unused_null(request, len(scheduler.steps), backbone, guidance)
+    _warn_of_unused_null(any(negatives), request.null is not None, len(scheduler.steps), backbone, guidance)
     if request.image is None and request.strength != Request.strength:
         warnings.warn(
             f"strength is {request.strength:g}, but it has no effect without an image. Give `image=`, or leave strength out.", stacklevel=2
@@ -54,16 +61,16 @@ def warn_of_unused(request: Request, scheduler: Scheduler, method: Method, backb
         )
 
 
-def _warn_of_unused_null(request: Request, steps: int, backbone: Backbone, guidance: float | Schedule) -> None:
+def _warn_of_unused_null(negative: bool, null: bool, steps: int, backbone: Backbone, guidance: float | Schedule) -> None:
     """Warns if a negative prompt or a null embedding is given that no step uses."""
-    given = "negative" if request.negative else "null" if request.null is not None else None
+    given = "negative" if negative else "null" if null else None
     if given is None:
         return
     if not backbone.has_null:
         why = f"{name_of(backbone)} has no unconditional branch"
     elif all(at_step(guidance, index, steps) <= 1 for index in range(steps)):
         why = "guidance is at most 1, which is none, at every step"
-    elif request.negative and request.null is not None:
+    elif negative and null:
         why = "null is given and is used instead"
     else:
         return

@@ -128,8 +128,7 @@ class LockstepRun:
         raise AssertionError("a prediction was made from an output that no call returned")
 
     def _answer(self) -> Answer:
-        assert self._place is not None
-        if self._last is None:
+        if self._place is None or self._last is None:
             raise RunError("The method made no prediction at a step of the pipeline's call. Predict once at every step, in order.")
         if self._last.text.tokens.shape[0] != self._place.x.shape[0]:
             raise IncompatibleError(PARTICLES)
