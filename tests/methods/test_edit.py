@@ -94,8 +94,6 @@ def test_invalid_arguments_of_an_edit_are_refused(backbone, image):
         edited(backbone, image, "a blue square", "fixed", eta=0.0)
     with pytest.raises(IncompatibleError, match="sampler whose step 0 adds noise"):
         edited(backbone, image, "a blue square", "fixed", inversion="null-text", eta=1.0)
-    with pytest.raises(InputError, match="source takes a text or a list of texts, but it is 5"):
-        edit("a blue square", image=image, source=5, backbone=backbone)
     with pytest.raises(IncompatibleError, match="embeddings that differ from step to step"):
         edited(backbone, image, "a blue square", DATE(variable=tta.NullEmbedding()), inversion="null-text")
 

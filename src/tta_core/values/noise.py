@@ -113,7 +113,7 @@ class GivenNoise:
         directions: by key, standard normals `(b, ...)`: perturbations, and the noises with which a method goes back to an earlier step.
     """
 
-    rows: tuple[Float[Tensor, "_ b c h w"], ...]
+    rows: tuple[Float[Tensor, "_ _ _ _ _"], ...]
     rest: NoiseSource | None = None
     uniforms: Mapping[Key, Float64[Tensor, "_ b"]] = attrs.field(factory=dict)
     directions: Mapping[Key, Float[Tensor, "b ..."]] = attrs.field(factory=dict)
