@@ -25,11 +25,11 @@ def null():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"negative": "dull", "guidance": 1}, "negative is given, but it has no effect: guidance is at most 1"),
-        ({"negative": "dull", "guidance": Constant(0.0) * Window()}, "negative is given, but .* guidance is at most 1"),
-        ({"negative": "dull", "backbone": GaussianMixture(has_null=False)}, "GaussianMixture has no unconditional branch"),
-        ({"negative": "dull", "null": null}, "negative is given, but it has no effect: null is given"),
-        ({"null": null, "guidance": 0}, "null is given, but it has no effect: guidance is at most 1"),
+        ({"negative": "dull", "guidance": 1}, "negative is given, but it has no effect without guidance"),
+        ({"negative": "dull", "guidance": Constant(0.0) * Window()}, "negative is given, but it has no effect without guidance"),
+        ({"negative": "dull", "backbone": GaussianMixture(has_null=False)}, "GaussianMixture, which has no unconditional branch"),
+        ({"negative": "dull", "null": null}, "negative is given, but it has no effect beside null"),
+        ({"null": null, "guidance": 0}, "null is given, but it has no effect without guidance"),
         ({"strength": 0.3}, "strength is 0.3, but it has no effect without an image"),
         ({"latents": ROWS[0][0], "noises": tta.GivenNoise(ROWS)}, "row 0 of noises is ignored"),
     ],

@@ -67,14 +67,14 @@ def _warn_of_unused_null(negative: bool, null: bool, steps: int, backbone: Backb
     if given is None:
         return
     if not backbone.has_null:
-        why = f"{name_of(backbone)} has no unconditional branch"
+        why = f"with {name_of(backbone)}, which has no unconditional branch"
     elif all(at_step(guidance, index, steps) <= 1 for index in range(steps)):
-        why = "guidance is at most 1, which is none, at every step"
+        why = "without guidance, which begins above 1"
     elif negative and null:
-        why = "null is given and is used instead"
+        why = "beside null, which is used instead"
     else:
         return
-    warnings.warn(f"{given} is given, but it has no effect: {why}. Leave {given} out.", stacklevel=2)
+    warnings.warn(f"{given} is given, but it has no effect {why}. Leave {given} out.", stacklevel=2)
 
 
 def _renoises(scheduler: Scheduler) -> bool:
