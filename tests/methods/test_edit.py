@@ -71,12 +71,6 @@ def test_a_method_edits_towards_the_reward(backbone, image, method, inversion):
     assert (found.result.pixels - image).abs().mean() < 0.5
 
 
-def test_null_text_inversion_says_which_settings_it_does_not_use(backbone, image):
-    for unused in ({"strength": 0.5}, {"source_guidance": 7.0}):
-        with pytest.warns(UserWarning, match=f"{next(iter(unused))} is given, but null-text inversion does not use it"):
-            edited(backbone, image, "a blue square", "fixed", inversion=NullTextInversion(1), steps=1, **unused)
-
-
 def test_two_targets_give_the_results_of_each_alone(backbone, image):
     targets = ["a blue square", "a green star"]
     both = edited(backbone, image, targets, "fixed", strength=0.5)

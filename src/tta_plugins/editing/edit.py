@@ -112,13 +112,10 @@ def _from_embeddings(request: Edit, source: Sequence[str], inversion: NullTextIn
         problem = prepared.problem
         assert problem.origin is not None
         controls = inversion(problem, problem.origin)
-    for name in ("strength", "source_guidance"):
-        if getattr(request, name) != getattr(Edit, name):
-            warnings.warn(f"{name} is given, but null-text inversion does not use it. Leave it out, or use ddpm-inversion.", stacklevel=3)
     height, width = problem.size
     null = [controls.at(step.index).null for step in problem.steps]
-    unused = {"negative": None, "strength": Request.strength}  # they are in the null embeddings, or have no effect without an image
-    return {**run, "image": None, "height": height, "width": width, "latents": controls.noise[0], "null": null, **unused}
+    computed = {"latents": controls.noise[0], "null": null, "negative": None}  # the null embeddings were made from the negative prompts
+    return {**run, "image": None, "height": height, "width": width, **computed}
 
 
 def _plain(request: Edit) -> dict[str, Any]:
