@@ -33,7 +33,7 @@ def address(spawned, tmp_path):
 def browser():
     drives = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'tta-align[dev]'")
     with drives.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=PATIENCE)
         yield chromium
         chromium.close()
 
@@ -80,14 +80,14 @@ def test_type_run_stop_compare(address, browser, tmp_path):
     assert page.locator("#model, #reward, #method, #steps, #seed, #memory").locator("input:disabled, textarea:disabled").count() == 0
     page.click("#reward input")
     page.get_by_role("option", name=re.compile("^brightness")).click()
-    page.fill("#steps input, #steps textarea", "200")
+    page.fill("#steps input, #steps textarea", "400")
     page.click("#settings button")
     page.fill("#setting-rho input", "0.25")
     page.click("#run")
     page.wait_for_selector("#look-ahead img", state="attached")  # an image below the window is not loaded, so it has no size yet
     page.click("#stop")
     page.wait_for_selector("#compare img", state="attached")
-    watched.wait_for_status(r"interrupted at \d+ of 200; the best so far was saved")
+    watched.wait_for_status(r"interrupted at \d+ of 400; the best so far was saved")
     assert page.evaluate("new Set([...document.querySelectorAll('#compare img')].map(image => image.src)).size") == 2
     with page.expect_download() as download:
         page.click("#download")

@@ -89,5 +89,11 @@ def read(folder: Path) -> Past | None:
 
 def runs_in(folder: Path, most: int = 48) -> list[Past]:
     """The latest runs in the folders within `folder`, the latest first."""
-    records = sorted(folder.glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    records = sorted(folder.glob(f"*/{RECORD}"), key=_order, reverse=True)
     return [past for path in records[:most] if (past := read(path.parent)) is not None]
+
+
+def _order(record: Path) -> tuple[int, int, str]:
+    """The time of a record, and for file systems with whole seconds its folder's name: run-10 is later than run-9."""
+    name = record.parent.name
+    return record.stat().st_mtime_ns, len(name), name
