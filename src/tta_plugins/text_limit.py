@@ -1,12 +1,14 @@
 """Warns of prompts that are longer than a text encoder can read, since the rest of the prompt has no effect."""
 
 import warnings
+from typing import Any
 
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
+def warn_if_cut(tokenizer: Any, prompt: str, length: int, name: str) -> None:
+    """Warn if the prompt has more than `length` tokens; the message names the reader and shows where the prompt is cut.
 
-def warn_if_cut(tokenizer: Tokenizer, prompt: str, length: int, name: str) -> None:
-    """Warn if the prompt has more than `length` tokens; the message names the reader and shows where the prompt is cut."""
+    `tokenizer` is one of transformers.
+    """
     ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
     if len(ids) > length:
         kept = tokenizer.decode(tokenizer(prompt, truncation=True, max_length=length).input_ids, skip_special_tokens=True)

@@ -1,6 +1,7 @@
 """Value classes are checked at construction and cannot be changed; networks are frozen during a run and restored after it."""
 
 import contextlib
+import random
 
 import attrs
 import pytest
@@ -11,10 +12,25 @@ import tta_core as tta
 from tta_core.errors import InputError
 from tta_core.running.frozen_networks import frozen_networks
 from tta_core.testing import NetworkedMixture
-from tta_core.values.typing import evolve
+from tta_core.values.typing import evolve, frozen
 from tta_plugins.methods.date import DATE
 
 TOKENS = torch.zeros(2, 3, 8)
+
+
+@frozen
+class Held:
+    """A value whose checks look at a random item."""
+
+    values: list[int]
+
+
+def test_checks_leave_pythons_random_numbers_as_they_are():
+    before = random.getstate()
+    Held([1, 2, 3])
+    with contextlib.suppress(InputError):
+        Held(["a", "b", "c"])
+    assert random.getstate() == before
 
 
 @pytest.mark.parametrize(

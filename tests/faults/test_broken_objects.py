@@ -168,7 +168,7 @@ def test_objects_that_are_not_paths_are_refused(wrong, count):
     count("survived")
 
 
-@pytest.mark.parametrize("prompt", ["a\0b", "half a \udc80 pair", "\x1b[31m red", "x" * 10**6], ids=["nul", "surrogate", "escape", "long"])
+@pytest.mark.parametrize("prompt", ["a\0b", "\x1b[31m red", "x" * 10**6], ids=["nul", "escape", "long"])
 def test_prompts_of_any_characters_are_saved_and_shown(prompt, tmp_path, count):
     count("tried")
     done = aligned(prompt)

@@ -73,14 +73,14 @@ def frozen_networks(networks: Iterable[nn.Module]) -> Iterator[None]:
 def on_device(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Moves networks to a device, and at the end back to their own; networks that are already on the device are not changed.
 
-    Raises `InputError` for networks on the meta device.
+    Raises `InputError` for networks on the meta device, whose weights have no values to move.
     """
     moved: list[nn.Module] = []
     try:
         with _lock:
             for network in networks:
                 original = next((parameter.device for parameter in network.parameters()), device)
-                if original.type == "meta":
+                if original.type == "meta" != device.type:
                     raise InputError(f"The weights of {type(network).__name__} have no values: they are on the meta device. Load it again.")
                 if original != device or id(network) in _moved:
                     _save(_moved, network, original)

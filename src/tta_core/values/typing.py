@@ -5,6 +5,7 @@ Rows of k copies of a batch are laid out k-major, `(k b)`: row `i * b + j` is co
 """
 
 import inspect
+import random
 from collections.abc import Mapping
 from functools import cache, wraps
 from typing import Any, Protocol, TypeVar, dataclass_transform, no_type_check, runtime_checkable
@@ -64,11 +65,14 @@ def frozen(cls: type[T]) -> type[T]:
         values = _form((*args, *kwargs.values()))
         form = values and (*kwargs, values)
         if form not in passed:
+            random_state = random.getstate()  # beartype checks a random item of a container
             try:
                 _checking(trusted)(self, *args, **kwargs)
             except TypeCheckError as error:
                 given = inspect.signature(trusted).bind(self, *args, **kwargs).arguments
                 raise InputError(_refusal(made, given, trusted.__annotations__) or f"{made.__name__}: {error}") from error
+            finally:
+                random.setstate(random_state)
             if form is not None:
                 passed.add(form)
         trusted(self, *args, **kwargs)

@@ -34,6 +34,8 @@ def parts_of(index: Mapping[str, Any], source: str) -> Parts:
 
 def check_files(folder: Path, parts: Parts) -> None:
     """Raises `LoadError` for a part without its folder, a tokenizer without its vocabulary, or code in a part's configuration."""
+    from diffusers import ConfigMixin
+
     for name, cls in parts.items():
         part = folder / name
         if not part.is_dir():
@@ -42,7 +44,7 @@ def check_files(folder: Path, parts: Parts) -> None:
             settings = json_object(config)
             if "auto_map" in settings:
                 raise LoadError(f"{config} refers to its own code (auto_map). {_TRUST}")
-            if cls.__module__.startswith("diffusers.") and config.name != "tokenizer_config.json" and "_class_name" not in settings:
+            if issubclass(cls, ConfigMixin) and config.name != "tokenizer_config.json" and "_class_name" not in settings:
                 raise LoadError(f"{config} is incomplete: it does not name its class. Copy the folder again.")
         files: Mapping[str, str] = getattr(cls, "vocab_files_names", {}) or {}
         whole = files.get("tokenizer_file", "tokenizer.json")

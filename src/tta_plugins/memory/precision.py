@@ -6,7 +6,7 @@ Latents, embeddings, leaves, gradients and the sampler's kernel stay float32: ba
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import attrs
 import torch
@@ -19,7 +19,7 @@ from tta_core.values.typing import evolve, frozen
 from tta_plugins.memory.components import COMPONENTS, Component, chosen_networks, refusal
 
 _Tensors = dict[str, Any]
-_cast_now: WeakSet[nn.Module] = WeakSet()  # the networks that a policy has cast in the runs that are open
+_cast_now: WeakKeyDictionary[nn.Module, torch.dtype] = WeakKeyDictionary()  # networks cast by the policies of open runs, and to what
 
 
 @frozen
@@ -74,13 +74,13 @@ def _cast(setup: Setup, components: Iterable[Component], dtype: torch.dtype, pol
     if any(map(_casts_itself, cast)):
         reason = "it casts parameters, and layerwise casting casts them too, before and after each layer's call"
         raise refusal(policy, setup, reason, "Load the pipeline without layerwise casting, or leave the policy out.")
-    if any(network in _cast_now for network in cast):
-        reason = "another policy has cast one of these networks already, so it would be cast twice"
+    if any(_cast_now.get(network, dtype) != dtype for network in cast):
+        reason = "another policy has cast one of these networks already, to another dtype"
         raise refusal(policy, setup, reason, "Give one policy, or two for different components.")
     for network in cast:
         _cast_network(setup.undo, network, dtype)
-        _cast_now.add(network)
-        setup.undo.callback(_cast_now.discard, network)
+        _cast_now[network] = dtype
+        setup.undo.callback(_cast_now.pop, network, None)
     if "reward" in components:
         for network in networks_of(setup.reward).values():
             setup.undo.callback(network.register_forward_pre_hook(_inputs_cast, with_kwargs=True).remove)
