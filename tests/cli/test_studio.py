@@ -14,7 +14,7 @@ from tta_plugins.cli.structure import construct
 from tta_plugins.studio.controls import Control, controls_of, documented
 from tta_plugins.studio.history import read, runs_in
 from tta_plugins.studio.job import Job
-from tta_plugins.studio.request import Request
+from tta_plugins.studio.request import Request, request_of
 from tta_plugins.studio.studio import Studio
 
 QUICK = {"method": "greedy", "reward": "edges", "backbone": "colours"}  # each is a third party's
@@ -149,11 +149,11 @@ def test_errors_have_the_messages_of_tta_align(studio, tta, tmp_path, wrong, opt
 
 
 def test_no_run_starts_with_the_settings_of_another_method():
-    form = pytest.importorskip("tta_plugins.studio.form")
-    values = [{"method": "dno", "memory": []}.get(field.name, "") for field in attrs.fields(form.Form)]
-    assert form.request_of(values, [], "dno").method == "dno"
+    given = {field.name: "" for field in attrs.fields(Request)}
+    given |= {"method": "dno", "memory": [], "seconds": "", "evaluations": ""}
+    assert request_of(given, [], [], "dno").method == "dno"
     with pytest.raises(InputError, match="The settings of dno are not loaded yet, so the run did not start"):
-        form.request_of(values, [], "date")
+        request_of(given, [], [], "date")
 
 
 def test_no_prompt_is_refused(studio):

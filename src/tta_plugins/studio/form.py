@@ -1,14 +1,12 @@
 """The left side of the page: the form for a run. Names, settings and their documentation come from the registry."""
 
-import ast
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import gradio as gr
 
-from tta_core.errors import InputError, TTAError
+from tta_core.errors import TTAError
 from tta_core.plugins.discovery import plugins
 from tta_core.plugins.registry import Entry
 from tta_plugins.studio.controls import Control
@@ -34,46 +32,14 @@ class Form:
 
     @property
     def boxes(self) -> list[Any]:
-        """All boxes, in the order in which `request_of` takes their values."""
+        """All boxes, in the order of the fields."""
         return [getattr(self, field.name) for field in attrs.fields(Form)]
 
-
-def request_of(values: Sequence[Any], controls: Sequence[Control], method: str) -> Request:
-    """The run that the boxes describe: first the form's values, then those of the settings of `method`.
-
-    Raises `InputError` if the form has another method already, whose settings are not shown yet.
-    """
-    fixed = len(attrs.fields(Form))
-    given = {field.name: value for field, value in zip(attrs.fields(Form), values[:fixed], strict=True)}
-    if given["method"] != method:
-        raise InputError(f"The settings of {given['method']} are not loaded yet, so the run did not start. Press Run again.")
-    written = [
-        f"method.{control.name}={text}"
-        for control, value in zip(controls, values[fixed:], strict=True)
-        if (text := control.written(value)) is not None
-    ]
-    return Request(
-        prompt=given["prompt"] or "",
-        method=method,
-        reward=given["reward"],
-        backbone=given["backbone"],
-        memory=tuple(given["memory"]),
-        steps=number("Steps", given["steps"]),
-        guidance=number("Guidance", given["guidance"]),
-        seed=number("Seed", given["seed"]) or 0,
-        negative=given["negative"] or None,
-        budget_seconds=number("Seconds", given["seconds"]),
-        budget_evaluations=number("Evaluations", given["evaluations"]),
-        settings=(*written, *filter(None, map(str.strip, (given["settings"] or "").splitlines()))),
-    )
-
-
-def number(label: str, text: str) -> Any:
-    """The number in a box; None if the box is empty. Raises `InputError` for any other text."""
-    try:
-        return ast.literal_eval(text.strip()) + 0 if text.strip() else None
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise InputError(f"{label} must be a number, but is {text!r}. Leave the box empty for the default.") from error
+    @staticmethod
+    def named(values: tuple[Any, ...]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        """The values of these boxes by name, and those of the boxes after them."""
+        names = [field.name for field in attrs.fields(Form)]
+        return dict(zip(names, values, strict=False)), values[len(names) :]
 
 
 def form(prompt: gr.Textbox, add_settings: Any) -> Form:

@@ -11,9 +11,10 @@ import gradio as gr
 from tta_core.errors import TTAError
 from tta_core.plugins.discovery import plugins
 from tta_plugins.studio.controls import Control, controls_of
-from tta_plugins.studio.form import box, form, request_of
+from tta_plugins.studio.form import box, form
 from tta_plugins.studio.history import Past, enlarged, read, runs_in
 from tta_plugins.studio.job import Job, State
+from tta_plugins.studio.request import request_of
 from tta_plugins.studio.studio import Studio
 from tta_plugins.studio.views import curve, status, summary
 
@@ -87,7 +88,7 @@ def page(studio: Studio) -> gr.Blocks:
 
             def run(*values: Any) -> Iterator[Update]:
                 try:
-                    job = studio.submit(request_of(values, controls, method))
+                    job = studio.submit(request_of(*boxes.named(values), controls, method))
                 except TTAError as error:
                     yield {result.status: status(State(phase="failed", message=str(error)), None)}
                 else:
