@@ -1,12 +1,19 @@
 """Checks that numbers are finite without waiting for the device after each check."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Refusal = Callable[[], Exception]
+
+
+def broken_weights(networks: Mapping[str, nn.Module]) -> str:
+    """A sentence that names the networks whose weights hold a NaN or an infinity, and the remedy; empty if there are none."""
+    parameters = [(role, one) for role, network in networks.items() for one in network.parameters()]
+    broken = sorted({role for role, one in parameters if not one.is_meta and not one.isfinite().all()})
+    return f"The weights of its {' and '.join(broken)} hold a NaN or an infinity: load or download them again." if broken else ""
 
 
 @attrs.define

@@ -2,6 +2,7 @@
 
 from tta_core.errors import IncompatibleError, NotFiniteError
 from tta_core.protocols.backbone import Backbone
+from tta_core.solving.checks import broken_weights
 from tta_core.values.provenance import describe, name_of
 
 _HALF = ("torch.float16", "torch.bfloat16")
@@ -10,11 +11,9 @@ _HALF = ("torch.float16", "torch.bfloat16")
 def not_finite_images(backbone: Backbone) -> NotFiniteError:
     """The error for images that are not finite: broken weights, half precision, or steering that went too far."""
     what = f"{name_of(backbone)} decoded images that are not finite."
-    parameters = [(role, one) for role, network in backbone.networks.items() for one in network.parameters()]
-    broken = sorted({role for role, one in parameters if not one.is_meta and not one.isfinite().all()})
-    if broken:
-        return NotFiniteError(f"{what} The weights of its {' and '.join(broken)} hold a NaN or an infinity: load or download them again.")
-    half = sorted({role for role, one in parameters if str(one.dtype) in _HALF})
+    if broken := broken_weights(backbone.networks):
+        return NotFiniteError(f"{what} {broken}")
+    half = sorted({role for role, network in backbone.networks.items() for one in network.parameters() if str(one.dtype) in _HALF})
     if half:
         return NotFiniteError(
             f"{what} Its {' and '.join(half)} compute in half precision, which may have overflowed: use float32 there, or memory='bf16' "

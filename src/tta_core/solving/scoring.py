@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tta_core.errors import InputError, RewardError
 from tta_core.protocols.reward import Mixed, Reward, card_of, networks_of
-from tta_core.solving.checks import Checks
+from tta_core.solving.checks import Checks, broken_weights
 from tta_core.values.arguments import error_text
 from tta_core.values.prompts import facts_of
 from tta_core.values.provenance import describe
@@ -79,13 +79,9 @@ def _has_no_numbers(scores: Tensor) -> bool:
 def _not_finite(reward: Reward, scores: Tensor, prompts: Sequence[str]) -> RewardError:
     """The error for scores that are not finite as float32."""
     rows = (~torch.isfinite(scores.float())).nonzero().flatten().tolist()
-    parameters = [(role, one) for role, network in networks_of(reward).items() for one in network.parameters()]
-    broken = sorted({role for role, one in parameters if not one.is_meta and not one.isfinite().all()})
-    cause = (
-        f"The weights of its {' and '.join(broken)} hold a NaN or an infinity: load or download them again."
-        if broken
-        else "Look for a division by zero, a logarithm or a square root at 0, or a number beyond the range of half or single precision in "
-        "the reward."
+    cause = broken_weights(networks_of(reward)) or (
+        "Look for a division by zero, a logarithm or a square root at 0, or a number beyond the range of half or single precision in the "
+        "reward."
     )
     return RewardError(
         f"{describe(reward)} returned {scores[rows[0]].item()} for image {rows[0]} (prompt {prompts[rows[0]]!r}; {len(rows)} of "

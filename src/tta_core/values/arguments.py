@@ -142,8 +142,10 @@ def as_negatives(negative: str | Sequence[str] | None, samples: int) -> tuple[st
 
 def _unicode(what: str, text: str) -> None:
     """Raises `InputError` for a text with half a surrogate pair, which comes from bytes that are not UTF-8."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"The {what} {text!r} is not UTF-8. Read it as UTF-8; on a command line, set the terminal to UTF-8.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"The {what} {text!r} is not UTF-8. Read it as UTF-8; on a command line, set the terminal to UTF-8.") from error
 
 
 def at_least(bound: int) -> Validator:

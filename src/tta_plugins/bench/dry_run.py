@@ -155,9 +155,5 @@ class _Predictions:
         return self._rewards[source, target]
 
 
-def _fake(source: str, mode: FakeMode) -> Backbone:
-    return fake_backbone(pipeline_configuration(source), mode, _DTYPE)
-
-
 def _is_configuration(source: str) -> bool:
     return source in configuration_names() or Path(source).is_dir()

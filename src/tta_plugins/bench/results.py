@@ -16,9 +16,8 @@ from tta_plugins.bench.files import save
 from tta_plugins.bench.panel import COLUMNS, PANEL
 from tta_plugins.bench.plan import Cell, Plan
 from tta_plugins.bench.scoring import Scores
+from tta_plugins.bench.spec import LEADING
 from tta_plugins.bench.store import Store
-
-LEADING = ("arm", "prompt", "seed", "status")
 
 
 @attrs.frozen

@@ -16,7 +16,8 @@ from tta_core.errors import InputError, LoadError
 from tta_plugins.bench.prompt_files import Choice
 
 Setting = str | int | float | bool
-COLUMNS = ("arm", "prompt", "seed", "status", "evaluations", "flops", "panel")  # of the table, besides the scores
+LEADING = ("arm", "prompt", "seed", "status")  # the columns of the table before the numbers
+COLUMNS = (*LEADING, "evaluations", "flops", "panel")  # names that no score can have
 CONTROLS = ("fixed", "random-direction", "pool")
 
 

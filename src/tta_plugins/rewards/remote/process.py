@@ -22,7 +22,7 @@ from tta_plugins.rewards.remote import frames
 _CHILD = Path(__file__).with_name("child.py")
 _OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 _TAIL = 4000
-_PATIENCE = 10  # seconds for the end of a process whose connection has ended
+_ENDING_TIME = 10  # seconds for the end of a process whose connection has ended
 
 
 class Process:
@@ -87,7 +87,7 @@ class Process:
             how = f"did not reply within {timeout:g} s and was stopped; give more time with timeout=."
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(_PATIENCE)
+                self._child.wait(_ENDING_TIME)
             how = _ending(self._child.returncode) if self._child.returncode is not None else f"broke the connection ({error})."
         self.stop()
         output = "".join(self._output)[-_TAIL:].strip()
@@ -100,7 +100,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
-        self._listener.join(_PATIENCE)  # longer only if a process that it started still has the pipe
+        self._listener.join(_ENDING_TIME)  # longer only if a process that it started still has the pipe
         if self._child.stdout is not None and not self._listener.is_alive():
             self._child.stdout.close()
 
